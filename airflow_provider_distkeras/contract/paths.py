@@ -1,0 +1,112 @@
+"""Where artifacts live: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
+
+A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed by
+writing its manifest and then pointing the period's CURRENT at it; only the newest attempt of a period may do so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.storage import Storage
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=-]")
+
+
+def slug(text: str) -> str:
+    """`text` as one part of a path that every file system takes; different texts give different slugs."""
+    safe = _UNSAFE.sub("_", text)
+    if safe == text and safe not in ("", ".", ".."):
+        return safe
+    return f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def period_key(partition_key: str | None, logical_date: datetime | None, run_after: datetime) -> str:
+    """The period of data a run is about: its partition key, else its logical date, else when it was due."""
+    if partition_key:
+        return slug(partition_key)
+    moment = (logical_date or run_after).astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H%M%S.%fZ" if moment.microsecond else "%Y-%m-%dT%H%M%SZ")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of one task at one period: where it writes."""
+
+    period_path: str
+    name: str
+
+    @classmethod
+    def claim(
+        cls, root: str, dag_id: str, task_id: str, map_index: int, period: str,
+        *, claimed_at: datetime, generation: int, try_number: int, spec_sha256: str,
+    ) -> Attempt:  # fmt: skip
+        """Name a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
+        parts = [root.rstrip("/"), slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else []), f"period={period}"]
+        stamp = claimed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        return cls("/".join(parts), f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
+
+    @property
+    def path(self) -> str:
+        """The attempt's folder."""
+        return f"{self.period_path}/{self.name}"
+
+    @property
+    def spec_path(self) -> str:
+        """The request; it is written first, and marks the attempt as claimed."""
+        return f"{self.path}/_SPEC.json"
+
+    @property
+    def manifest_path(self) -> str:
+        """The result; it is written last."""
+        return f"{self.path}/{Manifest.FILE_NAME}"
+
+    @property
+    def error_path(self) -> str:
+        """The cause, where the job failed and could still say why."""
+        return f"{self.path}/_ERROR.json"
+
+    @property
+    def current_path(self) -> str:
+        """The pointer to the period's committed attempt."""
+        return f"{self.period_path}/CURRENT"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attempt as plain JSON values."""
+        return asdict(self)
+
+
+def committed(storage: Storage, period_path: str) -> Manifest | None:
+    """The manifest of a period's committed attempt, or None if nothing was committed yet."""
+    try:
+        pointer = json.loads(storage.read_bytes(f"{period_path}/CURRENT"))
+    except FileNotFoundError:
+        return None
+    return Manifest.read(storage, Attempt(period_path, pointer["attempt"]).manifest_path)
+
+
+def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
+    """Make an attempt the one its period shows.
+
+    Raises:
+        ArtifactError: a newer attempt has claimed the period; its result is the one that counts.
+    """
+    newer = [
+        name
+        for name in storage.list_names(attempt.period_path)
+        if name > attempt.name and storage.exists(Attempt(attempt.period_path, name).spec_path)
+    ]
+    if newer:
+        raise ArtifactError(
+            f"Attempt {attempt.name} is not committed: the newer attempt {newer[-1]} has claimed {attempt.period_path}. "
+            "This job outlived its task; nothing is lost, the newer attempt decides."
+        )
+    storage.write_bytes(attempt.manifest_path, manifest.to_json().encode())
+    storage.write_bytes(attempt.current_path, json.dumps({"attempt": attempt.name}).encode())

@@ -1,0 +1,173 @@
+"""What a job is told. Built and validated by an operator, read by the job; JSON in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING as REQUIRED
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import (
+    Check,
+    Field,
+    check_names,
+    choice,
+    integer,
+    json_value,
+    list_of,
+    mapping_of,
+    optional,
+    text,
+)
+
+CONTRACT_VERSION = 1
+
+
+def _said(check: Check, doc: str, default: Any = REQUIRED) -> Any:
+    """A spec's field: how it is checked, what it means, and its default, if it has one."""
+    metadata = {"field": Field(check, None if default is REQUIRED else default, doc)}
+    if default is REQUIRED:
+        return field(metadata=metadata)
+    return field(default_factory=lambda: default.copy() if hasattr(default, "copy") else default, metadata=metadata)
+
+
+def _paths(name: str, value: Any) -> list[str]:
+    return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
+
+
+def _delimiter(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1:
+        raise SpecError(f"{name}: expected one character, received {value!r}.")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of the three specs."""
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def build(cls, **said: Any) -> Self:
+        """Check and cast every value, then the spec as a whole. Raises SpecError, naming the field."""
+        declared = {f.name: f for f in fields(cls)}
+        check_names(f"argument of the {cls.kind} spec", said, declared)
+        cast = {name: declared[name].metadata["field"].cast(name, value) for name, value in said.items()}
+        required = [name for name, f in declared.items() if f.default is f.default_factory is REQUIRED and name not in said]
+        if required:
+            raise SpecError(f"The {cls.kind} spec lacks {', '.join(required)}.")
+        spec = cls(**cast)
+        spec.check_whole()
+        return spec
+
+    def check_whole(self) -> None:
+        """Check what only several fields together can say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain JSON values."""
+        return asdict(self)
+
+    @property
+    def sha256(self) -> str:
+        """A digest of what is asked for: the same for the same request, whoever asks and whenever."""
+        canonical = json.dumps([self.kind, CONTRACT_VERSION, self.to_dict()], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec(Spec):
+    """CSV files to a prepared dataset and the fitted pipeline that prepared it."""
+
+    kind: ClassVar[str] = "preprocess"
+
+    input_path: list[str] = _said(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    columns_renamed: dict[str, str] = _said(mapping_of(text), "New name per column of the files.", {})
+    excluded_columns: list[str] = _said(list_of(text), "Columns to leave out, by their name in the files.", [])
+    label_col: str = _said(text, "The column to predict, by its new name.", "label")
+    categorical_columns: list[str] = _said(
+        list_of(text), "Columns to one-hot encode, by their new names; the label is indexed.", []
+    )
+    missing: str = _said(choice("policy", vocabulary.MISSING), "Missing values: fail, mean or drop.", "fail")
+    scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
+    num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
+    delimiter: str = _said(_delimiter, "What separates the fields of a line.", ",")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """A prepared dataset to a cross-validated model, refitted on all rows."""
+
+    kind: ClassVar[str] = "train"
+
+    dataset_path: str = _said(text, "The dataset_path a preprocess task returned.")
+    trainer: str = _said(choice("trainer", vocabulary.TRAINERS), "The trainer, by name.", "ADAG")
+    trainer_params: dict[str, Any] = _said(mapping_of(json_value), "Parameters of the trainer.", {})
+    hyperparameters: dict[str, Any] = _said(mapping_of(json_value), "Hyper-parameters that every cell shares.", {})
+    param_grid: dict[str, list[Any]] = _said(mapping_of(list_of(json_value, minimum=1)), "Values to search, per name.", {})
+    evaluator: str = _said(choice("evaluator", vocabulary.EVALUATORS), "regression, binary or multiclass.", "regression")
+    metric: str | None = _said(optional(text), "The evaluator's metric that decides; its first if not given.", None)
+    num_folds: int = _said(integer(2), "Folds of the cross validation.", 3)
+    parallelism: int = _said(integer(1), "Cells trained at the same time.", 1)
+    seed: int = _said(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
+    backend: str | None = _said(
+        optional(choice("backend", vocabulary.BACKENDS)),
+        "Keras backend of the workers; else KERAS_BACKEND, else tensorflow.",
+        None,
+    )
+
+    @classmethod
+    def build(cls, **said: Any) -> Self:
+        """As `Spec.build`; the values inside the three dicts are checked and cast under their own names."""
+        spec = super().build(**said)
+        known = vocabulary.trainer_fields(spec.trainer)
+        check_names(f"parameter of {spec.trainer}", spec.trainer_params, known)
+        check_names("hyper-parameter", spec.hyperparameters, vocabulary.HYPERPARAMETERS)
+        grid = {**vocabulary.HYPERPARAMETERS, **known}
+        check_names("name in param_grid", spec.param_grid, grid)
+        for name, value in spec.trainer_params.items():
+            spec.trainer_params[name] = known[name].cast(f"trainer_params[{name!r}]", value)
+        for name, value in spec.hyperparameters.items():
+            spec.hyperparameters[name] = grid[name].cast(f"hyperparameters[{name!r}]", value)
+        for name, values in spec.param_grid.items():
+            spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(values)]
+        twice = sorted({*spec.hyperparameters, *spec.trainer_params} & {*spec.param_grid})
+        if twice:
+            raise SpecError(f"{twice[0]!r} is both fixed and in param_grid: leave it in one of them.")
+        for cell in spec.cells():
+            vocabulary.check_network({**spec.hyperparameters, **cell})
+        return spec
+
+    def check_whole(self) -> None:
+        """The metric must be one of the evaluator's."""
+        check_names(f"metric of the {self.evaluator} evaluator", [self.metric_name], vocabulary.EVALUATORS[self.evaluator])
+
+    @property
+    def metric_name(self) -> str:
+        """The metric that decides."""
+        return self.metric or vocabulary.EVALUATORS[self.evaluator][0]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """The grid, flattened: one dict of values per cell, in a fixed order."""
+        cells: list[dict[str, Any]] = [{}]
+        for name, values in sorted(self.param_grid.items()):
+            cells = [{**cell, name: value} for cell in cells for value in values]
+        return cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSpec(Spec):
+    """A model and CSV files to predictions."""
+
+    kind: ClassVar[str] = "score"
+
+    model_path: str = _said(text, "The model_path a train task returned.")
+    input_path: list[str] = _said(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    output_format: str = _said(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet or csv.", "parquet")
+    batch_size: int = _said(integer(1), "Rows per call of the network.", 4096)
+    delimiter: str = _said(_delimiter, "What separates the fields of a line.", ",")
+
+
+SPECS: dict[str, type[Spec]] = {spec.kind: spec for spec in (PreprocessSpec, TrainSpec, ScoreSpec)}
