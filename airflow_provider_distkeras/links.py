@@ -1,0 +1,54 @@
+"""Links on a task: the running job's Spark UI, and the training report inside Airflow."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlencode, urlsplit
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom, conf
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+
+class _PushedLink(BaseOperatorLink):
+    """A link that the operator pushes itself, as soon as it is known: Airflow would compute it only after the task has ended."""
+
+    KEY: ClassVar[str]
+
+    @property
+    def xcom_key(self) -> str:
+        return self.KEY
+
+    def get_link(self, operator: BaseOperator, *, ti_key: object) -> str:  # noqa: ARG002
+        return XCom.get_value(key=self.KEY, ti_key=ti_key) or ""
+
+
+class SparkUILink(_PushedLink):
+    """The Spark UI of the running job, where its driver says it is."""
+
+    name = "Spark UI"
+    KEY = "distkeras_spark_ui"
+    _SAID = re.compile(r"^distkeras: spark ui at (https?://\S+)$")
+
+    @classmethod
+    def found_in(cls, line: str) -> str | None:
+        """The address, if this line of the driver's output says it."""
+        match = cls._SAID.match(line.strip())
+        return match[1] if match else None
+
+
+class TrainingReportLink(_PushedLink):
+    """The training report, served by this package's plugin."""
+
+    name = "Training report"
+    KEY = "distkeras_training_report"
+
+    @staticmethod
+    def url(ti: RuntimeTaskInstanceProtocol) -> str:
+        """The report's page of one task instance, below the path that this Airflow is served at."""
+        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+        query = {"run_id": ti.run_id, "task_id": ti.task_id, "map_index": -1 if ti.map_index is None else ti.map_index}
+        return f"{base}/distkeras/report/{ti.dag_id}?{urlencode(query)}"

@@ -1,0 +1,367 @@
+"""What the three operators share: spec -> spark-submit -> manifest -> XCom."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    Asset,
+    BaseHook,
+    conf,
+)
+
+import airflow_provider_distkeras
+from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.errors import PERMANENT, ArtifactError, DistKerasError, SpecError
+from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
+from airflow_provider_distkeras.contract.header import InputFiles, inspect
+from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest, beside
+from airflow_provider_distkeras.contract.paths import Attempt, committed, period_key
+from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.specs import Spec
+from airflow_provider_distkeras.contract.storage import as_uri
+from airflow_provider_distkeras.links import SparkUILink
+from airflow_provider_distkeras.operators import environment, process
+from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
+
+if TYPE_CHECKING:
+    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+
+_INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
+_TEXTS = (
+    "conn_id", "archives", "repositories", "executor_memory", "driver_memory", "spark_binary", "yarn_queue", "deploy_mode",
+)  # fmt: skip
+
+
+class DistKerasBaseOperator(SparkSubmitOperator):
+    """Run one job of this package on Spark and return what its manifest says.
+
+    Beside the arguments below, those of SparkSubmitOperator are taken, less `application`, `application_args` and `java_class`,
+    which are this package's own.
+
+    :param artifact_root: Where artifacts are written: a path or URI that Airflow and Spark can both reach. Default: the Airflow
+        option [distkeras] artifact_root; for a local Spark master, else, {AIRFLOW_HOME}/distkeras. (templated)
+    :param if_exists: If the period has a committed result: "overwrite" it with a new attempt, "reuse" it if it answers the same
+        request on the same inputs, or "fail". (templated)
+    :param conn_id: The Spark connection; it must exist. (templated)
+    :param archives: Archives to unpack beside each executor, comma-separated. (templated)
+    :param repositories: Where to look for `packages`, comma-separated. (templated)
+    :param total_executor_cores: Cores of all executors together, on a standalone cluster. (templated)
+    :param executor_cores: Cores per executor. (templated)
+    :param executor_memory: Memory per executor, such as 2g. (templated)
+    :param driver_memory: Memory of the driver, such as 2g. (templated)
+    :param num_executors: Number of executors. (templated)
+    :param status_poll_interval: Seconds between two looks at a job in cluster mode. (templated)
+    :param spark_binary: Another spark-submit than the installed pyspark's. (templated)
+    :param yarn_queue: The YARN queue. (templated)
+    :param deploy_mode: client or cluster; default: the connection's. (templated)
+    :param name: The Spark application's name; default: the DAG, the task and the period. (templated)
+    """
+
+    #: What the job is told; each of its fields is an argument of the operator.
+    spec_class: ClassVar[type[Spec]]
+    #: The fields of the spec that hold paths.
+    path_fields: ClassVar[tuple[str, ...]] = ()
+
+    template_fields = (
+        *(f for f in SparkSubmitOperator.template_fields if f not in ("application", "application_args")),
+        *_INTEGERS,
+        *_TEXTS,
+        "artifact_root",
+        "if_exists",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(),)
+
+    def __init__(
+        self,
+        *,
+        artifact_root: str | None = None,
+        if_exists: str = "overwrite",
+        conn_id: str = "spark_default",
+        archives: str | None = None,
+        repositories: str | None = None,
+        total_executor_cores: int | str | None = None,
+        executor_cores: int | str | None = None,
+        executor_memory: str | None = None,
+        driver_memory: str | None = None,
+        num_executors: int | str | None = None,
+        status_poll_interval: int | str = 1,
+        spark_binary: str | None = None,
+        yarn_queue: str | None = None,
+        deploy_mode: str | None = None,
+        name: str = "",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        own = {"application", "application_args", "java_class"} & kwargs.keys()
+        if own:
+            raise TypeError(f"{type(self).__name__} runs the packaged job and takes no {', '.join(sorted(own))}.")
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.artifact_root = artifact_root
+        self.if_exists = if_exists
+        self.conn_id = conn_id
+        self.archives = archives
+        self.repositories = repositories
+        self.total_executor_cores = total_executor_cores
+        self.executor_cores = executor_cores
+        self.executor_memory = executor_memory
+        self.driver_memory = driver_memory
+        self.num_executors = num_executors
+        self.status_poll_interval = status_poll_interval
+        self.spark_binary = spark_binary
+        self.yarn_queue = yarn_queue
+        self.deploy_mode = deploy_mode
+        self.name = name
+        self._attempt: Attempt | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
+        """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
+        with _airflow_errors():
+            spec = self._build_spec()
+            if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
+            self._cast_resources()
+            target = self._target()
+            inputs = self.check_inputs(spec)
+            request = Request(spec, self._name_attempt(context, spec, target["master"]), inputs)
+            result = self._existing_result(request, if_exists)
+            if result is None:
+                attempt = self._run(context, request, target)
+                result = self._read_result(spec, attempt)
+            self.publish(context, spec, result)
+            return result
+
+    def check_inputs(self, spec: Spec) -> dict[str, int]:
+        """Check what the job will read, as far as Airflow can see it; the size in bytes per input file."""
+        raise NotImplementedError
+
+    def on_kill(self) -> None:
+        """End the job within the five seconds that Airflow grants: spark-submit with all its children, or what a cluster runs."""
+        if self._hook is None:
+            return
+        in_cluster = self._hook._connection["deploy_mode"] == "cluster"
+        if not in_cluster:
+            process.end_group(self._hook._submit_sp)
+        super().on_kill()
+        if in_cluster:
+            process.end_group(self._hook._submit_sp)
+
+    def _build_spec(self) -> Spec:
+        """The spec, of the rendered arguments; those that are None take the spec's default."""
+        said = {f.name: getattr(self, f.name) for f in fields(self.spec_class)}
+        spec = self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
+        uris = {name: _as_uris(getattr(spec, name)) for name in self.path_fields}
+        return self.spec_class.build(**{**spec.to_dict(), **uris})
+
+    def _cast_resources(self) -> None:
+        """Give the provider's hook the rendered resources, in the types it expects; an empty text means none."""
+        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS)):
+            for name in names:
+                value = getattr(self, name)
+                given = value is not None and str(value).strip() not in ("", "None")
+                setattr(self, f"_{name}", Field(check, None, "").cast(name, value) if given else None)
+        self._status_poll_interval = self._status_poll_interval or 1
+
+    def _target(self) -> dict[str, Any]:
+        """Where the job will run, as the provider's hook resolves it; never its silent fallback to YARN."""
+        if self._conn_id is None:
+            raise SpecError("conn_id: expected the id of a Spark connection, received nothing.")
+        try:
+            BaseHook.get_connection(self._conn_id)
+        except AirflowNotFoundException as error:
+            raise SpecError(
+                f"The Spark connection {self._conn_id!r} does not exist. Create it in the UI (Admin, Connections) or with: "
+                f"airflow connections add {self._conn_id} --conn-type spark --conn-host 'local[*]' "
+                "(or spark://host:7077, yarn, k8s://https://host:port)."
+            ) from error
+        target: dict[str, Any] = super()._get_hook()._connection
+        if target["master"].startswith("spark://") and target["deploy_mode"] == "cluster":
+            raise SpecError("deploy_mode: Spark's standalone clusters run Python only in client mode; expected 'client'.")
+        return target
+
+    def _name_attempt(self, context: Context, spec: Spec, master: str) -> Attempt:
+        """A new attempt of this task at the run's data period. It is claimed when its request is written."""
+        ti, dag_run = context["ti"], context["dag_run"]
+        period = period_key(dag_run.partition_key, context.get("logical_date"), dag_run.run_after)
+        # Clearing a task raises max_tries, a retry does not: so a job that is tracked across retries is found again by them,
+        # but a cleared task really runs again.
+        self.external_id_key = f"spark_job_id:g{ti.max_tries}:{spec.sha256[:8]}"
+        self._K8S_DRIVER_STATUS_KEY = f"k8s_driver_status:g{ti.max_tries}:{spec.sha256[:8]}"
+        self.name = self.name or f"{ti.dag_id}.{ti.task_id} {period}"
+        return Attempt.claim(
+            self._resolve_root(master), ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,
+            claimed_at=datetime.now(UTC), generation=ti.max_tries, try_number=ti.try_number, spec_sha256=spec.sha256,
+        )  # fmt: skip
+
+    def _resolve_root(self, master: str) -> str:
+        root = self.artifact_root or conf.get("distkeras", "artifact_root", fallback="")
+        if not root and master.startswith("local"):
+            root = os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
+        if not root:
+            raise SpecError(
+                f"No artifact_root: the Spark master is {master!r}, so say where its machines and Airflow both can read and "
+                "write: set artifact_root, or the Airflow option [distkeras] artifact_root, such as s3a://my-bucket/distkeras."
+            )
+        return as_uri(root)
+
+    def _existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
+        """The period's committed result, where it is to be reused."""
+        if if_exists == "overwrite":
+            return None
+        attempt = request.attempt
+        manifest = committed(storage_for(attempt.period_path), attempt.period_path)
+        if manifest is None:
+            return None
+        manifest_path = beside(manifest.result[RESULTS[manifest.kind][0]])
+        if if_exists == "fail":
+            raise SpecError(
+                f"The period has a committed result, {manifest_path}, and if_exists is 'fail'. "
+                "Set if_exists to 'overwrite' for a new attempt, or to 'reuse' to return that result."
+            )
+        unseen = "input_path" in self.path_fields and not request.inputs
+        if unseen or (manifest.spec_sha256, manifest.inputs) != (request.spec.sha256, request.inputs):
+            self.log.info("The committed result %s answers another request or other inputs: running again.", manifest_path)
+            return None
+        self.log.info("Reusing the committed result %s.", manifest_path)
+        return {**manifest.result, "manifest_path": manifest_path}
+
+    def _run(self, context: Context, request: Request, target: dict[str, Any]) -> Attempt:
+        """Submit the job and wait for it; the attempt that it wrote into."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(environment.variables(self._prepare_environment(target)))
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="distkeras-")))
+            own = str(environment.zip_package(directory))
+            self.py_files = f"{own},{self.py_files}" if self.py_files else own
+            if target["deploy_mode"] != "cluster":
+                self.conf = {"spark.log.level": "WARN", **(self.conf or {})}
+            package = Path(airflow_provider_distkeras.__file__).parent
+            self.application = str(package / "jobs" / f"{request.spec.kind}.py")
+            self.application_args = ["--spec", request.attempt.spec_path]
+            self._hook = self._watched_hook(context, request)
+            try:
+                super().execute(context)
+            except Exception as error:
+                self._raise_cause(self._attempt or request.attempt, error)
+                raise
+            finally:
+                process.end_group(self._hook._submit_sp)
+        return self._attempt or self._remembered_attempt(context)
+
+    def _prepare_environment(self, target: dict[str, Any]) -> dict[str, str]:
+        """Find what spark-submit needs; a spark-submit that the user named brings its own SPARK_HOME."""
+        home = None
+        if self._spark_binary is None and target["spark_binary"] == "spark-submit":
+            home = environment.find_spark_home()
+            self._spark_binary = str(home / "bin" / "spark-submit")
+        said = {key: str(value) for key, value in (self.env_vars or {}).items()}
+        return environment.submit_environment(said, home, force_python=target["deploy_mode"] != "cluster")
+
+    def _watched_hook(self, context: Context, request: Request) -> SparkSubmitHook:
+        """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""
+        hook = super()._get_hook()
+        submit, read_log = hook.submit, hook._process_spark_submit_log
+
+        @functools.wraps(submit)
+        def claim_and_submit(application: str = "", **kwargs: Any) -> str | None:
+            storage_for(request.attempt.path).write_bytes(request.attempt.spec_path, request.to_json().encode())
+            self._attempt = request.attempt
+            self._remember_attempt(context)
+            return submit(application, start_new_session=True, **kwargs)
+
+        def watch(lines: Iterator[str]) -> Iterator[str]:
+            for line in lines:
+                url = SparkUILink.found_in(line)
+                if url:
+                    context["ti"].xcom_push(key=SparkUILink.KEY, value=url)
+                yield line
+
+        def read_watched(itr: Iterator[str]) -> None:
+            read_log(watch(itr))
+
+        hook.submit = claim_and_submit  # type: ignore[method-assign]
+        hook._process_spark_submit_log = read_watched  # type: ignore[method-assign]
+        return hook
+
+    @property
+    def _attempt_key(self) -> str:
+        return f"distkeras_attempt:{self.external_id_key}"
+
+    def _remember_attempt(self, context: Context) -> None:
+        """Note the attempt beside the job's id, for a retry that finds the job still running, or done, instead of submitting."""
+        store = context.get("task_state_store")
+        if store is not None and self._attempt is not None:
+            store.set(self._attempt_key, self._attempt.to_dict())
+
+    def _remembered_attempt(self, context: Context) -> Attempt:
+        store = context.get("task_state_store")
+        noted = store.get(self._attempt_key) if store is not None else None
+        if not isinstance(noted, dict):
+            raise ArtifactError("The job was found again, but not the attempt it writes into. Clear the task to run it anew.")
+        return Attempt(str(noted["period_path"]), str(noted["name"]))
+
+    def _raise_cause(self, attempt: Attempt, error: Exception) -> None:
+        """Raise the cause that the job wrote down, if it did."""
+        try:
+            cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
+        except Exception:  # there is none, or the file system went away: the error at hand says more
+            return
+        kind = AirflowFailException if cause["permanent"] else AirflowException
+        raise kind(f"{cause['type']}: {cause['message']}") from error
+
+    def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
+        """What the job committed. An exit code of 0 without a manifest is a failure."""
+        manifest = Manifest.read(storage_for(attempt.path), attempt.manifest_path)
+        if (manifest.kind, manifest.spec_sha256) != (spec.kind, spec.sha256):
+            raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
+        return {**manifest.result, "manifest_path": attempt.manifest_path}
+
+    def publish(self, context: Context, spec: Spec, result: dict[str, Any]) -> None:
+        """Tell the assets that this task updates where the result lies."""
+        self.log.info("Result: %s", json.dumps(result, default=str))
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = {**result, "kind": spec.kind, "spec_sha256": spec.sha256}
+
+    def inspect_csv(self, patterns: list[str], delimiter: str) -> InputFiles | None:
+        """Look at the CSV files, or leave it to the job where Airflow cannot reach them."""
+        try:
+            return inspect(storage_for(patterns[0]), patterns, delimiter)
+        except UnreadableHere as error:
+            self.log.warning("The input is checked by the job only. %s", error)
+            return None
+
+
+def require_artifact(path: str, kind: str, argument: str) -> None:
+    """Check that `path` is an artifact that a task of this kind committed."""
+    manifest = Manifest.read(storage_for(path), beside(path))
+    if manifest.kind != kind:
+        raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
+
+
+def _as_uris(paths: str | list[str]) -> str | list[str]:
+    return as_uri(paths) if isinstance(paths, str) else [as_uri(path) for path in paths]
+
+
+@contextlib.contextmanager
+def _airflow_errors() -> Iterator[None]:
+    """Airflow's errors for ours: what trying again cannot help fails at once, without burning retries."""
+    try:
+        yield
+    except (*PERMANENT, environment.SparkEnvironmentError) as error:
+        raise AirflowFailException(str(error)) from error
+    except DistKerasError as error:
+        raise AirflowException(str(error)) from error

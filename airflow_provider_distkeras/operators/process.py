@@ -1,0 +1,27 @@
+"""Ending spark-submit together with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+#: Airflow kills a task that has not ended five seconds after it was asked to.
+GRACE_S = 2.0
+_POLL_S = 0.02
+
+
+def end_group(leader: subprocess.Popen[str] | None) -> None:
+    """Ask the process group of a running `leader` to end; after a short grace, kill it."""
+    if leader is None or leader.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline:
+            leader.poll()  # a leader that has ended stays in its group until it is reaped
+            os.killpg(leader.pid, 0)
+            time.sleep(_POLL_S)
+        os.killpg(leader.pid, signal.SIGKILL)

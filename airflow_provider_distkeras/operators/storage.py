@@ -1,0 +1,81 @@
+"""The Airflow side's view of the file systems that artifacts and inputs live on."""
+
+from __future__ import annotations
+
+import fnmatch
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local
+
+_GLOB = frozenset("*?[")
+
+
+class UnreadableHere(ArtifactError):
+    """Airflow has no driver for this file system; Spark may well have one."""
+
+
+class ObjectStorage:
+    """Object stores and remote file systems, through Airflow's ObjectStoragePath."""
+
+    def exists(self, path: str) -> bool:
+        return ObjectStoragePath(path).exists()
+
+    def read_bytes(self, path: str, limit: int | None = None) -> bytes:
+        with ObjectStoragePath(path).open("rb") as file:
+            return bytes(file.read(-1 if limit is None else limit))
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        target = ObjectStoragePath(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except Exception as error:  # each driver raises its own kind
+            raise ArtifactError(f"Cannot write {path}: {error}. Choose an artifact_root that the job may write to.") from error
+
+    def list_names(self, directory: str) -> list[str]:
+        try:
+            return sorted(child.name for child in ObjectStoragePath(directory).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def list_files(self, pattern: str) -> dict[str, int]:
+        return {str(file): file.stat().st_size for match in self._matches(pattern) for file in self._files(match)}
+
+    def _matches(self, pattern: str) -> list[ObjectStoragePath]:
+        """What a pattern stands for: each part of its path that holds a wildcard is matched against the names there."""
+        root = f"{urlsplit(pattern).scheme}://{urlsplit(pattern).netloc}"
+        found = [root]
+        for part in pattern[len(root) :].strip("/").split("/"):
+            if _GLOB.isdisjoint(part):
+                found = [f"{folder}/{part}" for folder in found]
+            else:
+                found = [f"{folder}/{name}" for folder in found for name in fnmatch.filter(self.list_names(folder), part) if name]
+        return [path for path in map(ObjectStoragePath, found) if path.exists()]
+
+    @staticmethod
+    def _files(path: ObjectStoragePath) -> list[ObjectStoragePath]:
+        if not path.is_dir():
+            return [path]
+        return sorted((p for p in path.iterdir() if p.is_file() and not is_hidden(p.name)), key=str)
+
+
+def storage_for(path: str) -> Storage:
+    """The storage that holds `path`.
+
+    Raises:
+        UnreadableHere: Airflow has no driver for it.
+    """
+    if is_local(path):
+        return LocalStorage()
+    scheme = urlsplit(path).scheme
+    try:
+        ObjectStoragePath(path).exists()
+    except (ImportError, ValueError, OSError) as error:
+        raise UnreadableHere(
+            f"Airflow cannot reach {path}: {error}. Install the Airflow provider for {scheme}:// "
+            "(such as apache-airflow-providers-amazon[s3fs] for s3a://, -google for gs://, -microsoft-azure for abfss://)."
+        ) from error
+    return ObjectStorage()

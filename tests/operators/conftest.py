@@ -1,0 +1,105 @@
+"""A machine with a stub in place of Spark: no Java, no JVM, real Airflow."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+STUB = Path(__file__).with_name("stub_spark_submit.py")
+MODULES = "java.base@{version}\njdk.incubator.vector@{version}\n"
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+APRIL = datetime(2026, 4, 1, tzinfo=UTC)
+
+
+def write_script(path: Path, body: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(body)
+    path.chmod(0o755)
+    return path
+
+
+def make_java(home: Path, version: str, *, vector: bool = True) -> Path:
+    """A Java home whose java lists its modules."""
+    listed = MODULES.format(version=version) if vector else f"java.base@{version}\n"
+    write_script(home / "bin" / "java", f"#!/bin/sh\nprintf '{listed}'\n")
+    return home
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """An installed pyspark whose spark-submit is the stub: `mode` says what it does, `calls` tells how it was called."""
+    home = tmp_path / "site" / "pyspark"
+    write_script(home / "bin" / "spark-submit", f'#!/bin/sh\nexec "{sys.executable}" "{STUB}" "$@"\n')
+    (home / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(home.parent))
+    for name in [name for name in sys.modules if name == "pyspark"]:
+        monkeypatch.delitem(sys.modules, name)
+    calls = tmp_path / "calls.jsonl"
+    monkeypatch.setenv("STUB_CALLS", str(calls))
+    monkeypatch.setenv("JAVA_HOME", str(make_java(tmp_path / "java", "17.0.9")))
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[2]"}))
+    monkeypatch.setenv("PATH", os.defpath)
+    return SimpleNamespace(
+        home=home,
+        mode=lambda mode: monkeypatch.setenv("STUB_MODE", mode),
+        calls=lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [],
+    )
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """A CSV file with a label."""
+    path = tmp_path / "in" / "day.csv"
+    path.parent.mkdir()
+    path.write_text("temp,cnt\n0.5,12\n0.7,30\n")
+    return path
+
+
+@pytest.fixture
+def run(airflow_db):
+    """Run one operator for real, in a DAG of its own, and return its task instance and what it pushed."""
+    from airflow.sdk import DAG
+
+    def run_operator(make, *, logical_date=MARCH, dag_id="dag", **test):
+        with DAG(dag_id, schedule=None) as dag:
+            make()
+        _register(dag)
+        return Run(dag.test(logical_date=logical_date, **test))
+
+    return run_operator
+
+
+def _register(dag):
+    """Write a DAG that no file defines into the database, as the DAG processor would."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+
+    DagBundlesManager().sync_bundles_to_db()
+    with create_session() as session:
+        lazy = LazyDeserializedDAG.from_dag(dag)
+        update_dag_parsing_results_in_db("dags-folder", None, [lazy], {}, None, set(), session=session)
+
+
+class Run:
+    """A finished DAG run."""
+
+    def __init__(self, dag_run):
+        self.dag_run = dag_run
+
+    @property
+    def state(self):
+        return str(self.dag_run.state)
+
+    def xcoms(self, task_id):
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            query = XComModel.get_many(run_id=self.dag_run.run_id, task_ids=task_id, dag_ids=self.dag_run.dag_id)
+            return {row.key: XComModel.deserialize_value(row) for row in session.scalars(query)}

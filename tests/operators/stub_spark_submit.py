@@ -1,0 +1,51 @@
+"""Stands in for spark-submit: does what STUB_MODE says, through the contract, and notes how it was called."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.paths import commit
+from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.storage import LocalStorage
+
+VALUES = {
+    "rows": 12,
+    "rejected_rows": 0,
+    "feature_columns": ["temp"],
+    "best_params": {"learning_rate": 0.01},
+    "metrics": {"r2": {"mean": 0.9, "std": 0.01}},
+}
+
+
+def main() -> int:
+    mode = os.environ.get("STUB_MODE", "commit")
+    with open(os.environ["STUB_CALLS"], "a") as calls:
+        calls.write(json.dumps({"argv": sys.argv, "env": dict(os.environ)}) + "\n")
+    storage = LocalStorage()
+    request = Request.from_json(storage.read_bytes(sys.argv[sys.argv.index("--spec") + 1]))
+    attempt = request.attempt
+    if mode == "commit":
+        print("distkeras: spark ui at http://127.0.0.1:4040", flush=True)
+        kind = request.spec.kind
+        result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
+        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, inputs=request.inputs))
+    elif mode == "hang":
+        child = subprocess.Popen(["sleep", "600"])
+        with open(os.environ["STUB_CHILD"], "w") as file:  # a fifo: opening it waits for the test
+            file.write(str(child.pid))
+        signal.pause()
+    elif mode in ("permanent", "passing"):
+        cause = {"type": "DataError", "message": "The column 'temp' holds text.", "permanent": mode == "permanent"}
+        storage.write_bytes(attempt.error_path, json.dumps(cause).encode())
+        return 1
+    elif mode == "crash":
+        print('Exception in thread "main" java.lang.OutOfMemoryError', flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
