@@ -40,6 +40,7 @@ from airflow_provider_distkeras.operators.storage import UnreadableHere, storage
 if TYPE_CHECKING:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
     from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 _INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
 _TEXTS = (
@@ -86,6 +87,10 @@ class DistKerasBaseOperator(SparkSubmitOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
     operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(),)
+
+    if TYPE_CHECKING:
+        # Airflow declares less than it returns; with this, a type checker takes `task.output["model_path"]`.
+        output: PlainXComArg
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_distkeras.contract.specs import Spec
 
 
@@ -40,7 +42,7 @@ class DistKerasPreprocessOperator(DistKerasBaseOperator):
     def __init__(
         self,
         *,
-        input_path: str | list[str],
+        input_path: str | list[str] | XComArg,
         columns_renamed: dict[str, str] | str | None = None,
         excluded_columns: list[str] | str | None = None,
         label_col: str = "label",

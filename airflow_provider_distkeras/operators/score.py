@@ -8,6 +8,8 @@ from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator, require_artifact
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_distkeras.contract.specs import Spec
 
 
@@ -32,8 +34,8 @@ class DistKerasScoreOperator(DistKerasBaseOperator):
     def __init__(
         self,
         *,
-        model_path: str,
-        input_path: str | list[str],
+        model_path: str | XComArg,
+        input_path: str | list[str] | XComArg,
         output_format: str = "parquet",
         batch_size: int | str = 4096,
         delimiter: str = ",",

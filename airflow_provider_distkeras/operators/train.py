@@ -9,7 +9,7 @@ from airflow_provider_distkeras.links import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator, require_artifact
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_distkeras.contract.specs import Spec
 
@@ -50,11 +50,11 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     def __init__(
         self,
         *,
-        dataset_path: str,
+        dataset_path: str | XComArg,
         trainer: str = "ADAG",
         trainer_params: dict[str, Any] | str | None = None,
         hyperparameters: dict[str, Any] | str | None = None,
-        param_grid: dict[str, list[Any]] | str | None = None,
+        param_grid: dict[str, Any] | str | None = None,
         evaluator: str = "regression",
         metric: str | None = None,
         num_folds: int | str = 3,

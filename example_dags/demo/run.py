@@ -1,0 +1,168 @@
+"""`make demo`: data, an Airflow of its own, the DAG for real, and what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import home
+import make_data
+
+from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.operators.environment import SparkEnvironmentError, find_java_home, find_spark_home
+
+TASKS = ("prepare", "train", "score")
+LOG = home.HOME / "demo.log"
+_TASK = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
+_SAID = re.compile(r"distkeras: (.*?)\s*(\[\S+\]( loc=\S+)?)?$")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def main() -> int:
+    """Run the demo; 0 if all went well."""
+    asked = _arguments()
+    home.HOME.mkdir(exist_ok=True)
+    try:
+        find_spark_home()
+        find_java_home()
+        prepared = _prepare_data(asked)
+    except (SparkEnvironmentError, make_data.DemoError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    environment = home.environment()
+    os.environ.clear()
+    os.environ.update(environment)
+    started = time.monotonic()
+    _step("Preparing an Airflow of its own in .demo/airflow")
+    with LOG.open("w") as log:
+        migrated = subprocess.run([*home.AIRFLOW, "db", "migrate"], stdout=log, stderr=log, check=False).returncode
+        if migrated == 0:
+            _step(f"Running the DAG {home.DAG_ID} for {asked.date}")
+            _run_dag(asked.date, _conf(prepared), log, started)
+    manifests = _manifests(asked.date) if migrated == 0 else {}
+    if len(manifests) < len(TASKS):
+        return _report_failure()
+    _summarise(prepared, manifests, time.monotonic() - started)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--csv", default="", help="a CSV file of your own")
+    parser.add_argument("--label", default="", help="its column to predict")
+    parser.add_argument("--exclude", default="", help="columns to leave out, comma-separated")
+    parser.add_argument("--categorical", default="", help="columns to one-hot encode, comma-separated")
+    parser.add_argument("--date", default="2026-03-01", help="the day of data that the run is about")
+    return parser.parse_args()
+
+
+def _prepare_data(asked: argparse.Namespace) -> make_data.Prepared:
+    if not asked.csv:
+        _step("Generating three years of hourly bike rentals")
+        prepared = make_data.generate(home.DATA)
+    else:
+        if not asked.label:
+            raise make_data.DemoError("LABEL: name the column to predict, such as make demo CSV=path/to.csv LABEL=cnt.")
+        _step(f"Splitting {asked.csv}")
+        prepared = make_data.split_own(
+            home.DATA, Path(asked.csv).expanduser(), asked.label, _names(asked.exclude), _names(asked.categorical)
+        )
+    for notice in prepared.notices:
+        print(f"    {notice}")
+    print(f"    {prepared.rows} rows to train on in {_short(prepared.train)}, a fifth held out in {_short(prepared.new)}")
+    return prepared
+
+
+def _names(said: str) -> list[str]:
+    return [name.strip() for name in said.split(",") if name.strip()]
+
+
+def _conf(prepared: make_data.Prepared) -> dict[str, Any]:
+    return {
+        "input_path": f"{prepared.train}/*.csv",
+        "new_path": f"{prepared.new}/*.csv",
+        "label_column": prepared.label,
+        "excluded_columns": prepared.excluded,
+        "categorical_columns": prepared.categorical,
+    }
+
+
+def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
+    """Run the DAG; show its progress and keep all that it says in the log."""
+    command = [*home.AIRFLOW, "dags", "test", home.DAG_ID, date, "--conf", json.dumps(conf)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    assert process.stdout is not None
+    for raw in process.stdout:
+        line = _COLOUR.sub("", raw.rstrip())
+        log.write(line + "\n")
+        log.flush()
+        task, said = _TASK.search(line), _SAID.search(line)
+        if task:
+            print(f"  [{time.monotonic() - started:5.1f} s] {task[1]}", flush=True)
+        elif said:
+            print(f"  [{time.monotonic() - started:5.1f} s]   {said[1]}", flush=True)
+    process.wait()
+
+
+def _manifests(date: str) -> dict[str, Manifest]:
+    """What the tasks of the date's run left behind, by the paths that they returned."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    day = datetime.fromisoformat(date).replace(tzinfo=UTC)
+    with create_session() as session:
+        query = select(DagRun).where(DagRun.dag_id == home.DAG_ID, DagRun.logical_date == day).order_by(DagRun.id.desc())
+        run = session.scalars(query).first()
+        if run is None:
+            return {}
+        rows: list[Any] = list(session.scalars(XComModel.get_many(run_id=run.run_id, key="manifest_path", dag_ids=home.DAG_ID)))
+        paths = {row.task_id: XComModel.deserialize_value(row) for row in rows}
+    return {task_id: Manifest.read(LocalStorage(), path) for task_id, path in paths.items()}
+
+
+def _report_failure() -> int:
+    lines = LOG.read_text(errors="replace").splitlines()
+    causes = [line for line in lines if re.search(r"Airflow\w*Exception: ", line)]
+    print("\nThe demo failed.", *(causes[-1:] or lines[-15:]), f"The whole log: {_short(LOG)}", sep="\n", file=sys.stderr)
+    return 1
+
+
+def _summarise(prepared: make_data.Prepared, manifests: dict[str, Manifest], seconds: float) -> None:
+    dataset, model, scores = (manifests[task].result for task in TASKS)
+    folds = model["metrics"]["r2"]
+    lines = {
+        "rows in": f"{dataset['rows']} (of {prepared.rows}; {dataset['rejected_rows']} rejected)",
+        "best parameters": ", ".join(f"{name}={value}" for name, value in sorted(model["best_params"].items())),
+        "r2 over folds": f"{folds['mean']:.3f} +- {folds['std']:.3f}",
+        "r2 on held-out rows": f"{scores['metrics']['r2']:.3f} ({scores['rows']} rows)",
+        "model": _short(local_path(model["model_path"])),
+        "report": _short(local_path(model["report_path"])),
+        "scores": _short(local_path(scores["predictions_path"])),
+    }
+    _step(f"Done in {seconds:.0f} s")
+    for name, value in lines.items():
+        print(f"    {name:<20} {value}")
+    print("\nSee the same DAG, its run and its report in the Airflow UI:  make ui")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(home.CHECKOUT)) if path.is_relative_to(home.CHECKOUT) else str(path)
+
+
+def _step(text: str) -> None:
+    print(f"==> {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
