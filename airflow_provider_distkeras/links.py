@@ -6,15 +6,18 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode, urlsplit
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom, conf
+from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 
-class _PushedLink(BaseOperatorLink):
-    """A link that the operator pushes itself, as soon as it is known: Airflow would compute it only after the task has ended."""
+class PushedLink(BaseOperatorLink):
+    """A link that the operator pushes itself, as soon as it is known.
+
+    Airflow asks for links only after the task has ended, and then overwrites what was pushed: so the same is said again.
+    """
 
     KEY: ClassVar[str]
 
@@ -23,10 +26,11 @@ class _PushedLink(BaseOperatorLink):
         return self.KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: object) -> str:  # noqa: ARG002
-        return XCom.get_value(key=self.KEY, ti_key=ti_key) or ""
+        pushed: dict[str, str] = getattr(operator, "pushed_links", {})
+        return pushed.get(self.KEY, "")
 
 
-class SparkUILink(_PushedLink):
+class SparkUILink(PushedLink):
     """The Spark UI of the running job, where its driver says it is."""
 
     name = "Spark UI"
@@ -40,7 +44,7 @@ class SparkUILink(_PushedLink):
         return match[1] if match else None
 
 
-class TrainingReportLink(_PushedLink):
+class TrainingReportLink(PushedLink):
     """The training report, served by this package's plugin."""
 
     name = "Training report"

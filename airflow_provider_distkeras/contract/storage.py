@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import uuid
@@ -75,7 +76,8 @@ class LocalStorage:
                 os.fsync(file.fileno())
             os.replace(part, target)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise ArtifactError(
                 f"Cannot write {path}: {error.strerror or error}. Choose an artifact_root that the job may write to."
             ) from error

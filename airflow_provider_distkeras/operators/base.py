@@ -33,7 +33,7 @@ from airflow_provider_distkeras.contract.paths import Attempt, committed, period
 from airflow_provider_distkeras.contract.request import Request
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
-from airflow_provider_distkeras.links import SparkUILink
+from airflow_provider_distkeras.links import PushedLink, SparkUILink
 from airflow_provider_distkeras.operators import environment, process
 from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
 
@@ -132,10 +132,12 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         self.yarn_queue = yarn_queue
         self.deploy_mode = deploy_mode
         self.name = name
+        self.pushed_links: dict[str, str] = {}
         self._attempt: Attempt | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
         """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
+        self.pushed_links, self._attempt = {}, None
         with _airflow_errors():
             spec = self._build_spec()
             if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
@@ -147,7 +149,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             if result is None:
                 attempt = self._run(context, request, target)
                 result = self._read_result(spec, attempt)
-            self.publish(context, spec, result)
+            self.publish(context, request, result)
             return result
 
     def check_inputs(self, spec: Spec) -> dict[str, int]:
@@ -291,7 +293,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             for line in lines:
                 url = SparkUILink.found_in(line)
                 if url:
-                    context["ti"].xcom_push(key=SparkUILink.KEY, value=url)
+                    self.push_link(context, SparkUILink, url)
                 yield line
 
         def read_watched(itr: Iterator[str]) -> None:
@@ -334,12 +336,19 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
         return {**manifest.result, "manifest_path": attempt.manifest_path}
 
-    def publish(self, context: Context, spec: Spec, result: dict[str, Any]) -> None:
+    def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
         """Tell the assets that this task updates where the result lies."""
         self.log.info("Result: %s", json.dumps(result, default=str))
+        period = request.attempt.period_path.rsplit("period=", 1)[1]
+        about = {"kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = {**result, "kind": spec.kind, "spec_sha256": spec.sha256}
+                context["outlet_events"][outlet].extra = {**result, **about}
+
+    def push_link(self, context: Context, link: type[PushedLink], url: str) -> None:
+        """Show a link from now on."""
+        self.pushed_links[link.KEY] = url
+        context["ti"].xcom_push(key=link.KEY, value=url)
 
     def inspect_csv(self, patterns: list[str], delimiter: str) -> InputFiles | None:
         """Look at the CSV files, or leave it to the job where Airflow cannot reach them."""

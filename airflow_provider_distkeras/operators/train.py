@@ -11,6 +11,7 @@ from airflow_provider_distkeras.operators.base import DistKerasBaseOperator, req
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+    from airflow_provider_distkeras.contract.request import Request
     from airflow_provider_distkeras.contract.specs import Spec
 
 
@@ -82,7 +83,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         require_artifact(spec.dataset_path, "preprocess", "dataset_path")
         return {}
 
-    def publish(self, context: Context, spec: Spec, result: dict[str, Any]) -> None:
+    def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
         """As for every operator; and the link to the report."""
-        super().publish(context, spec, result)
-        context["ti"].xcom_push(key=TrainingReportLink.KEY, value=TrainingReportLink.url(context["ti"]))
+        super().publish(context, request, result)
+        self.push_link(context, TrainingReportLink, TrainingReportLink.url(context["ti"]))

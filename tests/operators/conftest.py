@@ -3,11 +3,14 @@
 import json
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_distkeras.operators import DistKerasPreprocessOperator
 
 STUB = Path(__file__).with_name("stub_spark_submit.py")
 MODULES = "java.base@{version}\njdk.incubator.vector@{version}\n"
@@ -46,6 +49,7 @@ def stub(tmp_path, monkeypatch):
     return SimpleNamespace(
         home=home,
         mode=lambda mode: monkeypatch.setenv("STUB_MODE", mode),
+        copy_package=lambda to: monkeypatch.setenv("STUB_COPY_PACKAGE", str(to)),
         calls=lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [],
     )
 
@@ -60,17 +64,42 @@ def csv(tmp_path):
 
 
 @pytest.fixture
-def run(airflow_db):
-    """Run one operator for real, in a DAG of its own, and return its task instance and what it pushed."""
-    from airflow.sdk import DAG
+def root(tmp_path):
+    """Where artifacts go."""
+    return tmp_path / "out"
 
-    def run_operator(make, *, logical_date=MARCH, dag_id="dag", **test):
-        with DAG(dag_id, schedule=None) as dag:
+
+@pytest.fixture
+def prepare(csv, root):
+    """Makes a preprocess task on the CSV file."""
+    return lambda **more: DistKerasPreprocessOperator(
+        **{
+            "task_id": "prepare",
+            "input_path": str(csv),
+            "columns_renamed": {"cnt": "label"},
+            "artifact_root": str(root),
+        }
+        | more
+    )
+
+
+@pytest.fixture
+def run(airflow_db):
+    """Run the tasks that `make` makes, for real, in a DAG of their own."""
+
+    def run_tasks(make, *, logical_date=MARCH, params=None, **test):
+        errors = []
+
+        def keep(context):
+            errors.append(context["exception"])
+
+        callbacks = {"on_failure_callback": keep, "on_retry_callback": keep, "retry_delay": timedelta(0)}
+        with DAG("dag", schedule=None, params=params, default_args=callbacks) as dag:
             make()
         _register(dag)
-        return Run(dag.test(logical_date=logical_date, **test))
+        return Run(dag.test(logical_date=logical_date, **test), errors)
 
-    return run_operator
+    return run_tasks
 
 
 def _register(dag):
@@ -89,12 +118,15 @@ def _register(dag):
 class Run:
     """A finished DAG run."""
 
-    def __init__(self, dag_run):
+    def __init__(self, dag_run, errors):
         self.dag_run = dag_run
+        self.state = str(dag_run.state)
+        self.errors = errors
 
     @property
-    def state(self):
-        return str(self.dag_run.state)
+    def message(self):
+        """What the user reads: the message of the error that failed the task."""
+        return str(self.errors[-1])
 
     def xcoms(self, task_id):
         from airflow.models.xcom import XComModel

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ def main() -> int:
     mode = os.environ.get("STUB_MODE", "commit")
     with open(os.environ["STUB_CALLS"], "a") as calls:
         calls.write(json.dumps({"argv": sys.argv, "env": dict(os.environ)}) + "\n")
+    if "STUB_COPY_PACKAGE" in os.environ:
+        shutil.copy(sys.argv[sys.argv.index("--py-files") + 1].split(",")[0], os.environ["STUB_COPY_PACKAGE"])
     storage = LocalStorage()
     request = Request.from_json(storage.read_bytes(sys.argv[sys.argv.index("--spec") + 1]))
     attempt = request.attempt

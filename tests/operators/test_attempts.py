@@ -1,0 +1,111 @@
+"""Which attempt a run writes into, and which one its period shows."""
+
+import json
+
+import pytest
+
+from .conftest import APRIL, MARCH
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def periods(root):
+    """Per period, its attempts and the committed one."""
+
+    def look():
+        task = root / "dag" / "prepare"
+        return {
+            period.name.removeprefix("period="): (
+                sorted(path.name for path in period.iterdir() if path.is_dir()),
+                json.loads((period / "CURRENT").read_text())["attempt"] if (period / "CURRENT").exists() else None,
+            )
+            for period in sorted(task.iterdir())
+        }
+
+    return look
+
+
+def test_same_date_twice_is_two_attempts_and_the_newest_shows(stub, prepare, run, periods):
+    run(prepare)
+    run(prepare)
+
+    ((attempts, current),) = periods().values()
+    assert len(attempts) == 2
+    assert current == attempts[-1]
+
+
+def test_another_date_is_left_alone(stub, prepare, run, periods):
+    run(prepare, logical_date=MARCH)
+    before = periods()
+    run(prepare, logical_date=APRIL)
+
+    after = periods()
+    assert list(after) == ["2026-03-01T000000Z", "2026-04-01T000000Z"]
+    assert after["2026-03-01T000000Z"] == before["2026-03-01T000000Z"]
+
+
+def test_run_without_a_logical_date_uses_when_it_was_due(stub, prepare, run, periods):
+    run(prepare, logical_date=None, run_after=APRIL)
+
+    assert list(periods()) == ["2026-04-01T000000Z"]
+
+
+def test_failed_attempt_leaves_the_committed_one(stub, prepare, run, periods):
+    run(prepare)
+    ((_, before),) = periods().values()
+    stub.mode("crash")
+    failed = run(prepare)
+
+    ((attempts, current),) = periods().values()
+    assert failed.state == "failed"
+    assert (len(attempts), current) == (2, before)
+
+
+def test_each_try_is_an_attempt_of_its_own(stub, prepare, run, periods):
+    stub.mode("crash")
+    failed = run(lambda: prepare(retries=1))
+
+    ((attempts, current),) = periods().values()
+    assert failed.state == "failed"
+    assert [name.split("-")[1:3] for name in attempts] == [["g1", "t1"], ["g1", "t2"]]
+    assert current is None
+
+
+def test_reuse_returns_the_committed_result_without_spark(stub, prepare, run):
+    first = run(prepare).xcoms("prepare")
+    second = run(lambda: prepare(if_exists="reuse")).xcoms("prepare")
+
+    assert len(stub.calls()) == 1
+    assert second["return_value"] == first["return_value"]
+
+
+def test_reuse_runs_again_for_another_request(stub, prepare, run):
+    run(prepare)
+    run(lambda: prepare(if_exists="reuse", scaling="minmax"))
+
+    assert len(stub.calls()) == 2
+
+
+def test_reuse_runs_again_for_other_inputs(stub, prepare, run, csv):
+    run(prepare)
+    with csv.open("a") as file:
+        file.write("0.9,31\n")
+    run(lambda: prepare(if_exists="reuse"))
+
+    assert len(stub.calls()) == 2
+
+
+def test_fail_refuses_before_spark_and_names_the_result(stub, prepare, run, periods):
+    first = run(prepare).xcoms("prepare")
+    before = periods()
+    second = run(lambda: prepare(if_exists="fail"))
+
+    assert second.state == "failed"
+    assert second.message.startswith(f"The period has a committed result, {first['manifest_path']}, and if_exists is 'fail'.")
+    assert len(stub.calls()) == 1
+    assert periods() == before
+
+
+def test_fail_runs_where_nothing_is_committed(stub, prepare, run):
+    assert run(lambda: prepare(if_exists="fail")).state == "success"

@@ -1,0 +1,203 @@
+"""A task from its arguments to its XComs, with a stub in place of Spark."""
+
+import inspect
+import itertools
+import json
+import os
+import sys
+import zipfile
+
+import pytest
+from airflow.sdk import Asset
+
+from airflow_provider_distkeras.contract.manifest import RESULTS
+from airflow_provider_distkeras.links import SparkUILink, TrainingReportLink
+from airflow_provider_distkeras.operators import (
+    DistKerasPreprocessOperator,
+    DistKerasScoreOperator,
+    DistKerasTrainOperator,
+)
+
+pytestmark = pytest.mark.airflow
+
+OPERATORS = [DistKerasPreprocessOperator, DistKerasTrainOperator, DistKerasScoreOperator]
+NETWORK = {"layer_dims": [None, 8, 1]}
+
+
+def options(argv):
+    """The values that follow each option."""
+    return {name: value for name, value in itertools.pairwise(argv) if name.startswith("--") and name != "--conf"}
+
+
+def confs(argv):
+    return dict(value.split("=", 1) for name, value in itertools.pairwise(argv) if name == "--conf")
+
+
+def request_of(call):
+    with open(options(call["argv"])["--spec"].removeprefix("file://")) as file:
+        return json.load(file)
+
+
+def test_three_operators_make_one_pipeline(stub, csv, prepare, run, root):
+    def pipeline():
+        prepared = prepare()
+        trained = DistKerasTrainOperator(
+            task_id="train",
+            dataset_path=prepared.output["dataset_path"],
+            hyperparameters=NETWORK,
+            param_grid={"learning_rate": [0.1, 0.01]},
+            artifact_root=str(root),
+        )
+        DistKerasScoreOperator(
+            task_id="score", model_path=trained.output["model_path"], input_path=str(csv), artifact_root=str(root)
+        )
+
+    done = run(pipeline)
+
+    assert done.state == "success"
+    for task_id, kind in (("prepare", "preprocess"), ("train", "train"), ("score", "score")):
+        pushed = done.xcoms(task_id)
+        returned = pushed["return_value"]
+        assert set(returned) == {*RESULTS[kind], "manifest_path"}
+        assert {key: pushed[key] for key in returned} == returned
+        assert os.path.exists(returned["manifest_path"].removeprefix("file://"))
+    specs = [request_of(call)["spec"] for call in stub.calls()]
+    assert specs[1]["dataset_path"] == done.xcoms("prepare")["dataset_path"]
+    assert specs[2]["model_path"] == done.xcoms("train")["model_path"]
+
+
+def test_links_are_pushed_as_soon_as_they_are_known(stub, prepare, run, root):
+    def pipeline():
+        prepared = prepare()
+        DistKerasTrainOperator(
+            task_id="train", dataset_path=prepared.output["dataset_path"], hyperparameters=NETWORK, artifact_root=str(root)
+        )
+
+    done = run(pipeline)
+
+    assert done.xcoms("prepare")[SparkUILink.KEY] == "http://127.0.0.1:4040"
+    report = done.xcoms("train")[TrainingReportLink.KEY]
+    assert report.startswith("/distkeras/report/dag?run_id=manual__")
+    assert report.endswith("&task_id=train&map_index=-1")
+
+
+def test_command_is_the_packaged_job_and_one_spec(stub, prepare, run, root):
+    done = run(prepare)
+
+    (call,) = stub.calls()
+    *_, application, flag, spec = call["argv"]
+    assert application.endswith("/airflow_provider_distkeras/jobs/preprocess.py")
+    assert (flag, spec.startswith(f"file://{root}/dag/prepare/period=2026-03-01T000000Z/")) == ("--spec", True)
+    assert options(call["argv"])["--name"] == "dag.prepare 2026-03-01T000000Z"
+    assert confs(call["argv"])["spark.log.level"] == "WARN"
+    assert done.state == "success"
+
+
+def test_spark_and_python_are_the_installed_ones(stub, prepare, run):
+    run(prepare)
+
+    env = stub.calls()[0]["env"]
+    assert env["SPARK_HOME"] == str(stub.home)
+    assert env["PYSPARK_PYTHON"] == env["PYSPARK_DRIVER_PYTHON"] == sys.executable
+    assert "SPARK_HOME" not in os.environ
+
+
+def test_user_may_choose_another_python(stub, prepare, run):
+    run(lambda: prepare(env_vars={"PYSPARK_PYTHON": "/opt/python"}))
+
+    env = stub.calls()[0]["env"]
+    assert env["PYSPARK_PYTHON"] == env["PYSPARK_DRIVER_PYTHON"] == "/opt/python"
+
+
+def test_package_travels_with_the_users_files_and_is_removed(stub, prepare, run, tmp_path):
+    seen = tmp_path / "seen.zip"
+    stub.copy_package(seen)
+
+    run(lambda: prepare(py_files="/mine/helpers.zip"))
+
+    own, mine = options(stub.calls()[0]["argv"])["--py-files"].split(",")
+    names = zipfile.ZipFile(seen).namelist()
+    assert mine == "/mine/helpers.zip"
+    assert not os.path.exists(own)
+    assert "airflow_provider_distkeras/contract/specs.py" in names
+    assert not [name for name in names if "__pycache__" in name]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_argument_is_templated(operator):
+    own = {
+        name
+        for cls in operator.__mro__[: operator.__mro__.index(DistKerasPreprocessOperator.__mro__[1]) + 1]
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert own - {"multiple_outputs"} <= set(operator.template_fields)
+
+
+def test_rendered_texts_become_their_types(stub, prepare, run, root):
+    params = {"executors": 3, "memory": "2g", "workers": "4", "none": None, "excluded": ["temp2"], "root": str(root)}
+
+    done = run(
+        lambda: prepare(
+            num_executors="{{ params.executors }}",
+            executor_cores="{{ params.none }}",
+            executor_memory="{{ params.memory }}",
+            driver_memory="",
+            num_workers="{{ params.workers }}",
+            scaling="{{ params.none }}",
+            columns_renamed="{{ {'cnt': 'label'} | tojson }}",
+            categorical_columns="{{ ['temp'] | tojson }}",
+            artifact_root="{{ params.root }}",
+            conn_id="spark_{{ 'default' }}",
+        ),
+        params=params,
+    )
+
+    (call,) = stub.calls()
+    given = options(call["argv"])
+    spec = request_of(call)["spec"]
+    assert done.state == "success"
+    assert (given["--num-executors"], given["--executor-memory"]) == ("3", "2g")
+    assert not {"--executor-cores", "--driver-memory"} & set(given)
+    assert (spec["num_workers"], spec["scaling"]) == (4, None)
+    assert (spec["columns_renamed"], spec["categorical_columns"]) == ({"cnt": "label"}, ["temp"])
+
+
+def test_mapped_tasks_keep_their_attempts_apart(stub, csv, run, root):
+    done = run(
+        lambda: DistKerasPreprocessOperator.partial(
+            task_id="prepare", columns_renamed={"cnt": "label"}, artifact_root=str(root), num_executors="{{ 2 + 1 }}"
+        ).expand(input_path=[str(csv), str(csv.parent)])
+    )
+
+    assert done.state == "success"
+    assert sorted(path.name for path in (root / "dag" / "prepare").iterdir()) == ["0", "1"]
+    assert {options(call["argv"])["--num-executors"] for call in stub.calls()} == {"3"}
+
+
+def test_asset_event_says_where_the_result_lies(stub, prepare, run):
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    done = run(lambda: prepare(outlets=[Asset(name="bikes", uri="x://bikes")]))
+
+    with create_session() as session:
+        extra = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == done.dag_run.run_id)).one().extra
+    assert extra["dataset_path"] == done.xcoms("prepare")["dataset_path"]
+    assert (extra["kind"], extra["period"]) == ("preprocess", "2026-03-01T000000Z")
+    assert len(extra["spec_sha256"]) == 64
+
+
+def test_artifact_root_defaults_to_airflow_home_for_a_local_master(stub, prepare, run):
+    done = run(lambda: prepare(artifact_root=None))
+
+    assert done.xcoms("prepare")["dataset_path"].startswith(f"file://{os.environ['AIRFLOW_HOME']}/distkeras/dag/prepare/")
+
+
+def test_artifact_root_may_be_an_airflow_option(stub, prepare, run, monkeypatch, root):
+    monkeypatch.setenv("AIRFLOW__DISTKERAS__ARTIFACT_ROOT", str(root / "configured"))
+
+    done = run(lambda: prepare(artifact_root=None))
+
+    assert done.xcoms("prepare")["dataset_path"].startswith(f"file://{root}/configured/dag/")

@@ -1,0 +1,234 @@
+"""What a user reads when something is wrong, and that nothing is lost by it."""
+
+import os
+import signal
+import subprocess
+import threading
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_distkeras.operators import DistKerasScoreOperator, DistKerasTrainOperator, process
+
+from .conftest import make_java
+
+pytestmark = pytest.mark.airflow
+
+NETWORK = {"layer_dims": [None, 8, 1]}
+
+
+def assert_refused(done, stub, *parts, submitted=0):
+    """The task failed for good with a message that has these parts, before Spark."""
+    assert done.state == "failed"
+    for part in parts:
+        assert part in done.message
+    assert isinstance(done.errors[-1], AirflowFailException)
+    assert len(stub.calls()) == submitted
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, {}, "No file matches 'file://{csv}'. Check the path"),
+        ("", {}, "The file file://{csv} is empty: expected a header line and rows."),
+        ("temp,cnt\n", {}, "There is no row in file://{csv}: the files hold only a header."),
+        ("temp,temp,cnt\n1,2,3\n", {}, "Duplicate column 'temp' in the header of file://{csv}"),
+        ("temp,cnt\n1,2\n", {"columns_renamed": {}}, "The label column 'label' is absent; the columns are temp, cnt."),
+        ("temp,cnt\n1,2\n", {"excluded_columns": ["tmp"]}, "excluded_columns: Unknown column 'tmp'. Did you mean 'temp'?"),
+        ("temp,cnt\n1,2\n", {"columns_renamed": {"ctn": "label"}}, "columns_renamed: Unknown column 'ctn'. Did you mean 'cnt'?"),
+        ("temp,cnt\n1,2\n", {"missing": "meen"}, "missing: Unknown policy 'meen'. Did you mean 'mean'?"),
+        ("temp,cnt\n1,2\n", {"num_workers": 0}, "num_workers: expected an integer of at least 1, received 0 (int)."),
+        ("temp,cnt\n1,2\n", {"if_exists": "resuse"}, "if_exists: Unknown value 'resuse'. Did you mean 'reuse'?"),
+        (
+            "temp,cnt\n1,2\n",
+            {"num_executors": "many"},
+            "num_executors: expected an integer of at least 1, received 'many' (str).",
+        ),
+    ],
+)
+def test_wrong_input_is_told_before_spark(stub, prepare, run, csv, root, content, arguments, message):
+    run(prepare)
+    kept = (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text()
+    csv.unlink() if content is None else csv.write_text(content)
+
+    done = run(lambda: prepare(retries=3, **arguments))
+
+    assert_refused(done, stub, message.format(csv=csv), submitted=1)
+    assert (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text() == kept
+    assert len(done.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trainer": "ADAGG"}, "trainer: Unknown trainer 'ADAGG'. Did you mean 'ADAG'? Valid: "),
+        ({"trainer_params": {"num_epochs": 3}}, "Unknown parameter of ADAG 'num_epochs'. Did you mean 'num_epoch'?"),
+        ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
+        ({"param_grid": {"learning_rat": [1]}}, "Unknown name in param_grid 'learning_rat'. Did you mean 'learning_rate'?"),
+        ({"num_folds": 1}, "num_folds: expected an integer of at least 2, received 1 (int)."),
+        (
+            {"param_grid": {"learning_rate": [0.1, "fast"]}},
+            "param_grid['learning_rate'][1]: expected a number above 0, received 'fast' (str).",
+        ),
+        ({"hyperparameters": {}}, "No network: set layer_dims"),
+    ],
+)
+def test_wrong_training_is_told_before_spark(stub, run, root, arguments, message):
+    done = run(
+        lambda: DistKerasTrainOperator(
+            **{"task_id": "train", "dataset_path": "/nowhere", "hyperparameters": NETWORK, "artifact_root": str(root)} | arguments
+        )
+    )
+
+    assert_refused(done, stub, message)
+
+
+def test_dataset_that_nothing_committed(stub, run, root, tmp_path):
+    done = run(
+        lambda: DistKerasTrainOperator(
+            task_id="train", dataset_path=str(tmp_path / "a" / "dataset"), hyperparameters=NETWORK, artifact_root=str(root)
+        )
+    )
+
+    assert done.message == f"There is no manifest at file://{tmp_path}/a/_MANIFEST.json: the job did not commit a result."
+    assert stub.calls() == []
+
+
+def test_dataset_in_place_of_a_model(stub, prepare, run, csv, root):
+    done = run(
+        lambda: DistKerasScoreOperator(
+            task_id="score", model_path=prepare().output["dataset_path"], input_path=str(csv), artifact_root=str(root)
+        )
+    )
+
+    assert_refused(done, stub, "model_path: expected what a train task returned, received", submitted=1)
+
+
+def test_connection_that_does_not_exist(stub, prepare, run):
+    done = run(lambda: prepare(conn_id="spark_prod"))
+
+    assert_refused(
+        done, stub, "The Spark connection 'spark_prod' does not exist.", "airflow connections add spark_prod --conn-type spark"
+    )
+
+
+def test_cluster_deploy_mode_on_a_standalone_master(stub, prepare, run, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", '{"conn_type": "spark", "host": "spark://master:7077"}')
+
+    done = run(lambda: prepare(conn_id="cluster", deploy_mode="cluster"))
+
+    assert_refused(done, stub, "deploy_mode: Spark's standalone clusters run Python only in client mode")
+
+
+def test_artifact_root_must_be_said_for_a_cluster(stub, prepare, run, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", '{"conn_type": "spark", "host": "spark://master:7077"}')
+
+    done = run(lambda: prepare(conn_id="cluster", artifact_root=None))
+
+    assert_refused(done, stub, "No artifact_root: the Spark master is 'spark://master:7077'", "[distkeras] artifact_root")
+
+
+def test_no_java_that_fits(stub, prepare, run, monkeypatch, tmp_path):
+    from airflow_provider_distkeras.operators import environment
+
+    monkeypatch.setenv("JAVA_HOME", str(make_java(tmp_path / "java25", "25.0.1")))
+    monkeypatch.setattr(environment, "_USUAL_PLACES", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    done = run(prepare)
+
+    assert_refused(done, stub, f"Spark needs Java 17 or 21. Found, but of no use to Spark: {tmp_path}/java25 (25).", "Install")
+
+
+def test_artifact_root_that_cannot_be_written(stub, prepare, run, tmp_path):
+    (tmp_path / "file").touch()
+
+    done = run(lambda: prepare(artifact_root=str(tmp_path / "file")))
+
+    assert done.state == "failed"
+    assert done.message.startswith(f"Cannot write file://{tmp_path}/file/dag/prepare/")
+    assert done.message.endswith("Choose an artifact_root that the job may write to.")
+    assert stub.calls() == []
+
+
+def test_exit_code_0_without_a_manifest_is_a_failure(stub, prepare, run):
+    stub.mode("nothing")
+
+    done = run(prepare)
+
+    assert done.state == "failed"
+    assert done.message.startswith("There is no manifest at file://")
+
+
+def test_cause_that_lasts_is_told_and_not_retried(stub, prepare, run):
+    stub.mode("permanent")
+
+    done = run(lambda: prepare(retries=2))
+
+    assert_refused(done, stub, "DataError: The column 'temp' holds text.", submitted=1)
+
+
+def test_cause_that_may_pass_is_told_and_retried(stub, prepare, run):
+    stub.mode("passing")
+
+    done = run(lambda: prepare(retries=1))
+
+    assert [str(error) for error in done.errors] == ["DataError: The column 'temp' holds text."] * 2
+    assert len(stub.calls()) == 2
+
+
+def test_crash_without_a_cause_shows_the_last_output(stub, prepare, run):
+    stub.mode("crash")
+
+    done = run(prepare)
+
+    assert "Error code is: 1" in done.message
+    assert "java.lang.OutOfMemoryError" in done.message
+
+
+def is_running(pid):
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+@pytest.fixture
+def keep_sigterm():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_killed_task_ends_spark_submit_and_its_children(stub, prepare, run, root, monkeypatch, tmp_path, keep_sigterm):
+    fifo = tmp_path / "child"
+    os.mkfifo(fifo)
+    monkeypatch.setenv("STUB_CHILD", str(fifo))
+    stub.mode("hang")
+    children = []
+
+    def kill_once_it_runs():
+        children.append(int(fifo.read_text()))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=kill_once_it_runs)
+    killer.start()
+    done = run(prepare)
+    killer.join()
+
+    assert done.state == "failed"
+    assert not is_running(children[0])
+    assert not (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").exists()
+
+
+def test_process_that_ignores_the_request_to_end_is_killed(monkeypatch):
+    monkeypatch.setattr(process, "GRACE_S", 0.05)
+    stubborn = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    stubborn.stdout.readline()
+
+    process.end_group(stubborn)
+
+    assert stubborn.wait(timeout=10) == -signal.SIGKILL
+    stubborn.stdout.close()
