@@ -1,7 +1,7 @@
 """Where artifacts live: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
 
-A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed by
-writing its manifest and then pointing the period's CURRENT at it; only the newest attempt of a period may do so.
+A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed
+by writing its manifest and then pointing the period's CURRENT at it; only the newest attempt of a period may do so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every name a user may say: trainers, their parameters, the network's hyper-parameters, losses, evaluators.
 
-The one place they are declared: specs are validated against it before Spark starts, trainers and Spark ML Params are built from it.
+The one place they are declared: specs are validated against it before Spark starts; trainers and Spark ML Params come from it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
         values = hyperparameters.get(name)
         if values is not None and len(values) not in (hidden, hidden + 1):
             raise SpecError(
-                f"{name}: expected {hidden} values, one per hidden layer of layer_dims={dims!r} (or {hidden + 1}, with the output's), "
+                f"{name}: expected {hidden} values, one per hidden layer of {dims!r} (or {hidden + 1}: the output's too), "
                 f"received {len(values)}: {values!r}."
             )
 

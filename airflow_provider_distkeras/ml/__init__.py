@@ -1,0 +1,12 @@
+"""Spark ML stages that train Keras networks on a cluster, for a notebook or a job. No Airflow needed.
+
+from airflow_provider_distkeras.ml import DistKeras, process_csv
+from airflow_provider_distkeras.training import trainers
+"""
+
+from airflow_provider_distkeras.ml.csv import process_csv
+from airflow_provider_distkeras.ml.display import show
+from airflow_provider_distkeras.ml.estimator import DistKeras
+from airflow_provider_distkeras.ml.model import DistKerasModel
+
+__all__ = ["DistKeras", "DistKerasModel", "process_csv", "show"]

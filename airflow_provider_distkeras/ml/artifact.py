@@ -1,0 +1,60 @@
+"""A trained network as the bytes of a `.keras` file, and back. Bytes are trusted by their sha256 only, and never run code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def to_bytes(network: keras.Model) -> bytes:
+    """The network as a `.keras` file's content."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "network.keras")
+        network.save(path)
+        return path.read_bytes()
+
+
+def from_bytes(content: bytes, custom_module: str | None = None) -> keras.Model:
+    """Load a network in Keras' safe mode.
+
+    Args:
+        content: a `.keras` file's content.
+        custom_module: a module to import first, which registers the network's custom objects.
+
+    Raises:
+        ArtifactError: the content is not a network that may be loaded.
+    """
+    import keras
+
+    if custom_module:
+        importlib.import_module(custom_module)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "network.keras")
+        path.write_bytes(content)
+        try:
+            return keras.saving.load_model(path, safe_mode=True, compile=False)
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise ArtifactError(f"The saved network cannot be loaded: {error}") from error
+
+
+def digest(content: bytes) -> str:
+    """The sha256 of a network's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_digest(content: bytes, expected: str, path: str) -> None:
+    """Raise ArtifactError unless the bytes read from `path` are those that were written."""
+    found = digest(content)
+    if found != expected:
+        raise ArtifactError(
+            f"The network at {path} is not the one that was saved: its sha256 is {found}, expected {expected}. "
+            "Do not load it; train again or restore the file."
+        )

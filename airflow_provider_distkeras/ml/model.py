@@ -1,0 +1,129 @@
+"""`DistKerasModel`: the fitted network as a Spark ML Model, complete with what it takes to trust and reload it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyspark.ml import Model
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.vocabulary import is_classification
+from airflow_provider_distkeras.ml import artifact
+from airflow_provider_distkeras.ml.features import as_floats
+from airflow_provider_distkeras.ml.params import DistKerasParams
+from airflow_provider_distkeras.ml.predict import predictor
+from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.training.environment import default_backend, worker_environment
+from airflow_provider_distkeras.training.summary import TrainingSummary
+
+if TYPE_CHECKING:
+    import keras
+
+_NETWORK_FILE = "network.keras"
+_OUTPUT = "__distkeras_output"
+
+
+class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
+    """A network trained by `DistKeras`: adds `prediction` (double) and, for classes, `probability` and `rawPrediction`.
+
+    Attributes:
+        summary: the account of its training, or None if training diverged.
+    """
+
+    def __init__(self, content: bytes = b"", custom_module: str | None = None, summary: TrainingSummary | None = None) -> None:
+        super().__init__()
+        self._content = content
+        self._custom_module = custom_module
+        self.summary = summary
+
+    @property
+    def diverged(self) -> bool:
+        """Whether this stands for a training that diverged, and so predicts infinity (or, for classes, none of them: -1)."""
+        return not self._content
+
+    def keras_network(self) -> keras.Model:
+        """The trained network, for use without Spark."""
+        self._refuse_diverged()
+        return artifact.from_bytes(self._content, self._custom_module)
+
+    def write(self) -> DistKerasModelWriter:
+        """A writer: metadata as JSON, the network as a `.keras` file whose sha256 the metadata hold."""
+        self._refuse_diverged()
+        return DistKerasModelWriter(self)
+
+    @classmethod
+    def read(cls) -> DistKerasModelReader:
+        """A reader of what `write` wrote."""
+        return DistKerasModelReader()
+
+    def _refuse_diverged(self) -> None:
+        if self.diverged:
+            raise ArtifactError("This model's training diverged; there is no network. Lower learning_rate or scale the features.")
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        classifies = is_classification(self.getOrDefault("loss"))
+        features = as_floats(dataset, self.getFeaturesCol())
+        if self.diverged:
+            return self._predict_the_worst(dataset, classifies)
+        backend = self.getOrDefault("backend") if self.isDefined("backend") else default_backend()
+        predict = predictor(self._content, self._custom_module, self.getOrDefault("predict_batch_size"), classifies)
+        with worker_environment(dataset.sparkSession.sparkContext, backend):
+            output = predict(features)
+        if not classifies:
+            return dataset.withColumn(self.getPredictionCol(), output)
+        scored = dataset.withColumn(_OUTPUT, output)
+        return scored.withColumns(
+            {
+                self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
+                self.getProbabilityCol(): array_to_vector(F.col(f"{_OUTPUT}.probability")),
+                self.getRawPredictionCol(): array_to_vector(F.col(f"{_OUTPUT}.raw")),
+            }
+        ).drop(_OUTPUT)
+
+    def _predict_the_worst(self, dataset: DataFrame, classifies: bool) -> DataFrame:
+        if not classifies:
+            return dataset.withColumn(self.getPredictionCol(), F.lit(float("inf")))
+        nothing = array_to_vector(F.array(F.lit(0.5), F.lit(0.5)))
+        return dataset.withColumns(
+            {
+                self.getPredictionCol(): F.lit(-1.0),
+                self.getProbabilityCol(): nothing,
+                self.getRawPredictionCol(): nothing,
+            }
+        )
+
+
+class DistKerasModelWriter(MLWriter):
+    """Writes a DistKerasModel."""
+
+    def __init__(self, model: DistKerasModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def saveImpl(self, path: str) -> None:
+        model = self._model
+        extra: dict[str, Any] = {
+            "network": {"file": _NETWORK_FILE, "sha256": artifact.digest(model._content), "custom_module": model._custom_module},
+            "summary": model.summary.to_dict() if model.summary else None,
+        }
+        DefaultParamsWriter.saveMetadata(model, path, self.sparkSession, extraMetadata=extra)
+        storage_for(self.sparkSession, path).write_bytes(f"{path.rstrip('/')}/{_NETWORK_FILE}", model._content)
+
+
+class DistKerasModelReader(MLReader[DistKerasModel]):
+    """Reads a DistKerasModel, checking the network's sha256."""
+
+    def load(self, path: str) -> DistKerasModel:
+        metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
+        network, summary = metadata["network"], metadata["summary"]
+        file = f"{path.rstrip('/')}/{network['file']}"
+        content = storage_for(self.sparkSession, path).read_bytes(file)
+        artifact.check_digest(content, network["sha256"], file)
+        model = DistKerasModel(content, network["custom_module"], TrainingSummary(**summary) if summary else None)
+        model._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(model, metadata)
+        return model

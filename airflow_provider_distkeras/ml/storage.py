@@ -1,0 +1,106 @@
+"""Files wherever Spark can reach them, through Hadoop's FileSystem."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from py4j.protocol import Py4JJavaError
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_CHUNK = 8 * 1024 * 1024
+#: Object stores, where a file appears whole when it is closed; elsewhere it is renamed into place.
+_APPEARS_WHOLE = ("s3", "s3a", "gs", "oss", "cosn")
+
+
+def storage_for(spark: SparkSession, path: str) -> Storage:
+    """The storage of a path; one without a scheme is where Spark's default file system is, as for Spark itself."""
+    default = spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS", "file:///")
+    if is_local(path if urlsplit(path).scheme else default):
+        return LocalStorage()
+    return HadoopStorage(spark)
+
+
+class HadoopStorage:
+    """HDFS and object stores. See `contract.storage.Storage`."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._gateway: Any = spark.sparkContext._gateway
+        self._jvm: Any = spark.sparkContext._jvm
+        self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
+
+    def exists(self, path: str) -> bool:
+        file_system, java_path = self._locate(path)
+        return bool(file_system.exists(java_path))
+
+    def read_bytes(self, path: str, limit: int | None = None) -> bytes:
+        file_system, java_path = self._locate(path)
+        if not file_system.exists(java_path):
+            raise FileNotFoundError(path)
+        stream = file_system.open(java_path)
+        try:
+            content = bytearray()
+            while limit is None or len(content) < limit:
+                part = stream.readNBytes(_CHUNK if limit is None else min(_CHUNK, limit - len(content)))
+                if not part:
+                    break
+                content += part
+            return bytes(content)
+        finally:
+            stream.close()
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        try:
+            if urlsplit(path).scheme in _APPEARS_WHOLE:
+                self._create(path, content)
+            else:
+                part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}"
+                self._create(part, content)
+                self._replace(part, path)
+        except Py4JJavaError as error:
+            cause = error.java_exception.getMessage()
+            raise ArtifactError(f"Cannot write {path}: {cause}. Choose a path that the job may write to.") from error
+
+    def list_names(self, directory: str) -> list[str]:
+        file_system, java_path = self._locate(directory)
+        if not file_system.exists(java_path):
+            return []
+        return sorted(status.getPath().getName() for status in file_system.listStatus(java_path))
+
+    def list_files(self, pattern: str) -> dict[str, int]:
+        file_system, java_path = self._locate(pattern)
+        found: dict[str, int] = {}
+        for match in file_system.globStatus(java_path) or []:
+            inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
+            for status in inside:
+                if status.isFile() and (status is match or not is_hidden(status.getPath().getName())):
+                    found[status.getPath().toString()] = int(status.getLen())
+        return dict(sorted(found.items()))
+
+    def _locate(self, path: str) -> tuple[Any, Any]:
+        java_path = self._jvm.org.apache.hadoop.fs.Path(path)
+        return java_path.getFileSystem(self._conf), java_path
+
+    def _create(self, path: str, content: bytes) -> None:
+        file_system, java_path = self._locate(path)
+        stream = file_system.create(java_path, True)
+        try:
+            for start in range(0, len(content), _CHUNK):
+                stream.write(bytearray(content[start : start + _CHUNK]))
+        finally:
+            stream.close()
+
+    def _replace(self, part: str, path: str) -> None:
+        """Rename over what is there, in one step."""
+        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
+        options = self._gateway.new_array(rename, 1)
+        options[0] = rename.OVERWRITE
+        _, source = self._locate(part)
+        _, target = self._locate(path)
+        self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(source.toUri(), self._conf).rename(source, target, options)

@@ -1,0 +1,45 @@
+"""The environment of the Python workers that Spark starts for us: Keras backend and threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+_lock = threading.Lock()
+
+
+def default_backend() -> str:
+    """The backend where none was asked for: the environment's KERAS_BACKEND, else tensorflow."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+@contextmanager
+def worker_environment(context: SparkContext, backend: str) -> Iterator[None]:
+    """Have the functions made inside run in Python workers of this backend, with as many threads as a task has cores.
+
+    Spark keeps separate Python workers for separate environments, so one never imports two backends.
+    """
+    cores = context.getConf().get("spark.task.cpus", "1")
+    flags = f"--xla_cpu_multi_thread_eigen=false {os.environ.get('XLA_FLAGS', '')}".strip()
+    wanted = {
+        "KERAS_BACKEND": backend,
+        "OMP_NUM_THREADS": cores,
+        "TF_NUM_INTRAOP_THREADS": cores,
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        **({"XLA_FLAGS": flags} if backend == "jax" and cores == "1" else {}),
+    }
+    with _lock:
+        before = dict(context.environment)
+        context.environment.update(wanted)
+        try:
+            yield
+        finally:
+            context.environment.clear()
+            context.environment.update(before)
