@@ -61,11 +61,11 @@ def test_provider_info_is_free():
 
 
 def test_parsing_a_dag_file_loads_nothing_heavy():
-    airflow_alone = modules_after("from airflow.providers.apache.spark.operators import spark_submit; from airflow.sdk import DAG")
-    parsed = modules_after("import runpy; runpy.run_path('example_dags/csv_to_scores.py')")
+    assert modules_after("import runpy; runpy.run_path('example_dags/csv_to_scores.py')") == []
 
-    assert set(parsed) <= set(airflow_alone) | {"fastapi"} - {"keras", "tensorflow", "pyspark", "matplotlib", "numpy"}
-    assert not {"keras", "tensorflow", "jax", "pyspark", "matplotlib", "numpy"} & set(parsed)
+
+def test_budget_would_notice():
+    assert modules_after("import numpy") == ["numpy"]
 
 
 def test_plugin_is_loaded_without_its_app():

@@ -34,6 +34,8 @@ def main() -> int:
         print("distkeras: spark ui at http://127.0.0.1:4040", flush=True)
         kind = request.spec.kind
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
+        if kind == "train":
+            storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
         commit(storage, attempt, Manifest(kind, request.spec.sha256, result, inputs=request.inputs))
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])

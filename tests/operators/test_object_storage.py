@@ -64,5 +64,5 @@ def test_files_of_a_pattern(storage, bucket, pattern, names):
 
 
 def test_write_that_fails_names_the_path(storage, bucket):
-    with pytest.raises(ArtifactError, match="Cannot write .*Choose an artifact_root"):
+    with pytest.raises(ArtifactError, match=r"Cannot write .*Choose an artifact_root"):
         storage.write_bytes(f"{bucket}/a/x.csv/below", b"")

@@ -1,0 +1,110 @@
+"""The report's page, asked for over HTTP from Airflow's own API server."""
+
+import json
+
+import pytest
+
+from airflow_provider_distkeras.links import TrainingReportLink
+from airflow_provider_distkeras.operators import DistKerasTrainOperator
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture(scope="module")
+def client(airflow_db):
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    return TestClient(create_app(apps="core"))
+
+
+@pytest.fixture
+def log_in(client):
+    """The headers of a user with a role of Airflow's simple auth manager."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def headers(role):
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="ada", role=role))
+        return {"Authorization": f"Bearer {token}"}
+
+    return headers
+
+
+@pytest.fixture
+def trained(stub, prepare, run, root):
+    """A run of a train task that has left a report."""
+
+    def pipeline():
+        DistKerasTrainOperator(
+            task_id="train",
+            dataset_path=prepare().output["dataset_path"],
+            hyperparameters={"layer_dims": [None, 8, 1]},
+            artifact_root=str(root),
+        )
+
+    return run(pipeline)
+
+
+def test_link_leads_to_the_report(client, log_in, trained):
+    answer = client.get(trained.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
+
+    assert (answer.status_code, answer.text) == (200, "<p>r2 0.9</p>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "frame-ancestors 'self'" in policy
+    assert "script-src" not in policy
+
+
+def test_nobody_comes_in_without_logging_in(client, trained):
+    assert client.get(trained.xcoms("train")[TrainingReportLink.KEY]).status_code == 401
+
+
+def test_user_without_a_role_is_refused(client, log_in, trained):
+    assert client.get(trained.xcoms("train")[TrainingReportLink.KEY], headers=log_in(None)).status_code == 403
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc", "openapi.json"])
+def test_there_is_no_documentation_page(client, log_in, page):
+    assert client.get(f"/distkeras/{page}", headers=log_in("ADMIN")).status_code == 404
+
+
+def test_task_without_a_report(client, log_in, trained):
+    query = {"run_id": trained.dag_run.run_id, "task_id": "prepare"}
+
+    assert client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN")).status_code == 404
+
+
+def test_path_that_no_manifest_vouches_for_is_not_read(client, log_in, trained, tmp_path):
+    from airflow.models.xcom import XComModel
+
+    (tmp_path / "secret.html").write_text("secret")
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=str(tmp_path / "secret.html"), **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_path_beside_another_reports_manifest_is_not_read(client, log_in, trained):
+    from airflow.models.xcom import XComModel
+
+    report = trained.xcoms("train")["report_path"]
+    spec = f"{report.rsplit('/', 1)[0]}/_SPEC.json"
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=spec, **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_each_task_instance_has_a_tab_for_its_report():
+    from airflow_provider_distkeras.plugin import DistKerasPlugin
+
+    (view,) = json.loads(json.dumps(DistKerasPlugin().external_views))
+
+    assert view["href"] == "/distkeras/report/{DAG_ID}?run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
+    assert view["destination"] == "task_instance"
