@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from airflow_provider_distkeras.contract.errors import DataError, unknown_name
 from airflow_provider_distkeras.contract.storage import Storage
 
+#: Columns that the stages and the model add.
+RESERVED = ("features", "prediction", "probability", "rawPrediction")
+
 #: Enough for the header and the first row of any sane CSV file.
 HEAD_BYTES = 256 * 1024
 
@@ -55,6 +58,7 @@ class ColumnPlan:
                     raise DataError(f"{what}: {unknown_name('column', name, columns)}")
         kept = [self.renamed.get(name, name) for name in columns if name not in self.excluded]
         _refuse_twins(kept, "after columns_renamed")
+        refuse_reserved(kept)
         if needs_label and self.label_col not in kept:
             raise DataError(
                 f"The label column {self.label_col!r} is absent; the columns are {', '.join(kept)}. "
@@ -67,6 +71,15 @@ class ColumnPlan:
         if not features:
             raise DataError(f"No feature column is left of {', '.join(columns)}: exclude fewer.")
         return features
+
+
+def refuse_reserved(columns: list[str]) -> None:
+    """Raise DataError for a name that the model's own columns have, or that Spark ML cannot take."""
+    for name in columns:
+        if name in RESERVED:
+            raise DataError(f"The column {name!r} has the name of a column that the model adds: rename or exclude it.")
+        if "." in name or "`" in name:
+            raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. or `): rename or exclude it.")
 
 
 def inspect(storage: Storage, patterns: list[str], delimiter: str) -> InputFiles:

@@ -37,29 +37,33 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         self._set(**params)
 
     @property
-    def raw_types(self) -> dict[str, str]:
-        """Spark type per raw feature column, to read files of new rows with."""
-        raw = {new: old for old, new in self.getOrDefault("renamed").items()}
-        types = dict.fromkeys(self.getOrDefault("numeric"), "double")
-        types.update(dict.fromkeys(self.getOrDefault("categorical"), "string"))
-        return {raw.get(name, name): kind for name, kind in types.items()}
+    def kinds(self) -> dict[str, str]:
+        """Spark type per feature, by its new name."""
+        numeric, categorical = self.getOrDefault("numeric"), self.getOrDefault("categorical")
+        return {**dict.fromkeys(numeric, "double"), **dict.fromkeys(categorical, "string")}
+
+    def new_name(self, column: str) -> str:
+        """The name a raw column gets."""
+        return str(self.getOrDefault("renamed").get(column, column))
+
+    def types_of(self, columns: list[str]) -> dict[str, str]:
+        """Spark type per raw column that is a feature."""
+        return {name: self.kinds[self.new_name(name)] for name in columns if self.new_name(name) in self.kinds}
 
     def check(self, columns: list[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
-        renamed = self.getOrDefault("renamed")
-        known = {renamed.get(name, name) for name in columns}
-        lacking = [raw for raw in self.raw_types if renamed.get(raw, raw) not in known]
+        known = {self.new_name(name) for name in columns}
+        old = {new: old for old, new in self.getOrDefault("renamed").items()}
+        lacking = [old.get(name, name) for name in self.kinds if name not in known]
         if lacking:
             raise DataError(
                 f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(map(repr, lacking))} that the pipeline "
-                f"was fitted with. Expected {', '.join(self.raw_types)}; found {', '.join(columns)}."
+                f"was fitted with. Expected {', '.join(old.get(name, name) for name in self.kinds)}; found {', '.join(columns)}."
             )
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self.check(dataset.columns)
         renamed = {old: new for old, new in self.getOrDefault("renamed").items() if old in dataset.columns}
         data = dataset.withColumnsRenamed(renamed)
-        kinds = dict.fromkeys(self.getOrDefault("numeric"), "double")
-        kinds.update(dict.fromkeys(self.getOrDefault("categorical"), "string"))
-        data = data.withColumns({name: F.col(name).cast(kind) for name, kind in kinds.items()})
-        return data.dropna(subset=list(kinds)) if self.getOrDefault("dropMissing") else data
+        data = data.withColumns({name: F.col(name).cast(kind) for name, kind in self.kinds.items()})
+        return data.dropna(subset=list(self.kinds)) if self.getOrDefault("dropMissing") else data

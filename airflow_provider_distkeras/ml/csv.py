@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.header import ColumnPlan, InputFiles, inspect
+from airflow_provider_distkeras.contract.header import ColumnPlan, InputFiles, inspect, refuse_reserved
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml import reading
 from airflow_provider_distkeras.ml.columns import SelectColumns
@@ -79,12 +79,14 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
     plan = ColumnPlan(spec.columns_renamed, spec.excluded_columns, spec.label_col, spec.categorical_columns)
     features = plan.check(files.columns)
     selected = _select(spark, spec, files, features)
-    raw = reading.read_csv(spark, files, {**selected.raw_types, **_label_type(spec)}, spec.delimiter)
-    rows = _check_values(raw, spec, selected)
+    types = _types(spec, selected, files.columns)
+    raw = reading.read_csv(spark, files, types, spec.delimiter).persist()
+    rows = _check_values(raw, spec, types)
     data = selected.transform(reading.without_corrupt(raw))
     if spec.missing == "drop":
         data = data.dropna(subset=[spec.label_col])
     stages = Pipeline(stages=_stages(spec, features)).fit(data)
+    raw.unpersist()
     pipeline = PipelineModel([selected, *stages.stages])
     return Prepared(stages.transform(data), pipeline, features, files, rows)
 
@@ -101,9 +103,11 @@ def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimi
     selected = next(stage for stage in pipeline.stages if isinstance(stage, SelectColumns))
     files = inspect(storage_for(spark, paths[0]), paths, delimiter)
     selected.check(files.columns)
-    data = reading.read_csv(spark, files, selected.raw_types, delimiter)
+    refuse_reserved(files.columns)
+    types = selected.types_of(files.columns)
+    data = reading.read_csv(spark, files, types, delimiter)
     fills = any(stage.__class__.__name__ == "ImputerModel" for stage in pipeline.stages)
-    numeric = [] if fills or selected.getOrDefault("dropMissing") else _raw_numeric(selected)
+    numeric = [] if fills or selected.getOrDefault("dropMissing") else [name for name, kind in types.items() if kind == "double"]
     found = reading.survey(data, {f"missing {name}": reading.count_missing(name, numeric=True) for name in numeric})
     lacking = {name: found[f"missing {name}"] for name in numeric if found[f"missing {name}"]}
     if lacking:
@@ -113,11 +117,12 @@ def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimi
 
 def label_of(data: DataFrame, label_col: str) -> Column:
     """The label as a number, under its own name: its class number where it was declared categorical."""
-    indexed = _index_of(label_col)
-    return F.col(indexed if indexed in data.columns else label_col).cast("double").alias(label_col)
+    indexed = index_of(label_col)
+    return F.col(indexed if indexed in data.columns else label_col).try_cast("double").alias(label_col)
 
 
-def _index_of(name: str) -> str:
+def index_of(name: str) -> str:
+    """The column that holds a category's number."""
     return f"{name}__index"
 
 
@@ -156,22 +161,19 @@ def _not_a_number(spark: SparkSession, spec: PreprocessSpec, files: InputFiles, 
     return f"The {'label ' if label else ''}column {name!r} {holds}; expected numbers. {fix}"
 
 
-def _label_type(spec: PreprocessSpec) -> dict[str, str]:
-    return {_raw_name(spec, spec.label_col): "string" if spec.label_col in spec.categorical_columns else "double"}
+def _types(spec: PreprocessSpec, selected: SelectColumns, columns: list[str]) -> dict[str, str]:
+    """Spark type per raw column that is used, the label included."""
+    label_type = "string" if spec.label_col in spec.categorical_columns else "double"
+    return {**selected.types_of(columns), _raw_name(spec, spec.label_col): label_type}
 
 
 def _raw_name(spec: PreprocessSpec, name: str) -> str:
     return next((old for old, new in spec.columns_renamed.items() if new == name), name)
 
 
-def _raw_numeric(selected: SelectColumns) -> list[str]:
-    return [name for name, kind in selected.raw_types.items() if kind == "double"]
-
-
-def _check_values(raw: DataFrame, spec: PreprocessSpec, selected: SelectColumns) -> int:
+def _check_values(raw: DataFrame, spec: PreprocessSpec, types: dict[str, str]) -> int:
     """One pass over the rows. Raises DataError for missing values that the policy does not cover; returns the number of rows."""
-    label, label_kind = next(iter(_label_type(spec).items()))
-    types = {**selected.raw_types, label: label_kind}
+    label = _raw_name(spec, spec.label_col)
     counts = {f"missing {name}": reading.count_missing(name, numeric=kind == "double") for name, kind in types.items()}
     infinite = {
         f"infinite {name}": F.count(F.when(F.abs(F.col(f"`{name}`")) == float("inf"), 1))
@@ -190,8 +192,8 @@ def _check_values(raw: DataFrame, spec: PreprocessSpec, selected: SelectColumns)
         raise DataError(f"The column {empty[0]!r} has no value in any row. Add it to excluded_columns, or fill it.")
     if spec.missing == "fail" and lacking:
         raise DataError(
-            f"Missing values in {_listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop such "
-            "rows, or fill them first."
+            f"Missing values in {_listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop "
+            "such rows, or fill them first."
         )
     if label in lacking and spec.missing != "drop":
         raise DataError(
@@ -214,7 +216,7 @@ def _stages(spec: PreprocessSpec, features: list[str]) -> list[Any]:
         stages.append(
             StringIndexer(
                 inputCol=spec.label_col,
-                outputCol=_index_of(spec.label_col),
+                outputCol=index_of(spec.label_col),
                 handleInvalid="keep",
                 stringOrderType="alphabetAsc",
             )
@@ -223,7 +225,7 @@ def _stages(spec: PreprocessSpec, features: list[str]) -> list[Any]:
         inputs = {name: f"{name}__filled" for name in numeric}
         stages.append(Imputer(strategy="mean", inputCols=numeric, outputCols=list(inputs.values())))
     if categorical:
-        indexed, encoded = [_index_of(name) for name in categorical], [f"{name}__onehot" for name in categorical]
+        indexed, encoded = [index_of(name) for name in categorical], [f"{name}__onehot" for name in categorical]
         # "keep" gives missing and unseen categories an index of their own, the last, which the encoder then drops: all zeros.
         stages.append(
             StringIndexer(inputCols=categorical, outputCols=indexed, handleInvalid="keep", stringOrderType="alphabetAsc")

@@ -45,7 +45,9 @@ def read_csv(spark: SparkSession, files: InputFiles, types: dict[str, str], deli
         fields = [StructField(name, _parse_datatype_string(types.get(name, "string"))) for name in header]
         schema = StructType([*fields, StructField(_CORRUPT, _parse_datatype_string("string"))])
         options = {"header": True, "sep": delimiter, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT, **_TRIMMED}
-        parts.append(spark.read.csv(paths, schema=schema, **options).select(*files.columns, _CORRUPT))
+        parts.append(
+            spark.read.csv(paths, schema=schema, **options).select(*(F.col(f"`{name}`") for name in files.columns), _CORRUPT)
+        )
     return reduce(DataFrame.unionByName, parts)
 
 
@@ -70,7 +72,7 @@ def survey(data: DataFrame, extra: dict[str, Column]) -> Row:
     if found["bad"]:
         raise DataError(
             f"{found['bad']} of {found['rows']} lines do not fit the {len(data.columns) - 1} columns and types, such as "
-            f"{found['example']!r}. Correct them; a line must have as many fields as the header, and numbers where the others have."
+            f"{found['example']!r}. A line must have as many fields as the header, and numbers where the other lines have them."
         )
     if not found["rows"]:
         raise DataError("The files hold no row.")

@@ -1,0 +1,1 @@
+"""What spark-submit runs: read the request, call `ml`, commit the manifest."""

@@ -1,0 +1,99 @@
+"""What the three jobs share: the request in, the manifest out, and a cause where there is none."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+import airflow_provider_distkeras
+from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
+from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.paths import commit
+from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.ml.storage import storage_for
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job's body hands back: the manifest's result, inputs and details."""
+
+    result: dict[str, Any]
+    inputs: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+#: The body of a job: Spark, what is asked for, and the folder to write to.
+Body = Callable[[SparkSession, Any, str], Outcome]
+
+
+def main(body: Body) -> None:
+    """Run a job from the command line; exits with 1, leaving the cause beside the request, if it fails."""
+    parser = argparse.ArgumentParser(description="A job of airflow-provider-distkeras, submitted by its operators.")
+    parser.add_argument("--spec", required=True, help="URI of the request")
+    spec_path = parser.parse_args().spec
+    log_to_stdout()
+    spark = SparkSession.builder.getOrCreate()
+    try:
+        run(spark, spec_path, body)
+    except Exception as error:
+        traceback.print_exc()
+        logger.error("%s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
+        sys.exit(1)
+    finally:
+        spark.stop()
+
+
+def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
+    """Answer the request at `spec_path`: run the body, then commit its outcome."""
+    storage = storage_for(spark, spec_path)
+    request = Request.from_json(storage.read_bytes(spec_path))
+    logger.info("%s job, Spark UI at %s", request.spec.kind, spark.sparkContext.uiWebUrl or "(off)")
+    started = time.time()
+    try:
+        outcome = body(spark, request.spec, request.attempt.path)
+        details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
+        manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, outcome.inputs, details)
+        commit(storage, request.attempt, manifest)
+    except Exception as error:
+        storage.write_bytes(request.attempt.error_path, _cause(error))
+        raise
+    logger.info("committed %s", request.attempt.manifest_path)
+    return manifest
+
+
+def _cause(error: Exception) -> bytes:
+    message = str(error) if isinstance(error, DistKerasError) else f"{type(error).__name__}: {error}"
+    return json.dumps({"type": type(error).__name__, "message": message, "permanent": isinstance(error, PERMANENT)}).encode()
+
+
+def versions(spark: SparkSession) -> dict[str, str]:
+    """The versions that made a result, for whoever asks later."""
+    found = {"airflow-provider-distkeras": airflow_provider_distkeras.__version__, "spark": spark.version}
+    for name in ("keras", "tensorflow", "jax", "numpy", "pyarrow"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def log_to_stdout() -> None:
+    """Show this package's progress as lines that stand out from Spark's own."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("distkeras: %(message)s"))
+    package = logging.getLogger("airflow_provider_distkeras")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    package.propagate = False
