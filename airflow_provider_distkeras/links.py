@@ -25,7 +25,7 @@ class PushedLink(BaseOperatorLink):
     def xcom_key(self) -> str:
         return self.KEY
 
-    def get_link(self, operator: BaseOperator, *, ti_key: object) -> str:  # noqa: ARG002
+    def get_link(self, operator: BaseOperator, *, ti_key: object) -> str:
         pushed: dict[str, str] = getattr(operator, "pushed_links", {})
         return pushed.get(self.KEY, "")
 
@@ -35,7 +35,7 @@ class SparkUILink(PushedLink):
 
     name = "Spark UI"
     KEY = "distkeras_spark_ui"
-    _SAID = re.compile(r"^distkeras: spark ui at (https?://\S+)$")
+    _SAID = re.compile(r"^distkeras: .*Spark UI at (https?://\S+)$")
 
     @classmethod
     def found_in(cls, line: str) -> str | None:

@@ -239,12 +239,17 @@ class DistKerasBaseOperator(SparkSubmitOperator):
                 f"The period has a committed result, {manifest_path}, and if_exists is 'fail'. "
                 "Set if_exists to 'overwrite' for a new attempt, or to 'reuse' to return that result."
             )
-        unseen = "input_path" in self.path_fields and not request.inputs
-        if unseen or (manifest.spec_sha256, manifest.inputs) != (request.spec.sha256, request.inputs):
+        if manifest.spec_sha256 != request.spec.sha256 or not self._same_inputs(manifest, request):
             self.log.info("The committed result %s answers another request or other inputs: running again.", manifest_path)
             return None
         self.log.info("Reusing the committed result %s.", manifest_path)
         return {**manifest.result, "manifest_path": manifest_path}
+
+    def _same_inputs(self, manifest: Manifest, request: Request) -> bool:
+        """Whether the files are those that the job read. If Airflow cannot see them, they are taken to have changed."""
+        if "input_path" not in self.path_fields:
+            return True
+        return bool(request.inputs) and manifest.inputs == request.inputs
 
     def _run(self, context: Context, request: Request, target: dict[str, Any]) -> Attempt:
         """Submit the job and wait for it; the attempt that it wrote into."""
@@ -327,7 +332,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         except Exception:  # there is none, or the file system went away: the error at hand says more
             return
         kind = AirflowFailException if cause["permanent"] else AirflowException
-        raise kind(f"{cause['type']}: {cause['message']}") from error
+        raise kind(cause["message"]) from error
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""

@@ -32,5 +32,6 @@ def environment(port: int = 8080) -> dict[str, str]:
         "KERAS_HOME": str(HOME / "keras"),
         "MPLCONFIGDIR": str(HOME / "matplotlib"),
         "SPARK_LOCAL_DIRS": str(HOME / "spark"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # else macOS ends the forked task processes
     }

@@ -24,6 +24,7 @@ TASKS = ("prepare", "train", "score")
 LOG = home.HOME / "demo.log"
 _TASK = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
 _SAID = re.compile(r"distkeras: (.*?)\s*(\[\S+\]( loc=\S+)?)?$")
+_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -109,7 +110,8 @@ def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
         if task:
             print(f"  [{time.monotonic() - started:5.1f} s] {task[1]}", flush=True)
         elif said:
-            print(f"  [{time.monotonic() - started:5.1f} s]   {said[1]}", flush=True)
+            shown = said[1].replace(f"file://{home.CHECKOUT}/", "")
+            print(f"  [{time.monotonic() - started:5.1f} s]   {shown}", flush=True)
     process.wait()
 
 
@@ -133,8 +135,10 @@ def _manifests(date: str) -> dict[str, Manifest]:
 
 def _report_failure() -> int:
     lines = LOG.read_text(errors="replace").splitlines()
-    causes = [line for line in lines if re.search(r"Airflow\w*Exception: ", line)]
-    print("\nThe demo failed.", *(causes[-1:] or lines[-15:]), f"The whole log: {_short(LOG)}", sep="\n", file=sys.stderr)
+    causes = [number for number, line in enumerate(lines) if re.search(r"Airflow\w*Exception: ", line)]
+    told = lines[causes[-1] :] if causes else lines[-15:]
+    end = next((number for number, line in enumerate(told) if _STAMP.match(line)), len(told))
+    print("\nThe demo failed.", *told[:end], f"The whole log: {_short(LOG)}", sep="\n", file=sys.stderr)
     return 1
 
 

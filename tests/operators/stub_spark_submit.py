@@ -31,12 +31,12 @@ def main() -> int:
     request = Request.from_json(storage.read_bytes(sys.argv[sys.argv.index("--spec") + 1]))
     attempt = request.attempt
     if mode == "commit":
-        print("distkeras: spark ui at http://127.0.0.1:4040", flush=True)
         kind = request.spec.kind
+        print(f"distkeras: {kind} job, Spark UI at http://127.0.0.1:4040", flush=True)
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
-        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, inputs=request.inputs))
+        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs))
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])
         with open(os.environ["STUB_CHILD"], "w") as file:  # a fifo: opening it waits for the test
