@@ -1,0 +1,77 @@
+import gzip
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.header import ColumnPlan, inspect
+from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri
+
+
+def look(tmp_path, *contents, pattern="*.csv", delimiter=","):
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.csv").write_text(content)
+    return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], delimiter)
+
+
+def plan(renamed=None, excluded=(), label="label", categorical=()):
+    return ColumnPlan(renamed or {}, list(excluded), label, list(categorical))
+
+
+def test_columns_are_those_of_the_first_file_and_order_may_differ(tmp_path):
+    files = look(tmp_path, "a,b\n1,2\n", "b,a\n2,1\n")
+    assert files.columns == ["a", "b"]
+    assert list(files.sizes.values()) == [8, 8]
+
+
+def test_spaces_quotes_a_byte_order_mark_and_compression_are_understood(tmp_path):
+    (tmp_path / "x.csv").write_text('\ufeff a ,"b, c"\r\n1,2\r\n')
+    assert inspect(LocalStorage(), [str(tmp_path)], ",").columns == ["a", "b, c"]
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a;b\n1;2\n"))
+    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/*.gz")], ";").columns == ["a", "b"]
+
+
+def test_hidden_files_of_a_directory_are_left_out(tmp_path):
+    (tmp_path / "_SUCCESS").write_text("")
+    assert look(tmp_path, "a\n1\n", pattern="").columns == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ([], "No file matches"),
+        ([""], "0.csv is empty: expected a header line and rows"),
+        (["a,b\n1,2\n", ""], "1.csv is empty"),
+        (["a,b\n"], "hold only a header"),
+        (["a,a\n1,2\n"], "Duplicate column 'a' in the header of"),
+        (["a,,b\n1,2,3\n"], "A column without a name in the header of"),
+        (["a,b\n1,2\n", "a,c\n1,2\n"], "lacking ['b'], added ['c']"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(tmp_path, contents, message):
+    with pytest.raises(DataError) as error:
+        look(tmp_path, *contents)
+    assert message in str(error.value)
+
+
+def test_features_keep_the_order_of_the_file_under_their_new_names():
+    checked = plan({"cnt": "label", "t": "temp"}, ["id"]).check(["id", "t", "hum", "cnt"])
+    assert checked == ["temp", "hum"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (plan(), "The label column 'label' is absent; the columns are id, temp, cnt."),
+        (plan({"count": "label"}), "columns_renamed: Unknown column 'count'. Did you mean 'cnt'?"),
+        (plan({"cnt": "label"}, ["idd"]), "excluded_columns: Unknown column 'idd'. Did you mean 'id'?"),
+        (plan({"cnt": "label"}, categorical=["tmp"]), "categorical_columns: Unknown column 'tmp'. Did you mean 'temp'?"),
+        (plan({"cnt": "label", "id": "temp"}), "Duplicate column 'temp' after columns_renamed"),
+        (plan({"cnt": "label"}, ["id", "temp"]), "No feature column is left"),
+        (plan({"cnt": "label", "id": "prediction"}), "has the name of a column that the model adds"),
+        (plan({"cnt": "label", "id": "a.b"}), "has a character that Spark ML cannot take"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named_with_the_fix(chosen, message):
+    with pytest.raises(DataError) as error:
+        chosen.check(["id", "temp", "cnt"])
+    assert message in str(error.value)

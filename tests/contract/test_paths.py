@@ -1,0 +1,114 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.paths import Attempt, commit, committed, period_key, slug
+from airflow_provider_distkeras.contract.storage import LocalStorage
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STORAGE = LocalStorage()
+
+
+def claim(root, *, minutes=0, period="2026-03-01"):
+    attempt = Attempt.claim(
+        str(root), "dag", "task", -1, period,
+        claimed_at=NOON + timedelta(minutes=minutes), generation=0, try_number=1, spec_sha256="ab" * 32,
+    )  # fmt: skip
+    STORAGE.write_bytes(attempt.spec_path, b"{}")
+    return attempt
+
+
+def manifest(rows):
+    return Manifest("score", "ab" * 32, {"predictions_path": "p", "rows": rows, "metrics": {}})
+
+
+def rows_shown(root, period="2026-03-01"):
+    shown = committed(STORAGE, f"{root}/dag/task/period={period}")
+    return shown and shown.result["rows"]
+
+
+def test_the_period_is_the_partition_else_the_logical_date_else_when_the_run_was_due():
+    later = NOON + timedelta(days=1)
+    assert period_key("region=eu", NOON, later) == "region=eu"
+    assert period_key(None, NOON, later) == "2026-03-01T120000Z"
+    assert period_key(None, None, later.replace(microsecond=7)) == "2026-03-02T120000.000007Z"
+
+
+def test_a_slug_is_safe_and_tells_different_texts_apart():
+    assert slug("tg.train_1") == "tg.train_1"
+    assert slug("a/b") != slug("a:b")
+    assert "/" not in slug("../../etc")
+    assert slug("..") != ".."
+
+
+def test_nothing_is_shown_before_the_first_commit_and_the_newest_afterwards(tmp_path):
+    first, second = claim(tmp_path), claim(tmp_path, minutes=1)
+    assert rows_shown(tmp_path) is None
+    commit(STORAGE, second, manifest(2))
+    assert rows_shown(tmp_path) == 2
+    with pytest.raises(ArtifactError, match="the newer attempt"):
+        commit(STORAGE, first, manifest(1))
+    assert rows_shown(tmp_path) == 2
+
+
+def test_an_attempt_that_a_newer_one_has_overtaken_cannot_commit_even_if_that_one_is_still_running(tmp_path):
+    zombie = claim(tmp_path)
+    claim(tmp_path, minutes=1)
+    with pytest.raises(ArtifactError, match="outlived its task"):
+        commit(STORAGE, zombie, manifest(1))
+    assert not STORAGE.exists(zombie.manifest_path)
+
+
+def test_periods_do_not_touch_each_other(tmp_path):
+    commit(STORAGE, claim(tmp_path, period="2026-03-01"), manifest(3))
+    commit(STORAGE, claim(tmp_path, period="2026-04-01"), manifest(4))
+    assert (rows_shown(tmp_path, "2026-03-01"), rows_shown(tmp_path, "2026-04-01")) == (3, 4)
+
+
+def test_a_commit_that_fails_half_way_leaves_the_previous_artifact(tmp_path):
+    commit(STORAGE, claim(tmp_path), manifest(1))
+
+    class Breaks(LocalStorage):
+        def write_bytes(self, path, content):
+            if path.endswith("CURRENT"):
+                raise OSError("disk full")
+            super().write_bytes(path, content)
+
+    with pytest.raises(OSError, match="disk full"):
+        commit(Breaks(), claim(tmp_path, minutes=1), manifest(2))
+    assert rows_shown(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "cannot be read"),
+        (b'{"kind": "score"}', "cannot be read"),
+        (json.dumps({**vars(manifest(1)), "contract": 9}).encode(), "has contract 9, expected 1"),
+        (json.dumps({**vars(manifest(1)), "result": {}}).encode(), "is not valid"),
+    ],
+)
+def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
+    path = str(tmp_path / "_MANIFEST.json")
+    STORAGE.write_bytes(path, content)
+    with pytest.raises(ArtifactError, match=message):
+        Manifest.read(STORAGE, path)
+
+
+def test_no_manifest_means_no_result(tmp_path):
+    with pytest.raises(ArtifactError, match="did not commit a result"):
+        Manifest.read(STORAGE, str(tmp_path / "_MANIFEST.json"))
+
+
+def test_an_artifact_knows_its_manifest():
+    assert beside("s3a://b/attempt/model/") == "s3a://b/attempt/_MANIFEST.json"
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ArtifactError, match=r"Cannot write .*file/x: .*Choose an artifact_root that the job may write to"):
+        STORAGE.write_bytes(f"{blocked}/x", b"")

@@ -1,0 +1,79 @@
+import pytest
+
+from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
+from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
+from airflow_provider_distkeras.training import trainers
+
+NETWORK = {"layer_dims": [None, 8, 1]}
+
+
+def train_spec(**said):
+    return TrainSpec.build(**{"dataset_path": "file:///data", "hyperparameters": dict(NETWORK), **said})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"trainer": "adga"}, "trainer: Unknown trainer 'adga'. Did you mean 'ADAG'?"),
+        ({"trainer_params": {"batchsize": 32}}, "Unknown parameter of ADAG 'batchsize'. Did you mean 'batch_size'?"),
+        ({"trainer": "SingleTrainer", "trainer_params": {"num_workers": 2}}, "Unknown parameter of SingleTrainer 'num_workers'."),
+        ({"hyperparameters": {"dropout": 0.2}}, "Unknown hyper-parameter 'dropout'. Did you mean 'dropout_rate'?"),
+        ({"param_grid": {"dropuot_rate": [0.2]}}, "Unknown name in param_grid 'dropuot_rate'. Did you mean 'dropout_rate'?"),
+        ({"param_grid": {"dropout_rate": [0.2, "high"]}}, "param_grid['dropout_rate'][1]: expected a number of at least 0"),
+        ({"param_grid": {"dropout_rate": 0.2}}, "param_grid['dropout_rate']: expected a list of at least 1 values, received 0.2"),
+        ({"param_grid": {"layer_dims": [[None, 4, 1]]}}, "'layer_dims' is both fixed and in param_grid"),
+        ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
+        ({"evaluator": "regresion"}, "evaluator: Unknown evaluator 'regresion'. Did you mean 'regression'?"),
+        ({"num_folds": 1}, "num_folds: expected an integer of at least 2, received 1 (int)."),
+        ({"hyperparameters": {}}, "No network: set layer_dims"),
+        ({"hyperparameters": {**NETWORK, "network": "m:f"}}, "Two networks:"),
+        ({"hyperparameters": {**NETWORK, "activations": ["relu", "relu", "relu"]}}, "activations: expected 1 values"),
+        ({"hyperparameters": {**NETWORK, "optimizer": {"name": "adam", "learning_rate": 1}}}, "set learning_rate as its own"),
+        ({"hyperparameters": {**NETWORK, "loss": "msq"}}, "hyperparameters['loss']: Unknown loss 'msq'. Did you mean 'mse'?"),
+        ({"backend": "torch"}, "backend: Unknown backend 'torch'."),
+        ({"sed": 1}, "Unknown argument of the train spec 'sed'. Did you mean 'seed'?"),
+    ],
+)
+def test_a_wrong_train_spec_is_refused_with_the_fix(said, message):
+    with pytest.raises(SpecError) as error:
+        train_spec(**said)
+    assert message in str(error.value)
+
+
+def test_a_spec_needs_its_required_values():
+    with pytest.raises(SpecError, match="The score spec lacks model_path"):
+        ScoreSpec.build(input_path="x.csv")
+
+
+def test_cells_are_the_product_of_the_grid_in_a_fixed_order():
+    spec = train_spec(param_grid={"loss": ["mse", "mae"], "dropout_rate": [0.2, 0.5]})
+    assert spec.cells() == [
+        {"dropout_rate": 0.2, "loss": "mse"},
+        {"dropout_rate": 0.2, "loss": "mae"},
+        {"dropout_rate": 0.5, "loss": "mse"},
+        {"dropout_rate": 0.5, "loss": "mae"},
+    ]
+
+
+def test_the_digest_depends_on_what_is_asked_for_and_on_nothing_else():
+    assert train_spec(seed=1).sha256 == train_spec(seed="1").sha256
+    assert train_spec(seed=1).sha256 != train_spec(seed=2).sha256
+
+
+def test_a_request_survives_the_file_between_operator_and_job():
+    request = Request(PreprocessSpec.build(input_path="a.csv", columns_renamed={"cnt": "label"}), Attempt("p", "a"), {"a.csv": 3})
+    assert Request.from_json(request.to_json()) == request
+
+
+def test_a_request_of_another_contract_is_refused():
+    text = Request(ScoreSpec.build(model_path="m", input_path="a"), Attempt("p", "a")).to_json()
+    with pytest.raises(ArtifactError, match="install the same version of airflow-provider-distkeras"):
+        Request.from_json(text.replace('"contract": 1', '"contract": 99'))
+
+
+def test_every_trainer_of_the_vocabulary_exists_and_takes_its_defaults():
+    for name, fields in vocabulary.TRAINERS.items():
+        assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
