@@ -40,12 +40,12 @@ with DAG(
         "missing": Param("mean", enum=["fail", "mean", "drop"], title="Missing values", section="Data"),
         "scaling": Param("standard", type=["null", "string"], enum=["standard", "minmax", None], title="Scaling", section="Data"),
         "layer_dims": Param([None, 64, 32, 1], type="array", title="Units per layer (null: the features)", section="Network"),
-        "learning_rates": Param([0.01, 0.003], title="Learning rates to try", section="Grid", **NUMBERS),
+        "learning_rates": Param([0.1, 0.03], title="Learning rates to try", section="Grid", **NUMBERS),
         "dropout_rates": Param([0.0, 0.1], title="Dropout rates to try", section="Grid", **NUMBERS),
         "num_folds": Param(3, type="integer", minimum=2, title="Folds", section="Training"),
-        "num_epoch": Param(10, type="integer", minimum=1, title="Epochs", section="Training"),
+        "num_epoch": Param(30, type="integer", minimum=1, title="Epochs", section="Training"),
         "num_workers": Param(2, type="integer", minimum=1, title="Workers", section="Training"),
-        "batch_size": Param(256, type="integer", minimum=1, title="Rows per step", section="Training"),
+        "batch_size": Param(128, type="integer", minimum=1, title="Rows per step", section="Training"),
     },
 ):
     prepared = DistKerasPreprocessOperator(

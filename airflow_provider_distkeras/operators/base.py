@@ -134,6 +134,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         self.name = name
         self.pushed_links: dict[str, str] = {}
         self._attempt: Attempt | None = None
+        self._killed = False
 
     def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
         """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
@@ -158,6 +159,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
 
     def on_kill(self) -> None:
         """End the job within the five seconds that Airflow grants: spark-submit with all its children, or what a cluster runs."""
+        self._killed = True
         if self._hook is None:
             return
         in_cluster = self._hook._connection["deploy_mode"] == "cluster"
@@ -203,7 +205,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
     def _name_attempt(self, context: Context, spec: Spec, master: str) -> Attempt:
         """A new attempt of this task at the run's data period. It is claimed when its request is written."""
         ti, dag_run = context["ti"], context["dag_run"]
-        period = period_key(dag_run.partition_key, context.get("logical_date"), dag_run.run_after)
+        period = period_key(getattr(dag_run, "partition_key", None), context.get("logical_date"), dag_run.run_after)
         # Clearing a task raises max_tries, a retry does not: so a job that is tracked across retries is found again by them,
         # but a cleared task really runs again.
         self.external_id_key = f"spark_job_id:g{ti.max_tries}:{spec.sha256[:8]}"
@@ -267,11 +269,11 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             try:
                 super().execute(context)
             except Exception as error:
-                self._raise_cause(self._attempt or request.attempt, error)
+                self._raise_cause(context, error)
                 raise
             finally:
                 process.end_group(self._hook._submit_sp)
-        return self._attempt or self._remembered_attempt(context)
+        return self._attempt_of_job(context)
 
     def _prepare_environment(self, target: dict[str, Any]) -> dict[str, str]:
         """Find what spark-submit needs; a spark-submit that the user named brings its own SPARK_HOME."""
@@ -289,6 +291,8 @@ class DistKerasBaseOperator(SparkSubmitOperator):
 
         @functools.wraps(submit)
         def claim_and_submit(application: str = "", **kwargs: Any) -> str | None:
+            if self._killed:
+                raise AirflowException("The task was killed before its job was submitted.")
             storage_for(request.attempt.path).write_bytes(request.attempt.spec_path, request.to_json().encode())
             self._attempt = request.attempt
             self._remember_attempt(context)
@@ -318,16 +322,20 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         if store is not None and self._attempt is not None:
             store.set(self._attempt_key, self._attempt.to_dict())
 
-    def _remembered_attempt(self, context: Context) -> Attempt:
+    def _attempt_of_job(self, context: Context) -> Attempt:
+        """The attempt that the job writes into: this try's, or the one noted by the try that submitted it."""
+        if self._attempt is not None:
+            return self._attempt
         store = context.get("task_state_store")
         noted = store.get(self._attempt_key) if store is not None else None
         if not isinstance(noted, dict):
             raise ArtifactError("The job was found again, but not the attempt it writes into. Clear the task to run it anew.")
         return Attempt(str(noted["period_path"]), str(noted["name"]))
 
-    def _raise_cause(self, attempt: Attempt, error: Exception) -> None:
+    def _raise_cause(self, context: Context, error: Exception) -> None:
         """Raise the cause that the job wrote down, if it did."""
         try:
+            attempt = self._attempt_of_job(context)
             cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
         except Exception:  # there is none, or the file system went away: the error at hand says more
             return
