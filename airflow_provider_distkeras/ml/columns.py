@@ -19,28 +19,20 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     Args:
         renamed: new name per raw column that is renamed.
-        numeric: features that are numbers, by new name; they become doubles.
-        categorical: features that are categories, by new name; they become texts.
+        types: Spark type per feature, by its new name and in order: double for a number, string for a category.
         labelCol: the label by its new name; absent when new data is scored.
         dropMissing: whether rows with a missing feature are dropped.
     """
 
     renamed: Param = Param(Params._dummy(), "renamed", "New name per raw column.", lambda v: mapping_of(text)("renamed", v))
-    numeric: Param = Param(Params._dummy(), "numeric", "Features that are numbers.", TypeConverters.toListString)
-    categorical: Param = Param(Params._dummy(), "categorical", "Features that are categories.", TypeConverters.toListString)
+    types: Param = Param(Params._dummy(), "types", "Spark type per feature.", lambda v: mapping_of(text)("types", v))
     labelCol: Param = Param(Params._dummy(), "labelCol", "The label, by its new name.", TypeConverters.toString)
     dropMissing: Param = Param(Params._dummy(), "dropMissing", "Drop rows with a missing feature.", TypeConverters.toBoolean)
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self._setDefault(renamed={}, numeric=[], categorical=[], labelCol="label", dropMissing=False)
+        self._setDefault(renamed={}, types={}, labelCol="label", dropMissing=False)
         self._set(**params)
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Spark type per feature, by its new name."""
-        numeric, categorical = self.getOrDefault("numeric"), self.getOrDefault("categorical")
-        return {**dict.fromkeys(numeric, "double"), **dict.fromkeys(categorical, "string")}
 
     def new_name(self, column: str) -> str:
         """The name a raw column gets."""
@@ -48,22 +40,25 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     def types_of(self, columns: list[str]) -> dict[str, str]:
         """Spark type per raw column that is a feature."""
-        return {name: self.kinds[self.new_name(name)] for name in columns if self.new_name(name) in self.kinds}
+        types = self.getOrDefault("types")
+        return {name: types[self.new_name(name)] for name in columns if self.new_name(name) in types}
 
     def check(self, columns: list[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
         known = {self.new_name(name) for name in columns}
         old = {new: old for old, new in self.getOrDefault("renamed").items()}
-        lacking = [old.get(name, name) for name in self.kinds if name not in known]
+        expected = {name: old.get(name, name) for name in self.getOrDefault("types")}
+        lacking = [repr(raw) for name, raw in expected.items() if name not in known]
         if lacking:
             raise DataError(
-                f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(map(repr, lacking))} that the pipeline "
-                f"was fitted with. Expected {', '.join(old.get(name, name) for name in self.kinds)}; found {', '.join(columns)}."
+                f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was fitted with. "
+                f"Expected {', '.join(expected.values())}; found {', '.join(columns)}."
             )
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self.check(dataset.columns)
         renamed = {old: new for old, new in self.getOrDefault("renamed").items() if old in dataset.columns}
         data = dataset.withColumnsRenamed(renamed)
-        data = data.withColumns({name: F.col(name).cast(kind) for name, kind in self.kinds.items()})
-        return data.dropna(subset=list(self.kinds)) if self.getOrDefault("dropMissing") else data
+        types = self.getOrDefault("types")
+        data = data.withColumns({name: F.col(name).cast(kind) for name, kind in types.items()})
+        return data.dropna(subset=list(types)) if self.getOrDefault("dropMissing") else data

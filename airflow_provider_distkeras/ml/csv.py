@@ -138,8 +138,7 @@ def _select(spark: SparkSession, spec: PreprocessSpec, files: InputFiles, featur
         raise DataError(_not_a_number(spark, spec, files, spec.label_col, types[spec.label_col].simpleString(), label=True))
     return SelectColumns(
         renamed={old: new for old, new in spec.columns_renamed.items() if old not in spec.excluded_columns},
-        numeric=[name for name in features if name not in spec.categorical_columns],
-        categorical=[name for name in features if name in spec.categorical_columns],
+        types={name: "string" if name in spec.categorical_columns else "double" for name in features},
         labelCol=spec.label_col,
         dropMissing=spec.missing == "drop",
     )

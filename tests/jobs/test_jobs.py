@@ -1,0 +1,168 @@
+"""The three jobs, one after the other, on real Spark."""
+
+import json
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
+from airflow_provider_distkeras.contract.paths import committed
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
+
+from .conftest import STORAGE, claim
+
+pytestmark = pytest.mark.spark
+
+TRAINING = {
+    "trainer_params": {"batch_size": 16, "num_epoch": 30, "num_workers": 2, "communication_window": 2},
+    "hyperparameters": {"layer_dims": [None, 8, 1], "optimizer": "adam", "learning_rate": 0.1},
+    "num_folds": 2,
+    "seed": 1,
+}
+
+
+@pytest.fixture
+def prepared(run_job, bikes):
+    """The result of preparing the bikes."""
+
+    def prepare(path=None, **said):
+        usual = {
+            "columns_renamed": {"cnt": "label"},
+            "excluded_columns": ["id", "busy"],
+            "categorical_columns": ["season"],
+            "missing": "mean",
+            "scaling": "standard",
+        }
+        return run_job(PreprocessSpec.build(input_path=path or bikes(), **{**usual, **said})).result
+
+    return prepare
+
+
+def test_from_csv_to_scores(run_job, prepared, bikes, spark):
+    dataset = prepared(num_workers=2)
+    assert (dataset["rows"], dataset["rejected_rows"]) == (240, 0)
+    assert dataset["feature_columns"] == ["season", "temp", "hum"]
+    assert dict(spark.read.parquet(dataset["dataset_path"]).dtypes) == {"features": "array<float>", "label": "double"}
+
+    spec = TrainSpec.build(dataset_path=dataset["dataset_path"], param_grid={"dropout_rate": [0.0, 0.9]}, **TRAINING)
+    trained = run_job(spec)
+    assert trained.result["best_params"]["dropout_rate"] == 0.0
+    assert trained.result["best_params"]["layer_dims"] == [None, 8, 1]
+    assert trained.result["metrics"]["r2"]["mean"] > 0.8
+    assert trained.result["rows"] == 240
+    assert [cell["params"]["dropout_rate"] for cell in trained.details["cells"]] == [0.0, 0.9]
+    assert trained.details["training"]["rows_trained"] == 240 * 30
+    report = STORAGE.read_bytes(trained.result["report_path"]).decode()
+    assert "dropout_rate = 0.9" in report
+    assert "http" not in report.replace("http://www.w3.org", "")
+
+    # New rows: columns in another order, one the training never saw, no label.
+    new = bikes("new.csv", columns=("hum", "extra", "temp", "season", "id"))
+    scored = run_job(ScoreSpec.build(model_path=trained.result["model_path"], input_path=new)).result
+    assert (scored["rows"], scored["metrics"]) == (240, {})
+    predictions = spark.read.parquet(scored["predictions_path"])
+    assert predictions.columns == ["hum", "extra", "temp", "season", "id", "prediction"]
+    assert dict(predictions.dtypes)["prediction"] == "double"
+
+    # The rows it was trained on, as CSV, with the label: scored exactly as in training.
+    known = run_job(ScoreSpec.build(model_path=trained.result["model_path"], input_path=bikes(), output_format="csv")).result
+    assert known["metrics"]["r2"] > 0.8
+    again = spark.read.csv(known["predictions_path"], header=True, inferSchema=True)
+    assert again.columns == ["id", "season", "temp", "hum", "cnt", "busy", "prediction"]
+    both = again.select("id", "prediction").join(predictions.selectExpr("int(id) id", "prediction p"), "id")
+    assert both.where("abs(prediction - p) > 1e-4").count() == 0
+
+
+def test_classes_are_learned_from_texts(run_job, prepared, bikes, spark):
+    dataset = prepared(
+        columns_renamed={}, label_col="busy", excluded_columns=["id", "cnt"], categorical_columns=["season", "busy"]
+    )
+    said = {**TRAINING, "hyperparameters": {**TRAINING["hyperparameters"], "loss": "binary_crossentropy"}}
+    trained = run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], evaluator="binary", **said)).result
+    assert trained["metrics"]["areaUnderROC"]["mean"] > 0.9
+    scored = run_job(ScoreSpec.build(model_path=trained["model_path"], input_path=bikes(), output_format="csv")).result
+    assert scored["metrics"]["accuracy"] > 0.85
+    row = spark.read.csv(scored["predictions_path"], header=True).first()
+    assert len(json.loads(row["probability"])) == 2
+
+
+def test_rows_that_the_policy_drops_are_counted_in_training_and_in_scoring(run_job, prepared, bikes):
+    dataset = prepared(missing="drop")
+    assert (dataset["rows"], dataset["rejected_rows"]) == (228, 12)
+    trained = run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **TRAINING)).result
+    scored = run_job(ScoreSpec.build(model_path=trained["model_path"], input_path=bikes()))
+    assert (scored.result["rows"], scored.details["rejected_rows"]) == (228, 12)
+
+
+@pytest.fixture
+def model(run_job, prepared, bikes):
+    """A model that was prepared with missing='fail'."""
+    dataset = prepared(bikes("whole.csv", gaps=False), missing="fail")
+    quick = {**TRAINING, "trainer_params": {**TRAINING["trainer_params"], "num_epoch": 1}}
+    return run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **quick)).result["model_path"]
+
+
+def test_new_files_that_do_not_fit_the_model_are_refused(run_job, model, bikes, tmp_path):
+    def refused(path):
+        with pytest.raises(DataError) as error:
+            run_job(ScoreSpec.build(model_path=model, input_path=path))
+        return str(error.value)
+
+    message = refused(bikes("short.csv", columns=("id", "season", "temp")))
+    assert message == (
+        "The data lacks the column 'hum' that the pipeline was fitted with. Expected season, temp, hum; found id, season, temp."
+    )
+    assert "Missing values in 'hum' (12 rows); the model was prepared with missing='fail'" in refused(bikes("gaps.csv"))
+    (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
+    assert "1 of 2 lines do not fit the 3 columns and types, such as 'winter,warm,0.5'" in refused(str(tmp_path / "text.csv"))
+    (tmp_path / "taken.csv").write_text("season,temp,hum,prediction\nwinter,1,0.5,3\n")
+    assert "'prediction' has the name of a column that the model adds" in refused(str(tmp_path / "taken.csv"))
+
+
+def test_a_category_that_training_never_saw_is_scored_as_none_of_them(run_job, model, tmp_path):
+    (tmp_path / "new.csv").write_text("season,temp,hum\nmonsoon,0.5,0.5\n")
+    assert run_job(ScoreSpec.build(model_path=model, input_path=str(tmp_path / "new.csv"))).result["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"trainer_params": {"num_workers": 200}}, "too few for 2 folds and 200 workers"),
+        ({"hyperparameters": {"layer_dims": [7, 8, 1]}}, "layer_dims[0] is 7, but the data has 4 features"),
+    ],
+)
+def test_a_dataset_that_does_not_fit_the_request_is_refused(run_job, prepared, said, message):
+    dataset = prepared()
+    with pytest.raises(DataError) as error:
+        run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **{**TRAINING, **said}))
+    assert message in str(error.value)
+
+
+def test_a_dataset_that_no_preprocess_task_made_is_refused(run_job, tmp_path):
+    with pytest.raises(ArtifactError, match="There is no manifest at"):
+        run_job(TrainSpec.build(dataset_path=f"file://{tmp_path}/dataset", **TRAINING))
+
+
+def test_a_job_that_fails_leaves_its_cause_and_the_previous_result(run_job, bikes, tmp_path):
+    usual = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["id", "busy"], "categorical_columns": ["season"]}
+    good = PreprocessSpec.build(input_path=bikes(gaps=False), **usual)
+    before = run_job(good).result
+    bad = PreprocessSpec.build(input_path=bikes("gaps.csv"), **usual)
+    attempt = claim(tmp_path / "out", bad)
+    with pytest.raises(DataError):
+        run_job(bad, attempt)
+    cause = json.loads(STORAGE.read_bytes(attempt.error_path))
+    assert cause["type"] == "DataError"
+    assert cause["permanent"] is True
+    assert cause["message"].startswith("Missing values in 'hum' (12 rows)")
+    assert committed(STORAGE, attempt.period_path).result == before
+
+
+def test_a_job_that_was_overtaken_does_not_commit(run_job, bikes, tmp_path):
+    spec = PreprocessSpec.build(
+        input_path=bikes(gaps=False), columns_renamed={"cnt": "label"}, excluded_columns=["id", "busy", "season"]
+    )
+    zombie = claim(tmp_path / "out", spec)
+    newest = run_job(spec, claim(tmp_path / "out", spec)).result
+    with pytest.raises(ArtifactError, match="the newer attempt"):
+        run_job(spec, zombie)
+    assert committed(STORAGE, zombie.period_path).result == newest

@@ -1,0 +1,48 @@
+"""Hadoop's FileSystem, on the one it always has: this machine's files."""
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.ml.storage import HadoopStorage, storage_for
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(params=["hadoop", "local"])
+def storage(request, spark):
+    return HadoopStorage(spark) if request.param == "hadoop" else LocalStorage()
+
+
+def test_files_are_written_whole_replaced_and_listed(storage, tmp_path):
+    root = f"file://{tmp_path}/made/here"
+    storage.write_bytes(f"{root}/b.csv", b"old")
+    storage.write_bytes(f"{root}/b.csv", b"new content")
+    storage.write_bytes(f"{root}/a.csv", bytes(range(256)))
+    storage.write_bytes(f"{root}/_SUCCESS", b"")
+    assert storage.read_bytes(f"{root}/b.csv") == b"new content"
+    assert storage.read_bytes(f"{root}/a.csv", 3) == b"\x00\x01\x02"
+    assert [n for n in storage.list_names(root) if not n.startswith(".")] == ["_SUCCESS", "a.csv", "b.csv"]
+    sizes = {path.rpartition("/")[2]: size for path, size in storage.list_files(root).items()}
+    assert sizes == {"a.csv": 256, "b.csv": 11}
+    assert list(storage.list_files(f"{root}/*b.csv").values()) == [11]
+
+
+def test_what_is_not_there_is_not_there(storage, tmp_path):
+    missing = f"file://{tmp_path}/missing"
+    assert not storage.exists(missing)
+    assert storage.list_names(missing) == []
+    assert storage.list_files(f"{missing}/*") == {}
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes(missing)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(storage, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"Cannot write .*file/x: "):
+        storage.write_bytes(f"file://{tmp_path}/file/x", b"")
+
+
+def test_local_paths_go_the_short_way(spark, tmp_path):
+    assert isinstance(storage_for(spark, str(tmp_path)), LocalStorage)
+    assert isinstance(storage_for(spark, "hdfs://nowhere/x"), HadoopStorage)
