@@ -51,7 +51,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         lacking = [repr(raw) for name, raw in expected.items() if name not in known]
         if lacking:
             raise DataError(
-                f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was fitted with. "
+                f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was "
                 f"Expected {', '.join(expected.values())}; found {', '.join(columns)}."
             )
 
