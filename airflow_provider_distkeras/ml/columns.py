@@ -52,7 +52,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         if lacking:
             raise DataError(
                 f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was "
-                f"Expected {', '.join(expected.values())}; found {', '.join(columns)}."
+                f"fitted with. Expected {', '.join(expected.values())}; found {', '.join(columns)}."
             )
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
