@@ -15,12 +15,10 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 def environment(port: int = 8080) -> dict[str, str]:
-    """The variables of every process of the demo."""
+    """The variables of every process of the demo. `airflow standalone` starts others by their name, so PATH leads to ours."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPARK_", "PYSPARK_"))}
     return inherited | {
-        "PATH": os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-        ),  # of `airflow standalone`
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "AIRFLOW_HOME": str(HOME / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "example_dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
