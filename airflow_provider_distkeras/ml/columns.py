@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import mapping_of, text
+from airflow_provider_distkeras.ml.reading import as_number
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
@@ -60,5 +61,6 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         renamed = {old: new for old, new in self.getOrDefault("renamed").items() if old in dataset.columns}
         data = dataset.withColumnsRenamed(renamed)
         types = self.getOrDefault("types")
-        data = data.withColumns({name: F.col(name).cast(kind) for name, kind in types.items()})
+        typed = {name: F.expr(as_number(name)) if kind == "double" else F.col(name).cast(kind) for name, kind in types.items()}
+        data = data.withColumns(typed)
         return data.dropna(subset=list(types)) if self.getOrDefault("dropMissing") else data

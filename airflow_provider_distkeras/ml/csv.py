@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.feature import Imputer, MinMaxScaler, OneHotEncoder, StandardScaler, StringIndexer, VectorAssembler
+from pyspark.ml.feature import Imputer, ImputerModel, MinMaxScaler, OneHotEncoder, StandardScaler, StringIndexer, VectorAssembler
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -74,51 +74,59 @@ def process_csv(
 
 def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
     """Read the files, fit the stages and apply them. Raises DataError as `process_csv`."""
-    storage = storage_for(spark, spec.input_path[0])
-    files = inspect(storage, spec.input_path, spec.delimiter)
+    files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.delimiter)
     plan = ColumnPlan(spec.columns_renamed, spec.excluded_columns, spec.label_col, spec.categorical_columns)
     features = plan.check(files.columns)
-    selected = _select(spark, spec, files, features)
-    types = _types(spec, selected, files.columns)
-    raw = reading.read_csv(spark, files, types, spec.delimiter).persist()
-    rows = _check_values(raw, spec, types)
-    data = selected.transform(reading.without_corrupt(raw))
+    raw = reading.read_csv(spark, files, spec.delimiter).persist()
+    found = reading.survey(raw)
+    _check_values(spec, features, found)
+    selected = SelectColumns(
+        renamed={old: new for old, new in spec.columns_renamed.items() if old not in spec.excluded_columns},
+        types={name: "string" if name in spec.categorical_columns else "double" for name in features},
+        labelCol=spec.label_col,
+        dropMissing=spec.missing == "drop",
+    )
+    data = selected.transform(reading.visible(raw))
     if spec.missing == "drop":
         data = data.dropna(subset=[spec.label_col])
     stages = Pipeline(stages=_stages(spec, features)).fit(data)
     raw.unpersist()
-    pipeline = PipelineModel([selected, *stages.stages])
-    return Prepared(stages.transform(data), pipeline, features, files, rows)
+    return Prepared(stages.transform(data), PipelineModel([selected, *stages.stages]), features, files, found.rows)
 
 
 def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimiter: str) -> tuple[DataFrame, InputFiles, int]:
     """Read new files as a fitted pipeline expects them.
 
     Returns:
-        The raw rows (every column of the files), the files, and how many rows they hold.
+        The raw rows (every column of the files, as text), the files, and how many rows they hold.
 
     Raises:
-        DataError: a column is missing, values do not fit its type, or values are missing that the pipeline cannot fill.
+        DataError: a column is missing, is not a number where it was one, or has missing values that the pipeline cannot fill.
     """
     selected = next(stage for stage in pipeline.stages if isinstance(stage, SelectColumns))
     files = inspect(storage_for(spark, paths[0]), paths, delimiter)
     selected.check(files.columns)
     refuse_reserved(files.columns)
-    types = selected.types_of(files.columns)
-    data = reading.read_csv(spark, files, types, delimiter)
-    fills = any(stage.__class__.__name__ == "ImputerModel" for stage in pipeline.stages)
-    numeric = [] if fills or selected.getOrDefault("dropMissing") else [name for name, kind in types.items() if kind == "double"]
-    found = reading.survey(data, {f"missing {name}": reading.count_missing(name, numeric=True) for name in numeric})
-    lacking = {name: found[f"missing {name}"] for name in numeric if found[f"missing {name}"]}
+    data = reading.read_csv(spark, files, delimiter)
+    found = reading.survey(data)
+    numeric = {name: found.columns[name] for name, kind in selected.types_of(files.columns).items() if kind == "double"}
+    for name, facts in numeric.items():
+        if facts.texts:
+            raise DataError(
+                f"The column {name!r} holds text such as {facts.text!r} in {facts.texts} of {found.rows} rows; the model was "
+                "trained with numbers there. Correct those rows."
+            )
+    fills = selected.getOrDefault("dropMissing") or any(isinstance(stage, ImputerModel) for stage in pipeline.stages)
+    lacking = {name: facts.missing for name, facts in numeric.items() if facts.missing and not fills}
     if lacking:
         raise DataError(f"Missing values in {_listed(lacking)}; the model was prepared with missing='fail'. Fill them first.")
-    return reading.without_corrupt(data), files, found["rows"]
+    return reading.visible(data), files, found.rows
 
 
 def label_of(data: DataFrame, label_col: str) -> Column:
     """The label as a number, under its own name: its class number where it was declared categorical."""
     indexed = index_of(label_col)
-    return F.col(indexed if indexed in data.columns else label_col).try_cast("double").alias(label_col)
+    return F.expr(reading.as_number(indexed if indexed in data.columns else label_col)).alias(label_col)
 
 
 def index_of(name: str) -> str:
@@ -126,83 +134,43 @@ def index_of(name: str) -> str:
     return f"{name}__index"
 
 
-def _select(spark: SparkSession, spec: PreprocessSpec, files: InputFiles, features: list[str]) -> SelectColumns:
-    """Decide each feature's type. Raises DataError for one that holds neither numbers nor declared categories."""
-    types = {
-        spec.columns_renamed.get(name, name): kind for name, kind in reading.infer_types(spark, files, spec.delimiter).items()
-    }
-    for name in features:
-        if name not in spec.categorical_columns and not reading.is_number(types[name]):
-            raise DataError(_not_a_number(spark, spec, files, name, types[name].simpleString()))
-    if spec.label_col not in spec.categorical_columns and not reading.is_number(types[spec.label_col]):
-        raise DataError(_not_a_number(spark, spec, files, spec.label_col, types[spec.label_col].simpleString(), label=True))
-    return SelectColumns(
-        renamed={old: new for old, new in spec.columns_renamed.items() if old not in spec.excluded_columns},
-        types={name: "string" if name in spec.categorical_columns else "double" for name in features},
-        labelCol=spec.label_col,
-        dropMissing=spec.missing == "drop",
-    )
-
-
-def _not_a_number(spark: SparkSession, spec: PreprocessSpec, files: InputFiles, name: str, kind: str, label: bool = False) -> str:
-    raw = _raw_name(spec, name)
-    texts = reading.read_csv(spark, files, {}, spec.delimiter).select(F.col(f"`{raw}`").alias("value"))
-    odd = texts.where(F.col("value").isNotNull() & F.col("value").try_cast("double").isNull()).first()
-    holds = (
-        f"holds {'dates' if kind in ('date', 'timestamp', 'timestamp_ntz') else 'text'} such as {odd['value']!r}"
-        if odd
-        else "is empty"
-    )
-    if label:
-        fix = f"For classes, add {name!r} to categorical_columns; for a regression, the label must be numbers."
-    else:
-        fix = f"Add it to categorical_columns=[{name!r}] to one-hot encode it, or to excluded_columns=[{raw!r}] to leave it out."
-    return f"The {'label ' if label else ''}column {name!r} {holds}; expected numbers. {fix}"
-
-
-def _types(spec: PreprocessSpec, selected: SelectColumns, columns: list[str]) -> dict[str, str]:
-    """Spark type per raw column that is used, the label included."""
-    label_type = "string" if spec.label_col in spec.categorical_columns else "double"
-    return {**selected.types_of(columns), _raw_name(spec, spec.label_col): label_type}
-
-
-def _raw_name(spec: PreprocessSpec, name: str) -> str:
-    return next((old for old, new in spec.columns_renamed.items() if new == name), name)
-
-
-def _check_values(raw: DataFrame, spec: PreprocessSpec, types: dict[str, str]) -> int:
-    """One pass over the rows. Raises DataError for missing values that the policy does not cover; returns the number of rows."""
-    label = _raw_name(spec, spec.label_col)
-    counts = {f"missing {name}": reading.count_missing(name, numeric=kind == "double") for name, kind in types.items()}
-    infinite = {
-        f"infinite {name}": F.count(F.when(F.abs(F.col(f"`{name}`")) == float("inf"), 1))
-        for name, kind in types.items()
-        if kind == "double"
-    }
-    found = reading.survey(raw, {**counts, **infinite})
-    boundless = {
-        name: found[f"infinite {name}"] for name, kind in types.items() if kind == "double" and found[f"infinite {name}"]
-    }
-    if boundless:
-        raise DataError(f"Infinite values in {_listed(boundless, 'infinite ')}. Correct them, or exclude those columns.")
-    lacking = {name: found[f"missing {name}"] for name in types if found[f"missing {name}"]}
-    empty = [name for name, count in lacking.items() if count == found["rows"]]
-    if empty:
-        raise DataError(f"The column {empty[0]!r} has no value in any row. Add it to excluded_columns, or fill it.")
+def _check_values(spec: PreprocessSpec, features: list[str], found: reading.Survey) -> None:
+    """Raise DataError for text where numbers are expected, and for missing values that the policy does not cover."""
+    raw = {new: old for old, new in spec.columns_renamed.items()}
+    used = {name: found.columns[raw.get(name, name)] for name in (*features, spec.label_col)}
+    numeric = {name: facts for name, facts in used.items() if name not in spec.categorical_columns}
+    for name, facts in used.items():
+        if facts.missing == found.rows:
+            raise DataError(f"The column {name!r} has no value in any row. Add it to excluded_columns, or fill it.")
+    for name, facts in numeric.items():
+        if facts.texts:
+            raise DataError(_not_a_number(name, raw.get(name, name), facts, name == spec.label_col))
+    infinite = {name: facts.infinite for name, facts in numeric.items() if facts.infinite}
+    if infinite:
+        raise DataError(f"Infinite values in {_listed(infinite)}. Correct them, or exclude those columns.")
+    lacking = {name: facts.missing for name, facts in used.items() if facts.missing}
     if spec.missing == "fail" and lacking:
         raise DataError(
             f"Missing values in {_listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop "
             "such rows, or fill them first."
         )
-    if label in lacking and spec.missing != "drop":
+    if spec.label_col in lacking and spec.missing != "drop":
         raise DataError(
-            f"The label {spec.label_col!r} is missing in {lacking[label]} rows. Set missing='drop', or fill it first."
+            f"The label {spec.label_col!r} is missing in {lacking[spec.label_col]} rows. Set missing='drop', or fill it."
         )
-    return int(found["rows"])
 
 
-def _listed(counts: dict[str, int], prefix: str = "") -> str:
-    return ", ".join(f"{name.removeprefix(prefix)!r} ({count} rows)" for name, count in counts.items())
+def _not_a_number(name: str, raw: str, facts: reading.ColumnFacts, is_label: bool) -> str:
+    if is_label:
+        fix = f"For classes, add {name!r} to categorical_columns; for a regression, the label must be numbers."
+    else:
+        fix = f"Add it to categorical_columns=[{name!r}] to one-hot encode it, or to excluded_columns=[{raw!r}] to leave it out."
+    role = "label column" if is_label else "column"
+    return f"The {role} {name!r} holds text such as {facts.text!r} in {facts.texts} rows; expected numbers. {fix}"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name!r} ({count} rows)" for name, count in counts.items())
 
 
 def _stages(spec: PreprocessSpec, features: list[str]) -> list[Any]:

@@ -1,93 +1,115 @@
-"""Reading CSV files with known types: nothing is coerced in silence, no line is padded or cut."""
+"""Reading CSV files as text, and one pass that finds out what the text holds: nothing is coerced, padded or cut in silence."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, DataType, NumericType, StructField, StructType, _parse_datatype_string
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.header import InputFiles
 
 _CORRUPT = "__distkeras_corrupt"
-_TRIMMED: dict[str, Any] = {"ignoreLeadingWhiteSpace": True, "ignoreTrailingWhiteSpace": True, "encoding": "UTF-8"}
+#: What Spark's cast takes. Matched first, as a cast that fails costs a Java exception per value.
+_NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 
 
-def infer_types(spark: SparkSession, files: InputFiles, delimiter: str) -> dict[str, DataType]:
-    """The type of every column, from its values; numbers and truth values that differ between files become doubles."""
-    found: dict[str, DataType] = {}
-    for header, paths in _by_header(files).items():
-        inferred = spark.read.csv(paths, header=True, inferSchema=True, sep=delimiter, **_TRIMMED)
-        for name, field in zip(header, inferred.schema.fields, strict=True):
-            known = found.setdefault(name, field.dataType)
-            if known != field.dataType:
-                both = isinstance(known, NumericType) and isinstance(field.dataType, NumericType)
-                found[name] = _parse_datatype_string("double" if both else "string")
-    return found
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What one pass found in a column.
 
-
-def is_number(kind: DataType) -> bool:
-    """Whether values of a type can be features as they are."""
-    return isinstance(kind, (NumericType, BooleanType))
-
-
-def read_csv(spark: SparkSession, files: InputFiles, types: dict[str, str], delimiter: str) -> DataFrame:
-    """The rows of the files, columns in the order of the first, with a hidden column for lines that do not fit.
-
-    Args:
-        types: Spark type per column; one that is not named is read as text.
+    Attributes:
+        missing: rows where it is empty, or NaN.
+        texts: rows where it is neither empty nor a number; text: the first such value.
+        infinite: rows where it is infinite.
     """
+
+    missing: int
+    texts: int
+    text: str | None
+    infinite: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass found in all files: how many rows, and the facts per column."""
+
+    rows: int
+    columns: dict[str, ColumnFacts]
+
+
+def read_csv(spark: SparkSession, files: InputFiles, delimiter: str) -> DataFrame:
+    """The rows of the files as text, columns in the order of the first, with a hidden column for lines that do not fit."""
     parts = []
     for header, paths in _by_header(files).items():
-        fields = [StructField(name, _parse_datatype_string(types.get(name, "string"))) for name in header]
-        schema = StructType([*fields, StructField(_CORRUPT, _parse_datatype_string("string"))])
-        options = {"header": True, "sep": delimiter, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT, **_TRIMMED}
-        parts.append(
-            spark.read.csv(paths, schema=schema, **options).select(*(F.col(f"`{name}`") for name in files.columns), _CORRUPT)
+        schema = StructType([StructField(name, StringType()) for name in (*header, _CORRUPT)])
+        part = spark.read.csv(
+            paths,
+            schema=schema,
+            header=True,
+            sep=delimiter,
+            encoding="UTF-8",
+            mode="PERMISSIVE",
+            columnNameOfCorruptRecord=_CORRUPT,
+            ignoreLeadingWhiteSpace=True,
+            ignoreTrailingWhiteSpace=True,
         )
+        parts.append(part.select(*map(_quoted, files.columns), _CORRUPT))
     return reduce(DataFrame.unionByName, parts)
 
 
-def survey(data: DataFrame, extra: dict[str, Column]) -> Row:
-    """One pass over data from `read_csv`: lines that do not fit, and whatever else is asked for.
-
-    Returns:
-        A row with `rows` and the values of `extra`.
+def survey(data: DataFrame) -> Survey:
+    """Look at every value of data from `read_csv`, in one pass.
 
     Raises:
-        DataError: lines do not fit the columns and their types, or there are no rows.
+        DataError: lines have more or fewer fields than the header, or there are no rows.
     """
-    visible = [F.count(F.col(f"`{name}`")).alias(f"__count_{i}") for i, name in enumerate(data.columns) if name != _CORRUPT]
-    found = data.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.count(_CORRUPT).alias("bad"),
-        F.first(_CORRUPT, ignorenulls=True).alias("example"),
-        *visible,
-        *(column.alias(name) for name, column in extra.items()),
-    ).first()
-    assert found is not None  # an aggregate always gives a row
+    names = [name for name in data.columns if name != _CORRUPT]
+    # As SQL text: built by Column operations, hundreds of columns would cost tens of thousands of calls into the JVM.
+    texts = [f"{_quoted(name)} AS text_{i}" for i, name in enumerate(names)]
+    numbers = [f"{as_number(name)} AS number_{i}" for i, name in enumerate(names)]
+    facts = [_facts(f"text_{i}", f"number_{i}") + f" AS column_{i}" for i in range(len(names))]
+    lines = ["count(1) AS rows", f"count({_CORRUPT}) AS bad", f"first({_CORRUPT}, true) AS line"]
+    found = data.selectExpr(_CORRUPT, *texts, *numbers).selectExpr(*lines, *facts).collect()[0]
     if found["bad"]:
         raise DataError(
-            f"{found['bad']} of {found['rows']} lines do not fit the {len(data.columns) - 1} columns and types, such as "
-            f"{found['example']!r}. A line must have as many fields as the header, and numbers where the other lines have them."
+            f"{found['bad']} of {found['rows']} lines do not fit the {len(names)} columns, such as {found['line']!r}. "
+            "A line must have as many fields as the header, and a quote must be closed on the same line."
         )
     if not found["rows"]:
         raise DataError("The files hold no row.")
-    return found
+    return Survey(found["rows"], {name: ColumnFacts(**found[f"column_{i}"].asDict()) for i, name in enumerate(names)})
 
 
-def without_corrupt(data: DataFrame) -> DataFrame:
+def visible(data: DataFrame) -> DataFrame:
     """The data as the user knows it."""
     return data.drop(_CORRUPT)
 
 
-def count_missing(name: str, *, numeric: bool) -> Column:
-    """Counts the rows where a column is null or, being a number, not one (NaN)."""
-    column = F.col(f"`{name}`")
-    return F.count(F.when(column.isNull() | F.isnan(column) if numeric else column.isNull(), 1))
+def as_number(name: str) -> str:
+    """SQL for a column as a double: a number, or true and false as 1 and 0; null for what is neither."""
+    text = f"CAST({_quoted(name)} AS STRING)"
+    return (
+        f"CASE WHEN {text} RLIKE r'{_NUMBER}' THEN try_cast({text} AS DOUBLE) "
+        f"WHEN lower({text}) = 'true' THEN 1.0D WHEN lower({text}) = 'false' THEN 0.0D END"
+    )
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _facts(text: str, number: str) -> str:
+    """SQL for the `ColumnFacts` of a column."""
+    is_text = f"{text} IS NOT NULL AND {number} IS NULL"
+    return (
+        f"struct(count(CASE WHEN {text} IS NULL OR isnan({number}) THEN 1 END) AS missing, "
+        f"count(CASE WHEN {is_text} THEN 1 END) AS texts, "
+        f"first(CASE WHEN {is_text} THEN {text} END, true) AS text, "
+        f"count(CASE WHEN abs({number}) = double('infinity') THEN 1 END) AS infinite)"
+    )
 
 
 def _by_header(files: InputFiles) -> dict[tuple[str, ...], list[str]]:

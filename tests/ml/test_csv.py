@@ -74,6 +74,11 @@ def test_a_categorical_label_becomes_class_numbers(spark, write):
     assert sorted((row.temp, row.season) for row in data.collect()) == [(0.5, 2), (1.5, 1), (2.5, 2), (3.5, 0)]
 
 
+def test_truth_values_are_numbers(spark, write):
+    data = process_csv(write("open,cnt\ntrue,1\nFalse,2\n"), [("cnt", "label")])
+    assert rows(data) == {1: [1.0], 2: [0.0]}
+
+
 def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
     text = 'id; temp ;"season";cnt\n1; 0.5 ;"winter; cold";10\n2;1.5;"dry";20\n'
     assert rows(process_csv(write(text), delimiter=";", **USUAL)) == {10: [0.5, 0, 1], 20: [1.5, 1, 0]}
@@ -85,21 +90,25 @@ def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
         (
             BIKES,
             {"categorical_columns": []},
-            "The column 'season' holds text such as 'winter'; expected numbers. Add it to categ",
+            "The column 'season' holds text such as 'winter' in 4 rows; expected numbers. Add it to categ",
         ),
         (
             "day,cnt\n2026-03-01,1\n",
             {"excluded_columns": [], "categorical_columns": []},
-            "The column 'day' holds dates such as '2026-03-01'",
+            "The column 'day' holds text such as '2026-03-01'",
         ),
-        (BIKES + "5,warm,winter,50\n", {}, "The column 'temp' holds text such as 'warm'; expected numbers."),
-        (BIKES + "5,1.5,winter,many\n", {}, "The label column 'label' holds text such as 'many'; expected numbers. For classes,"),
+        (BIKES + "5,warm,winter,50\n", {}, "The column 'temp' holds text such as 'warm' in 1 rows; expected numbers."),
+        (
+            BIKES + "5,1.5,winter,many\n",
+            {},
+            "The label column 'label' holds text such as 'many' in 1 rows; expected numbers. For classes,",
+        ),
         (BIKES + "5,,winter,50\n6,NaN,,60\n", {}, "Missing values in 'temp' (2 rows), 'season' (1 rows). Set missing='mean'"),
         (BIKES + "5,1,winter,\n", {"missing": "mean"}, "The label 'label' is missing in 1 rows."),
         (BIKES + "5,Infinity,winter,50\n", {}, "Infinite values in 'temp' (1 rows)"),
-        (BIKES + "5,1.5,winter\n", {}, "1 of 5 lines do not fit the 4 columns and types, such as '5,1.5,winter'"),
-        (BIKES + "5,1.5,winter,50,60\n", {}, "1 of 5 lines do not fit the 4 columns and types, such as '5,1.5,winter,50,60'"),
-        (HEADER + "1,,winter,10\n", {}, "The column 'temp' is empty; expected numbers."),
+        (BIKES + "5,1.5,winter\n", {}, "1 of 5 lines do not fit the 4 columns, such as '5,1.5,winter'"),
+        (BIKES + "5,1.5,winter,50,60\n", {}, "1 of 5 lines do not fit the 4 columns, such as '5,1.5,winter,50,60'"),
+        (HEADER + "1,,winter,10\n", {}, "The column 'temp' has no value in any row."),
         (HEADER + "1,1,,10\n", {"missing": "mean"}, "The column 'season' has no value in any row."),
         (HEADER, {}, "hold only a header"),
         ("", {}, "is empty: expected a header line and rows"),
