@@ -43,7 +43,7 @@ with DAG(
         "learning_rates": Param([0.1, 0.03], title="Learning rates to try", section="Grid", **NUMBERS),
         "dropout_rates": Param([0.0, 0.1], title="Dropout rates to try", section="Grid", **NUMBERS),
         "num_folds": Param(3, type="integer", minimum=2, title="Folds", section="Training"),
-        "num_epoch": Param(30, type="integer", minimum=1, title="Epochs", section="Training"),
+        "num_epoch": Param(10, type="integer", minimum=1, title="Epochs", section="Training"),
         "num_workers": Param(2, type="integer", minimum=1, title="Workers", section="Training"),
         "batch_size": Param(128, type="integer", minimum=1, title="Rows per step", section="Training"),
     },
@@ -73,6 +73,7 @@ with DAG(
         evaluator="regression",
         metric="r2",
         num_folds="{{ params.num_folds }}",
+        parallelism=2,
     )
     DistKerasScoreOperator(
         task_id="score",

@@ -44,7 +44,8 @@ def main(body: Body) -> None:
     parser.add_argument("--spec", required=True, help="URI of the request")
     spec_path = parser.parse_args().spec
     log_to_stdout()
-    spark = SparkSession.builder.getOrCreate()
+    # Spark would look up the caller of every Column operation, for messages that are ours to write.
+    spark = SparkSession.builder.config("spark.python.sql.dataFrameDebugging.enabled", "false").getOrCreate()
     try:
         run(spark, spec_path, body)
     except Exception as error:

@@ -23,10 +23,10 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     storage = storage_for(spark, spec.dataset_path)
     prepared = Manifest.read(storage, beside(spec.dataset_path)).result
     _check_rows(spec, prepared["rows"])
-    pipeline = PipelineModel.load(prepared["pipeline_path"])
     data = spark.read.parquet(spec.dataset_path)
     estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
     found = tuning.search(data, estimator, spec)
+    pipeline = PipelineModel.load(prepared["pipeline_path"])
     model_path, report_path = f"{folder}/model", f"{folder}/report.html"
     PipelineModel([*pipeline.stages, found.model]).write().save(model_path)
     page = report.render(found, spec, prepared["rows"], prepared["feature_columns"])

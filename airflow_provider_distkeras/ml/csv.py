@@ -20,6 +20,9 @@ from airflow_provider_distkeras.ml.storage import storage_for
 
 FEATURES = "features"
 
+#: Bytes of CSV below which another task costs more, importing Keras, than it helps.
+_WORTH_A_TASK = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -107,7 +110,7 @@ def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimi
     files = inspect(storage_for(spark, paths[0]), paths, delimiter)
     selected.check(files.columns)
     refuse_reserved(files.columns)
-    data = reading.read_csv(spark, files, delimiter)
+    data = reading.read_csv(spark, files, delimiter).coalesce(1 + sum(files.sizes.values()) // _WORTH_A_TASK)
     found = reading.survey(data)
     numeric = {name: found.columns[name] for name, kind in selected.types_of(files.columns).items() if kind == "double"}
     for name, facts in numeric.items():

@@ -23,7 +23,6 @@ from airflow_provider_distkeras.ml.network import Blueprint, blueprint
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
 from airflow_provider_distkeras.training import engine, trainers, weights
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL
-from airflow_provider_distkeras.training.environment import default_backend
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -88,7 +87,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         said = self.said(vocabulary.HYPERPARAMETERS)
         vocabulary.check_network(said)
         data = self._prepare(dataset)
-        backend = self.getOrDefault("backend") if self.isDefined("backend") else default_backend()
+        backend = self.backend_name()
         network = blueprint(said, count_features(dataset, self.getFeaturesCol()), self.getSeed(), backend)
         center, summary = engine.train(data, self._run(trainer, network, said, backend), network.initial)
         logger.info(

@@ -17,7 +17,7 @@ from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.ml.predict import predictor
 from airflow_provider_distkeras.ml.storage import storage_for
-from airflow_provider_distkeras.training.environment import default_backend, worker_environment
+from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         features = as_floats(dataset, self.getFeaturesCol())
         if self.diverged:
             return self._predict_the_worst(dataset, classifies)
-        backend = self.getOrDefault("backend") if self.isDefined("backend") else default_backend()
         predict = predictor(self._content, self._custom_module, self.getOrDefault("predict_batch_size"), classifies)
-        with worker_environment(dataset.sparkSession.sparkContext, backend):
+        with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)
         if not classifies:
             return dataset.withColumn(self.getPredictionCol(), output)

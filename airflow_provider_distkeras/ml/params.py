@@ -21,6 +21,7 @@ from pyspark.ml.param.shared import (
 from airflow_provider_distkeras.contract.fields import Field, choice
 from airflow_provider_distkeras.contract.vocabulary import BACKENDS, HYPERPARAMETERS, TRAINER_PARAMETERS
 from airflow_provider_distkeras.training import trainers
+from airflow_provider_distkeras.training.environment import default_backend
 
 
 def _param(name: str, field: Field) -> Param:
@@ -75,6 +76,10 @@ class HasBackend(Params):
         "Keras backend of the workers: tensorflow or jax; else KERAS_BACKEND, else tensorflow.",
         typeConverter=partial(choice("backend", BACKENDS), "backend"),
     )
+
+    def backend_name(self) -> str:
+        """The backend asked for, or the default."""
+        return str(self.getOrDefault("backend")) if self.isDefined("backend") else default_backend()
 
 
 class HasPredictions(HasFeaturesCol, HasPredictionCol, HasProbabilityCol, HasRawPredictionCol, HasBackend):

@@ -128,7 +128,7 @@ def _log_progress(started: float, num_workers: int, ledger: Ledger) -> None:
     share = ledger.rows / sum(worker.rows for worker in ledger.workers.values()) * len(ledger.workers) / num_workers
     loss = ledger.epoch_loss[-1] / ledger.epoch_rows[-1]
     speed = ledger.rows / (time.perf_counter() - started)
-    logger.info("%.0f %%, %s samples/s, loss %.4g", 100 * share, f"{speed:,.0f}", loss)
+    logger.info("%.0f %% of this fit, %s samples/s, loss %.4g", 100 * share, f"{speed:,.0f}", loss)
 
 
 def _addresses(context: SparkContext) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class ParameterServer:
         self._rule = rule
         self._on_progress = on_progress
         self._progress_seconds = progress_seconds
-        self._progress_at = time.monotonic()
+        self._progress_at: float | None = None
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -194,6 +194,8 @@ class ParameterServer:
 
     def _report_progress(self) -> None:
         now = time.monotonic()
-        if now - self._progress_at >= self._progress_seconds:
+        if self._progress_at is None:
+            self._progress_at = now  # training begins: before that, workers were imported and compiled
+        elif now - self._progress_at >= self._progress_seconds:
             self._progress_at = now
             self._on_progress(self.ledger)

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import home
 import make_data
@@ -31,7 +32,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def main() -> int:
     """Run the demo; 0 if all went well."""
     asked = _arguments()
-    home.HOME.mkdir(exist_ok=True)
+    home.tune_spark()
     try:
         find_spark_home()
         find_java_home()
@@ -43,13 +44,12 @@ def main() -> int:
     os.environ.clear()
     os.environ.update(environment)
     started = time.monotonic()
-    _step("Preparing an Airflow of its own in .demo/airflow")
     with LOG.open("w") as log:
-        migrated = subprocess.run([*home.AIRFLOW, "db", "migrate"], stdout=log, stderr=log, check=False).returncode
-        if migrated == 0:
+        migrated = _migrate(log)
+        if migrated:
             _step(f"Running the DAG {home.DAG_ID} for {asked.date}")
             _run_dag(asked.date, _conf(prepared), log, started)
-    manifests = _manifests(asked.date) if migrated == 0 else {}
+    manifests = _manifests(asked.date) if migrated else {}
     if len(manifests) < len(TASKS):
         return _report_failure()
     _summarise(prepared, manifests, time.monotonic() - started)
@@ -97,6 +97,17 @@ def _conf(prepared: make_data.Prepared) -> dict[str, Any]:
     }
 
 
+def _migrate(log: IO[str]) -> bool:
+    """Bring the demo's Airflow database to the installed version; a marker spares the seconds of finding that it is there."""
+    marker = home.HOME / "airflow" / f"migrated-{version('apache-airflow')}"
+    if not marker.exists():
+        _step("Preparing an Airflow of its own in .demo/airflow")
+        if subprocess.run([*home.AIRFLOW, "db", "migrate"], stdout=log, stderr=log, check=False).returncode:
+            return False
+        marker.touch()
+    return True
+
+
 def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
     """Run the DAG; show its progress and keep all that it says in the log."""
     command = [*home.AIRFLOW, "dags", "test", home.DAG_ID, date, "--conf", json.dumps(conf)]
@@ -108,6 +119,7 @@ def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
         log.flush()
         task, said = _TASK.search(line), _SAID.search(line)
         if task:
+            home.tune_spark()
             print(f"  [{time.monotonic() - started:5.1f} s] {task[1]}", flush=True)
         elif said:
             shown = said[1].replace(f"file://{home.CHECKOUT}/", "")
