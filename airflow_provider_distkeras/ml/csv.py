@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +72,7 @@ def process_csv(
         num_workers=num_workers,
         **options,
     )
-    prepared = prepare(SparkSession.builder.getOrCreate(), spec)
+    prepared = prepare(_session(), spec)
     data = prepared.data.select(*prepared.feature_columns, FEATURES, label_of(prepared.data, spec.label_col))
     return data.repartition(num_workers) if num_workers else data
 
@@ -135,6 +137,15 @@ def label_of(data: DataFrame, label_col: str) -> Column:
 def index_of(name: str) -> str:
     """The column that holds a category's number."""
     return f"{name}__index"
+
+
+def _session() -> SparkSession:
+    """The active session; a new one runs its workers on this very Python, which has what they need."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return SparkSession.builder.getOrCreate()
 
 
 def _check_values(spec: PreprocessSpec, features: list[str], found: reading.Survey) -> None:

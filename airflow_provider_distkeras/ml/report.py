@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.tuning import SearchResult
+from airflow_provider_distkeras.ml.tuning import Cell, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +24,8 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { color: var(--dim); margin: .25rem 0; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 1.25rem 0; padding: 0; }
+p { color: var(--dim); margin: .25rem 0; overflow-wrap: anywhere; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .75rem; margin: 1.25rem 0; padding: 0; }
 .facts div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
 .facts dt { color: var(--dim); font-size: .85rem; } .facts dd { margin: 0; font-size: 1.25rem; font-weight: 600; }
 .scroll { overflow-x: auto; }
@@ -79,7 +79,7 @@ def _plot_cells(axes: Axes, found: SearchResult, metric: str) -> None:
     """Draw the metric of every cell, the best on top, with its standard deviation over the folds."""
     finite = sorted((c for c in found.cells if abs(c.mean) < float("inf")), key=lambda c: c is found.best)
     colors = ["#2563c9" if cell is found.best else "#9db4d6" for cell in finite]
-    axes.barh([_name(c.params) for c in finite], [c.mean for c in finite], xerr=[c.std for c in finite], color=colors, capsize=3)
+    axes.barh([_name(c, found) for c in finite], [c.mean for c in finite], xerr=[c.std for c in finite], color=colors, capsize=3)
     axes.set_xlabel(metric)
 
 
@@ -122,7 +122,7 @@ def _cells_table(found: SearchResult, metric: str) -> str:
     for cell in found.cells:
         value = f"{cell.mean:.4f} ± {cell.std:.4f}" if abs(cell.mean) < float("inf") else "diverged"
         lines.append(
-            f'<tr class="{"best" if cell is found.best else ""}"><td>{_text(_name(cell.params))}</td><td>{value}</td></tr>'
+            f'<tr class="{"best" if cell is found.best else ""}"><td>{_text(_name(cell, found))}</td><td>{value}</td></tr>'
         )
     return f"<table><tr><th>cell</th><th>{_text(metric)}, mean ± std</th></tr>{''.join(lines)}</table>"
 
@@ -133,8 +133,10 @@ def _table(rows: list[list[str]], header: list[str]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _name(params: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_json(value)}" for name, value in params.items()) or "the one cell"
+def _name(cell: Cell, found: SearchResult) -> str:
+    """What sets a cell apart from the others."""
+    varied = {name: value for name, value in cell.params.items() if any(other.params[name] != value for other in found.cells)}
+    return ", ".join(f"{name} = {_json(value)}" for name, value in varied.items()) or "the one cell"
 
 
 def _json(value: Any) -> str:
