@@ -26,7 +26,7 @@ class Manifest:
         kind: preprocess, train or score.
         spec_sha256: digest of what was asked for.
         result: what the operator returns, less `manifest_path`: paths, numbers and small dicts.
-        inputs: size in bytes per input file, to tell later whether the inputs are still the same.
+        inputs: a fingerprint per input file, to tell later whether the inputs are still the same.
         details: whatever else is worth keeping: versions, timings, the result of every cell.
     """
 

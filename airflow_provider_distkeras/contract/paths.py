@@ -84,12 +84,19 @@ class Attempt:
 
 
 def committed(storage: Storage, period_path: str) -> Manifest | None:
-    """The manifest of a period's committed attempt, or None if nothing was committed yet."""
+    """The manifest of a period's committed attempt, or None if nothing was committed yet.
+
+    Raises:
+        ArtifactError: something was committed, but it is damaged or gone.
+    """
+    path = f"{period_path}/CURRENT"
     try:
-        pointer = json.loads(storage.read_bytes(f"{period_path}/CURRENT"))
+        name = json.loads(storage.read_bytes(path))["attempt"]
     except FileNotFoundError:
         return None
-    return Manifest.read(storage, Attempt(period_path, pointer["attempt"]).manifest_path)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"The pointer {path} cannot be read: {error}. Remove it, and run the task again.") from error
+    return Manifest.read(storage, Attempt(period_path, name).manifest_path)
 
 
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:

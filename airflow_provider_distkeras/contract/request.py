@@ -15,12 +15,12 @@ class Request:
     """A spec and the attempt that answers it.
 
     Attributes:
-        inputs: size in bytes per input file, as the operator saw them; empty if it could not look.
+        inputs: a fingerprint per input file, as the operator saw it; empty if it could not look.
     """
 
     spec: Spec
     attempt: Attempt
-    inputs: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The request as text. It holds no secret."""

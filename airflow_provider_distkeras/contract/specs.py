@@ -138,6 +138,7 @@ class TrainSpec(Spec):
             raise SpecError(f"{twice[0]!r} is both fixed and in param_grid: leave it in one of them.")
         for cell in spec.cells():
             vocabulary.check_network({**spec.hyperparameters, **cell})
+            vocabulary.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
         return spec
 
     def check_whole(self) -> None:

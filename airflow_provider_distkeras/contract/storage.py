@@ -46,8 +46,8 @@ def as_uri(path: str) -> str:
 
 def local_path(path: str) -> Path:
     """The local path of a file:// URI or a plain path."""
-    parts = urlsplit(path)
-    return Path(parts.path if parts.scheme else path)
+    # Not by urlsplit: in a local path, ? and # are wildcards and letters, not parts of a URL.
+    return Path(path.removeprefix("file://") if path.startswith("file://") else path.removeprefix("file:"))
 
 
 def is_hidden(name: str) -> bool:

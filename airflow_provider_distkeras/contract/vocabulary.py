@@ -113,7 +113,7 @@ def trainer_fields(trainer: str) -> dict[str, Field]:
 
 
 def check_network(hyperparameters: dict[str, Any]) -> None:
-    """Check what only several hyper-parameters together can say: lengths, and one way to give the network."""
+    """Check what only several hyper-parameters together can say: lengths, outputs, and one way to give the network."""
     dims, network = hyperparameters.get("layer_dims"), hyperparameters.get("network")
     if dims is None and network is None:
         raise SpecError("No network: set layer_dims (such as [null, 64, 32, 1]) or network.")
@@ -121,6 +121,7 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
         raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
     if dims is None:
         return
+    check_outputs(hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default, dims[-1])
     hidden = len(dims) - 2
     for name in ("activations", "initializers"):
         values = hyperparameters.get(name)
@@ -129,6 +130,27 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
                 f"{name}: expected {hidden} values, one per hidden layer of {dims!r} (or {hidden + 1}: the output's too), "
                 f"received {len(values)}: {values!r}."
             )
+
+
+def check_outputs(loss: str, units: int) -> None:
+    """Check that a network with this many outputs can be trained with a loss."""
+    if loss == "binary_crossentropy" and units != 1:
+        raise SpecError(f"binary_crossentropy needs 1 output, the network has {units}; for classes use categorical_crossentropy.")
+    if "categorical" in loss and units < 2:
+        raise SpecError(f"{loss} needs an output per class, the network has {units}; for two classes use binary_crossentropy.")
+    if not is_classification(loss) and units != 1:
+        raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {loss}).")
+
+
+def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
+    """Check that an evaluator can judge what a network trained with these hyper-parameters predicts."""
+    loss = hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default
+    if is_classification(loss) == (evaluator == "regression"):
+        fitting = ("binary", "multiclass") if is_classification(loss) else ("regression",)
+        raise SpecError(f"evaluator: the loss {loss!r} needs {' or '.join(map(repr, fitting))}, received {evaluator!r}.")
+    dims = hyperparameters.get("layer_dims")
+    if evaluator == "binary" and dims is not None and dims[-1] > 2:
+        raise SpecError(f"evaluator: 'binary' judges two classes, the network has {dims[-1]} outputs; use 'multiclass'.")
 
 
 def is_classification(loss: str) -> bool:

@@ -65,7 +65,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     try:
         outcome = body(spark, request.spec, request.attempt.path)
         details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
-        manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, outcome.inputs, details)
+        manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
         commit(storage, request.attempt, manifest)
     except Exception as error:
         storage.write_bytes(request.attempt.error_path, _cause(error))

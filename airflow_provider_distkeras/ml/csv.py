@@ -103,7 +103,8 @@ def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimi
     """Read new files as a fitted pipeline expects them.
 
     Returns:
-        The raw rows (every column of the files, as text), the files, and how many rows they hold.
+        The raw rows (every column of the files, those that are no features as text, but a label that is a number), the files,
+        and how many rows they hold.
 
     Raises:
         DataError: a column is missing, is not a number where it was one, or has missing values that the pipeline cannot fill.
@@ -125,7 +126,11 @@ def apply(spark: SparkSession, pipeline: PipelineModel, paths: list[str], delimi
     lacking = {name: facts.missing for name, facts in numeric.items() if facts.missing and not fills}
     if lacking:
         raise DataError(f"Missing values in {_listed(lacking)}; the model was prepared with missing='fail'. Fill them first.")
-    return reading.visible(data), files, found.rows
+    data = reading.visible(data)
+    label = next((name for name in files.columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
+    if label is not None and not found.columns[label].texts:
+        data = data.withColumn(label, F.expr(reading.as_number(label)))
+    return data, files, found.rows
 
 
 def label_of(data: DataFrame, label_col: str) -> Column:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.vocabulary import is_classification
+from airflow_provider_distkeras.contract.vocabulary import check_outputs, is_classification
 from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.steps import NetworkPlan
@@ -145,13 +145,7 @@ def _check(network: keras.Model, loss: str, num_features: int) -> None:
         raise SpecError(f"The network has {len(network.inputs)} inputs and {len(network.outputs)} outputs; expected one of each.")
     if tuple(network.input_shape) not in ((None, num_features), (None, None)):
         raise DataError(f"The network takes inputs of shape {network.input_shape[1:]}, the data has {num_features} features.")
-    units = network.output_shape[-1]
-    if loss == "binary_crossentropy" and units != 1:
-        raise SpecError(f"binary_crossentropy needs 1 output, the network has {units}; for classes use categorical_crossentropy.")
-    if "categorical" in loss and units < 2:
-        raise SpecError(f"{loss} needs an output per class, the network has {units}; for two classes use binary_crossentropy.")
-    if not is_classification(loss) and units != 1:
-        raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {loss}).")
+    check_outputs(loss, network.output_shape[-1])
 
 
 def _optimizer(said: str | dict[str, Any]) -> str:

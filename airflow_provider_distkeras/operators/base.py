@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -153,8 +154,8 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             self.publish(context, request, result)
             return result
 
-    def check_inputs(self, spec: Spec) -> dict[str, int]:
-        """Check what the job will read, as far as Airflow can see it; the size in bytes per input file."""
+    def check_inputs(self, spec: Spec) -> dict[str, str]:
+        """Check what the job will read, as far as Airflow can see it; a fingerprint per input file."""
         raise NotImplementedError
 
     def on_kill(self) -> None:
@@ -190,13 +191,15 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         if self._conn_id is None:
             raise SpecError("conn_id: expected the id of a Spark connection, received nothing.")
         try:
-            BaseHook.get_connection(self._conn_id)
+            connection = BaseHook.get_connection(self._conn_id)
         except AirflowNotFoundException as error:
             raise SpecError(
                 f"The Spark connection {self._conn_id!r} does not exist. Create it in the UI (Admin, Connections) or with: "
                 f"airflow connections add {self._conn_id} --conn-type spark --conn-host 'local[*]' "
                 "(or spark://host:7077, yarn, k8s://https://host:port)."
             ) from error
+        if connection.conn_type != "spark":
+            raise SpecError(f"The connection {self._conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
         target: dict[str, Any] = super()._get_hook()._connection
         if target["master"].startswith("spark://") and target["deploy_mode"] == "cluster":
             raise SpecError("deploy_mode: Spark's standalone clusters run Python only in client mode; expected 'client'.")
@@ -232,7 +235,15 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         if if_exists == "overwrite":
             return None
         attempt = request.attempt
-        manifest = committed(storage_for(attempt.period_path), attempt.period_path)
+        try:
+            manifest = committed(storage_for(attempt.period_path), attempt.period_path)
+        except UnreadableHere:
+            raise
+        except ArtifactError as error:
+            if if_exists == "fail":
+                raise
+            self.log.warning("The committed result cannot be reused: %s", error)
+            return None
         if manifest is None:
             return None
         manifest_path = beside(manifest.result[RESULTS[manifest.kind][0]])
@@ -338,9 +349,24 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             attempt = self._attempt_of_job(context)
             cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
         except Exception:  # there is none, or the file system went away: the error at hand says more
-            return
+            cause = self._killed_by_signal()
+            if cause is None:
+                return
         kind = AirflowFailException if cause["permanent"] else AirflowException
         raise kind(cause["message"]) from error
+
+    def _killed_by_signal(self) -> dict[str, Any] | None:
+        """What to say of a spark-submit that something killed."""
+        process = self._hook._submit_sp if self._hook else None
+        code = process.returncode if process is not None else None
+        number = -code if code is not None and code < 0 else (code or 0) - 128
+        if number not in (signal.SIGKILL, signal.SIGTERM):
+            return None
+        name = signal.Signals(number).name
+        return {
+            "message": f"The Spark job was killed ({name}) before it committed; the previous result is kept.",
+            "permanent": False,
+        }
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""

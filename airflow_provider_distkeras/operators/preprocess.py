@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_distkeras.contract.header import ColumnPlan
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
+from airflow_provider_distkeras.operators.storage import fingerprints
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -64,7 +65,7 @@ class DistKerasPreprocessOperator(DistKerasBaseOperator):
         self.num_workers = num_workers
         self.delimiter = delimiter
 
-    def check_inputs(self, spec: Spec) -> dict[str, int]:
+    def check_inputs(self, spec: Spec) -> dict[str, str]:
         """The files must be there, with the columns that are asked for."""
         assert isinstance(spec, PreprocessSpec)
         files = self.inspect_csv(spec.input_path, spec.delimiter)
@@ -72,4 +73,4 @@ class DistKerasPreprocessOperator(DistKerasBaseOperator):
             return {}
         plan = ColumnPlan(spec.columns_renamed, spec.excluded_columns, spec.label_col, spec.categorical_columns)
         plan.check(files.columns)
-        return files.sizes
+        return fingerprints(files)

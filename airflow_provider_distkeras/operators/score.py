@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator, require_artifact
+from airflow_provider_distkeras.operators.storage import fingerprints
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -48,9 +49,9 @@ class DistKerasScoreOperator(DistKerasBaseOperator):
         self.batch_size = batch_size
         self.delimiter = delimiter
 
-    def check_inputs(self, spec: Spec) -> dict[str, int]:
+    def check_inputs(self, spec: Spec) -> dict[str, str]:
         """The model must have been committed, and the files must be there."""
         assert isinstance(spec, ScoreSpec)
         require_artifact(spec.model_path, "train", "model_path")
         files = self.inspect_csv(spec.input_path, spec.delimiter)
-        return files.sizes if files else {}
+        return fingerprints(files) if files else {}

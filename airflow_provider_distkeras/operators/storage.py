@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local
+from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local, local_path
 
 _GLOB = frozenset("*?[")
 
@@ -79,3 +80,12 @@ def storage_for(path: str) -> Storage:
             "(such as apache-airflow-providers-amazon[s3fs] for s3a://, -google for gs://, -microsoft-azure for abfss://)."
         ) from error
     return ObjectStorage()
+
+
+def fingerprints(files: InputFiles) -> dict[str, str]:
+    """Per input file, what changes when the file does: its size and when it was last modified."""
+    return {path: f"{size} bytes, modified {_modified(path)}" for path, size in files.sizes.items()}
+
+
+def _modified(path: str) -> object:
+    return local_path(path).stat().st_mtime_ns if is_local(path) else ObjectStoragePath(path).stat().st_mtime

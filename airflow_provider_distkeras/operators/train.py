@@ -77,7 +77,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.seed = seed
         self.backend = backend
 
-    def check_inputs(self, spec: Spec) -> dict[str, int]:
+    def check_inputs(self, spec: Spec) -> dict[str, str]:
         """The dataset must have been committed. Its path names its attempt, so the path alone tells whether it is the same."""
         assert isinstance(spec, TrainSpec)
         require_artifact(spec.dataset_path, "preprocess", "dataset_path")

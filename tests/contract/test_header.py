@@ -30,6 +30,12 @@ def test_spaces_quotes_a_byte_order_mark_and_compression_are_understood(tmp_path
     assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/*.gz")], ";").columns == ["a", "b"]
 
 
+def test_question_marks_and_hashes_belong_to_local_paths(tmp_path):
+    (tmp_path / "a#b").mkdir()
+    (tmp_path / "a#b" / "1.csv").write_text("a\n1\n")
+    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/a#b/?.csv")], ",").columns == ["a"]
+
+
 def test_hidden_files_of_a_directory_are_left_out(tmp_path):
     (tmp_path / "_SUCCESS").write_text("")
     assert look(tmp_path, "a\n1\n", pattern="").columns == ["a"]

@@ -33,6 +33,16 @@ def train_spec(**said):
         ({"hyperparameters": {**NETWORK, "activations": ["relu", "relu", "relu"]}}, "activations: expected 1 values"),
         ({"hyperparameters": {**NETWORK, "optimizer": {"name": "adam", "learning_rate": 1}}}, "set learning_rate as its own"),
         ({"hyperparameters": {**NETWORK, "loss": "msq"}}, "hyperparameters['loss']: Unknown loss 'msq'. Did you mean 'mse'?"),
+        ({"evaluator": "binary"}, "evaluator: the loss 'mse' needs 'regression', received 'binary'."),
+        (
+            {"hyperparameters": {**NETWORK, "loss": "binary_crossentropy"}},
+            "needs 'binary' or 'multiclass', received 'regression'.",
+        ),
+        ({"hyperparameters": {"layer_dims": [None, 8, 3]}}, "A regression on one label needs 1 output, the network has 3"),
+        (
+            {"evaluator": "binary", "hyperparameters": {"layer_dims": [None, 3], "loss": "categorical_crossentropy"}},
+            "'binary' judges two classes, the network has 3 outputs; use 'multiclass'.",
+        ),
         ({"backend": "torch"}, "backend: Unknown backend 'torch'."),
         ({"sed": 1}, "Unknown argument of the train spec 'sed'. Did you mean 'seed'?"),
     ],
@@ -64,7 +74,9 @@ def test_the_digest_depends_on_what_is_asked_for_and_on_nothing_else():
 
 
 def test_a_request_survives_the_file_between_operator_and_job():
-    request = Request(PreprocessSpec.build(input_path="a.csv", columns_renamed={"cnt": "label"}), Attempt("p", "a"), {"a.csv": 3})
+    request = Request(
+        PreprocessSpec.build(input_path="a.csv", columns_renamed={"cnt": "label"}), Attempt("p", "a"), {"a.csv": "3 bytes"}
+    )
     assert Request.from_json(request.to_json()) == request
 
 

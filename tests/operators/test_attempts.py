@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from airflow_provider_distkeras.contract.storage import local_path
+
 from .conftest import APRIL, MARCH
 
 pytestmark = pytest.mark.airflow
@@ -93,6 +95,26 @@ def test_reuse_runs_again_for_other_inputs(stub, prepare, run, csv):
         file.write("0.9,31\n")
     run(lambda: prepare(if_exists="reuse"))
 
+    assert len(stub.calls()) == 2
+
+
+def test_reuse_runs_again_for_a_file_that_changed_without_changing_its_size(stub, prepare, run, csv):
+    run(prepare)
+    csv.write_text(csv.read_text().replace("12", "13"))
+    run(lambda: prepare(if_exists="reuse"))
+
+    assert len(stub.calls()) == 2
+
+
+@pytest.mark.parametrize("damage", ["gone", "pointer"])
+def test_reuse_runs_again_where_the_result_is_damaged(stub, prepare, run, root, damage):
+    first = run(prepare).xcoms("prepare")
+    if damage == "gone":
+        local_path(first["manifest_path"]).unlink()
+    else:
+        next(root.rglob("CURRENT")).write_text("")
+
+    assert run(lambda: prepare(if_exists="reuse")).state == "success"
     assert len(stub.calls()) == 2
 
 

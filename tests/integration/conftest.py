@@ -1,0 +1,63 @@
+"""Jobs through the real spark-submit, in processes of their own."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import airflow_provider_distkeras
+from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.operators.environment import find_java_home, find_spark_home, zip_package
+
+
+def spark_environment():
+    return {**os.environ, "JAVA_HOME": str(find_java_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+
+
+@pytest.fixture
+def submit(tmp_path):
+    """Starts the job of a spec on a master; returns its attempt and its process, whose output is a pipe of lines."""
+    started = []
+
+    def start(spec, master="local[2]", *conf):
+        attempt = Attempt.claim(
+            f"file://{tmp_path}/out", "dag", spec.kind, -1, "2026-03",
+            claimed_at=datetime.now(UTC), generation=0, try_number=1, spec_sha256=spec.sha256,
+        )  # fmt: skip
+        LocalStorage().write_bytes(attempt.spec_path, Request(spec, attempt).to_json().encode())
+        (tmp_path / "zip").mkdir(exist_ok=True)
+        job = Path(airflow_provider_distkeras.__file__).parent / "jobs" / f"{spec.kind}.py"
+        command = [
+            str(find_spark_home() / "bin" / "spark-submit"), "--master", master, "--conf", "spark.ui.enabled=false",
+            *(part for option in conf for part in ("--conf", option)),
+            "--py-files", str(zip_package(tmp_path / "zip")), str(job), "--spec", attempt.spec_path,
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            command, env=spark_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        started.append(process)
+        return attempt, process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def prepared(submit, tmp_path):
+    """The path of a prepared dataset of 400 rows."""
+    random = np.random.default_rng(0)
+    rows = [f"{a:.5f},{b:.5f},{3 * a - b:.5f}" for a, b in random.normal(size=(400, 2))]
+    (tmp_path / "in.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
+    attempt, process = submit(PreprocessSpec.build(input_path=f"{tmp_path}/in.csv"))
+    said = process.communicate()[0]
+    assert process.returncode == 0, said[-3000:]
+    return f"{attempt.path}/dataset"
