@@ -40,12 +40,12 @@ with DAG(
         "missing": Param("mean", enum=["fail", "mean", "drop"], title="Missing values", section="Data"),
         "scaling": Param("standard", type=["null", "string"], enum=["standard", "minmax", None], title="Scaling", section="Data"),
         "layer_dims": Param([None, 64, 32, 1], type="array", title="Units per layer (null: the features)", section="Network"),
-        "learning_rates": Param([0.1, 0.03], title="Learning rates to try", section="Grid", **NUMBERS),
+        "learning_rates": Param([0.2, 0.1], title="Learning rates to try", section="Grid", **NUMBERS),
         "dropout_rates": Param([0.0], title="Dropout rates to try", section="Grid", **NUMBERS),
         "num_folds": Param(3, type="integer", minimum=2, title="Folds", section="Training"),
         "num_epoch": Param(15, type="integer", minimum=1, title="Epochs", section="Training"),
         "num_workers": Param(2, type="integer", minimum=1, title="Workers", section="Training"),
-        "batch_size": Param(128, type="integer", minimum=1, title="Rows per step", section="Training"),
+        "batch_size": Param(64, type="integer", minimum=1, title="Rows per step", section="Training"),
     },
 ):
     prepared = DistKerasPreprocessOperator(
@@ -66,7 +66,7 @@ with DAG(
             "num_workers": "{{ params.num_workers }}",
             "batch_size": "{{ params.batch_size }}",
             "num_epoch": "{{ params.num_epoch }}",
-            "communication_window": 3,
+            "communication_window": 6,
         },
         hyperparameters={"layer_dims": "{{ params.layer_dims }}", "optimizer": "adam", "loss": "mse"},
         param_grid={"learning_rate": "{{ params.learning_rates }}", "dropout_rate": "{{ params.dropout_rates }}"},

@@ -92,7 +92,7 @@ def inspect(storage: Storage, patterns: list[str], delimiter: str) -> InputFiles
     for pattern in patterns:
         found = storage.list_files(pattern)
         if not found:
-            raise DataError(f"No file matches {pattern!r}. Check the path, and that both Airflow and Spark can read it.")
+            raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(found)
     headers: dict[str, list[str]] = {}
     any_row = False
@@ -112,10 +112,13 @@ def inspect(storage: Storage, patterns: list[str], delimiter: str) -> InputFiles
 
 def _first_records(path: str, head: bytes, delimiter: str) -> list[list[str]]:
     """The header and, if there is one, the first row; of a row that the head cuts off, as much as is there."""
-    if path.endswith(".gz"):
-        head = zlib.decompressobj(wbits=31).decompress(head)
-    elif path.endswith(".bz2"):
-        head = bz2.BZ2Decompressor().decompress(head)
+    try:
+        if path.endswith(".gz"):
+            head = zlib.decompressobj(wbits=31).decompress(head)
+        elif path.endswith(".bz2"):
+            head = bz2.BZ2Decompressor().decompress(head)
+    except (zlib.error, OSError) as error:
+        raise DataError(f"The file {path} is not compressed as its name says: {error}. Rename it, or restore it.") from error
     reader = csv.reader(io.StringIO(head.decode("utf-8-sig", errors="replace"), newline=""), delimiter=delimiter)
     records: list[list[str]] = []
     for record in reader:

@@ -13,7 +13,7 @@ from pyspark.ml.feature import Imputer, ImputerModel, MinMaxScaler, OneHotEncode
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.header import ColumnPlan, InputFiles, inspect, refuse_reserved
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml import reading
@@ -67,8 +67,8 @@ def process_csv(
     """
     spec = PreprocessSpec.build(
         input_path=path if isinstance(path, str) else list(path),
-        columns_renamed=dict(columns_renamed),
-        excluded_columns=list(excluded_columns),
+        columns_renamed=_as_dict(columns_renamed),
+        excluded_columns=excluded_columns if isinstance(excluded_columns, str) else list(excluded_columns),
         num_workers=num_workers,
         **options,
     )
@@ -142,6 +142,15 @@ def label_of(data: DataFrame, label_col: str) -> Column:
 def index_of(name: str) -> str:
     """The column that holds a category's number."""
     return f"{name}__index"
+
+
+def _as_dict(renamed: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
+    try:
+        return dict(renamed)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"columns_renamed: expected pairs such as [('cnt', 'label')], or a dict, received {renamed!r}."
+        ) from error
 
 
 def _session() -> SparkSession:

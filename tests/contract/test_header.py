@@ -36,6 +36,12 @@ def test_question_marks_and_hashes_belong_to_local_paths(tmp_path):
     assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/a#b/?.csv")], ",").columns == ["a"]
 
 
+def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path):
+    (tmp_path / "x.csv.gz").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"x.csv.gz is not compressed as its name says"):
+        inspect(LocalStorage(), [str(tmp_path)], ",")
+
+
 def test_hidden_files_of_a_directory_are_left_out(tmp_path):
     (tmp_path / "_SUCCESS").write_text("")
     assert look(tmp_path, "a\n1\n", pattern="").columns == ["a"]

@@ -57,7 +57,7 @@ def test_csv_to_scores(dags_test, tmp_path):
         "excluded_columns": ["id"],
         "categorical_columns": ["kind"],
         "layer_dims": [None, 8, 1],
-        "learning_rates": [0.1],
+        "learning_rates": [0.2],
         "dropout_rates": [0.0, 0.9],
         "num_folds": 2,
         "batch_size": 16,

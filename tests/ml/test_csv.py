@@ -125,6 +125,22 @@ def test_no_file_matches(spark, tmp_path):
         process_csv(f"{tmp_path}/*.csv")
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"excluded_columns": "id"}, "excluded_columns: expected a list, received 'id' (str)."),
+        (
+            {"columns_renamed": ["cnt"]},
+            "columns_renamed: expected pairs such as [('cnt', 'label')], or a dict, received ['cnt'].",
+        ),
+    ],
+)
+def test_arguments_of_a_wrong_shape_are_refused(spark, write, said, message):
+    with pytest.raises(SpecError) as error:
+        process_csv(write(), **said)
+    assert str(error.value) == message
+
+
 def test_an_option_that_does_not_exist_is_refused(spark, write):
     with pytest.raises(SpecError, match="Did you mean 'scaling'"):
         process_csv(write(), scalin="standard")
