@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.errors import DataError, DivergenceError
+from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml.artifact import to_bytes
 from airflow_provider_distkeras.ml.features import as_floats, check_column, count_features
@@ -87,8 +88,10 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         said = self.said(vocabulary.HYPERPARAMETERS)
         vocabulary.check_network(said)
         data = self._prepare(dataset)
-        backend = self.backend_name()
+        backend = self._check_backend()
         network = blueprint(said, count_features(dataset, self.getFeaturesCol()), self.getSeed(), backend)
+        if vocabulary.is_classification(said["loss"]):
+            _check_classes(data, network.network.output_shape[-1], said["loss"])
         center, summary = engine.train(data, self._run(trainer, network, said, backend), network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
@@ -105,9 +108,19 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         check_names(f"parameter of {name}", said, known)
         return trainers.get(name)(**said)
 
+    def _check_backend(self) -> str:
+        """The backend's name. Raises SpecError if it is not installed here, where the network is made."""
+        backend = self.backend_name()
+        if importlib.util.find_spec(backend) is None:
+            raise SpecError(
+                f"backend: {backend!r} is not installed. Install it in the driver's and the executors' Python, such as: "
+                f"pip install {backend}; or choose another of {', '.join(vocabulary.BACKENDS)}."
+            )
+        return backend
+
     def _prepare(self, dataset: DataFrame) -> DataFrame:
         """The columns a worker trains on, as float32."""
-        label, loss = self.getLabelCol(), self.getOrDefault("loss")
+        label = self.getLabelCol()
         check_column(dataset, label, "labelCol")
         kind = dataset.schema[label].dataType
         if not isinstance(kind, NumericType):
@@ -115,14 +128,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
                 f"labelCol: expected numbers in {label!r}, received {kind.simpleString()}. For classes, index them first "
                 "(StringIndexer, or process_csv with the label in categorical_columns)."
             )
-        data = dataset.select(as_floats(dataset, self.getFeaturesCol()).alias(FEATURES), F.col(label).cast("float").alias(LABEL))
-        if vocabulary.is_classification(loss):
-            bad = data.where((F.col(LABEL) < 0) | (F.col(LABEL) != F.floor(LABEL))).first()
-            if bad is not None:
-                raise DataError(
-                    f"labelCol: expected class numbers 0, 1, ... in {label!r} for loss {loss}, received {bad[LABEL]:g}."
-                )
-        return data
+        return dataset.select(as_floats(dataset, self.getFeaturesCol()).alias(FEATURES), F.col(label).cast("float").alias(LABEL))
 
     def _run(self, trainer: Trainer, network: Blueprint, said: dict[str, Any], backend: str) -> engine.Run:
         return engine.Run(
@@ -146,3 +152,15 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def _hand_over(self, model: DistKerasModel) -> DistKerasModel:
         model._resetUid(self.uid)
         return self._copyValues(model)
+
+
+def _check_classes(data: DataFrame, units: int, loss: str) -> None:
+    """Raise DataError for a label that is not one of the classes that the network tells apart."""
+    classes = max(units, 2)
+    label = F.col(LABEL)
+    bad = data.where((label < 0) | (label != F.floor(label)) | (label >= classes)).select(LABEL).first()
+    if bad is not None:
+        raise DataError(
+            f"labelCol: expected class numbers 0 to {classes - 1} (loss {loss}, {units} output{'s' if units > 1 else ''}), "
+            f"received {bad[LABEL]:g}. For more classes, use categorical_crossentropy with an output per class."
+        )

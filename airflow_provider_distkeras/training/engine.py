@@ -100,7 +100,7 @@ def _collect(reports: DataFrame) -> list[Row]:
     failed = sorted((row for row in workers if row.error_type), key=lambda row: row.error_type == "Refused")
     if failed:
         first = failed[0]
-        cause = first.error.strip().splitlines()[-1].partition(": ")[2] or first.error_type
+        cause = first.message or first.error_type
         known = getattr(errors, first.error_type, TrainingError)
         raise known(f"Worker {first.worker} on {first.host} failed: {cause}\n\nThe worker's traceback:\n{first.error}")
     return workers

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: What a worker reports at its end; `error` is empty where all went well.
-REPORT_SCHEMA = "worker int, host string, rows long, seconds double, waited double, error_type string, error string"
+REPORT_SCHEMA = (
+    "worker int, host string, rows long, seconds double, waited double, error_type string, message string, error string"
+)
 
 _COMPILED_AT_ONCE = 8
 _compiled: dict[tuple[steps.NetworkPlan, int, int], steps.CompiledWindow] = {}
@@ -107,13 +109,13 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
         raise TrainingError("A worker runs inside a Spark task only.")
     worker = context.partitionId()
     started = time.perf_counter()
-    session, rows, error_type, error = None, Rows.load([]), "", ""
+    session, rows, error_type, message, error = None, Rows.load([]), "", "", ""
     try:
         session = Session(job, worker, context.taskAttemptId())
         rows = Rows.load(batches)
         _train(rows, job, session, worker)
     except Exception as cause:
-        error_type, error = type(cause).__name__, traceback.format_exc()
+        error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         if session is not None and not isinstance(cause, Refused):
             with contextlib.suppress(OSError):
                 session.fail(str(cause))
@@ -127,11 +129,12 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
         "seconds": time.perf_counter() - started,
         "waited": session.waited if session else 0.0,
         "error_type": error_type,
+        "message": message,
         "error": error,
     }
     fields = [
         ("worker", pa.int32()), ("host", pa.string()), ("rows", pa.int64()), ("seconds", pa.float64()), ("waited", pa.float64()),
-        ("error_type", pa.string()), ("error", pa.string()),
+        ("error_type", pa.string()), ("message", pa.string()), ("error", pa.string()),
     ]  # fmt: skip
     yield pa.RecordBatch.from_pylist([report], schema=pa.schema(fields))
 

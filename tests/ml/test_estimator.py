@@ -255,13 +255,30 @@ def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
         ({"labelCol": "lable"}, DataError, "labelCol: Unknown column 'lable'. Did you mean 'label'?"),
         ({"featuresCol": "a"}, DataError, "featuresCol: expected vectors or arrays of numbers in 'a', received double"),
         ({"labelCol": "features"}, DataError, "labelCol: expected numbers in 'features', received vector"),
-        ({"loss": "binary_crossentropy"}, DataError, "labelCol: expected class numbers 0, 1, ... in 'label'"),
+        (
+            {"loss": "binary_crossentropy"},
+            DataError,
+            "labelCol: expected class numbers 0 to 1 (loss binary_crossentropy, 1 output)",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_fix(data, params, error, message):
     with pytest.raises(error) as raised:
         regression(**params).fit(data)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(("loss", "units"), [("binary_crossentropy", 1), ("categorical_crossentropy", 2)])
+def test_a_class_that_the_network_has_no_output_for_is_refused(data, loss, units):
+    three = data.withColumn("class", F.when(F.col("a") > 1, 2.0).otherwise(F.col("class")))
+    with pytest.raises(DataError, match=r"expected class numbers 0 to 1 .* received 2\. For more classes"):
+        regression(loss=loss, layer_dims=[None, 8, units], labelCol="class").fit(three)
+
+
+def test_a_backend_that_is_not_installed_is_refused(data, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SpecError, match=r"backend: 'jax' is not installed.*pip install jax"):
+        regression(backend="jax").fit(data)
 
 
 def test_more_workers_than_rows_are_refused(data):
