@@ -69,8 +69,8 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[Any]) -> Iterator[tuple[int, DistKerasModel]]:
         """Fit one model per map of Params, as tuning does.
 
-        A cell whose training diverges gives a model that predicts infinity, so that every metric ranks it last and the
-        other cells are not lost; `fit` raises.
+        A cell whose training diverges gives a model that predicts infinity, or no class, so that r2, the errors and the
+        accuracies rank it last and the other cells are not lost; `fit` raises.
         """
 
         def fit_cell(index: int) -> DistKerasModel:

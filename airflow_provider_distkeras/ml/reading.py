@@ -50,6 +50,7 @@ def read_csv(spark: SparkSession, files: InputFiles, delimiter: str) -> DataFram
             schema=schema,
             header=True,
             sep=delimiter,
+            escape='"',  # a quote inside quotes is doubled
             encoding="UTF-8",
             mode="PERMISSIVE",
             columnNameOfCorruptRecord=_CORRUPT,

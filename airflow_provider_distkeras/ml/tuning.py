@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -115,6 +116,8 @@ class _Progress(Evaluator):
 
     def _evaluate(self, dataset: DataFrame) -> float:
         value = self._inner.evaluate(dataset)
+        if not math.isfinite(value):  # the cell diverged
+            value = -math.inf if self.isLargerBetter() else math.inf
         with self._lock:
             self._done += 1
             better = max if self.isLargerBetter() else min

@@ -79,6 +79,11 @@ def test_truth_values_are_numbers(spark, write):
     assert rows(data) == {1: [1.0], 2: [0.0]}
 
 
+def test_a_doubled_quote_stands_for_one(spark, write):
+    data = process_csv(write('season,cnt\n"so ""hot"", so dry",1\ncold,2\n'), [("cnt", "label")], categorical_columns=["season"])
+    assert {row.season for row in data.collect()} == {'so "hot", so dry', "cold"}
+
+
 def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
     text = 'id; temp ;"season";cnt\n1; 0.5 ;"winter; cold";10\n2;1.5;"dry";20\n'
     assert rows(process_csv(write(text), delimiter=";", **USUAL)) == {10: [0.5, 0, 1], 20: [1.5, 1, 0]}
