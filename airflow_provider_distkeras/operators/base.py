@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -349,24 +348,13 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             attempt = self._attempt_of_job(context)
             cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
         except Exception:  # there is none, or the file system went away: the error at hand says more
-            cause = self._killed_by_signal()
-            if cause is None:
+            killed = process.killed_by(self._hook._submit_sp if self._hook else None)
+            if killed is None:
                 return
+            message = f"The Spark job was killed ({killed}) before it committed; the previous result is kept."
+            cause = {"message": message, "permanent": False}
         kind = AirflowFailException if cause["permanent"] else AirflowException
         raise kind(cause["message"]) from error
-
-    def _killed_by_signal(self) -> dict[str, Any] | None:
-        """What to say of a spark-submit that something killed."""
-        process = self._hook._submit_sp if self._hook else None
-        code = process.returncode if process is not None else None
-        number = -code if code is not None and code < 0 else (code or 0) - 128
-        if number not in (signal.SIGKILL, signal.SIGTERM):
-            return None
-        name = signal.Signals(number).name
-        return {
-            "message": f"The Spark job was killed ({name}) before it committed; the previous result is kept.",
-            "permanent": False,
-        }
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""

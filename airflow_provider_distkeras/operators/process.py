@@ -25,3 +25,12 @@ def end_group(leader: subprocess.Popen[str] | None) -> None:
             os.killpg(leader.pid, 0)
             time.sleep(_POLL_S)
         os.killpg(leader.pid, signal.SIGKILL)
+
+
+def killed_by(leader: subprocess.Popen[str] | None) -> str | None:
+    """The name of the signal that ended `leader`, directly or as its shell tells it; None if it ended by itself."""
+    code = leader.returncode if leader is not None else None
+    if not code:
+        return None
+    number = -code if code < 0 else code - 128
+    return signal.Signals(number).name if number in (signal.SIGKILL, signal.SIGTERM) else None

@@ -1,5 +1,6 @@
 """What a user reads when something is wrong, and that nothing is lost by it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,14 @@ def test_connection_that_does_not_exist(stub, prepare, run):
     )
 
 
+def test_connection_of_another_type(stub, prepare, run, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", json.dumps({"conn_type": "http", "host": "somewhere"}))
+    failed = run(lambda: prepare(conn_id="web"))
+
+    assert failed.message == "The connection 'web' is of type 'http'; expected a Spark connection."
+    assert stub.calls() == []
+
+
 def test_cluster_deploy_mode_on_a_standalone_master(stub, prepare, run, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", '{"conn_type": "spark", "host": "spark://master:7077"}')
 
@@ -177,6 +186,13 @@ def test_cause_that_may_pass_is_told_and_retried(stub, prepare, run):
 
     assert [str(error) for error in done.errors] == ["The column 'temp' holds text."] * 2
     assert len(stub.calls()) == 2
+
+
+def test_job_that_was_killed_is_told_as_that(stub, prepare, run):
+    stub.mode("killed")
+    failed = run(prepare)
+
+    assert failed.message == "The Spark job was killed (SIGKILL) before it committed; the previous result is kept."
 
 
 def test_crash_without_a_cause_shows_the_last_output(stub, prepare, run):
