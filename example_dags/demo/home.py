@@ -13,25 +13,23 @@ DATA = HOME / "data"
 DAG_ID = "csv_to_scores"
 AIRFLOW = [sys.executable, "-m", "airflow"]
 
-_JAVA_OPTIONS = HOME / "java-options"
-_CLASSES = HOME / "spark-classes.jsa"
-
 
 def tune_spark() -> None:
     """Make Spark quick for jobs of seconds on a small machine, where starting the JVM is the longest part.
 
     A light compiler and collector; and the classes that the first job loaded, kept in an archive for those that follow.
     """
+    classes = HOME / "spark-classes.jsa"
     options = [
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
-        f'"-XX:{"SharedArchiveFile" if _CLASSES.exists() else "ArchiveClassesAtExit"}={_CLASSES}"',
+        f'"-XX:{"SharedArchiveFile" if classes.exists() else "ArchiveClassesAtExit"}={classes}"',
         "-Xlog:disable",
         "-Dspark.sql.shuffle.partitions=2",
         "-Dspark.ui.showConsoleProgress=false",
     ]
     HOME.mkdir(exist_ok=True)
-    _JAVA_OPTIONS.write_text("\n".join(options))
+    (HOME / "java-options").write_text("\n".join(options))
 
 
 def environment(port: int = 8080) -> dict[str, str]:
@@ -52,7 +50,7 @@ def environment(port: int = 8080) -> dict[str, str]:
         "DISTKERAS_DEMO_DATA": str(DATA),
         "KERAS_HOME": str(HOME / "keras"),
         "MPLCONFIGDIR": str(HOME / "matplotlib"),
-        "SPARK_SUBMIT_OPTS": f'"@{_JAVA_OPTIONS}"',
+        "SPARK_SUBMIT_OPTS": f'"@{HOME / "java-options"}"',
         "SPARK_LOCAL_DIRS": str(HOME / "spark"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # else macOS ends the forked task processes
