@@ -51,13 +51,6 @@ def text(name: str, value: Any) -> str:
     return value
 
 
-def boolean(name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise _refuse(name, "true or false", value)
-    return value
-
-
 def choice(kind: str, valid: Iterable[str]) -> Check:
     """One of the names in `valid`, written exactly so."""
     names = tuple(valid)

@@ -42,8 +42,6 @@ EVALUATORS = {
     "multiclass": ("f1", "accuracy", "weightedPrecision", "weightedRecall", "logLoss", "hammingLoss"),
 }
 
-_CLOSED_RANGE = number(0.0, 1.0)
-
 
 def _layer_dims(name: str, value: Any) -> list[int | None]:
     dims = list_of(optional(integer(1)), minimum=2)(name, value)
@@ -77,7 +75,7 @@ HYPERPARAMETERS: dict[str, Field] = {
     ),
     "reg_strength": Field(number(0.0), 1e-2, "Regularization strength (alpha) of the first hidden layer."),
     "reg_decay": Field(number(0.0), 1.0, "Factor of alpha from each hidden layer to the next (alpha *= reg_decay)."),
-    "dropout_rate": Field(_CLOSED_RANGE, 0.0, "Share of units dropped after each hidden layer, in [0, 1)."),
+    "dropout_rate": Field(number(0.0, 1.0), 0.0, "Share of units dropped after each hidden layer, in [0, 1)."),
     "network": Field(
         optional(text), None, "A network of your own instead of layer_dims: Keras JSON config, or 'package.module:function'."
     ),
@@ -103,7 +101,6 @@ TRAINERS: dict[str, dict[str, Field]] = {
 }
 
 TRAINER_PARAMETERS: dict[str, Field] = {name: field for fields in TRAINERS.values() for name, field in fields.items()}
-GRID: dict[str, Field] = {**HYPERPARAMETERS, **TRAINER_PARAMETERS}
 
 
 def trainer_fields(trainer: str) -> dict[str, Field]:

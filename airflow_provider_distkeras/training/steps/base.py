@@ -83,6 +83,7 @@ class CompiledWindow(ABC):
         self.loss = plan.build_loss()
         self.shape = (window, batch_size)
         self.variables = weights.variables(self.network)
+        self.sizes = [int(np.prod(v.shape)) for v in self.variables]
         # Seeds of dropout and the like: not weights, so they stay in the worker.
         kept = {id(v) for v in self.network.non_trainable_weights}
         self.seed_states = [v for v in self.network.non_trainable_variables if id(v) not in kept]

@@ -50,8 +50,9 @@ class Window(CompiledWindow):
             trainable, optimizer_state = self.optimizer.stateless_apply(optimizer_state, gradients, values[: self._trainable])
             return [*trainable, *state], list(optimizer_state), seeds, total + loss
 
-        sizes = np.cumsum([int(np.prod(v.shape)) for v in self.variables])[:-1]
-        values = [part.reshape(v.shape) for part, v in zip(jnp.split(flat, sizes), self.variables, strict=True)]
+        values = [
+            part.reshape(v.shape) for part, v in zip(jnp.split(flat, np.cumsum(self.sizes)[:-1]), self.variables, strict=True)
+        ]
         start = (values, list(optimizer_state), seeds, jnp.float32(0.0))
         values, optimizer_state, seeds, total = jax.lax.fori_loop(0, steps, step, start)
         return jnp.concatenate([v.ravel() for v in values]), optimizer_state, seeds, total

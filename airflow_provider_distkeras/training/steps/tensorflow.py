@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from airflow_provider_distkeras.training import dataset
@@ -39,8 +38,7 @@ class Window(CompiledWindow):
         return after.numpy(), float(loss)
 
     def _window(self, flat: Any, features: Any, labels: Any, mask: Any, learning_rates: Any, steps: Any) -> tuple[Any, Any]:
-        sizes = [int(np.prod(v.shape)) for v in self.variables]
-        for variable, part in zip(self.variables, tf.split(flat, sizes), strict=True):
+        for variable, part in zip(self.variables, tf.split(flat, self.sizes), strict=True):
             variable.assign(tf.reshape(part, variable.shape))
         total = tf.constant(0.0)
         for step in tf.range(steps):
