@@ -44,6 +44,13 @@ def number(minimum: float = -math.inf, below: float = math.inf, *, positive: boo
     return check
 
 
+def boolean(name: str, value: Any) -> bool:
+    """True or False, not 1 or 0."""
+    if not isinstance(value, bool):
+        raise _refuse(name, "true or false", value)
+    return value
+
+
 def text(name: str, value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value.strip():

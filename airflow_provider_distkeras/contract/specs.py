@@ -124,13 +124,14 @@ class TrainSpec(Spec):
         spec = super().build(**said)
         known = vocabulary.trainer_fields(spec.trainer)
         check_names(f"parameter of {spec.trainer}", spec.trainer_params, known)
-        check_names("hyper-parameter", spec.hyperparameters, vocabulary.HYPERPARAMETERS)
+        fixed = {**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING}
+        check_names("hyper-parameter", spec.hyperparameters, fixed)
         grid = {**vocabulary.HYPERPARAMETERS, **known}
         check_names("name in param_grid", spec.param_grid, grid)
         for name, value in spec.trainer_params.items():
             spec.trainer_params[name] = known[name].cast(f"trainer_params[{name!r}]", value)
         for name, value in spec.hyperparameters.items():
-            spec.hyperparameters[name] = grid[name].cast(f"hyperparameters[{name!r}]", value)
+            spec.hyperparameters[name] = fixed[name].cast(f"hyperparameters[{name!r}]", value)
         for name, values in spec.param_grid.items():
             spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(values)]
         twice = sorted({*spec.hyperparameters, *spec.trainer_params} & {*spec.param_grid})

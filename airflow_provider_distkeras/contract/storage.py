@@ -25,6 +25,9 @@ class Storage(Protocol):
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file, making its directories; a reader sees the old content or the new, never a part."""
 
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+
     def list_names(self, directory: str) -> list[str]:
         """The names in a directory, sorted; none if it is not there."""
 
@@ -81,6 +84,9 @@ class LocalStorage:
             raise ArtifactError(
                 f"Cannot write {path}: {error.strerror or error}. Choose an artifact_root that the job may write to."
             ) from error
+
+    def delete(self, path: str) -> None:
+        local_path(path).unlink(missing_ok=True)
 
     def list_names(self, directory: str) -> list[str]:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
     Field,
+    boolean,
     check_names,
     choice,
     integer,
@@ -22,7 +23,10 @@ from airflow_provider_distkeras.contract.fields import (
 )
 
 REGULARIZERS = ("l1", "l2", "l1_l2")
-BACKENDS = ("tensorflow", "jax")
+BACKENDS = ("tensorflow", "jax", "torch")
+DTYPES = ("float32", "mixed_bfloat16")
+ENCRYPTIONS = ("none", "tls")
+CALLBACKS_ON = ("chief", "every")
 MISSING = ("fail", "mean", "drop")
 SCALINGS = ("standard", "minmax")
 IF_EXISTS = ("overwrite", "reuse", "fail")
@@ -61,6 +65,30 @@ def _optimizer(name: str, value: Any) -> str | dict[str, Any]:
     return config
 
 
+def _loss(name: str, value: Any) -> str | list[str]:
+    one = choice("loss", LOSSES)
+    return list_of(one, minimum=1)(name, value) if isinstance(value, (list, tuple)) else one(name, value)
+
+
+def _class_weight(name: str, value: Any) -> str | dict[str, float]:
+    if value == "balanced":
+        return "balanced"
+    if isinstance(value, dict):
+        value = {str(key): weight for key, weight in value.items()}
+    weights = mapping_of(number(0.0))(name, value)
+    for key in weights:
+        if not key.replace(".0", "").isdigit():
+            raise SpecError(f"{name}: expected class numbers 0, 1, ... as keys, received {key!r}.")
+    return {key.replace(".0", ""): weight for key, weight in weights.items()}
+
+
+def _import_path(name: str, value: Any) -> str:
+    module, _, attribute = text(name, value).partition(":")
+    if not module or not attribute:
+        raise SpecError(f"{name}: expected 'package.module:name', received {value!r}.")
+    return str(value)
+
+
 #: The network's hyper-parameters and how its weights move; each is a Param of the Estimator.
 HYPERPARAMETERS: dict[str, Field] = {
     "layer_dims": Field(
@@ -79,13 +107,51 @@ HYPERPARAMETERS: dict[str, Field] = {
     "network": Field(
         optional(text), None, "A network of your own instead of layer_dims: Keras JSON config, or 'package.module:function'."
     ),
+    "input_shape": Field(
+        list_of(integer(1), minimum=1),
+        None,
+        "Shape that a row's features are given in, such as [28, 28, 1]; handed to `network`.",
+    ),
+    "custom_objects": Field(list_of(text), None, "Modules whose import registers the network's custom layers and functions."),
+    "dtype": Field(
+        choice("dtype", DTYPES), "float32", "float32, or mixed_bfloat16 to compute in bfloat16; weights stay float32."
+    ),
     "optimizer": Field(
         _optimizer, "sgd", "Any Keras optimizer by name, or {'name': ..., its arguments}; learning_rate is set apart."
     ),
     "learning_rate": Field(number(positive=True), 1e-2, "Learning rate at step 0."),
     "lr_decay": Field(number(0.0), 0.0, "Decay of the learning rate: learning_rate / (1 + lr_decay * step)."),
-    "loss": Field(choice("loss", LOSSES), "mse", "Keras loss by name; a cross entropy makes the model a classifier."),
-    "metrics": Field(list_of(text), None, "Keras metrics by name, kept in the saved network."),
+    "loss": Field(
+        _loss, "mse", "Keras loss by name, or a list of them, one per output; a cross entropy makes the model a classifier."
+    ),
+    "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),
+    "metrics": Field(
+        list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, kept in the saved network."
+    ),
+}
+
+#: How a fit goes about it; each is a Param of the Estimator.
+FITTING: dict[str, Field] = {
+    "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),
+    "validation_split": Field(number(0.0, 1.0), 0.0, "Share of the rows to validate on after every epoch, in [0, 1)."),
+    "patience": Field(
+        optional(integer(1)),
+        None,
+        "Epochs without a better loss (on validation rows, if there are any) after which training stops; "
+        "the weights of the best epoch are kept.",
+    ),
+    "min_delta": Field(number(0.0), 0.0, "How much lower a loss must be to count as better."),
+    "callbacks": Field(list_of(_import_path), None, "Keras callbacks as 'package.module:name', called per epoch on the center."),
+    "callbacks_on": Field(choice("place", CALLBACKS_ON), "chief", "Where callbacks run: on the chief, or on every worker."),
+    "cache_mb": Field(number(positive=True), 1024.0, "MB of its rows a worker keeps in memory; more goes to Spark's local disk."),
+    "timeout": Field(number(positive=True), 1800.0, "The most seconds that a worker, or the workers' server, is waited for."),
+    "encryption": Field(choice("encryption", ENCRYPTIONS), "none", "tls encrypts what workers and their server exchange."),
+    "server_shards": Field(
+        optional(integer(1)), None, "Servers that share the weights; by default as many as their size asks for."
+    ),
+    "snapshot_path": Field(optional(text), None, "A folder for snapshots, from which a fit that was cut off goes on."),
+    "snapshot_seconds": Field(number(positive=True), 60.0, "Seconds between two snapshots."),
+    "progress_path": Field(optional(text), None, "A file on the driver that gets a JSON line every few seconds of training."),
 }
 
 _COMMON: dict[str, Field] = {
@@ -94,11 +160,45 @@ _COMMON: dict[str, Field] = {
 }
 _DISTRIBUTED: dict[str, Field] = {**_COMMON, "num_workers": Field(integer(1), 2, "Spark tasks that train at the same time.")}
 
+
+def _window(steps: int) -> dict[str, Field]:
+    return {"communication_window": Field(integer(1), steps, "Steps a worker takes between two commits.")}
+
+
+_TURNS: dict[str, Field] = {
+    "deterministic": Field(
+        boolean, False, "Whether workers commit in turns, so that a seed repeats a run bit by bit; all must run at the same time."
+    )
+}
+_ELASTIC: dict[str, Field] = {
+    "rho": Field(
+        optional(number(positive=True)),
+        None,
+        "Exploration: a commit moves a worker and the center towards each other by rho * learning_rate of their distance; "
+        "by default by 0.9 / num_workers.",
+    )
+}
+
 #: Per trainer, its parameters, with the names and defaults that dist-keras users know.
 TRAINERS: dict[str, dict[str, Field]] = {
     "SingleTrainer": _COMMON,
-    "ADAG": {**_DISTRIBUTED, "communication_window": Field(integer(1), 12, "Steps a worker takes between two commits.")},
-}
+    "AveragingTrainer": _DISTRIBUTED,
+    "EnsembleTrainer": {**_COMMON, "num_ensembles": Field(integer(1), 2, "Networks, each trained on its own part of the rows.")},
+    "DOWNPOUR": {**_DISTRIBUTED, **_window(5), **_TURNS},
+    "ADAG": {**_DISTRIBUTED, **_window(12), **_TURNS},
+    "AEASGD": {**_DISTRIBUTED, **_window(32), **_TURNS, **_ELASTIC},
+    "EAMSGD": {
+        **_DISTRIBUTED, **_window(32), **_TURNS, **_ELASTIC,
+        "momentum": Field(number(0.0, 1.0), 0.9, "Nesterov's momentum of the workers' SGD, in [0, 1)."),
+    },
+    "DynSGD": {**_DISTRIBUTED, **_window(5), **_TURNS},
+    "Experimental": {**_DISTRIBUTED, **_window(5), **_TURNS},
+    "LocalSGD": {
+        **_DISTRIBUTED, **_window(8),
+        "outer_learning_rate": Field(number(positive=True), 1.0, "Share of the way to the workers' mean that the center goes."),
+        "outer_momentum": Field(number(0.0, 1.0), 0.0, "Nesterov's momentum of the center, in [0, 1)."),
+    },
+}  # fmt: skip
 
 TRAINER_PARAMETERS: dict[str, Field] = {name: field for fields in TRAINERS.values() for name, field in fields.items()}
 
@@ -118,7 +218,12 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
         raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
     if dims is None:
         return
-    check_outputs(hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default, dims[-1])
+    if hyperparameters.get("input_shape") is not None:
+        raise SpecError("input_shape is for a network of your own; layer_dims takes a row's features as they are.")
+    said = losses(hyperparameters)
+    if len(said) > 1:
+        raise SpecError(f"loss: layer_dims makes one output, received {len(said)} losses: {said!r}.")
+    check_outputs(said[0], dims[-1])
     hidden = len(dims) - 2
     for name in ("activations", "initializers"):
         values = hyperparameters.get(name)
@@ -129,8 +234,18 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
             )
 
 
-def check_outputs(loss: str, units: int) -> None:
-    """Check that a network with this many outputs can be trained with a loss."""
+def losses(hyperparameters: dict[str, Any]) -> list[str]:
+    """The losses asked for, one per output."""
+    said = hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default
+    return [said] if isinstance(said, str) else said
+
+
+def check_outputs(loss: str, units: int, labels: int = 1) -> None:
+    """Check that a network with this many outputs can be trained with a loss on so many labels per row."""
+    if labels > 1:
+        if labels != units:
+            raise SpecError(f"A row has {labels} labels, the network {units} outputs (loss {loss}); expected as many of each.")
+        return
     if loss == "binary_crossentropy" and units != 1:
         raise SpecError(f"binary_crossentropy needs 1 output, the network has {units}; for classes use categorical_crossentropy.")
     if "categorical" in loss and units < 2:
@@ -141,7 +256,7 @@ def check_outputs(loss: str, units: int) -> None:
 
 def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
     """Check that an evaluator can judge what a network trained with these hyper-parameters predicts."""
-    loss = hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default
+    loss = losses(hyperparameters)[0]
     if is_classification(loss) == (evaluator == "regression"):
         fitting = ("binary", "multiclass") if is_classification(loss) else ("regression",)
         raise SpecError(f"evaluator: the loss {loss!r} needs {' or '.join(map(repr, fitting))}, received {evaluator!r}.")

@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import csv
-from airflow_provider_distkeras.ml.features import as_floats, count_features
+from airflow_provider_distkeras.ml.features import as_floats, count_values
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
@@ -41,7 +41,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
             "feature_columns": prepared.feature_columns,
         },
         inputs=prepared.files.sizes,
-        details={"features": count_features(prepared.data, csv.FEATURES), "label_col": spec.label_col},
+        details={"features": count_values(prepared.data, csv.FEATURES), "label_col": spec.label_col},
     )
 
 

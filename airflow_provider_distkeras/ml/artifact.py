@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,20 @@ def to_bytes(network: keras.Model) -> bytes:
         return path.read_bytes()
 
 
-def from_bytes(content: bytes, custom_module: str | None = None) -> keras.Model:
+def from_bytes(content: bytes, custom_modules: Sequence[str] = ()) -> keras.Model:
     """Load a network in Keras' safe mode.
 
     Args:
         content: a `.keras` file's content.
-        custom_module: a module to import first, which registers the network's custom objects.
+        custom_modules: modules to import first, which register the network's custom objects.
 
     Raises:
         ArtifactError: the content is not a network that may be loaded.
     """
     import keras
 
-    if custom_module:
-        importlib.import_module(custom_module)
+    for module in custom_modules:
+        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "network.keras")
         path.write_bytes(content)

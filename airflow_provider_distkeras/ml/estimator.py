@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pyspark.ml import Estimator
@@ -12,18 +13,20 @@ from pyspark.ml.base import _FitMultipleIterator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, SpecError
+from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
+from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_floats, check_column, count_features
+from airflow_provider_distkeras.ml.features import as_floats, as_labels, check_column, count_values
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.network import Blueprint, blueprint
+from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
-from airflow_provider_distkeras.training import engine, trainers, weights
-from airflow_provider_distkeras.training.dataset import FEATURES, LABEL
+from airflow_provider_distkeras.ml.snapshots import Snapshots
+from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.training import callbacks, engine, trainers
+from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -84,21 +87,19 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         return _FitMultipleIterator(fit_cell, len(paramMaps))
 
     def _fit(self, dataset: DataFrame) -> DistKerasModel:
-        trainer = self._trainer()
-        said = self.said(vocabulary.HYPERPARAMETERS)
+        trainer, backend = self._trainer(), self._check_backend()
+        said = self.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
         vocabulary.check_network(said)
-        data = self._prepare(dataset)
-        backend = self._check_backend()
-        network = blueprint(said, count_features(dataset, self.getFeaturesCol()), self.getSeed(), backend)
-        if vocabulary.is_classification(said["loss"]):
-            _check_classes(data, network.network.output_shape[-1], said["loss"])
-        center, summary = engine.train(data, self._run(trainer, network, said, backend), network.initial)
+        network = self._blueprint(dataset, trainer, said, backend)
+        data = self._prepare(dataset, network, said)
+        run = self._run(dataset, trainer, network, said, backend)
+        members, summary = engine.train(data, run, network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
             summary.loss[-1],
         )  # fmt: skip
-        return self._model(network, center, summary, backend)
+        return self._model(network, members, summary, backend)
 
     def _trainer(self) -> Trainer:
         """The trainer with its parameters. Raises SpecError for a parameter that was set but is another trainer's."""
@@ -118,32 +119,81 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
             )
         return backend
 
-    def _prepare(self, dataset: DataFrame) -> DataFrame:
-        """The columns a worker trains on, as float32."""
-        label = self.getLabelCol()
-        check_column(dataset, label, "labelCol")
-        kind = dataset.schema[label].dataType
-        if not isinstance(kind, NumericType):
-            raise DataError(
-                f"labelCol: expected numbers in {label!r}, received {kind.simpleString()}. For classes, index them first "
-                "(StringIndexer, or process_csv with the label in categorical_columns)."
-            )
-        return dataset.select(as_floats(dataset, self.getFeaturesCol()).alias(FEATURES), F.col(label).cast("float").alias(LABEL))
+    def _blueprint(self, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str) -> Blueprint:
+        """The network, for the sizes of the data's columns."""
+        features, labels = self.feature_columns(), self.label_columns()
+        for column in features:
+            check_column(dataset, column, "featuresCol")
+        for column in labels:
+            as_labels(dataset, column)
+        return blueprint(
+            said,
+            [count_values(dataset, column) for column in features],
+            [count_values(dataset, column) for column in labels],
+            self.getSeed(),
+            backend,
+            trainer.optimizer(said["optimizer"]),
+            trainer.num_workers if isinstance(trainer, trainers.EnsembleTrainer) else 1,
+        )
 
-    def _run(self, trainer: Trainer, network: Blueprint, said: dict[str, Any], backend: str) -> engine.Run:
-        return engine.Run(
+    def _prepare(self, dataset: DataFrame, network: Blueprint, said: dict[str, Any]) -> DataFrame:
+        """The columns a worker trains on, as float32."""
+        features = self.feature_columns(input_names(network.network) if self.isDefined("featuresCols") else None)
+        labels = self.label_columns(output_names(network.network) if self.isDefined("labelCols") else None)
+        columns = [
+            F.concat(*[as_floats(dataset, column) for column in features]).alias(FEATURES),
+            F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),
+        ]
+        if self.isDefined("weightCol"):
+            check_column(dataset, self.getWeightCol(), "weightCol")
+            columns.append(F.col(self.getWeightCol()).cast("float").alias(WEIGHT))
+        if self.isDefined("validationIndicatorCol"):
+            if said["validation_split"]:
+                raise SpecError(
+                    "Two ways to say what to validate on: validationIndicatorCol and validation_split. Set one of them."
+                )
+            columns.append(selection.indicator(dataset, self.getValidationIndicatorCol()).alias(VALIDATION))
+        data = dataset.select(*columns)
+        if said["validation_split"]:
+            data = data.withColumn(VALIDATION, selection.split(said["validation_split"], self.getSeed()))
+        if vocabulary.is_classification(network.outputs[0].loss) and network.plan.label_sizes[0] == 1:
+            selection.check_classes(data, network.outputs[0])
+        if said.get("class_weight") is not None:
+            data = selection.weigh_classes(data, said["class_weight"], network.outputs)
+        return data
+
+    def _run(self, dataset: DataFrame, trainer: Trainer, network: Blueprint, said: dict[str, Any], backend: str) -> engine.Run:
+        for path in said.get("callbacks") or ():
+            callbacks.load(path)
+        run = engine.Run(
             trainer=trainer,
             plan=network.plan,
+            values=network.values,
             trainable=network.trainable,
             learning_rate=said["learning_rate"],
             lr_decay=said["lr_decay"],
             seed=self.getSeed(),
             backend=backend,
+            validates=bool(self.isDefined("validationIndicatorCol") or said["validation_split"]),
+            patience=said.get("patience"),
+            min_delta=said["min_delta"],
+            callbacks=tuple(said.get("callbacks") or ()),
+            callbacks_on=said["callbacks_on"],
+            cache_bytes=int(said["cache_mb"] * 2**20),
+            timeout=said["timeout"],
+            encryption=said["encryption"],
+            shards=said.get("server_shards"),
+            snapshot_seconds=said["snapshot_seconds"],
+            progress_path=said.get("progress_path"),
         )
+        if said.get("snapshot_path") is None:
+            return run
+        storage = storage_for(dataset.sparkSession, said["snapshot_path"])
+        return replace(run, snapshots=Snapshots(storage, said["snapshot_path"], run, network.initial))
 
-    def _model(self, network: Blueprint, center: Any, summary: TrainingSummary, backend: str) -> DistKerasModel:
-        weights.set_flat(network.network, center)
-        model = DistKerasModel(to_bytes(network.network), network.plan.custom_module, summary)
+    def _model(self, network: Blueprint, members: Any, summary: TrainingSummary, backend: str) -> DistKerasModel:
+        content = to_bytes(network.trained(members))
+        model = DistKerasModel(content, network.plan.custom_modules, network.outputs, summary)
         return self._hand_over(model)._set(backend=backend)
 
     def _diverged(self) -> DistKerasModel:
@@ -152,15 +202,3 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def _hand_over(self, model: DistKerasModel) -> DistKerasModel:
         model._resetUid(self.uid)
         return self._copyValues(model)
-
-
-def _check_classes(data: DataFrame, units: int, loss: str) -> None:
-    """Raise DataError for a label that is not one of the classes that the network tells apart."""
-    classes = max(units, 2)
-    label = F.col(LABEL)
-    bad = data.where((label < 0) | (label != F.floor(label)) | (label >= classes)).select(LABEL).first()
-    if bad is not None:
-        raise DataError(
-            f"labelCol: expected class numbers 0 to {classes - 1} (loss {loss}, {units} output{'s' if units > 1 else ''}), "
-            f"received {bad[LABEL]:g}. For more classes, use categorical_crossentropy with an output per class."
-        )

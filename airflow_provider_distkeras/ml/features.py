@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, NumericType
 
-from airflow_provider_distkeras.contract.errors import DataError, unknown_name
+from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 
 
 def check_column(data: DataFrame, name: str, role: str) -> None:
@@ -17,14 +17,16 @@ def check_column(data: DataFrame, name: str, role: str) -> None:
         raise DataError(f"{role}: {unknown_name('column', name, data.columns)}")
 
 
-def as_floats(data: DataFrame, name: str) -> Column:
-    """A vector or array column as array of float32, converted inside Spark.
+def as_floats(data: DataFrame, name: str, *, numbers: bool = False) -> Column:
+    """A vector or array column, or where `numbers` may be one a numeric column, as array of float32, converted inside Spark.
 
     Raises:
         DataError: there is no such column, or it holds something else.
     """
     check_column(data, name, "featuresCol")
     kind = data.schema[name].dataType
+    if numbers and isinstance(kind, NumericType):
+        return F.array(F.col(name).cast("float"))
     if isinstance(kind, VectorUDT):
         return vector_to_array(F.col(name), "float32")
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType):
@@ -35,12 +37,44 @@ def as_floats(data: DataFrame, name: str) -> Column:
     )
 
 
-def count_features(data: DataFrame, name: str) -> int:
-    """How many features a row has: by the column's metadata, else by the first row."""
+def as_labels(data: DataFrame, name: str) -> Column:
+    """A label column as array of float32: numbers, vectors or arrays.
+
+    Raises:
+        DataError: there is no such column, or it holds something else.
+    """
+    check_column(data, name, "labelCol")
+    kind = data.schema[name].dataType
+    if isinstance(kind, NumericType):
+        return F.array(F.col(name).cast("float"))
+    if isinstance(kind, (VectorUDT, ArrayType)):
+        return as_floats(data, name)
+    raise DataError(
+        f"labelCol: expected numbers in {name!r}, received {kind.simpleString()}. For classes, index them first "
+        "(StringIndexer, or process_csv with the label in categorical_columns)."
+    )
+
+
+def count_values(data: DataFrame, name: str) -> int:
+    """How many values a row's features or labels have: by the column's type or metadata, else by the first row."""
+    kind = data.schema[name].dataType
+    if isinstance(kind, NumericType):
+        return 1
     known = data.schema[name].metadata.get("ml_attr", {}).get("num_attrs")
     if known is not None:
         return int(known)
     first = data.select(F.size(as_floats(data, name)).alias("size")).where(F.col("size") > 0).first()
     if first is None:
-        raise DataError(f"The data has no row with features in {name!r}.")
+        raise DataError(f"The data has no row with values in {name!r}.")
     return int(first["size"])
+
+
+def in_order(said: list[str] | dict[str, str], names: list[str], param: str) -> list[str]:
+    """Columns in the order of a network's inputs or outputs, which are called `names`.
+
+    Raises:
+        SpecError: another number of columns, or a name that is none of theirs.
+    """
+    if len(said) != len(names) or (isinstance(said, dict) and set(said) != set(names)):
+        raise SpecError(f"{param}: expected a column for each of {names}, received {said!r}.")
+    return [said[name] for name in names] if isinstance(said, dict) else said

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Model
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.vocabulary import is_classification
+from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.features import as_floats
+from airflow_provider_distkeras.ml.network import Output, input_names
 from airflow_provider_distkeras.ml.params import DistKerasParams
-from airflow_provider_distkeras.ml.predict import predictor
+from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
 from airflow_provider_distkeras.ml.storage import storage_for
 from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.summary import TrainingSummary
@@ -34,10 +37,17 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         summary: the account of its training, or None if training diverged.
     """
 
-    def __init__(self, content: bytes = b"", custom_module: str | None = None, summary: TrainingSummary | None = None) -> None:
+    def __init__(
+        self,
+        content: bytes = b"",
+        custom_modules: Sequence[str] = (),
+        outputs: Sequence[Output] = (),
+        summary: TrainingSummary | None = None,
+    ) -> None:
         super().__init__()
         self._content = content
-        self._custom_module = custom_module
+        self._custom_modules = tuple(custom_modules)
+        self._outputs = tuple(outputs)
         self.summary = summary
 
     @property
@@ -48,7 +58,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
     def keras_network(self) -> keras.Model:
         """The trained network, for use without Spark."""
         self._refuse_diverged()
-        return artifact.from_bytes(self._content, self._custom_module)
+        return artifact.from_bytes(self._content, self._custom_modules)
 
     def write(self) -> DistKerasModelWriter:
         """A writer: metadata as JSON, the network as a `.keras` file whose sha256 the metadata hold."""
@@ -65,23 +75,47 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
             raise ArtifactError("This model's training diverged; there is no network. Lower learning_rate or scale the features.")
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        classifies = is_classification(self.getOrDefault("loss"))
-        features = as_floats(dataset, self.getFeaturesCol())
+        classifies = is_classification(losses({"loss": self.getOrDefault("loss")})[0])
+        features = F.concat(*[as_floats(dataset, column) for column in self._feature_columns()])
         if self.diverged:
             return self._predict_the_worst(dataset, classifies)
-        predict = predictor(self._content, self._custom_module, self.getOrDefault("predict_batch_size"), classifies)
+        one = len(self._outputs) == 1
+        kind = kind_of(self._outputs)
+        predict = predictor(self._content, self._custom_modules, self.getOrDefault("predict_batch_size"), kind)
         with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)
-        if not classifies:
+        if kind is Kind.NUMBER:
             return dataset.withColumn(self.getPredictionCol(), output)
         scored = dataset.withColumn(_OUTPUT, output)
-        return scored.withColumns(
-            {
-                self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
-                self.getProbabilityCol(): array_to_vector(F.col(f"{_OUTPUT}.probability")),
-                self.getRawPredictionCol(): array_to_vector(F.col(f"{_OUTPUT}.raw")),
-            }
-        ).drop(_OUTPUT)
+        if kind is Kind.CLASSES:
+            return scored.withColumns(
+                {
+                    self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
+                    self.getProbabilityCol(): array_to_vector(F.col(f"{_OUTPUT}.probability")),
+                    self.getRawPredictionCol(): array_to_vector(F.col(f"{_OUTPUT}.raw")),
+                }
+            ).drop(_OUTPUT)
+        columns: dict[str, Column] = {}
+        for position, out in enumerate(self._outputs):
+            suffix = "" if one else f"_{out.name}"
+            columns |= self._columns_of(out, F.col(_OUTPUT)[position], suffix)
+        return scored.withColumns(columns).drop(_OUTPUT)
+
+    def _feature_columns(self) -> list[str]:
+        """The feature columns in the order of the network's inputs."""
+        if not self.isDefined("featuresCols") or isinstance(self.getOrDefault("featuresCols"), list):
+            return self.feature_columns()
+        return self.feature_columns(input_names(self.keras_network()))
+
+    def _columns_of(self, output: Output, values: Column, suffix: str) -> dict[str, Column]:
+        """The columns that one of several outputs, or one of several numbers, becomes."""
+        prediction, probability = f"{self.getPredictionCol()}{suffix}", f"{self.getProbabilityCol()}{suffix}"
+        if not is_classification(output.loss):
+            return {prediction: values[0] if output.units == 1 else values}
+        if output.units == 1:
+            values = F.array(1 - values[0], values[0])
+        likeliest = F.array_position(values, F.array_max(values)) - 1
+        return {prediction: likeliest.cast("double"), probability: array_to_vector(values)}
 
     def _predict_the_worst(self, dataset: DataFrame, classifies: bool) -> DataFrame:
         if not classifies:
@@ -106,7 +140,12 @@ class DistKerasModelWriter(MLWriter):
     def saveImpl(self, path: str) -> None:
         model = self._model
         extra: dict[str, Any] = {
-            "network": {"file": _NETWORK_FILE, "sha256": artifact.digest(model._content), "custom_module": model._custom_module},
+            "network": {
+                "file": _NETWORK_FILE,
+                "sha256": artifact.digest(model._content),
+                "custom_modules": model._custom_modules,
+            },
+            "outputs": [asdict(output) for output in model._outputs],
             "summary": model.summary.to_dict() if model.summary else None,
         }
         DefaultParamsWriter.saveMetadata(model, path, self.sparkSession, extraMetadata=extra)
@@ -122,7 +161,8 @@ class DistKerasModelReader(MLReader[DistKerasModel]):
         file = f"{path.rstrip('/')}/{network['file']}"
         content = storage_for(self.sparkSession, path).read_bytes(file)
         artifact.check_digest(content, network["sha256"], file)
-        model = DistKerasModel(content, network["custom_module"], TrainingSummary(**summary) if summary else None)
+        outputs = [Output(**output) for output in metadata["outputs"]]
+        model = DistKerasModel(content, network["custom_modules"], outputs, TrainingSummary(**summary) if summary else None)
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)
         return model

@@ -6,16 +6,19 @@ import importlib
 import inspect
 import itertools
 import json
+import math
 import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.vocabulary import check_outputs, is_classification
+from airflow_provider_distkeras.contract.vocabulary import check_outputs, is_classification, losses
 from airflow_provider_distkeras.training import weights
-from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.steps import NetworkPlan
+from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.steps import NetworkPlan, arguments, objective
 
 if TYPE_CHECKING:
     import keras
@@ -24,48 +27,142 @@ _seed_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
+class Output:
+    """One output of a network.
+
+    Attributes:
+        name: the output's; loss: what it was trained for; units: values per row.
+    """
+
+    name: str
+    loss: str
+    units: int
+
+
+@dataclass(frozen=True)
 class Blueprint:
     """A network ready to be trained.
 
     Attributes:
-        network: the Keras network, with its initial weights.
-        plan: what a worker needs to build it again.
-        initial: the initial weights, flat; trainable: how many of them are trainable.
+        network: the Keras network.
+        plan, values: what a worker needs to build it again, and the hyper-parameters that are not part of that.
+        outputs: what it tells about a row.
+        initial: the initial weights, (members, weights); trainable: how many of a member's are trainable.
     """
 
     network: keras.Model
     plan: NetworkPlan
-    initial: Vector
+    values: tuple[float, ...]
+    outputs: tuple[Output, ...]
+    initial: Matrix
     trainable: int
 
+    def trained(self, members: Matrix) -> keras.Model:
+        """The network with trained weights; of several members, the network whose outputs are the mean of theirs."""
+        if len(members) == 1:
+            weights.set_flat(self.network, members[0])
+            return self.network
+        return _ensemble(self.network, members)
 
-def blueprint(hyperparameters: dict[str, Any], num_features: int, seed: int, backend: str) -> Blueprint:
-    """Build the network for `num_features` features.
+
+def blueprint(
+    hyperparameters: dict[str, Any],
+    feature_sizes: list[int],
+    label_sizes: list[int],
+    seed: int,
+    backend: str,
+    optimizer: str | dict[str, Any],
+    members: int = 1,
+) -> Blueprint:
+    """Build the network for data of these sizes.
 
     Args:
         hyperparameters: values of `contract.vocabulary.HYPERPARAMETERS`, checked.
-        num_features: columns of the data.
+        feature_sizes: values per row of each feature column; label_sizes: of each label column.
         seed: decides the initial weights.
         backend: the Keras backend to import, if this process has not imported one yet.
+        optimizer: the workers' optimizer, by name or as a dict.
+        members: networks of an ensemble, each with initial weights of its own.
 
     Raises:
         SpecError: the network cannot be built as asked for.
-        DataError: it takes another number of features than the data has.
+        DataError: it takes other numbers of features than the data have.
     """
     os.environ.setdefault("KERAS_BACKEND", backend)
     import keras
 
-    custom_module = None
-    with _seed_lock:  # Keras' random state belongs to the whole process
-        keras.utils.set_random_seed(seed)
-        if hyperparameters.get("network"):
-            network, custom_module = _own_network(hyperparameters["network"], num_features)
-        else:
-            network = _dense_network(hyperparameters, num_features)
-    _check(network, hyperparameters["loss"], num_features)
-    plan = NetworkPlan(network.to_json(), hyperparameters["loss"], _optimizer(hyperparameters["optimizer"]), custom_module)
-    _compile(network, hyperparameters)
-    return Blueprint(network, plan, weights.get_flat(network), weights.trainable_size(network))
+    custom_modules = tuple(hyperparameters.get("custom_objects") or ())
+    _import_all(custom_modules)
+    initial = []
+    with _seed_lock:  # Keras' random state and dtype policy belong to the whole process
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(hyperparameters.get("dtype") or "float32")
+        try:
+            for member in range(members):
+                keras.utils.set_random_seed(seed + member)
+                network, module = _network(hyperparameters, sum(feature_sizes))
+                initial.append(weights.get_flat(network))
+        finally:
+            keras.config.set_dtype_policy(before)
+    outputs = _check(network, losses(hyperparameters), feature_sizes, label_sizes)
+    config, values = arguments.extract(network.to_json())
+    plan = NetworkPlan(
+        config=config,
+        losses=tuple(output.loss for output in outputs),
+        optimizer=_optimizer(optimizer),
+        label_sizes=tuple(label_sizes),
+        loss_weights=_loss_weights(hyperparameters.get("loss_weights"), len(outputs)),
+        metrics=tuple(hyperparameters.get("metrics") or ()),
+        custom_modules=(*custom_modules, module) if module else custom_modules,
+    )
+    _compile(network, plan)
+    return Blueprint(network, plan, values, outputs, np.stack(initial), weights.trainable_size(network))
+
+
+def input_names(network: keras.Model) -> list[str]:
+    """The names of a network's inputs, in its order."""
+    return [tensor.name for tensor in network.inputs]
+
+
+def output_names(network: keras.Model) -> list[str]:
+    """The names of a network's outputs, in its order."""
+    import keras
+
+    return [network.layers[-1].name] if isinstance(network, keras.Sequential) else list(network.output_names)
+
+
+def _network(said: dict[str, Any], num_features: int) -> tuple[keras.Model, str | None]:
+    """A network with new weights, and the module that must be imported before it can be built again."""
+    if said.get("network"):
+        return _own_network(said["network"], said.get("input_shape"), num_features)
+    return _dense_network(said, num_features), None
+
+
+def _import_all(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise SpecError(
+                f"custom_objects: cannot import {module!r}: {error}. "
+                "It must be importable in the Spark driver and on the executors (py_files)."
+            ) from error
+
+
+def _ensemble(network: keras.Model, members: Matrix) -> keras.Model:
+    import keras
+
+    copies = []
+    for number, flat in enumerate(members):
+        copy = keras.models.model_from_json(network.to_json())
+        weights.set_flat(copy, flat)
+        copy.name = f"member_{number}"
+        copies.append(copy)
+    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in network.inputs]
+    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+    given = keras.tree.pack_sequence_as(structure, inputs)
+    outputs = [keras.tree.flatten(copy(given)) for copy in copies]
+    return keras.Model(given, [keras.layers.Average()(list(same)) for same in zip(*outputs, strict=True)])
 
 
 def _dense_network(said: dict[str, Any], num_features: int) -> keras.Model:
@@ -85,7 +182,7 @@ def _dense_network(said: dict[str, Any], num_features: int) -> keras.Model:
         layers.append(_dense(units, activation, initializer, _regularizer(said.get("regularizer"), alpha)))
         if said["dropout_rate"]:
             layers.append(keras.layers.Dropout(said["dropout_rate"]))
-    activation = activations[len(hidden)] if len(activations) > len(hidden) else _output_activation(said["loss"], outputs)
+    activation = activations[len(hidden)] if len(activations) > len(hidden) else _output_activation(losses(said)[0], outputs)
     initializer = initializers[len(hidden)] if len(initializers) > len(hidden) else "glorot_uniform"
     layers.append(_dense(outputs, activation, initializer, None))
     return keras.Sequential(layers)
@@ -117,7 +214,7 @@ def _output_activation(loss: str, outputs: int) -> str:
     return "sigmoid" if outputs == 1 else "softmax"
 
 
-def _own_network(said: str, num_features: int) -> tuple[keras.Model, str | None]:
+def _own_network(said: str, input_shape: list[int] | None, num_features: int) -> tuple[keras.Model, str | None]:
     """The user's network, and the module that must be imported before it can be built again."""
     import keras
 
@@ -134,18 +231,49 @@ def _own_network(said: str, num_features: int) -> tuple[keras.Model, str | None]
             f"network: expected Keras JSON or 'package.module:function', received {said!r}: {error}. "
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error
-    network = function(num_features) if inspect.signature(function).parameters else function()
+    shape = tuple(input_shape) if input_shape else num_features
+    network = function(shape) if inspect.signature(function).parameters else function()
     if not isinstance(network, keras.Model):
         raise SpecError(f"network: {said} returned {type(network).__name__}, expected a keras.Model.")
     return network, module_name
 
 
-def _check(network: keras.Model, loss: str, num_features: int) -> None:
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise SpecError(f"The network has {len(network.inputs)} inputs and {len(network.outputs)} outputs; expected one of each.")
-    if tuple(network.input_shape) not in ((None, num_features), (None, None)):
-        raise DataError(f"The network takes inputs of shape {network.input_shape[1:]}, the data has {num_features} features.")
-    check_outputs(loss, network.output_shape[-1])
+def _check(network: keras.Model, said: list[str], feature_sizes: list[int], label_sizes: list[int]) -> tuple[Output, ...]:
+    """What the network tells; SpecError or DataError if it does not fit its losses or the data."""
+    count = len(network.outputs)
+    if len(said) == 1:
+        said = said * count
+    if len(said) != count or len(label_sizes) != count:
+        raise SpecError(
+            f"The network has {count} outputs, the data {len(label_sizes)} label columns, and there are {len(said)} losses; "
+            "expected one of each (labelCols and loss)."
+        )
+    shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
+    sizes = [math.prod(shape) if None not in shape else None for shape in shapes]
+    if len(shapes) == 1 and len(feature_sizes) > 1:
+        feature_sizes = [sum(feature_sizes)]
+    if len(shapes) > 1 and len(feature_sizes) == 1 and None not in sizes:
+        feature_sizes = sizes if sum(sizes) == feature_sizes[0] else feature_sizes  # type: ignore[assignment,arg-type]
+    if len(sizes) != len(feature_sizes) or any(
+        size not in (None, given) for size, given in zip(sizes, feature_sizes, strict=True)
+    ):
+        raise DataError(
+            f"The network takes inputs of shape {', '.join(map(str, shapes))}, the data has {feature_sizes} features."
+        )
+    outputs = []
+    for name, tensor, loss, labels in zip(output_names(network), network.outputs, said, label_sizes, strict=True):
+        units = math.prod(tensor.shape[1:])
+        check_outputs(loss, units, labels)
+        outputs.append(Output(name, loss, units))
+    return tuple(outputs)
+
+
+def _loss_weights(said: list[float] | None, outputs: int) -> tuple[float, ...]:
+    if said is None:
+        return (1.0,) * outputs
+    if len(said) != outputs:
+        raise SpecError(f"loss_weights: expected {outputs} values, one per output, received {said!r}.")
+    return tuple(said)
 
 
 def _optimizer(said: str | dict[str, Any]) -> str:
@@ -160,9 +288,13 @@ def _optimizer(said: str | dict[str, Any]) -> str:
     return json.dumps(keras.optimizers.serialize(optimizer), sort_keys=True)
 
 
-def _compile(network: keras.Model, said: dict[str, Any]) -> None:
+def _compile(network: keras.Model, plan: NetworkPlan) -> None:
     """Give the saved network its loss and metrics, so that `keras.saving.load_model` can evaluate it."""
+    several = len(plan.losses) > 1
+    loss = list(plan.losses) if several else plan.losses[0]
+    metrics = [list(plan.metrics), *[[] for _ in plan.losses[1:]]] if several else list(plan.metrics)
     try:
-        network.compile(loss=said["loss"], metrics=said.get("metrics"))
+        objective.meters(plan.metrics, plan.losses)
+        network.compile(loss=loss, metrics=metrics or None)
     except ValueError as error:
-        raise SpecError(f"metrics: Keras does not know {said.get('metrics')!r}: {error}") from error
+        raise SpecError(f"metrics: Keras does not know {list(plan.metrics)!r}: {error}") from error

@@ -16,16 +16,24 @@ from pyspark.ml.param.shared import (
     HasProbabilityCol,
     HasRawPredictionCol,
     HasSeed,
+    HasValidationIndicatorCol,
+    HasWeightCol,
 )
 
-from airflow_provider_distkeras.contract.fields import Field, choice
-from airflow_provider_distkeras.contract.vocabulary import BACKENDS, HYPERPARAMETERS, TRAINER_PARAMETERS
+from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
+from airflow_provider_distkeras.contract.vocabulary import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
+from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.environment import default_backend
 
 
 def _param(name: str, field: Field) -> Param:
     return Param(Params._dummy(), name, field.doc, typeConverter=partial(field.cast, name))
+
+
+def columns(name: str, value: Any) -> list[str] | dict[str, str]:
+    """Column names as a list or as a dict."""
+    return mapping_of(text)(name, value) if isinstance(value, dict) else list_of(text, minimum=1)(name, value)
 
 
 def trainer_name(value: Any) -> str:
@@ -42,6 +50,12 @@ class HasTrainer(Params):
     num_epoch = _param("num_epoch", TRAINER_PARAMETERS["num_epoch"])
     num_workers = _param("num_workers", TRAINER_PARAMETERS["num_workers"])
     communication_window = _param("communication_window", TRAINER_PARAMETERS["communication_window"])
+    num_ensembles = _param("num_ensembles", TRAINER_PARAMETERS["num_ensembles"])
+    rho = _param("rho", TRAINER_PARAMETERS["rho"])
+    momentum = _param("momentum", TRAINER_PARAMETERS["momentum"])
+    outer_learning_rate = _param("outer_learning_rate", TRAINER_PARAMETERS["outer_learning_rate"])
+    outer_momentum = _param("outer_momentum", TRAINER_PARAMETERS["outer_momentum"])
+    deterministic = _param("deterministic", TRAINER_PARAMETERS["deterministic"])
 
 
 class HasNetwork(Params):
@@ -55,16 +69,60 @@ class HasNetwork(Params):
     reg_decay = _param("reg_decay", HYPERPARAMETERS["reg_decay"])
     dropout_rate = _param("dropout_rate", HYPERPARAMETERS["dropout_rate"])
     network = _param("network", HYPERPARAMETERS["network"])
+    input_shape = _param("input_shape", HYPERPARAMETERS["input_shape"])
+    custom_objects = _param("custom_objects", HYPERPARAMETERS["custom_objects"])
+    dtype = _param("dtype", HYPERPARAMETERS["dtype"])
 
 
 class HasObjective(Params):
     """What is minimized, and how the weights move."""
 
     loss = _param("loss", HYPERPARAMETERS["loss"])
+    loss_weights = _param("loss_weights", HYPERPARAMETERS["loss_weights"])
     metrics = _param("metrics", HYPERPARAMETERS["metrics"])
     optimizer = _param("optimizer", HYPERPARAMETERS["optimizer"])
     learning_rate = _param("learning_rate", HYPERPARAMETERS["learning_rate"])
     lr_decay = _param("lr_decay", HYPERPARAMETERS["lr_decay"])
+
+
+class HasSelection(Params):
+    """Which rows count how much, which are validated on, and when training stops."""
+
+    class_weight = _param("class_weight", FITTING["class_weight"])
+    validation_split = _param("validation_split", FITTING["validation_split"])
+    patience = _param("patience", FITTING["patience"])
+    min_delta = _param("min_delta", FITTING["min_delta"])
+
+
+class HasExecution(Params):
+    """How a fit runs on the cluster, and what it tells meanwhile."""
+
+    callbacks = _param("callbacks", FITTING["callbacks"])
+    callbacks_on = _param("callbacks_on", FITTING["callbacks_on"])
+    cache_mb = _param("cache_mb", FITTING["cache_mb"])
+    timeout = _param("timeout", FITTING["timeout"])
+    encryption = _param("encryption", FITTING["encryption"])
+    server_shards = _param("server_shards", FITTING["server_shards"])
+    snapshot_path = _param("snapshot_path", FITTING["snapshot_path"])
+    snapshot_seconds = _param("snapshot_seconds", FITTING["snapshot_seconds"])
+    progress_path = _param("progress_path", FITTING["progress_path"])
+
+
+class HasColumns(Params):
+    """The columns of networks with several inputs or outputs, in place of featuresCol and labelCol."""
+
+    featuresCols: Param = Param(
+        Params._dummy(),
+        "featuresCols",
+        "Feature columns, one per input: a list in the inputs' order, or a dict by input name.",
+        typeConverter=partial(columns, "featuresCols"),
+    )
+    labelCols: Param = Param(
+        Params._dummy(),
+        "labelCols",
+        "Label columns, one per output: a list in the outputs' order, or a dict by output name.",
+        typeConverter=partial(columns, "labelCols"),
+    )
 
 
 class HasBackend(Params):
@@ -73,7 +131,7 @@ class HasBackend(Params):
     backend: Param = Param(
         Params._dummy(),
         "backend",
-        "Keras backend of the workers: tensorflow or jax; else KERAS_BACKEND, else tensorflow.",
+        "Keras backend of the workers: tensorflow, jax or torch; else KERAS_BACKEND, else tensorflow.",
         typeConverter=partial(choice("backend", BACKENDS), "backend"),
     )
 
@@ -90,12 +148,32 @@ class HasPredictions(HasFeaturesCol, HasPredictionCol, HasProbabilityCol, HasRaw
     )
 
 
-class DistKerasParams(HasTrainer, HasNetwork, HasObjective, HasPredictions, HasLabelCol, HasSeed):
+class DistKerasParams(
+    HasTrainer, HasNetwork, HasObjective, HasSelection, HasExecution, HasPredictions, HasColumns,
+    HasLabelCol, HasWeightCol, HasValidationIndicatorCol, HasSeed,
+):  # fmt: skip
     """All Params of the Estimator."""
 
     def said(self, fields: dict[str, Field]) -> dict[str, Any]:
         """The values of these Params, defaults included, less those that have none."""
         return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
 
+    def feature_columns(self, inputs: list[str] | None = None) -> list[str]:
+        """The feature columns, in the order of a network's inputs, if those are given."""
+        return self._columns("featuresCols", self.getFeaturesCol(), inputs)
+
+    def label_columns(self, outputs: list[str] | None = None) -> list[str]:
+        """The label columns, in the order of a network's outputs, if those are given."""
+        return self._columns("labelCols", self.getLabelCol(), outputs)
+
+    def _columns(self, several: str, one: str, names: list[str] | None) -> list[str]:
+        if not self.isDefined(several):
+            return [one]
+        said = self.getOrDefault(several)
+        if names is not None:
+            return in_order(said, names, several)
+        return list(said.values()) if isinstance(said, dict) else said
+
     def _set_vocabulary_defaults(self) -> None:
-        self._setDefault(**{name: field.default for name, field in HYPERPARAMETERS.items() if field.default is not None})
+        fields = {**HYPERPARAMETERS, **FITTING}
+        self._setDefault(**{name: field.default for name, field in fields.items() if field.default is not None})

@@ -67,6 +67,10 @@ class HadoopStorage:
             cause = error.java_exception.getMessage()
             raise ArtifactError(f"Cannot write {path}: {cause}. Choose a path that the job may write to.") from error
 
+    def delete(self, path: str) -> None:
+        file_system, java_path = self._locate(path)
+        file_system.delete(java_path, False)
+
     def list_names(self, directory: str) -> list[str]:
         file_system, java_path = self._locate(directory)
         if not file_system.exists(java_path):

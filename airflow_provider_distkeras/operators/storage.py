@@ -36,6 +36,9 @@ class ObjectStorage:
         except Exception as error:  # each driver raises its own kind
             raise ArtifactError(f"Cannot write {path}: {error}. Choose an artifact_root that the job may write to.") from error
 
+    def delete(self, path: str) -> None:
+        ObjectStoragePath(path).unlink(missing_ok=True)
+
     def list_names(self, directory: str) -> list[str]:
         try:
             return sorted(child.name for child in ObjectStoragePath(directory).iterdir())

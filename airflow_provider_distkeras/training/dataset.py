@@ -1,7 +1,10 @@
-"""A worker's rows: from Arrow batches to float32 blocks, and from blocks to windows of one fixed shape."""
+"""A worker's rows: from Arrow batches to one block of float32 records, and from it to windows of one fixed shape."""
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,32 +12,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FEATURES, LABEL = "features", "label"
-_HASH_ROWS = 65536
+FEATURES, LABEL, WEIGHT, VALIDATION = "features", "label", "weight", "validation"
+_HASH_ROWS = 8192
+_FIRST_CAPACITY = 1 << 20
 
 
 @dataclass(frozen=True)
 class Window:
-    """Up to `communication_window` steps of training data, padded to one shape.
+    """Up to `window` steps of training data, padded to one shape.
 
     Attributes:
-        features: float32, (window, batch_size, number of features).
-        labels: float32, (window, batch_size).
-        mask: float32, (window, batch_size); 1 for a row, 0 for padding.
+        records: float32, (window, batch_size, features + labels + 1); the last column is the row's weight, 0 for padding.
+        counts: float32, (window,); the rows of each step.
         steps: how many of the steps hold rows.
         rows: how many rows there are.
+        commits: whether a commit is due after it.
     """
 
-    features: NDArray[np.float32]
-    labels: NDArray[np.float32]
-    mask: NDArray[np.float32]
+    records: NDArray[np.float32]
+    counts: NDArray[np.float32]
     steps: int
     rows: int
+    commits: bool = True
 
 
 def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
@@ -48,71 +52,197 @@ def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
 
 
 class Rows:
-    """The rows of one worker, held once as float32."""
+    """Rows held once as float32 records: features, then labels, then the row's weight.
 
-    def __init__(self, features: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
-        self.features = features
-        self.labels = labels
-        self._order = _canonical_order(features, labels)
+    Attributes:
+        records: (rows, features + labels + 1), in memory or, past the limit, in a mapped file that is gone with the process.
+    """
 
-    @classmethod
-    def load(cls, batches: Iterable[pa.RecordBatch]) -> Rows:
-        """Collect Arrow batches with the columns `features` (float32 lists) and `label` (float32).
-
-        Raises:
-            DataError: features or labels are missing, not finite, or of different lengths.
-        """
-        blocks = [batch for batch in batches if batch.num_rows]
-        if not blocks:
-            return cls(np.empty((0, 0), np.float32), np.empty(0, np.float32))
-        features = np.concatenate([as_matrix(batch.column(FEATURES)) for batch in blocks])
-        if any(batch.column(LABEL).null_count for batch in blocks):
-            raise DataError("Rows without a label: drop them or fill them before training.")
-        labels = np.concatenate([batch.column(LABEL).to_numpy() for batch in blocks])
-        finite = np.isfinite(features).all(axis=0)
-        if not finite.all():
-            raise DataError(
-                f"Features {np.flatnonzero(~finite)[:10].tolist()} (by position) hold NaN or infinity: "
-                "fill them with process_csv(missing='mean'), or drop the rows."
-            )
-        if not np.isfinite(labels).all():
-            raise DataError("Labels hold NaN or infinity: drop those rows before training.")
-        return cls(features, labels)
+    def __init__(self, records: NDArray[np.float32]) -> None:
+        self.records = records
+        self._hashes = _hashes(records)
+        self._order = np.argsort(self._hashes, kind="stable")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.records)
 
-    def windows(self, batch_size: int, window: int, seed: list[int]) -> Iterator[Window]:
+    @property
+    def digest(self) -> int:
+        """A number that the same rows, in whatever order, always have."""
+        return int(self._hashes.sum(dtype=np.uint64) >> np.uint64(1))
+
+    def windows(self, batch_size: int, window: int, seed: list[int], commit_every: int | None = None) -> Iterator[Window]:
         """One epoch: every row exactly once, in an order that only the rows and the seed decide.
+
+        Args:
+            batch_size: rows per step.
+            window: steps per window, at most.
+            seed: decides the order.
+            commit_every: steps between two commits; None for one commit at the end of the epoch.
 
         The arrays of a window are used again for the next one.
         """
         order = self._order[np.random.default_rng(seed).permutation(len(self))]
-        size = batch_size * window
-        features = np.zeros((size, self.features.shape[1]), np.float32)
-        labels, mask = np.zeros(size, np.float32), np.zeros(size, np.float32)
-        shape = (window, batch_size)
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            rows = len(chosen)
-            np.take(self.features, chosen, axis=0, out=features[:rows], mode="clip")
-            np.take(self.labels, chosen, out=labels[:rows], mode="clip")
-            mask[:rows], mask[rows:] = 1.0, 0.0
-            features[rows:], labels[rows:] = features[0], labels[0]
-            yield Window(features.reshape(*shape, -1), labels.reshape(shape), mask.reshape(shape), -(-rows // batch_size), rows)
+        width = self.records.shape[1]
+        records = np.zeros((window * batch_size, width), np.float32)
+        starts = np.arange(window) * batch_size
+        commit_rows = (commit_every or len(order)) * batch_size if len(order) else 1
+        start = 0
+        while start < len(order):
+            due = min((start // commit_rows + 1) * commit_rows, len(order))
+            stop = min(start + window * batch_size, due)
+            rows = stop - start
+            np.take(self.records, order[start:stop], axis=0, out=records[:rows], mode="clip")
+            records[rows:] = records[0]
+            records[rows:, -1] = 0.0
+            counts = np.clip(rows - starts, 0, batch_size).astype(np.float32)
+            yield Window(records.reshape(window, batch_size, width), counts, -(-rows // batch_size), rows, stop == due)
+            start = stop
+
+    def commits(self, batch_size: int, commit_every: int | None) -> int:
+        """How many commits an epoch makes."""
+        return -(-len(self) // (batch_size * commit_every)) if commit_every else min(len(self), 1)
 
 
-def _canonical_order(features: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.int64]:
-    """An order that does not depend on the one Spark's shuffle delivered the rows in: by a hash of their bits.
+class Loader:
+    """Collects Arrow batches into training rows and validation rows.
 
-    So a retried task meets the same windows as the one it replaces, and a seed means the same in every run.
+    Args:
+        cache_bytes: how much of the records memory may hold; more goes to a mapped file in `folder`.
+        folder: a folder on the worker's local disk; None for the system's own.
     """
-    if not len(labels):
-        return np.empty(0, np.int64)
-    odd = np.random.default_rng(0).integers(0, 2**63, features.shape[1] + 1, dtype=np.uint64) | np.uint64(1)
-    hashes = labels.view(np.uint32).astype(np.uint64) * odd[-1]
-    bits = features.view(np.uint32)
-    for start in range(0, len(labels), _HASH_ROWS):
+
+    def __init__(self, cache_bytes: int = 1 << 62, folder: str | None = None) -> None:
+        self._cache_bytes = cache_bytes
+        self._folder = folder
+
+    def load(self, batches: Iterable[pa.RecordBatch]) -> tuple[Rows, Rows]:
+        """The rows to train on, and those to validate on.
+
+        Args:
+            batches: columns `features` and `label` (float32 lists), and if asked for `weight` (float32), `validation` (bool).
+
+        Raises:
+            DataError: values are missing, not finite, or rows are of different lengths.
+            TrainingError: the local disk is full.
+        """
+        store: _Store | None = None
+        validation: list[NDArray[np.float32]] = []
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            block = _records(batch)
+            if VALIDATION in batch.schema.names:
+                held_out = np.asarray(batch.column(VALIDATION).fill_null(False).to_numpy(zero_copy_only=False), bool)
+                validation.append(block[held_out])
+                block = block[~held_out]
+            store = store or _Store(block.shape[1], self._cache_bytes, self._folder)
+            store.append(block)
+        if store is None:
+            return Rows(np.empty((0, 1), np.float32)), Rows(np.empty((0, 1), np.float32))
+        held = np.concatenate(validation) if validation else np.empty((0, store.width), np.float32)
+        return Rows(store.close()), Rows(held)
+
+
+def _records(batch: pa.RecordBatch) -> NDArray[np.float32]:
+    """A batch's rows as records, checked."""
+    features = as_matrix(batch.column(FEATURES))
+    label = batch.column(LABEL)
+    if label.null_count or label.flatten().null_count:
+        raise DataError("Rows without a label: drop them or fill them before training.")
+    labels = as_matrix(label)
+    records = np.empty((batch.num_rows, features.shape[1] + labels.shape[1] + 1), np.float32)
+    records[:, : features.shape[1]] = features
+    records[:, features.shape[1] : -1] = labels
+    records[:, -1] = batch.column(WEIGHT).to_numpy(zero_copy_only=False) if WEIGHT in batch.schema.names else 1.0
+    if not np.isfinite(records.sum(dtype=np.float64)):
+        _refuse(records, features.shape[1])
+    if WEIGHT in batch.schema.names and records[:, -1].min() < 0:
+        raise DataError(f"weightCol: expected weights of at least 0, received {records[:, -1].min():g}.")
+    return records
+
+
+def _refuse(records: NDArray[np.float32], features: int) -> None:
+    """Raise DataError if a value is not finite, saying where."""
+    bad = np.flatnonzero(~np.isfinite(records).all(axis=0))
+    if not len(bad):
+        return
+    if bad[0] < features:
+        raise DataError(
+            f"Features {bad[bad < features][:10].tolist()} (by position) hold NaN or infinity: "
+            "fill them with process_csv(missing='mean'), or drop the rows."
+        )
+    what = "Labels" if bad[0] < records.shape[1] - 1 else "weightCol: weights"
+    raise DataError(f"{what} hold NaN or infinity: drop those rows before training.")
+
+
+class _Store:
+    """A matrix that grows: in memory up to a limit, then in a file without a name."""
+
+    def __init__(self, width: int, cache_bytes: int, folder: str | None) -> None:
+        self.width = width
+        self._limit = cache_bytes
+        self._folder = folder
+        self._rows = 0
+        self._array = np.empty((max(1, _FIRST_CAPACITY // (4 * width)), width), np.float32)
+        self._file: int | None = None
+
+    def append(self, block: NDArray[np.float32]) -> None:
+        if block.shape[1] != self.width:
+            raise DataError(f"Rows of different lengths: records of {block.shape[1]} and of {self.width} values.")
+        needed = self._rows + len(block)
+        if needed > len(self._array):
+            self._grow(needed)
+        self._array[self._rows : needed] = block
+        self._rows = needed
+
+    def close(self) -> NDArray[np.float32]:
+        """The matrix, without what was kept free for more."""
+        if self._file is None:
+            self._array.resize((self._rows, self.width), refcheck=False)
+            return self._array
+        os.close(self._file)
+        return self._array[: self._rows]
+
+    def _grow(self, needed: int) -> None:
+        capacity = max(needed, 2 * len(self._array))
+        if capacity * self.width * 4 <= self._limit:
+            self._array.resize((capacity, self.width), refcheck=False)  # moves pages, not bytes
+            return
+        capacity = max(needed, min(capacity, self._limit // (4 * self.width))) if self._file is None else capacity
+        self._map(capacity)
+
+    def _map(self, capacity: int) -> None:
+        size = capacity * self.width * 4
+        try:
+            if self._file is None:
+                self._file, path = tempfile.mkstemp(prefix="distkeras-", dir=self._folder)
+                os.unlink(path)
+                os.posix_fallocate(self._file, 0, size)  # a full disk is an error here, not a crash while training
+                mapped = np.memmap(os.fdopen(os.dup(self._file), "r+b"), np.float32, "r+", shape=(capacity, self.width))
+                mapped[: self._rows] = self._array[: self._rows]
+            else:
+                os.posix_fallocate(self._file, 0, size)
+                mapped = np.memmap(os.fdopen(os.dup(self._file), "r+b"), np.float32, "r+", shape=(capacity, self.width))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise TrainingError(
+                f"The local disk is full: a worker needs {size:,} bytes in {self._folder or tempfile.gettempdir()}. "
+                "Free space there, point spark.local.dir elsewhere, use more workers, or raise cache_mb."
+            ) from error
+        self._array = mapped
+
+
+def _hashes(records: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """A hash of every row's bits.
+
+    It gives rows an order that does not depend on the one Spark's shuffle delivered them in: so a retried task meets the same
+    windows as the one it replaces, and a seed means the same in every run.
+    """
+    odd = np.random.default_rng(0).integers(0, 2**63, records.shape[1], dtype=np.uint64) | np.uint64(1)
+    hashes = np.empty(len(records), np.uint64)
+    for start in range(0, len(records), _HASH_ROWS):
         part = slice(start, start + _HASH_ROWS)
-        hashes[part] += (bits[part].astype(np.uint64) * odd[:-1]).sum(axis=1, dtype=np.uint64)
-    return np.argsort(hashes, kind="stable")
+        hashes[part] = records[part].view(np.uint32).astype(np.uint64) @ odd
+    return hashes

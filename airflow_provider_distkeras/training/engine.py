@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.contract import errors
-from airflow_provider_distkeras.contract.errors import DataError, TrainingError
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, TrainingError
+from airflow_provider_distkeras.training import certificate, cluster, session, snapshot
+from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous
 from airflow_provider_distkeras.training.environment import worker_environment
-from airflow_provider_distkeras.training.server import Ledger, ParameterServer
+from airflow_provider_distkeras.training.ledger import EarlyStopping
+from airflow_provider_distkeras.training.progress import Progress, Watch
+from airflow_provider_distkeras.training.server import Rendezvous, State
+from airflow_provider_distkeras.training.servers import ParameterServers
+from airflow_provider_distkeras.training.snapshot import SnapshotStore
 from airflow_provider_distkeras.training.steps import NetworkPlan
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
@@ -30,111 +37,197 @@ class Run:
     """What to train and how, besides the data.
 
     Attributes:
+        plan, values: the network, and the hyper-parameters that `steps.arguments` took out of it.
         trainable: how many of the initial weights are trainable (they come first).
         backend: the Keras backend of the workers.
+        validates: whether the data have validation rows.
+        patience, min_delta: when to stop early.
+        callbacks, callbacks_on: Keras callbacks by import path, and whether on the chief or on every worker.
+        cache_bytes: how much of its rows a worker keeps in memory.
+        timeout: the most seconds that anything is waited for.
+        encryption: none or tls.
+        shards: how many servers share the weights; None for what their size asks for.
+        snapshots: where the run's snapshots are kept, every `snapshot_seconds`; None for nowhere.
+        progress_path: a local file that gets a JSON line every few seconds.
     """
 
     trainer: Trainer
     plan: NetworkPlan
+    values: tuple[float, ...]
     trainable: int
     learning_rate: float
     lr_decay: float
     seed: int
     backend: str
+    validates: bool = False
+    patience: int | None = None
+    min_delta: float = 0.0
+    callbacks: tuple[str, ...] = ()
+    callbacks_on: str = "chief"
+    cache_bytes: int = 1 << 30
+    timeout: float = 1800.0
+    encryption: str = "none"
+    shards: int | None = None
+    snapshots: SnapshotStore | None = None
+    snapshot_seconds: float = 60.0
+    progress_path: str | None = None
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether workers meet the server at the end of their epochs."""
+        return bool(self.validates or self.patience or self.callbacks or self.plan.metrics)
 
 
-def train(data: DataFrame, run: Run, weights: Vector) -> tuple[Vector, TrainingSummary]:
-    """Train on every row of `data`, exactly `num_epoch` times.
+def train(data: DataFrame, run: Run, weights: Matrix) -> tuple[Matrix, TrainingSummary]:
+    """Train on every row of `data`, exactly `num_epoch` times, or until it is time to stop.
 
     Args:
-        data: columns `features` (array of float) and `label` (float).
+        data: columns `features` and `label` (arrays of float), and where wanted `weight` (float) and `validation` (boolean).
         run: what to train and how.
-        weights: the initial weights, as one flat vector; not changed.
+        weights: the initial weights, (members, weights): one member, or as many as an ensemble has; not changed.
 
     Returns:
-        The trained weights and the summary.
+        The trained weights, (members, weights), and the summary.
 
     Raises:
         TrainingError: a worker failed (with its traceback), or rows are unaccounted for.
         DivergenceError: the loss stopped being a finite number.
         DataError: fewer rows than workers, or values that cannot be trained on.
+        SpecError: the cluster cannot run it so.
     """
+    restored = _restore(run)
+    try:
+        trained = _train(data, run, weights, restored)
+    except session.RowsChanged:
+        if restored is None:
+            raise
+        logger.warning("The snapshot is of other rows: training starts from the beginning.")
+        trained = _train(data, run, weights, None)
+    if run.snapshots is not None:
+        run.snapshots.delete()
+    return trained
+
+
+def _restore(run: Run) -> list[State] | None:
+    content = run.snapshots.read() if run.snapshots is not None else None
+    if content is None:
+        return None
+    try:
+        states = snapshot.from_bytes(content)
+    except ArtifactError as error:
+        logger.warning("%s Training starts from the beginning.", error)
+        return None
+    logger.info("Going on from a snapshot: %s rows have been trained.", f"{states[0].ledger.rows:,}")
+    return states
+
+
+def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | None) -> tuple[Matrix, TrainingSummary]:
     started = time.perf_counter()
     trainer, context = run.trainer, data.sparkSession.sparkContext
-    rule = trainer.rule(run.trainable, trainer.num_workers)
-    bind, reach = _addresses(context)
-    with ParameterServer(weights.copy(), rule, bind, partial(_log_progress, started, trainer.num_workers)) as server:
+    rule = trainer.rule(run.trainable, run.learning_rate)
+    gather = isinstance(rule, Synchronous) or trainer.deterministic
+    cluster.check_encryption(context, run.encryption)
+    if gather:
+        name = type(trainer).__name__
+        cluster.check_slots(context, trainer.num_workers, f"deterministic={name}" if trainer.deterministic else name)
+    encryption, fingerprint = certificate.make() if run.encryption == "tls" else (None, None)
+    bind, reach = cluster.addresses(context)
+    rendezvous = Rendezvous(gather, trainer.deterministic, run.timeout)
+    stopping = EarlyStopping(run.patience, run.min_delta)
+    with ParameterServers(weights, rule, bind, reach, rendezvous, encryption, stopping, run.shards, restored) as servers:
         job = WorkerJob(
-            address=(reach, server.port),
-            secret=server.secret,
+            shards=servers.shards,
+            secret=servers.secret,
+            certificate=fingerprint,
+            timeout=run.timeout,
             plan=run.plan,
+            values=run.values,
             rule=rule,
-            weights=len(weights),
             batch_size=trainer.batch_size,
             num_epoch=trainer.num_epoch,
             communication_window=trainer.communication_window,
+            gather=gather,
             learning_rate=run.learning_rate,
             lr_decay=run.lr_decay,
             seed=run.seed,
+            evaluates=run.evaluates,
+            callbacks=run.callbacks,
+            callbacks_on=run.callbacks_on,
+            cache_bytes=run.cache_bytes,
         )
         with worker_environment(context, run.backend):
-            reports = data.repartition(trainer.num_workers).mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA)
-        workers = _collect(reports)
-        center, ledger = server.center.copy(), server.ledger
-    summary = _summarize(trainer, workers, ledger, time.perf_counter() - started)
-    if summary.rows < trainer.num_workers:
-        raise DataError(f"{trainer.num_workers} workers for {summary.rows} rows: set num_workers to at most the number of rows.")
-    if summary.rows_trained != summary.rows * trainer.num_epoch:
-        raise TrainingError(f"{summary.rows_trained} rows trained, expected {summary.rows} rows x {trainer.num_epoch} epochs.")
-    return center, summary
+            spread = data.repartition(trainer.num_workers)
+            reports = spread.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
+        tag = f"distkeras-{uuid.uuid4()}"
+
+        def give_up(reason: str) -> None:
+            servers.fail(reason)
+            context.cancelJobsWithTag(tag)
+
+        watch = Watch(
+            trainer.num_workers, trainer.num_epoch, run.progress_path, run.snapshots, run.snapshot_seconds, run.timeout, give_up
+        )
+        with Progress(servers, watch) as progress:
+            workers = _collect(context, reports, tag, servers)
+        summary = _summarize(run, workers, servers, progress, time.perf_counter() - started)
+        _check_rows(trainer, summary, servers.stopped)
+        return servers.result(), summary
 
 
-def _collect(reports: DataFrame) -> list[Row]:
+def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[Row]:
     """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
     from pyspark.errors import PySparkException
 
+    context.addJobTag(tag)
+    context.setInterruptOnCancel(True)
     try:
         workers = sorted(reports.collect(), key=lambda row: row.worker)
     except PySparkException as error:
-        raise TrainingError(f"The Spark job that trains failed: {error}") from error
+        raise TrainingError(f"The Spark job that trains failed: {servers.failure or error}") from error
+    finally:
+        context.removeJobTag(tag)
     failed = sorted((row for row in workers if row.error_type), key=lambda row: row.error_type == "Refused")
     if failed:
         first = failed[0]
         cause = first.message or first.error_type
-        known = getattr(errors, first.error_type, TrainingError)
+        known = getattr(errors, first.error_type, getattr(session, first.error_type, TrainingError))
         raise known(f"Worker {first.worker} on {first.host} failed: {cause}\n\nThe worker's traceback:\n{first.error}")
     return workers
 
 
-def _summarize(trainer: Trainer, workers: list[Row], ledger: Ledger, seconds: float) -> TrainingSummary:
+def _check_rows(trainer: Trainer, summary: TrainingSummary, stopped: bool) -> None:
+    """Raise if not every row was trained as often as asked for."""
+    if summary.rows < trainer.num_workers:
+        raise DataError(f"{trainer.num_workers} workers for {summary.rows} rows: set num_workers to at most the number of rows.")
+    if not stopped and summary.rows_trained != summary.rows * trainer.num_epoch:
+        raise TrainingError(f"{summary.rows_trained} rows trained, expected {summary.rows} rows x {trainer.num_epoch} epochs.")
+
+
+def _summarize(run: Run, workers: list[Row], servers: ParameterServers, progress: Progress, seconds: float) -> TrainingSummary:
+    ledger = servers.ledger
+    history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
+    validated = any(row.validation_rows for row in workers)
+    for epoch in ledger.epochs:
+        for name, value in epoch.measured.items():
+            history.setdefault(f"val_{name}" if validated else name, []).append(value)
     return TrainingSummary(
-        trainer=type(trainer).__name__,
+        trainer=type(run.trainer).__name__,
         rows=sum(row.rows for row in workers),
         rows_trained=ledger.rows,
-        epochs=trainer.num_epoch,
-        loss=[loss / rows for loss, rows in zip(ledger.epoch_loss, ledger.epoch_rows, strict=True)],
+        epochs=len(history["loss"]),
+        history=history,
+        best_epoch=servers.stopping.best_epoch + 1 if run.patience else None,
         seconds=seconds,
         updates=ledger.updates,
         steps=ledger.steps,
-        staleness=ledger.staleness / ledger.updates if ledger.updates else 0.0,
-        workers=[{key: row[key] for key in ("worker", "host", "rows", "seconds", "waited")} for row in workers],
+        staleness=ledger.mean_staleness,
+        staleness_counts=ledger.staleness,
+        workers=[
+            {
+                **{key: row[key] for key in ("worker", "host", "rows", "validation_rows", "seconds", "waited")},
+                "epochs": json.loads(row.epochs),
+            }
+            for row in workers
+        ],
+        progress=progress.records,
     )
-
-
-def _log_progress(started: float, num_workers: int, ledger: Ledger) -> None:
-    if not ledger.rows:
-        return
-    # Spark deals the rows out evenly, so workers that wait for a slot have as many as those that run.
-    share = ledger.rows / sum(worker.rows for worker in ledger.workers.values()) * len(ledger.workers) / num_workers
-    loss = ledger.epoch_loss[-1] / ledger.epoch_rows[-1]
-    speed = ledger.rows / (time.perf_counter() - started)
-    logger.info("%.0f %% of this fit, %s samples/s, loss %.4g", 100 * share, f"{speed:,.0f}", loss)
-
-
-def _addresses(context: SparkContext) -> tuple[str, str]:
-    """The address the parameter server listens on, and the one the executors reach it by."""
-    conf = context.getConf()
-    if (context.master or "").startswith("local"):
-        return "127.0.0.1", "127.0.0.1"
-    host = conf.get("spark.driver.host", "")
-    return conf.get("spark.driver.bindAddress", host), host

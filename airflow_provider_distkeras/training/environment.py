@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -17,6 +17,19 @@ _lock = threading.Lock()
 def default_backend() -> str:
     """The backend where none was asked for: the environment's KERAS_BACKEND, else tensorflow."""
     return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def task_cores() -> int:
+    """The threads that this Python worker may use: its task's cores."""
+    return int(os.environ.get("OMP_NUM_THREADS") or 1)
+
+
+def pin_device(resources: Mapping[str, Any]) -> None:
+    """Have this Python worker see only the GPU that Spark assigned to its task, if any. Before a backend is imported."""
+    if "gpu" in resources:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(resources["gpu"].addresses)
+        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 
 
 @contextmanager

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -13,25 +18,38 @@ class TrainingSummary:
     Attributes:
         trainer: the trainer's name.
         rows: rows of the training data.
-        rows_trained: rows trained, all epochs together: exactly rows * epochs.
+        rows_trained: rows trained, all epochs together: exactly rows * epochs, unless training was ended early.
         epochs: passes over the data.
-        loss: mean training loss per epoch, without regularization.
+        history: per epoch, `loss` (mean training loss, without regularization), and what was measured at its end on the
+            center: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows.
+        best_epoch: the epoch, from 1, whose weights were kept; None where training could not stop early.
         seconds: wall time of the fit.
         updates: updates the server applied; steps: optimizer steps in all of them.
-        staleness: how many other updates an update was overtaken by, on average.
-        workers: per worker, its rows, its seconds, the seconds it waited for the server, and its host.
+        staleness: how many other updates an update was overtaken by, on average; staleness_counts: how often by 0, 1, 2, ...,
+            the last entry by as many and more.
+        workers: per worker, its host, rows, validation rows, seconds, the seconds it waited for the server, and its epochs
+            with their rows, steps, seconds and losses.
+        progress: what was recorded while it ran, every few seconds.
     """
 
     trainer: str
     rows: int
     rows_trained: int
     epochs: int
-    loss: list[float]
+    history: dict[str, list[float]]
+    best_epoch: int | None
     seconds: float
     updates: int
     steps: int
     staleness: float
+    staleness_counts: list[int] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(default_factory=list)
+    progress: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> list[float]:
+        """Mean training loss per epoch, without regularization."""
+        return self.history["loss"]
 
     @property
     def samples_per_second(self) -> float:
@@ -41,3 +59,42 @@ class TrainingSummary:
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
         return asdict(self)
+
+    def write_progress(self, path: str) -> None:
+        """Write what was recorded while it ran to a local file, one JSON object per line."""
+        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self.progress))
+
+    def plot(self) -> Figure:
+        """Learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 6.5), layout="constrained")
+        (curves, workers), (speed, staleness) = figure.subplots(2, 2)
+        for name in ("loss", "val_loss"):
+            if name in self.history:
+                values = self.history[name]
+                curves.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+        if self.best_epoch:
+            curves.axvline(self.best_epoch, linestyle=":", color="gray", label="kept")
+        curves.set(title="Loss per epoch", xlabel="epoch", ylabel="loss")
+        curves.legend()
+        for worker in self.workers:
+            points = [(epoch["epoch"] + 1, epoch["loss"]) for epoch in worker["epochs"] if epoch["loss"] is not None]
+            workers.plot([x for x, _ in points], [y for _, y in points], linewidth=1, label=f"worker {worker['worker']}")
+        workers.set(title="Training loss per worker", xlabel="epoch", ylabel="loss")
+        if len(self.workers) <= 8:
+            workers.legend(fontsize="small")
+        speed.bar(
+            [worker["worker"] for worker in self.workers],
+            [sum(epoch["rows"] for epoch in worker["epochs"]) / max(_training_seconds(worker), 1e-9) for worker in self.workers],
+        )
+        speed.set(title="Rows per second and worker", xlabel="worker", ylabel="rows/s")
+        last = max((i for i, count in enumerate(self.staleness_counts) if count), default=0)
+        staleness.bar(range(last + 1), self.staleness_counts[: last + 1])
+        staleness.set(title="Staleness of the updates", xlabel="overtaken by", ylabel="updates")
+        figure.suptitle(f"{self.trainer}: {self.rows:,} rows, {self.epochs} epochs, {self.seconds:.1f} s")
+        return figure
+
+
+def _training_seconds(worker: dict[str, Any]) -> float:
+    return float(sum(epoch["seconds"] for epoch in worker["epochs"]))

@@ -5,12 +5,15 @@ DistKeras(trainers.ADAG, {"batch_size": 256, "communication_window": 3, "num_epo
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from airflow_provider_distkeras.contract.errors import unknown_name
+from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.contract.vocabulary import trainer_fields
 from airflow_provider_distkeras.training import algorithms
+
+#: Steps between two commits of a trainer that has nobody to talk to: long enough that its commits cost nothing.
+_ALONE = 32
 
 
 class Trainer:
@@ -23,12 +26,18 @@ class Trainer:
         SpecError: a parameter the trainer does not have, or a value of a wrong type or range.
     """
 
-    rule: ClassVar[type[algorithms.UpdateRule]]
-
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
         check_names(f"parameter of {type(self).__name__}", parameters, fields)
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """The update rule for a network of `trainable` trainable weights, at a learning rate."""
+        raise NotImplementedError
+
+    def optimizer(self, said: str | dict[str, Any]) -> str | dict[str, Any]:
+        """The workers' optimizer, given the one asked for."""
+        return said
 
     @property
     def batch_size(self) -> int:
@@ -46,28 +55,125 @@ class Trainer:
         return int(self.parameters.get("num_workers", 1))
 
     @property
-    def communication_window(self) -> int:
-        """Steps between two commits."""
-        return int(self.parameters.get("communication_window", _SEQUENTIAL_WINDOW))
+    def communication_window(self) -> int | None:
+        """Steps between two commits; None for an epoch."""
+        return int(self.parameters.get("communication_window", _ALONE))
 
-
-#: Steps per compiled window of a trainer that has nobody to talk to: long enough that its commits cost nothing.
-_SEQUENTIAL_WINDOW = 32
+    @property
+    def deterministic(self) -> bool:
+        """Whether asynchronous workers take turns."""
+        return bool(self.parameters.get("deterministic", False))
 
 
 class SingleTrainer(Trainer):
     """Sequential training in one task: the reference the distributed trainers are held to."""
 
-    rule = algorithms.Sequential
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.Sequential(trainable, 1)
+
+
+class EnsembleTrainer(Trainer):
+    """Trains `num_ensembles` networks apart, each on its own part of the rows; the model's output is their mean."""
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.Ensemble(trainable, self.num_workers)
+
+    @property
+    def num_workers(self) -> int:
+        return int(self.parameters["num_ensembles"])
+
+
+class AveragingTrainer(Trainer):
+    """Averages the workers' weights after every epoch, each by its rows (see `algorithms.Synchronous`)."""
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.Synchronous(trainable, self.num_workers)
+
+    @property
+    def communication_window(self) -> int | None:
+        return None
+
+
+class LocalSGD(Trainer):
+    """Synchronous training: averages the workers' weights every `communication_window` steps, with optional outer momentum.
+
+    For clusters of equal machines; every worker waits for the slowest. See `algorithms.Synchronous`.
+    """
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
+        return algorithms.Synchronous(trainable, self.num_workers, *outer)
+
+
+class DOWNPOUR(Trainer):
+    """Asynchronous training that adds up what every worker learned (see `algorithms.DOWNPOUR`).
+
+    Its center moves num_workers times as fast as one worker's: divide the learning rate by num_workers, and keep the window
+    small.
+    """
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.DOWNPOUR(trainable, self.num_workers)
 
 
 class ADAG(Trainer):
-    """Asynchronous training with accumulated gradient normalization (see `algorithms.ADAG`)."""
+    """Asynchronous training with accumulated gradient normalization (see `algorithms.ADAG`).
 
-    rule = algorithms.ADAG
+    A window moves the center by its mean step: multiply the learning rate by up to communication_window / num_workers.
+    """
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.ADAG(trainable, self.num_workers)
 
 
-_TRAINERS: dict[str, type[Trainer]] = {trainer.__name__: trainer for trainer in (SingleTrainer, ADAG)}
+class DynSGD(Trainer):
+    """Asynchronous training that divides an update by how many others overtook it (see `algorithms.DynSGD`)."""
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.DynSGD(trainable, self.num_workers)
+
+
+class Experimental(Trainer):
+    """ADAG that holds back where the center has moved since (see `algorithms.Experimental`)."""
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        return algorithms.Experimental(trainable, self.num_workers, learning_rate)
+
+
+class AEASGD(Trainer):
+    """Asynchronous elastic averaging: workers explore on their own and are held to the center (see `algorithms.AEASGD`)."""
+
+    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        rho = self.parameters["rho"]
+        best = 0.9 / self.num_workers
+        alpha = best if rho is None else rho * learning_rate
+        if alpha > 1:
+            raise SpecError(
+                f"rho: rho * learning_rate is {rho:g} * {learning_rate:g} = {alpha:g}; expected at most 1, better about "
+                f"{best:g} (0.9 / num_workers). Set rho to {best / learning_rate:g}, or leave it out."
+            )
+        return algorithms.AEASGD(trainable, self.num_workers, alpha)
+
+
+class EAMSGD(AEASGD):
+    """AEASGD whose workers take steps of SGD with Nesterov's momentum.
+
+    v <- momentum v - rate g(x + momentum v), x <- x + v (arXiv 1412.6651, equation 5), which Keras' SGD with nesterov=True works
+    out for the point it looks ahead to, x + momentum v; that is the point which the elastic force acts on.
+    """
+
+    def optimizer(self, said: str | dict[str, Any]) -> str | dict[str, Any]:
+        if said != "sgd":
+            raise SpecError(f"optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received {said!r}. Leave it out.")
+        return {"name": "sgd", "momentum": self.parameters["momentum"], "nesterov": self.parameters["momentum"] > 0}
+
+
+_TRAINERS: dict[str, type[Trainer]] = {
+    trainer.__name__: trainer
+    for trainer in (
+        SingleTrainer, AveragingTrainer, EnsembleTrainer, DOWNPOUR, ADAG, AEASGD, EAMSGD, DynSGD, Experimental, LocalSGD,
+    )
+}  # fmt: skip
 
 
 def get(name: str) -> type[Trainer]:

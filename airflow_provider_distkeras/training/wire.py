@@ -6,9 +6,11 @@ answers the other's with an HMAC-SHA256 under the run's secret; a peer that cann
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,12 +20,13 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.training.algorithms import Vector
 
-_MAGIC = b"DKW1"
+_MAGIC = b"DKW2"
 _CHALLENGE = 32
-_HEADER = struct.Struct("!4sBxxxIQQIIQdQ")
+_HEADER = struct.Struct("!4sB?xxIQQIIQdQ")
+_TOGETHER = 1 << 16
 
-#: Seconds either side waits for the other's next bytes inside an exchange.
-TIMEOUT = 120.0
+#: Seconds either side waits for the other while they make each other's acquaintance.
+HANDSHAKE_SECONDS = 30.0
 
 
 class WireError(TrainingError):
@@ -31,13 +34,21 @@ class WireError(TrainingError):
 
 
 class Op(IntEnum):
-    """What a frame says."""
+    """What a frame says: the first are a worker's, those from CENTER on the server's."""
 
     HELLO = 1
     COMMIT = 2
-    FAILED = 3
-    CENTER = 4
-    REFUSED = 5
+    PULL = 3
+    EVALUATED = 4
+    LEAVE = 5
+    SAVE = 6
+    RESTORE = 7
+    FAILED = 8
+    CENTER = 9
+    STATE = 10
+    REFUSED = 11  # the run has failed
+    REPLACED = 12  # another attempt of this worker has taken over
+    ROWS_CHANGED = 13  # the rows are not those that an earlier attempt of this worker had
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,12 @@ class Frame:
     """One message.
 
     Attributes:
+        stop: from the server: training is to end.
         worker, attempt: who speaks; a larger attempt replaces a smaller one of the same worker.
-        sequence: windows the worker has committed, this one included.
-        steps: steps in this window; from the server: steps in all (its clock).
-        epoch, rows, loss: the window's epoch, its rows, and the sum of their losses; in HELLO, the rows of all epochs.
-        payload: weights or an update as float32 bytes, or a text.
+        sequence: commits the worker has made, this one included.
+        steps: steps in this commit; from the server: steps in all (its clock).
+        epoch, rows, loss: the commit's epoch, its rows, and the sum of their losses.
+        payload: weights or an update as float32 bytes, a worker's state, or a JSON text.
     """
 
     op: Op
@@ -60,6 +72,7 @@ class Frame:
     epoch: int = 0
     rows: int = 0
     loss: float = 0.0
+    stop: bool = False
     payload: bytes | memoryview = b""
 
     def vector(self) -> Vector:
@@ -67,87 +80,147 @@ class Frame:
         return np.frombuffer(self.payload, np.float32)
 
 
+def payload_limit(weights: int) -> int:
+    """The most bytes a frame of a network of so many weights may have: enough for an optimizer of four slots."""
+    return 5 * 4 * weights + (1 << 16)
+
+
 def as_payload(vector: Vector) -> memoryview:
     """A vector's bytes, without a copy."""
     return np.ascontiguousarray(vector).data.cast("B")
 
 
-def send(connection: socket.socket, frame: Frame) -> None:
-    """Send a frame."""
-    payload = memoryview(frame.payload)
-    header = _HEADER.pack(
-        _MAGIC,
-        frame.op,
-        frame.worker,
-        frame.attempt,
-        frame.sequence,
-        frame.steps,
-        frame.epoch,
-        frame.rows,
-        frame.loss,
-        payload.nbytes,
-    )
-    connection.sendall(header)
-    if payload.nbytes:
-        connection.sendall(payload)
+class Connection:
+    """One side of a proven connection. What a received frame holds is valid until the next one is received.
+
+    Args:
+        peer: the connected socket.
+        limit: the most bytes a payload may have.
+    """
+
+    def __init__(self, peer: socket.socket, limit: int) -> None:
+        self._peer = peer
+        self._limit = limit
+        self._head = memoryview(bytearray(_HEADER.size))
+        self._buffer = memoryview(bytearray())
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+        payload = memoryview(frame.payload)
+        header = _HEADER.pack(
+            _MAGIC,
+            frame.op,
+            frame.stop,
+            frame.worker,
+            frame.attempt,
+            frame.sequence,
+            frame.steps,
+            frame.epoch,
+            frame.rows,
+            frame.loss,
+            payload.nbytes,
+        )
+        if payload.nbytes <= _TOGETHER:
+            self._peer.sendall(header + bytes(payload))
+        else:
+            self._peer.sendall(header)
+            self._peer.sendall(payload)
+
+    def receive(self) -> Frame:
+        """Receive a frame. Raises WireError for anything else, ConnectionError at the end."""
+        receive_into(self._peer, self._head)
+        magic, op, stop, worker, attempt, sequence, steps, epoch, rows, loss, size = _HEADER.unpack(self._head)
+        if magic != _MAGIC or op not in Op._value2member_map_ or size > self._limit:
+            raise WireError(f"Not a frame of this protocol (operation {op}, {size} bytes, at most {self._limit} expected).")
+        if size > len(self._buffer):
+            self._buffer = memoryview(bytearray(size))
+        payload = self._buffer[:size]
+        receive_into(self._peer, payload)
+        return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, payload)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._peer.close()
 
 
-def receive(connection: socket.socket, limit: int) -> Frame:
-    """Receive a frame whose payload is at most `limit` bytes. Raises WireError for anything else, ConnectionError at the end."""
-    head = _receive_exactly(connection, _HEADER.size)
-    magic, op, worker, attempt, sequence, steps, epoch, rows, loss, size = _HEADER.unpack(head)
-    if magic != _MAGIC or op not in Op._value2member_map_ or size > limit:
-        raise WireError(f"Not a frame of this protocol (operation {op}, {size} bytes, at most {limit} expected).")
-    return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, _receive_exactly(connection, size))
-
-
-def accept(connection: socket.socket, secret: bytes) -> None:
+def accept(peer: socket.socket, secret: bytes, limit: int) -> Connection:
     """The server's side of the mutual proof. Raises WireError if the peer does not know the secret."""
     ours = secrets.token_bytes(_CHALLENGE)
-    connection.sendall(ours)
-    theirs = bytes(_receive_exactly(connection, _CHALLENGE))
-    proof = bytes(_receive_exactly(connection, _CHALLENGE))
+    peer.sendall(ours)
+    answer = memoryview(bytearray(2 * _CHALLENGE))
+    receive_into(peer, answer)
+    theirs, proof = bytes(answer[:_CHALLENGE]), bytes(answer[_CHALLENGE:])
     if not hmac.compare_digest(proof, _prove(secret, b"worker", ours, theirs)):
         raise WireError("The peer does not know this run's secret.")
-    connection.sendall(_prove(secret, b"server", ours, theirs))
+    peer.sendall(_prove(secret, b"server", ours, theirs))
+    return Connection(peer, limit)
 
 
-def connect(address: tuple[str, int], secret: bytes) -> socket.socket:
-    """Connect a worker to the server and prove both sides. Raises WireError, naming the address, if that fails."""
+def connect(address: tuple[str, int], secret: bytes, limit: int, timeout: float, certificate: str | None = None) -> Connection:
+    """Connect a worker to the server and prove both sides.
+
+    Args:
+        address: host and port.
+        secret: the run's secret.
+        limit: the most bytes a frame may bring.
+        timeout: seconds to wait for an answer.
+        certificate: the sha256 of the server's certificate, to encrypt; None for plain text.
+
+    Raises:
+        WireError: it cannot be reached, or does not know the secret; the message names the address.
+    """
     try:
-        connection = socket.create_connection(address, timeout=TIMEOUT)
-        tune(connection)
-        theirs = bytes(_receive_exactly(connection, _CHALLENGE))
+        peer = socket.create_connection(address, timeout=HANDSHAKE_SECONDS)
+        tune(peer)
+        if certificate is not None:
+            peer = _encrypt(peer, certificate)
+        theirs, proof = memoryview(bytearray(_CHALLENGE)), memoryview(bytearray(_CHALLENGE))
+        receive_into(peer, theirs)
         ours = secrets.token_bytes(_CHALLENGE)
-        connection.sendall(ours + _prove(secret, b"worker", theirs, ours))
-        proof = bytes(_receive_exactly(connection, _CHALLENGE))
+        peer.sendall(ours + _prove(secret, b"worker", bytes(theirs), ours))
+        receive_into(peer, proof)
     except OSError as error:
         raise WireError(
             f"Cannot reach the parameter server at {address[0]}:{address[1]}: {error}. "
             "It runs in the Spark driver; executors must be able to connect to spark.driver.host."
         ) from error
-    if not hmac.compare_digest(proof, _prove(secret, b"server", theirs, ours)):
-        connection.close()
+    if not hmac.compare_digest(bytes(proof), _prove(secret, b"server", bytes(theirs), ours)):
+        peer.close()
         raise WireError(f"The server at {address[0]}:{address[1]} does not know this run's secret.")
-    return connection
+    peer.settimeout(timeout)
+    return Connection(peer, limit)
 
 
-def tune(connection: socket.socket) -> None:
+def tune(peer: socket.socket) -> None:
     """Send frames at once (Nagle's algorithm would hold each one back for 40 ms) and notice a peer that vanished."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+
+
+def receive_into(peer: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer. Raises ConnectionError if the peer closes first."""
+    received = 0
+    while received < len(buffer):
+        count = peer.recv_into(buffer[received:])
+        if not count:
+            raise ConnectionError("the peer closed the connection")
+        received += count
+
+
+def _encrypt(peer: socket.socket, certificate: str) -> ssl.SSLSocket:
+    """Encrypt a worker's connection. The certificate is known by its digest, so no authority needs to have signed it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    encrypted = context.wrap_socket(peer)
+    shown = hashlib.sha256(encrypted.getpeercert(binary_form=True) or b"").hexdigest()
+    if not hmac.compare_digest(shown, certificate):
+        encrypted.close()
+        raise WireError("The server shows another certificate than this run's.")
+    return encrypted
 
 
 def _prove(secret: bytes, role: bytes, server_challenge: bytes, worker_challenge: bytes) -> bytes:
     return hmac.digest(secret, role + server_challenge + worker_challenge, "sha256")
-
-
-def _receive_exactly(connection: socket.socket, size: int) -> memoryview:
-    buffer = memoryview(bytearray(size))
-    received = 0
-    while received < size:
-        count = connection.recv_into(buffer[received:])
-        if not count:
-            raise ConnectionError("the peer closed the connection")
-        received += count
-    return buffer

@@ -43,7 +43,7 @@ def train_spec(**said):
             {"evaluator": "binary", "hyperparameters": {"layer_dims": [None, 3], "loss": "categorical_crossentropy"}},
             "'binary' judges two classes, the network has 3 outputs; use 'multiclass'.",
         ),
-        ({"backend": "torch"}, "backend: Unknown backend 'torch'."),
+        ({"backend": "theano"}, "backend: Unknown backend 'theano'."),
         ({"sed": 1}, "Unknown argument of the train spec 'sed'. Did you mean 'seed'?"),
     ],
 )

@@ -70,7 +70,7 @@ def test_the_single_trainer_is_keras_fit(data):
     model = estimator.fit(data)
     from airflow_provider_distkeras.ml.network import blueprint
 
-    network = blueprint({**estimator.said(_hyperparameters())}, 2, 3, "tensorflow").network
+    network = blueprint({**estimator.said(_hyperparameters())}, [2], [1], 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")
@@ -254,7 +254,8 @@ def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
         ),
         ({"labelCol": "lable"}, DataError, "labelCol: Unknown column 'lable'. Did you mean 'label'?"),
         ({"featuresCol": "a"}, DataError, "featuresCol: expected vectors or arrays of numbers in 'a', received double"),
-        ({"labelCol": "features"}, DataError, "labelCol: expected numbers in 'features', received vector"),
+        ({"labelCol": "features"}, SpecError, "A row has 2 labels, the network 1 outputs (loss mse)"),
+        ({"labelCol": "name"}, DataError, "labelCol: expected numbers in 'name', received string"),
         (
             {"loss": "binary_crossentropy"},
             DataError,
@@ -264,7 +265,7 @@ def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
 )
 def test_what_cannot_be_trained_is_refused_with_the_fix(data, params, error, message):
     with pytest.raises(error) as raised:
-        regression(**params).fit(data)
+        regression(**params).fit(data.withColumn("name", F.lit("x")))
     assert message in str(raised.value)
 
 

@@ -6,71 +6,234 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from airflow_provider_distkeras.training.algorithms import ADAG, Sequential
+from airflow_provider_distkeras.training.algorithms import (
+    ADAG,
+    AEASGD,
+    DOWNPOUR,
+    DynSGD,
+    Ensemble,
+    Experimental,
+    Sequential,
+    Synchronous,
+)
 
 SIZE, TRAINABLE = 6, 4
 GRADIENT = np.array([1, -2, 0.5, 3, 0, 0], np.float32)
 RATE = np.float32(0.1)
+START = np.ones(SIZE, np.float32)
 vectors = arrays(np.float32, SIZE, elements=st.floats(-8, 8, width=32))
 
+ASYNCHRONOUS = {
+    "DOWNPOUR": DOWNPOUR(SIZE, 2),
+    "ADAG": ADAG(SIZE, 2),
+    "DynSGD": DynSGD(SIZE, 2),
+    "Experimental": Experimental(SIZE, 2, 0.5),
+    "AEASGD": AEASGD(SIZE, 2, 0.3),
+}
+every_asynchronous = pytest.mark.parametrize("rule", ASYNCHRONOUS.values(), ids=ASYNCHRONOUS)
 
-def run_windows(rule, center, windows, steps):
-    """One worker under a constant gradient."""
-    weights = center.copy()
+
+def opened(rule, start=START):
+    return rule.open(start[None])
+
+
+def run_windows(rule, windows, steps, start=START):
+    """The center after windows of one worker under a constant gradient."""
+    store = opened(rule, start)
+    weights = rule.pull(store, 0)
     for _ in range(windows):
         after = weights - steps * RATE * GRADIENT
-        rule.apply(center, rule.update(weights, after, steps), 0)
-        weights = rule.resume(after, center)
-    return center
+        weights = rule.resume(after, rule.exchange(store, 0, rule.update(weights, after, steps), 0))
+    return rule.result(store)[0]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
 def test_adag_moves_the_center_by_one_mean_step_per_window(steps):
-    start = np.ones(SIZE, np.float32)
-    moved = run_windows(ADAG(TRAINABLE, 1), start.copy(), windows=5, steps=steps)
-    np.testing.assert_allclose(moved, start - 5 * RATE * GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(run_windows(ADAG(SIZE, 1), 5, steps), START - 5 * RATE * GRADIENT, rtol=1e-5)
 
 
-def test_adag_with_one_worker_and_a_window_of_one_is_sequential_training():
-    start = np.ones(SIZE, np.float32)
-    adag = run_windows(ADAG(SIZE, 1), start.copy(), windows=7, steps=1)
-    sequential = run_windows(Sequential(SIZE, 1), start.copy(), windows=7, steps=1)
-    np.testing.assert_allclose(adag, sequential, rtol=1e-6)
+@pytest.mark.parametrize("steps", [1, 3, 12])
+def test_downpour_moves_the_center_by_all_steps_of_a_window(steps):
+    np.testing.assert_allclose(run_windows(DOWNPOUR(SIZE, 1), 5, steps), START - 5 * steps * RATE * GRADIENT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [ADAG(SIZE, 1), DOWNPOUR(SIZE, 1), DynSGD(SIZE, 1), Experimental(SIZE, 1, 1.0)])
+def test_one_worker_with_a_window_of_one_is_sequential_training(rule):
+    sequential = run_windows(Sequential(SIZE, 1), windows=7, steps=1)
+    np.testing.assert_allclose(run_windows(rule, windows=7, steps=1), sequential, rtol=1e-6)
 
 
 def test_sequential_training_is_exact():
-    start = np.ones(SIZE, np.float32)
-    expected = start.copy()
+    expected = START.copy()
     for _ in range(4):
         expected = expected - 3 * RATE * GRADIENT
-    np.testing.assert_array_equal(run_windows(Sequential(SIZE, 1), start.copy(), windows=4, steps=3), expected)
+    np.testing.assert_array_equal(run_windows(Sequential(SIZE, 1), windows=4, steps=3), expected)
+
+
+@given(vectors, vectors, vectors, st.integers(0, 9))
+def test_dynsgd_divides_by_the_updates_that_came_between(center, before, after, staleness):
+    rule = DynSGD(SIZE, 2)
+    store = opened(rule, center)
+    update = rule.update(before, after, 3)
+    rule.exchange(store, 0, update, staleness)
+    np.testing.assert_allclose(store[0], center + update / (staleness + 1), atol=1e-5)
+
+
+@given(vectors, vectors, vectors)
+def test_dynsgd_without_staleness_is_downpour(center, before, after):
+    ends = []
+    for rule in (DynSGD(SIZE, 1), DOWNPOUR(SIZE, 1)):
+        store = opened(rule, center)
+        rule.exchange(store, 0, rule.update(before, after, 3), 0)
+        ends.append(store[0])
+    np.testing.assert_array_equal(*ends)
+
+
+def both_orders(rule, center, before, one, other):
+    """The centers after two workers' commits, in either order; the second to commit is one update stale."""
+    updates = {0: rule.update(before, one, 3), 1: rule.update(before, other, 2)}
+    ends = []
+    for order in ((0, 1), (1, 0)):
+        store = opened(rule, center)
+        for worker in (0, 1):
+            rule.pull(store, worker)
+        for staleness, worker in enumerate(order):
+            rule.exchange(store, worker, updates[worker], staleness)
+        ends.append(store[0])
+    return ends
 
 
 @given(vectors, vectors, vectors, vectors)
-def test_commits_of_two_workers_commute(center, before, one, other):
-    rule = ADAG(SIZE, 2)
-    updates = [rule.update(before, one, 3), rule.update(before, other, 2)]
+@pytest.mark.parametrize("rule", [DOWNPOUR(SIZE, 2), ADAG(SIZE, 2)], ids=["DOWNPOUR", "ADAG"])
+def test_commits_of_two_workers_commute(rule, center, before, one, other):
+    np.testing.assert_allclose(*both_orders(rule, center, before, one, other), atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", [DynSGD(SIZE, 2), Experimental(SIZE, 2, 0.1), AEASGD(SIZE, 2, 0.3)])
+def test_where_staleness_counts_the_order_does_too(rule):
+    zero = np.zeros(SIZE, np.float32)
+    first, second = both_orders(rule, zero, zero, GRADIENT, -2 * GRADIENT)
+    assert not np.allclose(first, second)
+
+
+@given(st.floats(0, 1, width=32), vectors, vectors, vectors)
+def test_an_elastic_exchange_conserves_the_sum_of_worker_and_center(alpha, center, one, other):
+    rule = AEASGD(SIZE, 2, alpha)
+    store = opened(rule, center)
+    weights = [one, other]
+    before = sum(weights) + store[0]
+    for worker in (0, 1, 0):
+        weights[worker] = rule.resume(weights[worker], rule.exchange(store, worker, weights[worker], 5))
+    np.testing.assert_allclose(sum(weights) + store[0], before, atol=1e-4)
+
+
+@given(st.floats(0, 1, width=32), vectors, vectors)
+def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, center, weights):
+    rule = AEASGD(SIZE, 1, alpha)
+    store = opened(rule, center)
+    after = rule.resume(weights, rule.exchange(store, 0, weights, 0))
+    np.testing.assert_allclose(np.abs(after - store[0]), np.abs(1 - 2 * alpha) * np.abs(weights - center), atol=1e-4)
+    if alpha == 0:
+        np.testing.assert_array_equal(store[0], center)
+
+
+def test_a_rate_of_one_swaps_worker_and_center():
+    rule = AEASGD(SIZE, 1, 1.0)
+    store = opened(rule, START)
+    after = rule.resume(GRADIENT, rule.exchange(store, 0, GRADIENT, 0))
+    np.testing.assert_array_equal(after, START)
+    np.testing.assert_array_equal(store[0], GRADIENT)
+
+
+@given(vectors, vectors, vectors)
+def test_experimental_on_a_center_that_has_not_moved_is_adag(center, before, after):
     ends = []
-    for order in (updates, updates[::-1]):
-        end = center.copy()
-        for update in order:
-            rule.apply(end, update, 0)
-        ends.append(end)
-    np.testing.assert_allclose(*ends, atol=1e-4)
+    for rule in (Experimental(SIZE, 1, 0.1), ADAG(SIZE, 1)):
+        store = opened(rule, center)
+        rule.pull(store, 0)
+        rule.exchange(store, 0, rule.update(before, after, 3), 0)
+        ends.append(store[0])
+    np.testing.assert_allclose(*ends, rtol=1e-6)
+
+
+@given(st.lists(st.tuples(vectors, st.integers(0, 100)), min_size=1, max_size=5))
+def test_averaging_weighs_every_worker_by_its_rows(parts):
+    rule = Synchronous(SIZE, len(parts))
+    store = opened(rule, START)
+    rule.combine(store, [part for part, _ in parts], [rows for _, rows in parts])
+    total = sum(rows for _, rows in parts)
+    expected = sum(part.astype(float) * rows for part, rows in parts) / total if total else START
+    np.testing.assert_allclose(store[0], expected, atol=1e-4)
+
+
+def test_averaging_identical_workers_over_epochs_changes_nothing_but_their_training():
+    rule = Synchronous(SIZE, 3)
+    store = opened(rule, START)
+    for epoch in range(1, 4):
+        trained = rule.pull(store, 0) - RATE * GRADIENT
+        rule.combine(store, [trained] * 3, [5, 5, 5])
+        np.testing.assert_allclose(store[0], START - epoch * RATE * GRADIENT, rtol=1e-5)
+
+
+def test_the_outer_optimizer_is_sgd_with_nesterovs_momentum():
+    rule = Synchronous(SIZE, 1, outer_learning_rate=0.7, outer_momentum=0.9)
+    store = opened(rule, START)
+    center, velocity = START.astype(float), np.zeros(SIZE)
+    for _ in range(5):
+        rule.combine(store, [store[0] - GRADIENT], [1])
+        velocity = 0.9 * velocity - GRADIENT
+        center = center + 0.7 * (0.9 * velocity - GRADIENT)
+        np.testing.assert_allclose(store[0], center, rtol=1e-4)
+
+
+def test_members_of_an_ensemble_never_touch():
+    rule = Ensemble(SIZE, 3)
+    store = rule.open(np.arange(3 * SIZE, dtype=np.float32).reshape(3, SIZE))
+    rule.exchange(store, 1, GRADIENT, 7)
+    np.testing.assert_array_equal(rule.result(store)[[0, 2]], np.arange(3 * SIZE).reshape(3, SIZE)[[0, 2]])
+    np.testing.assert_array_equal(rule.center(store, 1), GRADIENT)
+
+
+STATEFUL = [DOWNPOUR(0, 8), ADAG(0, 8), DynSGD(0, 8), Experimental(0, 8, 1.0), AEASGD(0, 8, 0.5)]
 
 
 @given(arrays(np.float32, 8, elements=st.floats(0.0078125, 1.0, width=32)))
-def test_the_state_of_batch_normalization_is_averaged_so_a_variance_stays_positive(variances):
-    rule = ADAG(trainable=0, num_workers=8)
-    center = np.ones(1, np.float32)
-    stale = center.copy()
-    for variance in variances:
-        rule.apply(center, rule.update(stale, np.array([variance]), 3), 7)
-    assert variances.min() <= center[0] <= 1.0
+@pytest.mark.parametrize("rule", STATEFUL, ids=[type(rule).__name__ for rule in STATEFUL])
+def test_the_state_of_batch_normalization_is_averaged_so_a_variance_stays_positive(rule, variances):
+    store = rule.open(np.ones((1, 1), np.float32))
+    stale = rule.pull(store, 0)
+    for worker, variance in enumerate(variances):
+        trained = np.array([variance])
+        went_on = rule.resume(trained, rule.exchange(store, worker, rule.update(stale, trained, 3), 7))
+        np.testing.assert_allclose(went_on, store[0], rtol=1e-5)
+    assert variances.min() <= store[0, 0] <= 1.0
 
 
-def test_an_update_does_not_change_the_workers_vectors():
+@every_asynchronous
+def test_an_exchange_keeps_the_workers_vectors_and_answers_with_a_copy(rule):
     before, after = np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32)
-    ADAG(TRAINABLE, 1).update(before, after, 2)
+    store = opened(rule)
+    received = rule.exchange(store, 0, rule.update(before, after, 2), 0)
     assert before.sum() == 0
     assert after.sum() == SIZE
+    center = store[0].copy()
+    received += 1
+    np.testing.assert_array_equal(store[0], center)
+
+
+@every_asynchronous
+@given(vectors, vectors, vectors)
+def test_shards_do_what_the_whole_would(rule, center, before, after):
+    rule = type(rule)(TRAINABLE, 2, *[getattr(rule, name) for name in rule.__dataclass_fields__][2:])
+
+    def end(part, cut):
+        store = part.open(center[None, cut])
+        part.pull(store, 1)
+        received = part.exchange(store, 1, part.update(before[cut], after[cut], 3), 1)
+        return np.concatenate([store[0], part.resume(after[cut], received)])
+
+    whole = end(rule, slice(0, SIZE)).reshape(2, SIZE)
+    for middle in (1, 4, 5):
+        left = end(rule.shard(0, middle), slice(0, middle)).reshape(2, -1)
+        right = end(rule.shard(middle, SIZE), slice(middle, SIZE)).reshape(2, -1)
+        np.testing.assert_array_equal(whole, np.hstack([left, right]))

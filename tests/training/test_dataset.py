@@ -1,26 +1,39 @@
+import tempfile
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.training.dataset import Rows
+from airflow_provider_distkeras.contract.errors import DataError, TrainingError
+from airflow_provider_distkeras.training import dataset
+from airflow_provider_distkeras.training.dataset import Loader, Rows
 
-SCHEMA = pa.schema([("features", pa.list_(pa.float32())), ("label", pa.float32())])
+SCHEMA = pa.schema(
+    [
+        ("features", pa.list_(pa.float32())),
+        ("label", pa.list_(pa.float32())),
+        ("weight", pa.float32()),
+        ("validation", pa.bool_()),
+    ]
+)
 
 
-def batch(features, labels):
-    return pa.RecordBatch.from_pydict({"features": features, "label": labels}, schema=SCHEMA)
+def batch(features, labels, **others):
+    columns = {"features": features, "label": [[label] for label in labels], **others}
+    return pa.RecordBatch.from_pydict(columns, schema=pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def numbered(count, width=3):
     features = np.arange(count * width, dtype=np.float32).reshape(count, width)
-    return Rows(features, np.arange(count, dtype=np.float32))
+    return Rows(np.column_stack([features, np.arange(count), np.ones(count)]).astype(np.float32))
 
 
-def seen(rows, batch_size, window, seed):
+def seen(rows, batch_size, window, seed, commit_every=None):
     """The labels of one epoch in order, without the padding."""
     return [
-        label for part in rows.windows(batch_size, window, seed) for label in part.labels.ravel()[part.mask.ravel() > 0].tolist()
+        label
+        for part in rows.windows(batch_size, window, seed, commit_every)
+        for label in part.records[..., -2].ravel()[part.records[..., -1].ravel() > 0].tolist()
     ]
 
 
@@ -29,15 +42,35 @@ def seen(rows, batch_size, window, seed):
 def test_an_epoch_holds_every_row_exactly_once_partial_batches_and_windows_included(count, batch_size, window):
     rows = numbered(count)
     assert sorted(seen(rows, batch_size, window, [7])) == list(range(count))
-    parts = [(part.rows, part.steps, part.features.shape) for part in rows.windows(batch_size, window, [7])]
+    parts = [(part.rows, part.steps, part.records.shape) for part in rows.windows(batch_size, window, [7])]
     assert sum(part[0] for part in parts) == count
     assert all(steps == -(-n // batch_size) for n, steps, _ in parts)
-    assert {shape for _, _, shape in parts} == {(window, batch_size, 3)}
+    assert {shape for _, _, shape in parts} == {(window, batch_size, 5)}
+
+
+def test_the_counts_are_the_rows_of_each_step():
+    (part,) = numbered(9).windows(4, 3, [0])
+    assert part.counts.tolist() == [4, 4, 1]
+
+
+@pytest.mark.parametrize("count", [1, 7, 24, 25, 100])
+@pytest.mark.parametrize("every", [1, 2, 3, 7, None])
+def test_commits_are_due_after_as_many_steps_as_asked_for_and_at_the_end(count, every):
+    rows, steps, due = numbered(count), 0, []
+    for part in rows.windows(4, 3, [1], every):
+        steps += part.steps
+        if part.commits:
+            due.append(steps)
+            steps = 0
+    assert steps == 0
+    assert len(due) == rows.commits(4, every)
+    assert due[:-1] == [every] * (len(due) - 1)
+    assert sorted(seen(rows, 4, 3, [1], every)) == list(range(count))
 
 
 def test_a_row_keeps_its_own_label():
     for part in numbered(50).windows(4, 3, [1]):
-        np.testing.assert_array_equal(part.features[..., 0], 3 * part.labels)
+        np.testing.assert_array_equal(part.records[..., 0], 3 * part.records[..., 3])
 
 
 def test_epochs_are_shuffled_by_the_seed():
@@ -48,32 +81,84 @@ def test_epochs_are_shuffled_by_the_seed():
 
 def test_the_order_does_not_depend_on_how_spark_delivered_the_rows():
     rows = numbered(64)
-    mixed = np.random.default_rng(3).permutation(64)
-    assert seen(rows, 8, 2, [5]) == seen(Rows(rows.features[mixed], rows.labels[mixed]), 8, 2, [5])
+    mixed = Rows(rows.records[np.random.default_rng(3).permutation(64)])
+    assert seen(rows, 8, 2, [5]) == seen(mixed, 8, 2, [5])
+    assert rows.digest == mixed.digest != numbered(63).digest
 
 
 def test_batches_become_one_block():
-    rows = Rows.load([batch([[1, 2], [3, 4]], [0, 1]), batch([], []), batch([[5, 6]], [2])])
-    np.testing.assert_array_equal(rows.features, np.array([[1, 2], [3, 4], [5, 6]], np.float32))
-    assert rows.features.dtype == np.float32
-    assert len(rows) == 3
+    rows, validation = Loader().load([batch([[1, 2], [3, 4]], [0, 1]), batch([], []), batch([[5, 6]], [2])])
+    np.testing.assert_array_equal(rows.records, np.array([[1, 2, 0, 1], [3, 4, 1, 1], [5, 6, 2, 1]], np.float32))
+    assert rows.records.dtype == np.float32
+    assert (len(rows), len(validation)) == (3, 0)
+
+
+def test_weights_and_validation_rows_are_told_apart():
+    rows, validation = Loader().load([batch([[1], [2], [3]], [7, 8, 9], weight=[1.0, 0.5, 2.0], validation=[False, True, None])])
+    assert rows.records.tolist() == [[1, 7, 1], [3, 9, 2]]
+    assert validation.records.tolist() == [[2, 8, 0.5]]
 
 
 def test_a_partition_may_be_empty():
-    assert len(Rows.load([])) == 0
-    assert list(Rows.load([]).windows(4, 2, [0])) == []
+    rows, _ = Loader().load([])
+    assert len(rows) == 0
+    assert list(rows.windows(4, 2, [0])) == []
+    assert rows.commits(4, 3) == rows.commits(4, None) == 0
+
+
+def many(count=5000, width=30):
+    values = np.random.default_rng(0).normal(size=(count, width)).astype(np.float32)
+    return [batch(values[start : start + 500].tolist(), range(start, start + 500)) for start in range(0, count, 500)]
+
+
+def test_rows_past_the_limit_live_in_a_file_that_has_no_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(dataset, "_FIRST_CAPACITY", 1 << 10)
+    batches = many()
+    in_memory, _ = Loader().load(batches)
+    mapped, _ = Loader(cache_bytes=150_000, folder=str(tmp_path)).load(batches)
+    assert isinstance(mapped.records, np.memmap)
+    assert not isinstance(in_memory.records, np.memmap)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(mapped.records, in_memory.records)
+    assert seen(mapped, 64, 3, [1]) == seen(in_memory, 64, 3, [1])
+
+
+def test_a_full_disk_is_an_error_that_says_so(monkeypatch):
+    monkeypatch.setattr(dataset, "_FIRST_CAPACITY", 1 << 10)
+    full = "/dev/full"
+
+    def open_full(prefix, dir):
+        import os
+
+        return os.open(full, os.O_RDWR), tempfile.mktemp()
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dataset.tempfile, "mkstemp", open_full)
+    monkeypatch.setattr(dataset.os, "unlink", lambda _: None)
+    monkeypatch.setattr(dataset.os, "posix_fallocate", no_space)
+    with pytest.raises(TrainingError, match=r"local disk is full: a worker needs .* bytes .*cache_mb"):
+        Loader(cache_bytes=150_000).load(many())
 
 
 @pytest.mark.parametrize(
-    ("features", "labels", "message"),
+    ("features", "labels", "others", "message"),
     [
-        ([[1, 2], [3]], [0, 1], "Rows of different lengths: 3 features in 2 rows"),
-        ([[1, 2], None], [0, 1], "1 rows have no features"),
-        ([[1, 2], [3, float("nan")]], [0, 1], r"Features \[1\] \(by position\) hold NaN or infinity"),
-        ([[1, 2], [3, 4]], [0, None], "Rows without a label"),
-        ([[1, 2], [3, 4]], [0, float("inf")], "Labels hold NaN or infinity"),
+        ([[1, 2], [3]], [0, 1], {}, "Rows of different lengths: 3 features in 2 rows"),
+        ([[1, 2], None], [0, 1], {}, "1 rows have no features"),
+        ([[1, 2], [3, float("nan")]], [0, 1], {}, r"Features \[1\] \(by position\) hold NaN or infinity"),
+        ([[1, 2], [3, 4]], [0, None], {}, "Rows without a label"),
+        ([[1, 2], [3, 4]], [0, float("inf")], {}, "Labels hold NaN or infinity"),
+        ([[1, 2], [3, 4]], [0, 1], {"weight": [1, float("nan")]}, "weightCol: weights hold NaN or infinity"),
+        ([[1, 2], [3, 4]], [0, 1], {"weight": [1, -2]}, "weightCol: expected weights of at least 0, received -2"),
     ],
 )
-def test_rows_that_cannot_be_trained_on_are_refused(features, labels, message):
+def test_rows_that_cannot_be_trained_on_are_refused(features, labels, others, message):
     with pytest.raises(DataError, match=message):
-        Rows.load([batch(features, labels)])
+        Loader().load([batch(features, labels, **others)])
+
+
+def test_batches_of_different_widths_are_refused():
+    with pytest.raises(DataError, match="Rows of different lengths"):
+        Loader().load([batch([[1, 2]], [0]), batch([[1, 2, 3]], [0])])

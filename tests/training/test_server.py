@@ -1,24 +1,61 @@
 """The parameter server over real sockets."""
 
+import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training import wire
-from airflow_provider_distkeras.training.algorithms import ADAG
-from airflow_provider_distkeras.training.server import ParameterServer
+from airflow_provider_distkeras.training import certificate, wire
+from airflow_provider_distkeras.training.algorithms import ADAG, DynSGD, Synchronous
+from airflow_provider_distkeras.training.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
 from airflow_provider_distkeras.training.wire import Frame, Op, WireError
 
 SIZE = 4
 ONE = np.ones(SIZE, np.float32)
 
 
+def start(rule=None, rendezvous=None, stopping=None, **others):
+    """A server whose center is zero."""
+    rule = rule or ADAG(SIZE, 2)
+    state = State(rule.open(np.zeros((1, SIZE), np.float32)), stopping=stopping or EarlyStopping())
+    return ParameterServer(state, rule, "127.0.0.1", rendezvous=rendezvous or Rendezvous(timeout=20), **others)
+
+
+def center(server):
+    return server.state.store[0].tolist()
+
+
 @pytest.fixture
 def server():
-    with ParameterServer(np.zeros(SIZE, np.float32), ADAG(SIZE, 2), "127.0.0.1") as server:
+    with start() as server:
         yield server
+
+
+class Worker:
+    """The worker's side of a connection, frame by frame."""
+
+    def __init__(self, server, number=0, attempt=0, secret=None, certificate=None):
+        self.number, self.attempt = number, attempt
+        address = ("127.0.0.1", server.port)
+        self.connection = wire.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
+
+    def ask(self, op, payload=b"", **said):
+        self.connection.send(Frame(op, self.number, self.attempt, payload=payload, **said))
+        return self.connection.receive()
+
+    def hello(self, rows=8, commits=1, digest=5):
+        return self.ask(Op.HELLO, json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode())
+
+    def commit(self, update=ONE, sequence=1, rows=8, epoch=0):
+        return self.ask(Op.COMMIT, wire.as_payload(update), sequence=sequence, steps=2, epoch=epoch, rows=rows, loss=4.0)
+
+    def evaluated(self, loss=None, epoch=0, rows=8, stop=False):
+        measured = {} if loss is None else {"loss": loss}
+        return self.ask(Op.EVALUATED, json.dumps({"measured": measured, "stop": stop}).encode(), epoch=epoch, rows=rows)
 
 
 @pytest.fixture
@@ -26,78 +63,238 @@ def connect(server):
     """Opens connections that are closed in the end."""
     opened = []
 
-    def open_one(to=server, secret=None):
-        opened.append(wire.connect(("127.0.0.1", to.port), secret or to.secret))
+    def open_one(number=0, attempt=0, to=server, secret=None, certificate=None):
+        opened.append(Worker(to, number, attempt, secret, certificate))
         return opened[-1]
 
     yield open_one
-    for connection in opened:
-        connection.close()
+    for worker in opened:
+        worker.connection.close()
 
 
-def ask(connection, frame):
-    wire.send(connection, frame)
-    return wire.receive(connection, 1024)
-
-
-def hello(connection, worker=0, attempt=0):
-    return ask(connection, Frame(Op.HELLO, worker, attempt))
-
-
-def commit(connection, update=ONE, *, worker=0, attempt=0, sequence=1, rows=8):
-    return ask(connection, Frame(Op.COMMIT, worker, attempt, sequence, 2, 0, rows, 4.0, wire.as_payload(update)))
+@pytest.fixture
+def at_once():
+    """Runs functions in threads of their own."""
+    with ThreadPoolExecutor(16) as pool:
+        yield lambda *functions: [pool.submit(function) for function in functions]
 
 
 def test_a_commit_moves_the_center_and_is_booked(server, connect):
     worker = connect()
-    assert hello(worker).vector().tolist() == [0, 0, 0, 0]
-    reply = commit(worker, 2 * ONE)
+    assert worker.hello().vector().tolist() == [0, 0, 0, 0]
+    reply = worker.commit(2 * ONE)
     assert (reply.sequence, reply.steps, reply.vector().tolist()) == (1, 2, [2, 2, 2, 2])
     ledger = server.ledger
-    assert (ledger.rows, ledger.updates, ledger.epoch_loss) == (8, 1, [4.0])
+    assert (ledger.rows, ledger.updates, ledger.epochs[0].mean_loss) == (8, 1, 0.5)
 
 
 def test_a_commit_that_is_sent_again_is_applied_once(server, connect):
     worker = connect()
-    hello(worker)
+    worker.hello()
     for _ in range(3):
-        assert commit(worker, sequence=1).sequence == 1
-    assert server.center.tolist() == [1, 1, 1, 1]
+        assert worker.commit(sequence=1).sequence == 1
+    assert center(server) == [1, 1, 1, 1]
     assert server.ledger.rows == 8
 
 
-def test_a_new_attempt_goes_on_where_the_old_one_was_and_shuts_it_out(server, connect):
-    old, new = connect(), connect()
-    hello(old, attempt=1)
-    commit(old, attempt=1)
-    assert hello(new, attempt=2).sequence == 1
-    assert commit(old, attempt=1, sequence=2).op == Op.REFUSED
-    assert commit(new, attempt=2, sequence=2).sequence == 2
-    assert server.ledger.rows == 16
+def test_a_commit_that_skips_one_is_refused(server, connect):
+    worker = connect()
+    worker.hello()
+    with pytest.raises(ConnectionError):
+        worker.commit(sequence=2)
+    assert center(server) == [0, 0, 0, 0]
 
 
-def test_staleness_counts_the_updates_that_came_between(server, connect):
-    one, other = connect(), connect()
-    hello(one, worker=0)
-    hello(other, worker=1)
-    commit(one, worker=0)
-    commit(other, worker=1)
-    assert server.ledger.staleness == 1
+def test_a_second_attempt_waits_for_the_first_to_end_and_goes_on_where_it_was(server, connect, at_once):
+    old, new = connect(attempt=1), connect(attempt=2)
+    old.hello()
+    old.commit()
+    (welcome,) = at_once(new.hello)
+    assert old.commit(sequence=2).sequence == 2  # the speculative twin has not been let in
+    assert not welcome.done()
+    old.connection.close()
+    assert welcome.result(20).sequence == 2
+    assert new.commit(sequence=3).sequence == 3
+    assert server.ledger.rows == 24
+
+
+def test_an_older_attempt_is_not_let_in_after_a_newer_one(server, connect):
+    new = connect(attempt=2)
+    new.hello()
+    new.connection.close()
+    late = connect(attempt=1)
+    assert late.hello().op == Op.REPLACED
+    with pytest.raises(ConnectionError):
+        late.commit()
+    assert center(server) == [0, 0, 0, 0]
+
+
+def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
+    with start(rendezvous=Rendezvous(timeout=0.2)) as server:
+        old, new = Worker(server, attempt=1), Worker(server, attempt=2)
+        old.hello()
+        refused = new.hello()
+        assert refused.op == Op.REFUSED
+        assert b"waited 0.2 s for the earlier attempt of worker 0 to end; set timeout" in bytes(refused.payload)
+        old.connection.close()
+        new.connection.close()
+
+
+def test_a_second_attempt_with_other_rows_is_told_so(server, connect):
+    old = connect(attempt=1)
+    old.hello(digest=5)
+    old.connection.close()
+    assert connect(attempt=2).hello(digest=6).op == Op.ROWS_CHANGED
+
+
+def test_the_state_that_an_attempt_left_is_given_to_the_next(connect):
+    old = connect(attempt=1)
+    old.hello()
+    assert bytes(old.ask(Op.RESTORE).payload) == b""
+    old.ask(Op.SAVE, b"momentum")
+    old.connection.close()
+    new = connect(attempt=2)
+    new.hello()
+    assert bytes(new.ask(Op.RESTORE).payload) == b"momentum"
+
+
+def test_staleness_is_counted_and_told_to_the_rule():
+    with start(DynSGD(SIZE, 3)) as server:
+        one, other = Worker(server, 0), Worker(server, 1)
+        one.hello()
+        other.hello()
+        for sequence in (1, 2, 3):
+            one.commit(ONE, sequence)
+        other.commit(8 * ONE)
+        assert center(server) == [5, 5, 5, 5]  # 1 + 1 + 1 + 8 / (3 + 1)
+        assert server.ledger.staleness[:4] == [3, 0, 0, 1]
+        assert server.ledger.mean_staleness == 0.75
+        one.connection.close()
+        other.connection.close()
 
 
 def test_when_one_worker_fails_the_others_are_told(server, connect):
-    one, other = connect(), connect()
-    hello(one, worker=0)
-    hello(other, worker=1)
-    assert ask(one, Frame(Op.FAILED, payload=b"boom")).op == Op.REFUSED
-    assert commit(other, worker=1).op == Op.REFUSED
+    one, other = connect(0), connect(1)
+    one.hello()
+    other.hello()
+    assert one.ask(Op.FAILED, b"boom").op == Op.REFUSED
+    refused = other.commit()
+    assert (refused.op, bytes(refused.payload)) == (Op.REFUSED, b"boom")
     assert server.failure == "boom"
 
 
-def test_a_peer_without_the_secret_is_not_served(server, connect):
+def synchronous(workers=2, **others):
+    return start(Synchronous(SIZE, workers), Rendezvous(gather=True, timeout=20), **others)
+
+
+def test_synchronous_workers_begin_together_and_are_averaged_by_their_rows(at_once):
+    with synchronous() as server:
+        one, other = Worker(server, 0), Worker(server, 1)
+        (early,) = at_once(lambda: one.hello(commits=3))
+        other.hello(commits=5)
+        assert early.result(20).epoch == 5  # all make as many commits as the one with the most
+        (first,) = at_once(lambda: one.commit(ONE, rows=1))
+        second = other.commit(5 * ONE, rows=3)
+        assert first.result(20).vector().tolist() == second.vector().tolist() == [4, 4, 4, 4]
+        assert server.ledger.rows == 4
+        one.connection.close()
+        other.connection.close()
+
+
+def test_a_round_that_lost_a_worker_is_begun_again_by_the_next_attempt_of_the_stage(at_once):
+    with synchronous() as server:
+        old = [Worker(server, number, attempt=(7 << 32) | number) for number in (0, 1)]
+        for welcome in at_once(*[worker.hello for worker in old]):
+            welcome.result(20)
+        (half,) = at_once(lambda: old[0].commit(100 * ONE))
+        old[1].connection.close()
+        new = [Worker(server, number, attempt=(9 << 32) | number) for number in (0, 1)]
+        (late,) = at_once(new[1].hello)
+        assert half.result(20).op == Op.REPLACED
+        old[0].connection.close()  # Spark kills the other tasks of a barrier stage
+        assert new[0].hello().sequence == late.result(20).sequence == 0
+        for reply in at_once(*[worker.commit for worker in new]):
+            assert reply.result(20).sequence == 1
+        assert center(server) == [1, 1, 1, 1]
+        for worker in new:
+            worker.connection.close()
+
+
+def test_a_round_does_not_wait_without_end(at_once):
+    with start(Synchronous(SIZE, 2), Rendezvous(gather=True, timeout=0.3)) as server:
+        worker = Worker(server)
+        refused = worker.hello()
+        assert refused.op == Op.REFUSED
+        assert b"waited 0.3 s for all workers to begin together" in bytes(refused.payload)
+        worker.connection.close()
+
+
+def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
+    with start(DynSGD(SIZE, 3), Rendezvous(gather=True, turns=True, timeout=20)) as server:
+        workers = [Worker(server, number) for number in range(3)]
+        for welcome in at_once(*[lambda w=worker: w.hello(commits=2) for worker in workers]):
+            welcome.result(20)
+        first = at_once(lambda: workers[2].commit(ONE), lambda: workers[1].commit(ONE))
+        assert not any(reply.done() for reply in first)
+        workers[0].commit(ONE)
+        for reply in first:
+            reply.result(20)
+        assert server.ledger.staleness[:3] == [1, 1, 1]
+        workers[0].ask(Op.LEAVE)
+        workers[1].commit(ONE, sequence=2)  # no turn is kept free for one that has left
+        for worker in workers:
+            worker.connection.close()
+
+
+def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_center_is_kept():
+    with start(ADAG(SIZE, 1), stopping=EarlyStopping(patience=2)) as server:
+        worker = Worker(server)
+        worker.hello()
+        for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.5]):
+            worker.commit(ONE, sequence=epoch + 1, epoch=epoch)
+            assert worker.evaluated(loss, epoch).stop == (epoch == 3)
+        assert server.stopped
+        assert server.state.best[0].tolist() == [2, 2, 2, 2]
+        assert server.state.stopping.best_epoch == 1
+        worker.connection.close()
+
+
+def test_without_validation_rows_the_training_loss_decides():
+    with start(ADAG(SIZE, 1), stopping=EarlyStopping(patience=1)) as server:
+        worker = Worker(server)
+        worker.hello()
+        worker.commit(epoch=0)
+        worker.evaluated(epoch=0, rows=0)
+        worker.commit(sequence=2, epoch=1)
+        assert worker.evaluated(epoch=1, rows=0).stop
+        worker.connection.close()
+
+
+def test_an_epoch_is_judged_when_all_workers_have_ended_it_by_their_rows(connect):
+    with start(stopping=EarlyStopping(patience=1)) as server:
+        one, other = Worker(server, 0), Worker(server, 1)
+        one.hello()
+        other.hello()
+        one.evaluated(1.0, rows=1)
+        assert server.state.stopping.judged == 0
+        other.evaluated(5.0, rows=3)
+        assert server.state.stopping.best_loss == 4.0
+        one.connection.close()
+        other.connection.close()
+
+
+def test_a_callback_may_stop_everybody(server, connect):
+    one, other = connect(0), connect(1)
+    one.hello()
+    other.hello()
+    one.evaluated(stop=True)
+    assert other.commit().stop
+
+
+def test_a_peer_without_the_secret_is_not_served(connect):
     with pytest.raises((WireError, ConnectionError)):
         connect(secret=b"x" * 32)
-    assert hello(connect()).op == Op.CENTER
+    assert connect().hello().op == Op.CENTER
 
 
 def test_a_worker_does_not_trust_a_server_without_the_secret():
@@ -113,8 +310,36 @@ def test_a_worker_does_not_trust_a_server_without_the_secret():
         thread = threading.Thread(target=impostor)
         thread.start()
         with pytest.raises(WireError, match="does not know this run's secret"):
-            wire.connect(listener.getsockname(), b"s" * 32)
+            wire.connect(listener.getsockname(), b"s" * 32, 1024, 20.0)
         thread.join()
+
+
+def test_encrypted_connections_carry_the_same_frames():
+    encryption, fingerprint = certificate.make()
+    with start(encryption=encryption) as server:
+        worker = Worker(server, certificate=fingerprint)
+        worker.hello()
+        assert worker.commit(3 * ONE).vector().tolist() == [3, 3, 3, 3]
+        worker.connection.close()
+
+
+def test_a_server_with_another_certificate_is_not_trusted():
+    with start(encryption=certificate.make()[0]) as server:
+        _, other = certificate.make()
+        with pytest.raises(WireError, match="another certificate than this run's"):
+            Worker(server, certificate=other)
+
+
+def test_plain_text_is_not_spoken_to_a_server_that_encrypts(monkeypatch):
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
+    with start(encryption=certificate.make()[0]) as server:
+        with pytest.raises((WireError, ConnectionError)):
+            Worker(server)
+        assert server.ledger.workers == {}
+
+
+def header(magic=b"DKW2", op=Op.COMMIT, worker=0, sequence=1, size=0):
+    return wire._HEADER.pack(magic, op, False, worker, 0, sequence, 1, 0, 1, 0.0, size)
 
 
 @pytest.mark.parametrize(
@@ -122,53 +347,72 @@ def test_a_worker_does_not_trust_a_server_without_the_secret():
     [
         b"x" * 200,
         b"GET / HTTP/1.1\r\n\r\n" * 10,
-        wire._HEADER.pack(b"DKW1", Op.COMMIT, 0, 0, 1, 1, 0, 1, 0.0, 2**60),
-        wire._HEADER.pack(b"DKW1", 99, 0, 0, 1, 1, 0, 1, 0.0, 0),
-        wire._HEADER.pack(b"DKW1", Op.COMMIT, 0, 0, 1, 1, 0, 1, 0.0, 8) + b"12345678",
-        wire._HEADER.pack(b"DKW1", Op.CENTER, 0, 0, 1, 1, 0, 1, 0.0, 0),
+        header(magic=b"DKW1"),
+        header(size=2**60),
+        header(op=99),
+        header(size=8) + b"12345678",
+        header(op=Op.CENTER),
+        header(op=Op.HELLO, size=2) + b"{}",
+        header(op=Op.HELLO, size=4) + b"null",
+        header(op=Op.HELLO, size=3) + b"\xff\xfe\xfd",
+        header(op=Op.HELLO, worker=9, size=36) + b'{"rows":1,"commits":1,"digest":1}   ',
+        header(op=Op.EVALUATED, size=2) + b"[]",
     ],
 )
-def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, connect, garbage):
+@pytest.mark.parametrize("known", [False, True])
+def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, connect, garbage, known):
     peer = connect()
-    peer.sendall(garbage)
+    if known:
+        peer.hello()
+    peer.connection._peer.sendall(garbage)
     with pytest.raises(ConnectionError):
-        wire.receive(peer, 1024)
-    assert server.center.tolist() == [0, 0, 0, 0]
-    assert hello(connect()).op == Op.CENTER
+        peer.connection.receive()
+    assert center(server) == [0, 0, 0, 0]
+    assert connect(1).hello().op == Op.CENTER
+
+
+def test_a_worker_speaks_for_itself_only(server, connect):
+    connect(1).hello()
+    peer = connect(0)
+    peer.hello()
+    peer.number = 1
+    with pytest.raises(ConnectionError):
+        peer.commit()
+    assert center(server) == [0, 0, 0, 0]
 
 
 def test_two_runs_at_once_never_mix(server, connect):
-    with ParameterServer(np.zeros(SIZE, np.float32), ADAG(SIZE, 1), "127.0.0.1") as other:
+    with start(ADAG(SIZE, 1)) as other:
         assert other.port != server.port
         with pytest.raises((WireError, ConnectionError)):
             connect(to=other, secret=server.secret)
         mine, theirs = connect(), connect(to=other)
-        hello(mine)
-        hello(theirs)
-        commit(mine, ONE)
-        commit(theirs, -ONE)
-        assert (server.center[0], other.center[0]) == (1, -1)
+        mine.hello()
+        theirs.hello()
+        mine.commit(ONE)
+        theirs.commit(-ONE)
+        assert (center(server)[0], center(other)[0]) == (1, -1)
 
 
-def test_many_workers_at_once_lose_nothing(server, connect):
-    commits, workers = 50, 8
+def test_many_workers_at_once_lose_nothing(at_once):
+    commits, count = 50, 8
+    with start(ADAG(SIZE, count)) as server:
 
-    def work(number, connection):
-        hello(connection, worker=number)
-        for sequence in range(1, commits + 1):
-            commit(connection, worker=number, sequence=sequence)
+        def work(number):
+            worker = Worker(server, number)
+            worker.hello()
+            for sequence in range(1, commits + 1):
+                worker.commit(sequence=sequence)
+            worker.connection.close()
 
-    threads = [threading.Thread(target=work, args=(number, connect())) for number in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert server.center.tolist() == [commits * workers] * SIZE
-    assert server.ledger.rows == commits * workers * 8
+        for done in at_once(*[lambda n=number: work(n) for number in range(count)]):
+            done.result(60)
+        assert center(server) == [commits * count] * SIZE
+        assert server.ledger.rows == commits * count * 8
 
 
-def test_a_closed_server_is_gone(server):
-    with ParameterServer(np.zeros(SIZE, np.float32), ADAG(SIZE, 1), "127.0.0.1") as other:
+def test_a_closed_server_is_gone():
+    with start() as other:
         port, secret = other.port, other.secret
     with pytest.raises(WireError, match=f"Cannot reach the parameter server at 127.0.0.1:{port}"):
-        wire.connect(("127.0.0.1", port), secret)
+        wire.connect(("127.0.0.1", port), secret, 1024, 5.0)

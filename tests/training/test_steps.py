@@ -10,7 +10,7 @@ import pytest
 CONFORMANCE = Path(__file__).with_name("steps_conformance.py")
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_the_backend_conforms(backend):
     pytest.importorskip(backend)
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +14,45 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset, weights
 from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.steps import arguments, objective
 
 if TYPE_CHECKING:
     import keras
 
 Matrix = NDArray[np.float32]
+_EVALUATED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
     """Everything a worker needs to build the network and its training step, as plain values.
 
+    Two plans are equal if one compiled window serves both.
+
     Attributes:
-        config: the network as Keras JSON.
-        loss: Keras loss by name.
+        config: the network as Keras JSON, with arguments in place of what `arguments.extract` takes out.
+        losses: Keras losses by name, one per output; loss_weights: what each counts.
+        label_sizes: labels per row, one number per output.
         optimizer: the Keras optimizer's configuration as JSON, without the learning rate.
-        custom_module: a module that registers the network's custom objects when imported, or None.
+        metrics: Keras metrics by name.
+        custom_modules: modules that register the network's custom objects when imported.
     """
 
     config: str
-    loss: str
+    losses: tuple[str, ...]
     optimizer: str
-    custom_module: str | None = None
+    label_sizes: tuple[int, ...] = (1,)
+    loss_weights: tuple[float, ...] = (1.0,)
+    metrics: tuple[str, ...] = ()
+    custom_modules: tuple[str, ...] = ()
 
     def build(self) -> keras.Model:
         """The network, newly initialized. Code inside the configuration is refused."""
         import keras
 
-        if self.custom_module:
-            importlib.import_module(self.custom_module)
+        arguments.register()
+        for module in self.custom_modules:
+            importlib.import_module(module)
         return keras.models.model_from_json(self.config)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
@@ -49,21 +60,6 @@ class NetworkPlan:
         import keras
 
         return keras.optimizers.deserialize(json.loads(self.optimizer))
-
-    def build_loss(self) -> Any:
-        """The loss as a function of (labels, predictions) that gives one value per row.
-
-        Classes are labels 0, 1, ...: on them categorical cross entropy is its sparse form.
-        """
-        import keras
-
-        name = "sparse_categorical_crossentropy" if self.loss == "categorical_crossentropy" else self.loss
-        return keras.losses.get(name)
-
-    @property
-    def label_rank(self) -> int:
-        """Dimensions of a batch of labels: 1 for class numbers, 2 for one column of values."""
-        return 1 if "categorical" in self.loss else 2
 
 
 class CompiledWindow(ABC):
@@ -80,27 +76,75 @@ class CompiledWindow(ABC):
         self.network = plan.build()
         self.optimizer = plan.build_optimizer()
         self.optimizer.build(self.network.trainable_variables)
-        self.loss = plan.build_loss()
+        self.objective = objective.Objective(self.network, plan.losses, plan.label_sizes, plan.loss_weights)
         self.shape = (window, batch_size)
         self.variables = weights.variables(self.network)
         self.sizes = [int(np.prod(v.shape)) for v in self.variables]
         # Seeds of dropout and the like: not weights, so they stay in the worker.
         kept = {id(v) for v in self.network.non_trainable_weights}
         self.seed_states = [v for v in self.network.non_trainable_variables if id(v) not in kept]
-        self._fresh_optimizer = [np.asarray(v) for v in self.optimizer.variables]
+        self._fresh_optimizer = [np.asarray(v) for v in map(_numpy, self.optimizer.variables)]
 
-    @abstractmethod
     def reset(self, seed: int) -> None:
         """Forget the optimizer's state and start the random numbers (dropout) again, for a new fit."""
+        seeds = [np.array([seed, position], dtype=str(v.dtype)).reshape(v.shape) for position, v in enumerate(self.seed_states)]
+        self._set_state([*self._fresh_optimizer, *seeds])
+
+    def save(self) -> bytes:
+        """The optimizer's state and that of the random numbers, as bytes for `restore`."""
+        return b"".join(np.ascontiguousarray(value).tobytes() for value in self._get_state())
+
+    def restore(self, saved: bytes) -> None:
+        """Go on from what `save` gave."""
+        values, start = [], 0
+        for like in self._get_state():
+            values.append(np.frombuffer(saved, like.dtype, like.size, start).reshape(like.shape))
+            start += like.nbytes
+        self._set_state(values)
 
     @abstractmethod
-    def run(self, flat: Vector, window: dataset.Window, learning_rates: Vector) -> tuple[Vector, float]:
+    def run(
+        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+    ) -> tuple[Vector, float]:
         """Train on a window, starting from the weights `flat`, one learning rate per step.
 
+        Args:
+            values: what `arguments.extract` took out of the network.
+
         Returns:
-            The new weights, and the sum of the rows' losses (without regularization).
+            The new weights, and the sum of the rows' weighted losses (without regularization).
         """
 
-    def _seed_value(self, variable: Any, seed: int, position: int) -> np.ndarray:
-        """A start value for a seed state: two words, the seed and which of the network's states it is."""
-        return np.array([seed, position], dtype=str(variable.dtype)).reshape(variable.shape)
+    @abstractmethod
+    def _predict(self, flat: Vector, features: Matrix) -> list[NDArray[Any]]:
+        """The outputs for rows, with the weights `flat`."""
+
+    @abstractmethod
+    def _get_state(self) -> list[NDArray[Any]]:
+        """The optimizer's variables, then the seed states."""
+
+    @abstractmethod
+    def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
+        """Set what `_get_state` gives."""
+
+    def evaluate(self, flat: Vector, rows: dataset.Rows) -> dict[str, float]:
+        """The mean loss and the metrics of rows, with the weights `flat`."""
+        meters = objective.meters(self.plan.metrics, self.plan.losses)
+        total = 0.0
+        for start in range(0, len(rows), _EVALUATED_AT_ONCE):
+            block = np.asarray(rows.records[start : start + _EVALUATED_AT_ONCE])
+            padded = np.zeros((_EVALUATED_AT_ONCE, block.shape[1]), np.float32)
+            padded[: len(block)] = block
+            outputs = [output[: len(block)] for output in self._predict(flat, padded[:, : self.objective.num_features])]
+            labels, sample_weights = self.objective.labels_of(block), block[:, -1]
+            total += float(np.sum(_numpy(self.objective.row_losses(labels, outputs)) * sample_weights))
+            for meter in meters:
+                meter.update_state(labels[0], outputs[0], sample_weight=sample_weights)
+        measured = {name: float(_numpy(meter.result())) for name, meter in zip(self.plan.metrics, meters, strict=True)}
+        return {"loss": total / max(len(rows), 1), **measured}
+
+
+def _numpy(value: Any) -> NDArray[Any]:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(value))

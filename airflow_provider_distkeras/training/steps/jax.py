@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
 
 
@@ -25,57 +27,97 @@ class Window(CompiledWindow):
         self._sources = [kept.get(id(v)) for v in self.network.non_trainable_variables]
         self._rate_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
         self._compiled = jax.jit(self._window)
+        self._forward = jax.jit(self._outputs)
+        self._optimizer_state: list[Any] = []
+        self._seeds: list[Any] = []
         self.reset(0)
 
-    def reset(self, seed: int) -> None:
-        self._optimizer_state = [jnp.asarray(value) for value in self._fresh_optimizer]
-        self._seeds = [jnp.asarray(self._seed_value(v, seed, position)) for position, v in enumerate(self.seed_states)]
-
-    def run(self, flat: Vector, window: dataset.Window, learning_rates: Vector) -> tuple[Vector, float]:
+    def run(
+        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+    ) -> tuple[Vector, float]:
         after, self._optimizer_state, self._seeds, loss = self._compiled(
-            flat, self._optimizer_state, self._seeds, window.features, window.labels, window.mask, learning_rates, window.steps
+            flat,
+            self._optimizer_state,
+            self._seeds,
+            window.records,
+            window.counts,
+            learning_rates,
+            window.steps,
+            np.asarray(values, np.float32),
         )
         return np.asarray(after), float(loss)
 
     def _window(
-        self, flat: Any, optimizer_state: Any, seeds: Any, features: Any, labels: Any, mask: Any, learning_rates: Any, steps: Any
+        self,
+        flat: Any,
+        optimizer_state: Any,
+        seeds: Any,
+        records: Any,
+        counts: Any,
+        learning_rates: Any,
+        steps: Any,
+        values: Any,
     ) -> Any:
         def step(index: Any, carry: Any) -> Any:
-            values, optimizer_state, seeds, total = carry
+            arguments.bound[:] = [values[position] for position in range(values.shape[0])]
+            weights, optimizer_state, seeds, total = carry
             gradient = jax.value_and_grad(self._objective, has_aux=True)
-            batch = (features[index], labels[index], mask[index])
-            (_, (state, seeds, loss)), gradients = gradient(values[: self._trainable], values[self._trainable :], seeds, batch)
+            batch = (records[index], counts[index])
+            (_, (state, seeds, loss)), gradients = gradient(weights[: self._trainable], weights[self._trainable :], seeds, batch)
             optimizer_state = list(optimizer_state)
             optimizer_state[self._rate_at] = learning_rates[index]
-            trainable, optimizer_state = self.optimizer.stateless_apply(optimizer_state, gradients, values[: self._trainable])
+            trainable, optimizer_state = self.optimizer.stateless_apply(optimizer_state, gradients, weights[: self._trainable])
             return [*trainable, *state], list(optimizer_state), seeds, total + loss
 
-        values = [
-            part.reshape(v.shape) for part, v in zip(jnp.split(flat, np.cumsum(self.sizes)[:-1]), self.variables, strict=True)
-        ]
-        start = (values, list(optimizer_state), seeds, jnp.float32(0.0))
-        values, optimizer_state, seeds, total = jax.lax.fori_loop(0, steps, step, start)
-        return jnp.concatenate([v.ravel() for v in values]), optimizer_state, seeds, total
+        start = (self._split(flat), list(optimizer_state), seeds, jnp.float32(0.0))
+        weights, optimizer_state, seeds, total = jax.lax.fori_loop(0, steps, step, start)
+        return jnp.concatenate([v.ravel() for v in weights]), optimizer_state, seeds, total
 
     def _objective(self, trainable: Any, state: Any, seeds: Any, batch: Any) -> Any:
-        features, labels, mask = batch
-        if self.plan.label_rank == 2:
-            labels = labels[:, None]
-        seed_values = iter(seeds)
-        non_trainable = [next(seed_values) if at is None else state[at - self._trainable] for at in self._sources]
-        predicted, non_trainable, penalties = self.network.stateless_call(
-            trainable, non_trainable, features, training=True, return_losses=True
+        records, count = batch
+        features, labels = records[:, : self.objective.num_features], self.objective.labels_of(records)
+        outputs, non_trainable, penalties = self.network.stateless_call(
+            trainable, self._non_trainable(state, seeds), self.objective.inputs_of(features), training=True, return_losses=True
         )
-        losses = self.loss(labels, predicted).reshape(-1) * mask
-        objective = losses.sum() / mask.sum() + sum(penalties)
+        loss = (self.objective.row_losses(labels, outputs) * records[:, -1]).sum()
         state = [value for at, value in zip(self._sources, non_trainable, strict=True) if at is not None]
         seeds = [value for at, value in zip(self._sources, non_trainable, strict=True) if at is None]
-        return objective, (state, seeds, losses.sum())
+        return loss / count + sum(penalties), (state, seeds, loss)
+
+    def _split(self, flat: Any) -> list[Any]:
+        parts = jnp.split(flat, np.cumsum(self.sizes)[:-1])
+        return [part.reshape(v.shape) for part, v in zip(parts, self.variables, strict=True)]
+
+    def _non_trainable(self, state: Any, seeds: Any) -> list[Any]:
+        """The network's non-trainable variables in Keras' order."""
+        seed_values = iter(seeds)
+        return [next(seed_values) if at is None else state[at - self._trainable] for at in self._sources]
+
+    def _outputs(self, flat: Any, seeds: Any, features: Any) -> Any:
+        weights = self._split(flat)
+        state = self._non_trainable(weights[self._trainable :], seeds)
+        inputs = self.objective.inputs_of(features)
+        return jax.tree.leaves(self.network.stateless_call(weights[: self._trainable], state, inputs, training=False)[0])
+
+    def _predict(self, flat: Vector, features: Matrix) -> list[NDArray[Any]]:
+        return [np.asarray(output) for output in self._forward(flat, self._seeds, features)]
+
+    def _get_state(self) -> list[NDArray[Any]]:
+        return [np.asarray(value) for value in (*self._optimizer_state, *self._seeds)]
+
+    def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
+        count = len(self._fresh_optimizer)
+        self._optimizer_state = [jnp.asarray(value) for value in values[:count]]
+        self._seeds = [jnp.asarray(value) for value in values[count:]]
 
 
-def compile_forward(network: Any) -> Callable[[Matrix], Matrix]:
+def compile_forward(network: Any) -> Callable[[Any], list[NDArray[Any]]]:
     """The network's prediction as a compiled function from rows to outputs; compiled again for another number of rows."""
     trainable = [v.value for v in network.trainable_variables]
     state = [v.value for v in network.non_trainable_variables]
-    compiled = jax.jit(lambda trainable, state, rows: network.stateless_call(trainable, state, rows, training=False)[0])
-    return lambda rows: np.asarray(compiled(trainable, state, rows))
+
+    @jax.jit
+    def compiled(trainable: Any, state: Any, inputs: Any) -> Any:
+        return jax.tree.leaves(network.stateless_call(trainable, state, inputs, training=False)[0])
+
+    return lambda inputs: [np.asarray(output) for output in compiled(trainable, state, inputs)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
 
 
@@ -19,46 +22,60 @@ class Window(CompiledWindow):
         super().__init__(plan, batch_size, window)
         # XLA is many times slower on a CPU, so the graph is left to TensorFlow's own kernels.
         self._compiled = tf.function(self._window, autograph=True, jit_compile=False)
+        self._forward = tf.function(self._outputs, autograph=False, jit_compile=False)
 
-    def reset(self, seed: int) -> None:
-        for variable, value in zip(self.optimizer.variables, self._fresh_optimizer, strict=True):
-            variable.assign(value)
-        for position, state in enumerate(self.seed_states):
-            state.assign(self._seed_value(state, seed, position))
-
-    def run(self, flat: Vector, window: dataset.Window, learning_rates: Vector) -> tuple[Vector, float]:
+    def run(
+        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+    ) -> tuple[Vector, float]:
         after, loss = self._compiled(
             tf.constant(flat),
-            tf.constant(window.features),
-            tf.constant(window.labels),
-            tf.constant(window.mask),
+            tf.constant(window.records),
+            tf.constant(window.counts),
             tf.constant(learning_rates),
             tf.constant(window.steps),
+            tf.constant(values, tf.float32, shape=(len(values),)),
         )
         return after.numpy(), float(loss)
 
-    def _window(self, flat: Any, features: Any, labels: Any, mask: Any, learning_rates: Any, steps: Any) -> tuple[Any, Any]:
-        for variable, part in zip(self.variables, tf.split(flat, self.sizes), strict=True):
-            variable.assign(tf.reshape(part, variable.shape))
+    def _window(self, flat: Any, records: Any, counts: Any, learning_rates: Any, steps: Any, values: Any) -> tuple[Any, Any]:
+        arguments.bound[:] = tf.unstack(values)
+        self._assign(flat)
         total = tf.constant(0.0)
         for step in tf.range(steps):
-            total += self._step(features[step], labels[step], mask[step], learning_rates[step])
+            total += self._step(records[step], counts[step], learning_rates[step])
         return tf.concat([tf.reshape(v.value, [-1]) for v in self.variables], axis=0), total
 
-    def _step(self, features: Any, labels: Any, mask: Any, learning_rate: Any) -> Any:
-        if self.plan.label_rank == 2:
-            labels = labels[:, None]
+    def _step(self, records: Any, count: Any, learning_rate: Any) -> Any:
+        features, labels = records[:, : self.objective.num_features], self.objective.labels_of(records)
         with tf.GradientTape() as tape:
-            losses = tf.reshape(self.loss(labels, self.network(features, training=True)), [-1]) * mask
-            objective = tf.reduce_sum(losses) / tf.reduce_sum(mask) + sum(self.network.losses)
-        gradients = tape.gradient(objective, [v.value for v in self.network.trainable_variables])
+            outputs = self.network(self.objective.inputs_of(features), training=True)
+            loss = tf.reduce_sum(self.objective.row_losses(labels, outputs) * records[:, -1])
+            minimized = loss / count + sum(self.network.losses)
+        gradients = tape.gradient(minimized, [v.value for v in self.network.trainable_variables])
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, self.network.trainable_variables)
-        return tf.reduce_sum(losses)
+        return loss
+
+    def _assign(self, flat: Any) -> None:
+        for variable, part in zip(self.variables, tf.split(flat, self.sizes), strict=True):
+            variable.assign(tf.reshape(part, variable.shape))
+
+    def _outputs(self, flat: Any, features: Any) -> Any:
+        self._assign(flat)
+        return tf.nest.flatten(self.network(self.objective.inputs_of(features), training=False))
+
+    def _predict(self, flat: Vector, features: Matrix) -> list[NDArray[Any]]:
+        return [output.numpy() for output in self._forward(tf.constant(flat), tf.constant(features))]
+
+    def _get_state(self) -> list[NDArray[Any]]:
+        return [np.asarray(variable) for variable in (*self.optimizer.variables, *self.seed_states)]
+
+    def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
+        for variable, value in zip((*self.optimizer.variables, *self.seed_states), values, strict=True):
+            variable.assign(value)
 
 
-def compile_forward(network: Any) -> Callable[[Matrix], Matrix]:
+def compile_forward(network: Any) -> Callable[[Matrix], list[NDArray[Any]]]:
     """The network's prediction as a compiled function from rows to outputs, for any number of rows."""
-    signature = [tf.TensorSpec([None, *network.input_shape[1:]], tf.float32)]
-    compiled = tf.function(lambda rows: network(rows, training=False), input_signature=signature, jit_compile=False)
-    return lambda rows: compiled(tf.constant(rows)).numpy()
+    compiled = tf.function(lambda inputs: tf.nest.flatten(network(inputs, training=False)), jit_compile=False)
+    return lambda inputs: [output.numpy() for output in compiled(inputs)]

@@ -1,0 +1,141 @@
+"""How a fit goes on, while it runs: a line in the log and a JSON line every few seconds, snapshots, and a watch for silence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.training import snapshot
+from airflow_provider_distkeras.training.servers import ParameterServers
+from airflow_provider_distkeras.training.snapshot import SnapshotStore
+
+logger = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done while a fit runs.
+
+    Attributes:
+        num_workers, num_epoch: the size of the work.
+        path: a local file that gets the JSON lines, or None.
+        snapshots: where snapshots go, or None; every `snapshot_seconds`.
+        timeout: seconds of silence after which `give_up` is called with what to tell.
+    """
+
+    num_workers: int
+    num_epoch: int
+    path: str | None
+    snapshots: SnapshotStore | None
+    snapshot_seconds: float
+    timeout: float
+    give_up: Callable[[str], None]
+
+
+class Progress:
+    """Watches a fit from a thread of its own; use it as a context manager.
+
+    Attributes:
+        records: what was written so far, one dict per line.
+
+    Raises:
+        SpecError: the file cannot be written.
+    """
+
+    def __init__(self, servers: ParameterServers, watch: Watch) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._servers = servers
+        self._watch = watch
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="distkeras-progress", daemon=True)
+        self._started = time.monotonic()
+        self._began: float | None = None
+        self._began_rows = 0
+        if watch.path is not None:
+            try:
+                Path(watch.path).touch()
+            except OSError as error:
+                raise SpecError(f"progress_path: cannot write {watch.path!r}: {error}") from error
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._report()
+
+    def _run(self) -> None:
+        reported = saved = time.monotonic()
+        while not self._ended.wait(_LOOK_SECONDS):
+            now = time.monotonic()
+            active = self._servers.active_at
+            if active is None:
+                reported = saved = now
+                continue
+            if self._began is None and self._servers.ledger.updates:
+                self._began, self._began_rows, reported = now, self._servers.ledger.rows, now
+            if now - reported >= _REPORT_SECONDS:
+                reported = now
+                self._report()
+            if self._watch.snapshots is not None and now - saved >= self._watch.snapshot_seconds:
+                saved = now
+                self._save(self._watch.snapshots)
+            if now - active > self._watch.timeout:
+                self._watch.give_up(
+                    f"no worker was heard of for {self._watch.timeout:g} s; "
+                    "one may hang in the network's own code, or set timeout if a window takes that long"
+                )
+                return
+
+    def _report(self) -> None:
+        record = self._record()
+        if record is None:
+            return
+        self.records.append(record)
+        if self._watch.path is not None:
+            with Path(self._watch.path).open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        logger.info(
+            "epoch %.1f of %d, %s samples/s, loss %.4g, %s, staleness %.1f",
+            record["epoch"], self._watch.num_epoch, f"{record['samples_per_second']:,.0f}", record["loss"],
+            "done" if record["eta_seconds"] == 0 else f"{record['eta_seconds']:.0f} s to go", record["staleness"],
+        )  # fmt: skip
+
+    def _record(self) -> dict[str, Any] | None:
+        ledger, now = self._servers.ledger, time.monotonic()
+        rows = ledger.rows
+        known = [worker.rows for worker in list(ledger.workers.values())]
+        if not rows or not sum(known):
+            return None
+        # Spark deals the rows out evenly, so workers that wait for a slot have as many as those that run.
+        total = sum(known) / len(known) * self._watch.num_workers
+        speed = (rows - self._began_rows) / max(now - (self._began or self._started), 1e-9) or rows / (now - self._started)
+        return {
+            "seconds": round(now - self._started, 3),
+            "epoch": round(rows / total, 3),
+            "rows": rows,
+            "samples_per_second": round(speed, 1),
+            "loss": next(epoch.mean_loss for epoch in reversed(list(ledger.epochs)) if epoch.rows),
+            "eta_seconds": round(max(total * self._watch.num_epoch - rows, 0) / speed, 1),
+            "staleness": round(ledger.mean_staleness, 3),
+            "updates": ledger.updates,
+        }
+
+    def _save(self, snapshots: SnapshotStore) -> None:
+        """Write a snapshot. One that cannot be written is a warning: training goes on."""
+        try:
+            snapshots.write(snapshot.to_bytes(self._servers.snapshot()))
+        except Exception as error:
+            logger.warning("The snapshot of this training could not be written: %s", error)
