@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, SpecErro
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_floats, as_labels, check_column, count_values
+from airflow_provider_distkeras.ml.features import as_labels, check_column, count_values
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
@@ -122,8 +122,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def _blueprint(self, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str) -> Blueprint:
         """The network, for the sizes of the data's columns."""
         features, labels = self.feature_columns(), self.label_columns()
-        for column in features:
-            check_column(dataset, column, "featuresCol")
+        self.features(dataset, features)
         for column in labels:
             as_labels(dataset, column)
         return blueprint(
@@ -141,7 +140,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         features = self.feature_columns(input_names(network.network) if self.isDefined("featuresCols") else None)
         labels = self.label_columns(output_names(network.network) if self.isDefined("labelCols") else None)
         columns = [
-            F.concat(*[as_floats(dataset, column) for column in features]).alias(FEATURES),
+            self.features(dataset, features).alias(FEATURES),
             F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
         if self.isDefined("weightCol"):

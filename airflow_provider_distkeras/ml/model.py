@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
 from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.network import Output, input_names
 from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
@@ -76,7 +75,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         classifies = is_classification(losses({"loss": self.getOrDefault("loss")})[0])
-        features = F.concat(*[as_floats(dataset, column) for column in self._feature_columns()])
+        features = self.features(dataset, self._feature_columns())
         if self.diverged:
             return self._predict_the_worst(dataset, classifies)
         one = len(self._outputs) == 1

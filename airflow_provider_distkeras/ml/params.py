@@ -19,10 +19,12 @@ from pyspark.ml.param.shared import (
     HasValidationIndicatorCol,
     HasWeightCol,
 )
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.vocabulary import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
-from airflow_provider_distkeras.ml.features import in_order
+from airflow_provider_distkeras.ml.features import as_floats, in_order
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.environment import default_backend
 
@@ -161,6 +163,11 @@ class DistKerasParams(
     def feature_columns(self, inputs: list[str] | None = None) -> list[str]:
         """The feature columns, in the order of a network's inputs, if those are given."""
         return self._columns("featuresCols", self.getFeaturesCol(), inputs)
+
+    def features(self, data: DataFrame, columns: list[str]) -> Column:
+        """All features of a row as one array of float32. Raises DataError for a column that cannot be one of them."""
+        several = self.isDefined("featuresCols")
+        return F.concat(*[as_floats(data, column, numbers=several) for column in columns])
 
     def label_columns(self, outputs: list[str] | None = None) -> list[str]:
         """The label columns, in the order of a network's outputs, if those are given."""

@@ -154,16 +154,17 @@ def test_flat_weights_make_the_same_network():
 
 def test_what_was_saved_is_gone_on_from():
     layers = [keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
-    compiled = compile_window(plan(keras.Sequential([keras.Input((FEATURES,)), *layers]), optimizer="adam"), BATCH, WINDOW)
+    config, values = arguments.extract(keras.Sequential([keras.Input((FEATURES,)), *layers]).to_json())
+    compiled = compile_window(NetworkPlan(config, ("mse",), plan(linear(), optimizer="adam").optimizer), BATCH, WINDOW)
     flat = weights.get_flat(compiled.network)
     (window,) = rows(12).windows(BATCH, WINDOW, [0])
     compiled.reset(1)
-    compiled.run(flat, window, RATES)
+    compiled.run(flat, window, RATES, values)
     saved = compiled.save()
-    went_on, _ = compiled.run(flat, window, RATES)
+    went_on, _ = compiled.run(flat, window, RATES, values)
     compiled.reset(2)
     compiled.restore(saved)
-    np.testing.assert_array_equal(compiled.run(flat, window, RATES)[0], went_on)
+    np.testing.assert_array_equal(compiled.run(flat, window, RATES, values)[0], went_on)
 
 
 def regularized(rate, l1, l2):
