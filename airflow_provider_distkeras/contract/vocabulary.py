@@ -209,8 +209,13 @@ def trainer_fields(trainer: str) -> dict[str, Field]:
     return TRAINERS[trainer]
 
 
-def check_network(hyperparameters: dict[str, Any]) -> None:
-    """Check what only several hyper-parameters together can say: lengths, outputs, and one way to give the network."""
+def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
+    """Check what only several hyper-parameters together can say: lengths, outputs, and one way to give the network.
+
+    Args:
+        hyperparameters: values of HYPERPARAMETERS.
+        labels: how many labels a row has.
+    """
     dims, network = hyperparameters.get("layer_dims"), hyperparameters.get("network")
     if dims is None and network is None:
         raise SpecError("No network: set layer_dims (such as [null, 64, 32, 1]) or network.")
@@ -223,7 +228,7 @@ def check_network(hyperparameters: dict[str, Any]) -> None:
     said = losses(hyperparameters)
     if len(said) > 1:
         raise SpecError(f"loss: layer_dims makes one output, received {len(said)} losses: {said!r}.")
-    check_outputs(said[0], dims[-1])
+    check_outputs(said[0], dims[-1], labels)
     hidden = len(dims) - 2
     for name in ("activations", "initializers"):
         values = hyperparameters.get(name)

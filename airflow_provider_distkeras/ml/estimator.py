@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, SpecErro
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_labels, check_column, count_values
+from airflow_provider_distkeras.ml.features import as_labels, check_column, count_values, in_order
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
@@ -89,7 +89,6 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def _fit(self, dataset: DataFrame) -> DistKerasModel:
         trainer, backend = self._trainer(), self._check_backend()
         said = self.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
-        vocabulary.check_network(said)
         network = self._blueprint(dataset, trainer, said, backend)
         data = self._prepare(dataset, network, said)
         run = self._run(dataset, trainer, network, said, backend)
@@ -122,13 +121,15 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     def _blueprint(self, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str) -> Blueprint:
         """The network, for the sizes of the data's columns."""
         features, labels = self.feature_columns(), self.label_columns()
-        self.features(dataset, features)
-        for column in labels:
+        self.features(dataset, list(features.values()))
+        for column in labels.values():
             as_labels(dataset, column)
+        label_sizes = {name: count_values(dataset, column) for name, column in labels.items()}
+        vocabulary.check_network(said, sum(label_sizes.values()))
         return blueprint(
             said,
-            [count_values(dataset, column) for column in features],
-            [count_values(dataset, column) for column in labels],
+            {name: count_values(dataset, column) for name, column in features.items()},
+            label_sizes,
             self.getSeed(),
             backend,
             trainer.optimizer(said["optimizer"]),
@@ -137,8 +138,8 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
 
     def _prepare(self, dataset: DataFrame, network: Blueprint, said: dict[str, Any]) -> DataFrame:
         """The columns a worker trains on, as float32."""
-        features = self.feature_columns(input_names(network.network) if self.isDefined("featuresCols") else None)
-        labels = self.label_columns(output_names(network.network) if self.isDefined("labelCols") else None)
+        features = in_order(self.feature_columns(), input_names(network.network), "featuresCols")
+        labels = in_order(self.label_columns(), output_names(network.network), "labelCols")
         columns = [
             self.features(dataset, features).alias(FEATURES),
             F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),

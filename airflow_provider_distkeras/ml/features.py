@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
@@ -9,6 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, NumericType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
+
+T = TypeVar("T")
 
 
 def check_column(data: DataFrame, name: str, role: str) -> None:
@@ -69,12 +73,16 @@ def count_values(data: DataFrame, name: str) -> int:
     return int(first["size"])
 
 
-def in_order(said: list[str] | dict[str, str], names: list[str], param: str) -> list[str]:
-    """Columns in the order of a network's inputs or outputs, which are called `names`.
+def in_order(said: dict[str, T], names: list[str], param: str) -> list[T]:
+    """What was said by input or output, or by position, in the order of a network's inputs or outputs, called `names`.
+
+    One thing for several inputs is left as it is: a column may hold the features of all of them.
 
     Raises:
-        SpecError: another number of columns, or a name that is none of theirs.
+        SpecError: another number of things, or a name that is none of theirs.
     """
-    if len(said) != len(names) or (isinstance(said, dict) and set(said) != set(names)):
-        raise SpecError(f"{param}: expected a column for each of {names}, received {said!r}.")
-    return [said[name] for name in names] if isinstance(said, dict) else said
+    if set(said) == set(names):
+        return [said[name] for name in names]
+    if list(said) == [str(position) for position in range(len(said))] and len(said) in (1, len(names)):
+        return list(said.values())
+    raise SpecError(f"{param}: expected one for each of {names}, received {said!r}.")

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
 from airflow_provider_distkeras.ml import artifact
+from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.ml.network import Output, input_names
 from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
@@ -102,9 +103,10 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
 
     def _feature_columns(self) -> list[str]:
         """The feature columns in the order of the network's inputs."""
+        columns = self.feature_columns()
         if not self.isDefined("featuresCols") or isinstance(self.getOrDefault("featuresCols"), list):
-            return self.feature_columns()
-        return self.feature_columns(input_names(self.keras_network()))
+            return list(columns.values())
+        return in_order(columns, input_names(self.keras_network()), "featuresCols")
 
     def _columns_of(self, output: Output, values: Column, suffix: str) -> dict[str, Column]:
         """The columns that one of several outputs, or one of several numbers, becomes."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.vocabulary import check_outputs, is_classification, losses
+from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.steps import NetworkPlan, arguments, objective
@@ -67,8 +68,8 @@ class Blueprint:
 
 def blueprint(
     hyperparameters: dict[str, Any],
-    feature_sizes: list[int],
-    label_sizes: list[int],
+    feature_sizes: dict[str, int],
+    label_sizes: dict[str, int],
     seed: int,
     backend: str,
     optimizer: str | dict[str, Any],
@@ -78,7 +79,8 @@ def blueprint(
 
     Args:
         hyperparameters: values of `contract.vocabulary.HYPERPARAMETERS`, checked.
-        feature_sizes: values per row of each feature column; label_sizes: of each label column.
+        feature_sizes: values per row of each feature column, by input or position; label_sizes: of each label column, by
+            output or position.
         seed: decides the initial weights.
         backend: the Keras backend to import, if this process has not imported one yet.
         optimizer: the workers' optimizer, by name or as a dict.
@@ -100,17 +102,19 @@ def blueprint(
         try:
             for member in range(members):
                 keras.utils.set_random_seed(seed + member)
-                network, module = _network(hyperparameters, sum(feature_sizes))
+                network, module = _network(hyperparameters, sum(feature_sizes.values()))
                 initial.append(weights.get_flat(network))
         finally:
             keras.config.set_dtype_policy(before)
-    outputs = _check(network, losses(hyperparameters), feature_sizes, label_sizes)
+    _check_inputs(network, in_order(feature_sizes, input_names(network), "featuresCols"))
+    labels = in_order(label_sizes, output_names(network), "labelCols")
+    outputs = _outputs(network, losses(hyperparameters), labels)
     config, values = arguments.extract(network.to_json())
     plan = NetworkPlan(
         config=config,
         losses=tuple(output.loss for output in outputs),
         optimizer=_optimizer(optimizer),
-        label_sizes=tuple(label_sizes),
+        label_sizes=tuple(labels),
         loss_weights=_loss_weights(hyperparameters.get("loss_weights"), len(outputs)),
         metrics=tuple(hyperparameters.get("metrics") or ()),
         custom_modules=(*custom_modules, module) if module else custom_modules,
@@ -238,8 +242,21 @@ def _own_network(said: str, input_shape: list[int] | None, num_features: int) ->
     return network, module_name
 
 
-def _check(network: keras.Model, said: list[str], feature_sizes: list[int], label_sizes: list[int]) -> tuple[Output, ...]:
-    """What the network tells; SpecError or DataError if it does not fit its losses or the data."""
+def _check_inputs(network: keras.Model, feature_sizes: list[int]) -> None:
+    """Raise DataError unless the network takes what the data have: a column per input, or one for all of them."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
+    sizes = [None if None in shape else math.prod(shape) for shape in shapes]
+    together = len(feature_sizes) == 1 and None not in sizes and sum(size or 0 for size in sizes) == feature_sizes[0]
+    apart = len(sizes) == len(feature_sizes) and all(
+        size in (None, given) for size, given in zip(sizes, feature_sizes, strict=True)
+    )
+    if not (together or apart):
+        takes, has = ", ".join(map(str, shapes)), ", ".join(map(str, feature_sizes))
+        raise DataError(f"The network takes inputs of shape {takes}, the data has {has} features.")
+
+
+def _outputs(network: keras.Model, said: list[str], label_sizes: list[int]) -> tuple[Output, ...]:
+    """What the network tells. Raises SpecError if that does not fit its losses or the labels."""
     count = len(network.outputs)
     if len(said) == 1:
         said = said * count
@@ -247,18 +264,6 @@ def _check(network: keras.Model, said: list[str], feature_sizes: list[int], labe
         raise SpecError(
             f"The network has {count} outputs, the data {len(label_sizes)} label columns, and there are {len(said)} losses; "
             "expected one of each (labelCols and loss)."
-        )
-    shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
-    sizes = [math.prod(shape) if None not in shape else None for shape in shapes]
-    if len(shapes) == 1 and len(feature_sizes) > 1:
-        feature_sizes = [sum(feature_sizes)]
-    if len(shapes) > 1 and len(feature_sizes) == 1 and None not in sizes:
-        feature_sizes = sizes if sum(sizes) == feature_sizes[0] else feature_sizes  # type: ignore[assignment,arg-type]
-    if len(sizes) != len(feature_sizes) or any(
-        size not in (None, given) for size, given in zip(sizes, feature_sizes, strict=True)
-    ):
-        raise DataError(
-            f"The network takes inputs of shape {', '.join(map(str, shapes))}, the data has {feature_sizes} features."
         )
     outputs = []
     for name, tensor, loss, labels in zip(output_names(network), network.outputs, said, label_sizes, strict=True):

@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.vocabulary import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
-from airflow_provider_distkeras.ml.features import as_floats, in_order
+from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.environment import default_backend
 
@@ -160,26 +160,22 @@ class DistKerasParams(
         """The values of these Params, defaults included, less those that have none."""
         return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
 
-    def feature_columns(self, inputs: list[str] | None = None) -> list[str]:
-        """The feature columns, in the order of a network's inputs, if those are given."""
-        return self._columns("featuresCols", self.getFeaturesCol(), inputs)
+    def feature_columns(self) -> dict[str, str]:
+        """The feature columns by the input they are for; by position where no inputs were named."""
+        return self._columns("featuresCols", self.getFeaturesCol())
 
     def features(self, data: DataFrame, columns: list[str]) -> Column:
         """All features of a row as one array of float32. Raises DataError for a column that cannot be one of them."""
         several = self.isDefined("featuresCols")
         return F.concat(*[as_floats(data, column, numbers=several) for column in columns])
 
-    def label_columns(self, outputs: list[str] | None = None) -> list[str]:
-        """The label columns, in the order of a network's outputs, if those are given."""
-        return self._columns("labelCols", self.getLabelCol(), outputs)
+    def label_columns(self) -> dict[str, str]:
+        """The label columns by the output they are for; by position where no outputs were named."""
+        return self._columns("labelCols", self.getLabelCol())
 
-    def _columns(self, several: str, one: str, names: list[str] | None) -> list[str]:
-        if not self.isDefined(several):
-            return [one]
-        said = self.getOrDefault(several)
-        if names is not None:
-            return in_order(said, names, several)
-        return list(said.values()) if isinstance(said, dict) else said
+    def _columns(self, several: str, one: str) -> dict[str, str]:
+        said = self.getOrDefault(several) if self.isDefined(several) else [one]
+        return said if isinstance(said, dict) else {str(position): column for position, column in enumerate(said)}
 
     def _set_vocabulary_defaults(self) -> None:
         fields = {**HYPERPARAMETERS, **FITTING}

@@ -207,7 +207,7 @@ def _summarize(run: Run, workers: list[Row], servers: ParameterServers, progress
     ledger = servers.ledger
     history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
     validated = any(row.validation_rows for row in workers)
-    for epoch in ledger.epochs:
+    for epoch in ledger.epochs[: servers.stopping.judged]:
         for name, value in epoch.measured.items():
             history.setdefault(f"val_{name}" if validated else name, []).append(value)
     return TrainingSummary(

@@ -21,7 +21,9 @@ class TrainingSummary:
         rows_trained: rows trained, all epochs together: exactly rows * epochs, unless training was ended early.
         epochs: passes over the data.
         history: per epoch, `loss` (mean training loss, without regularization), and what was measured at its end on the
-            center: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows.
+            center: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows. Of
+            asynchronous workers that were stopped early, some may have begun epochs that not all have ended: those have no
+            measures.
         best_epoch: the epoch, from 1, whose weights were kept; None where training could not stop early.
         seconds: wall time of the fit.
         updates: updates the server applied; steps: optimizer steps in all of them.

@@ -70,7 +70,7 @@ def test_the_single_trainer_is_keras_fit(data):
     model = estimator.fit(data)
     from airflow_provider_distkeras.ml.network import blueprint
 
-    network = blueprint({**estimator.said(_hyperparameters())}, [2], [1], 3, "tensorflow", "sgd").network
+    network = blueprint({**estimator.said(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")
