@@ -64,8 +64,9 @@ class UpdateRule(ABC):
 
     def _mix_state(self, center: Vector, state: Vector) -> None:
         """Move the center's state towards a worker's by 1 / num_workers, so it stays inside the range the workers saw."""
-        mine = center[self.trainable :]
-        mine += (state - mine) / np.float32(self.num_workers)
+        if len(state):
+            mine = center[self.trainable :]
+            mine += (state - mine) / np.float32(self.num_workers)
 
 
 class Asynchronous(UpdateRule):

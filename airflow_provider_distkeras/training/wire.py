@@ -24,6 +24,7 @@ _MAGIC = b"DKW2"
 _CHALLENGE = 32
 _HEADER = struct.Struct("!4sB?xxIQQIIQdQ")
 _TOGETHER = 1 << 16
+_FIRST_BUFFER = 1 << 16
 
 #: Seconds either side waits for the other while they make each other's acquaintance.
 HANDSHAKE_SECONDS = 30.0
@@ -51,7 +52,7 @@ class Op(IntEnum):
     ROWS_CHANGED = 13  # the rows are not those that an earlier attempt of this worker had
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Frame:
     """One message.
 
@@ -101,8 +102,7 @@ class Connection:
     def __init__(self, peer: socket.socket, limit: int) -> None:
         self._peer = peer
         self._limit = limit
-        self._head = memoryview(bytearray(_HEADER.size))
-        self._buffer = memoryview(bytearray())
+        self._buffer = memoryview(bytearray(_FIRST_BUFFER))
 
     def send(self, frame: Frame) -> None:
         """Send a frame."""
@@ -128,15 +128,28 @@ class Connection:
 
     def receive(self) -> Frame:
         """Receive a frame. Raises WireError for anything else, ConnectionError at the end."""
-        receive_into(self._peer, self._head)
-        magic, op, stop, worker, attempt, sequence, steps, epoch, rows, loss, size = _HEADER.unpack(self._head)
+        # Both sides speak in turns, so all that has come belongs to this frame: a small one takes one call.
+        received = self._receive(0, _HEADER.size, len(self._buffer))
+        magic, op, stop, worker, attempt, sequence, steps, epoch, rows, loss, size = _HEADER.unpack_from(self._buffer)
         if magic != _MAGIC or op not in Op._value2member_map_ or size > self._limit:
             raise WireError(f"Not a frame of this protocol (operation {op}, {size} bytes, at most {self._limit} expected).")
-        if size > len(self._buffer):
-            self._buffer = memoryview(bytearray(size))
-        payload = self._buffer[:size]
-        receive_into(self._peer, payload)
-        return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, payload)
+        end = _HEADER.size + size
+        if end > len(self._buffer):
+            larger = memoryview(bytearray(end))
+            larger[:received] = self._buffer[:received]
+            self._buffer = larger
+        if self._receive(received, end, end) > end:
+            raise WireError(f"{received - end} bytes more than the frame said.")
+        return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, self._buffer[_HEADER.size : end])
+
+    def _receive(self, received: int, least: int, most: int) -> int:
+        """Fill the buffer up to `least` bytes, with up to `most` if they are there; how many there are now."""
+        while received < least:
+            count = self._peer.recv_into(self._buffer[received:most])
+            if not count:
+                raise ConnectionError("the peer closed the connection")
+            received += count
+        return received
 
     def close(self) -> None:
         """End the connection."""
