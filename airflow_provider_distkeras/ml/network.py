@@ -287,7 +287,7 @@ def _optimizer(said: str | dict[str, Any]) -> str:
 
     name, arguments = (said, {}) if isinstance(said, str) else (said["name"], {k: v for k, v in said.items() if k != "name"})
     try:
-        optimizer = keras.optimizers.get({"class_name": name, "config": {**arguments, "learning_rate": 1.0}})
+        optimizer = keras.optimizers.get({"class_name": name, "config": {"name": name, **arguments, "learning_rate": 1.0}})
     except (ValueError, TypeError) as error:
         raise SpecError(f"optimizer: Keras cannot make {name!r} with {arguments}: {error}") from error
     return json.dumps(keras.optimizers.serialize(optimizer), sort_keys=True)

@@ -176,13 +176,14 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
 
 def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[Row]:
     """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     context.addJobTag(tag)
     context.setInterruptOnCancel(True)
     try:
         workers = sorted(reports.collect(), key=lambda row: row.worker)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise TrainingError(f"The Spark job that trains failed: {servers.failure or error}") from error
     finally:
         context.removeJobTag(tag)

@@ -28,7 +28,7 @@ def test_a_killed_job_changes_nothing(submit, prepared):
 
     attempt, process = submit(train_spec(prepared, num_epoch=1_000_000))
     for line in process.stdout:
-        if "% of this fit" in line:  # training is under way
+        if "samples/s, loss" in line:  # training is under way
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

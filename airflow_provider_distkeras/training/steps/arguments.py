@@ -8,6 +8,7 @@ where the window puts them while it is traced.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 _PACKAGE = "distkeras"
@@ -18,9 +19,37 @@ bound: list[Any] = []
 
 
 def extract(config: str) -> tuple[str, tuple[float, ...]]:
-    """A network's JSON with arguments in place of such values, and the values."""
-    values: list[float] = []
-    return json.dumps(_rewrite(json.loads(config), values)), tuple(values)
+    """A network's JSON with arguments in place of such values, and the values.
+
+    Names that Keras gave (dense_7) are counted anew: the same network built again would otherwise be another one.
+    """
+    network, values, names = json.loads(config), [], _Names()
+    names.collect(network)
+    return json.dumps(names.replace(_rewrite(network, values))), tuple(values)
+
+
+class _Names:
+    """New names for those that Keras counts up within a process: a class's name in snake case, with a number behind it."""
+
+    def __init__(self) -> None:
+        self._new: dict[str, str] = {}
+
+    def collect(self, node: Any) -> None:
+        if isinstance(node, dict):
+            config = node.get("config")
+            name = config.get("name") if isinstance(config, dict) else None
+            stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", str(node.get("class_name"))).lower()
+            if isinstance(name, str) and re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name):
+                self._new.setdefault(name, f"{stem}.{len(self._new)}")
+        for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            self.collect(child)
+
+    def replace(self, node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: self.replace(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.replace(item) for item in node]
+        return self._new.get(node, node) if isinstance(node, str) else node
 
 
 def _rewrite(node: Any, values: list[float]) -> Any:

@@ -1,0 +1,42 @@
+"""A Spark session for a benchmark, and data in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def session(cores: int) -> Any:
+    """A quiet local Spark session."""
+    from pyspark.sql import SparkSession
+
+    from airflow_provider_distkeras.operators.environment import find_java_home
+
+    os.environ["JAVA_HOME"], os.environ["PYSPARK_PYTHON"] = str(find_java_home()), sys.executable
+    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+    builder = SparkSession.builder.master(f"local[{cores}]").config("spark.driver.memory", "4g")
+    for key, value in quiet.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def random_rows(spark: Any, rows: int, features: int, partitions: int) -> Any:
+    """A cached DataFrame of normal features, as arrays of float, and a label."""
+    from pyspark.sql import functions as F
+
+    columns = [F.randn(seed).cast("float") for seed in range(features)]
+    data = spark.range(0, rows, 1, partitions).select(F.array(*columns).alias("features"))
+    data = data.withColumn("label", F.col("features")[0] * 2 - F.col("features")[1]).cache()
+    data.count()
+    return data
+
+
+def random_records(rows: int, features: int, seed: int = 0) -> Any:
+    """The same as records of a worker."""
+    from airflow_provider_distkeras.training.dataset import Rows
+
+    values = np.random.default_rng(seed).standard_normal((rows, features), np.float32)
+    return Rows(np.column_stack([values, values[:, 0] * 2 - values[:, 1], np.ones(rows, np.float32)]).astype(np.float32))

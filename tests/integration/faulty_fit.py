@@ -1,0 +1,59 @@
+"""A fit in a driver of its own, as test_faults.py asks for it in JSON; prints what it came to in JSON."""
+
+import hashlib
+import json
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import SparkSession
+
+from airflow_provider_distkeras.ml import DistKeras
+
+
+def fit(data, said):
+    model = DistKeras(
+        said["trainer"], said["trainer_params"], layer_dims=[None, 8, 1], seed=1, backend="jax", **said["params"]
+    ).fit(data)
+    weights = b"".join(w.tobytes() for w in model.keras_network().get_weights())
+    summary = model.summary
+    return {
+        "rows": summary.rows,
+        "rows_trained": summary.rows_trained,
+        "updates": summary.updates,
+        "loss": summary.loss,
+        "trained_here": sum(epoch["rows"] for worker in summary.workers for epoch in worker["epochs"]),
+        "weights": hashlib.sha256(weights).hexdigest(),
+    }
+
+
+def main(said):
+    builder = SparkSession.builder.master(said["master"]).config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
+    for key, value in said.get("conf", {}).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    for path in said.get("py_files", []):
+        spark.sparkContext.addPyFile(path)
+    random = np.random.default_rng(said.get("data_seed", 0)).normal(size=(400, 2))
+    features = [row.tolist() for row in random]
+    frame = pd.DataFrame({"features": features, "label": 2 * random[:, 0] - 3 * random[:, 1] + 1})
+    data = spark.createDataFrame(frame).repartition(2).cache()
+    results = [None] * len(said["fits"])
+
+    def run(position):
+        try:
+            results[position] = fit(data, said["fits"][position])
+        except Exception as error:
+            results[position] = {"error": type(error).__name__, "message": str(error)}
+
+    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(results))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("RESULT " + json.dumps(results), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,219 @@
+"""Processes that are really killed in the middle of a fit: workers, executors, drivers; and fits beside each other."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airflow_provider_distkeras.operators.environment import zip_package
+
+from .conftest import spark_environment
+from .test_cluster import cluster  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.spark
+
+FIT = Path(__file__).with_name("faulty_fit.py")
+ROWS, EPOCHS = 400, 6
+RUN = {"batch_size": 10, "num_epoch": EPOCHS, "num_workers": 2, "communication_window": 2}
+COMMITS = 2 * 10 * EPOCHS  # 200 rows per worker, 20 to a commit
+
+#: Kills a process at a worker's n-th commit, once: after the server has applied it and before the worker has its answer.
+SABOTEUR = """
+import os, signal
+from airflow_provider_distkeras.training import session
+honest = session.Session.commit
+
+def commit(self, update, sequence, *rest):
+    reply = honest(self, update, sequence, *rest)
+    if self._worker == 1 and sequence == {at}:
+        try:
+            os.close(os.open({marker!r}, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return reply
+        {victim}
+        signal.pause()
+    return reply
+
+session.Session.commit = commit
+"""
+ITSELF = "os.kill(os.getpid(), signal.SIGKILL)"
+ITS_EXECUTOR = """
+        daemon = os.getppid()
+        os.kill(int(open(f"/proc/{daemon}/stat").read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+""".strip()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts fits in a driver of their own."""
+    started = []
+
+    def start(*fits, master="local[2,4]", sabotage=None, **said):
+        files = []
+        if sabotage:
+            at, victim = sabotage
+            path = tmp_path / "saboteur.py"
+            path.write_text(SABOTEUR.format(at=at, marker=str(tmp_path / "struck"), victim=victim))
+            files.append(str(path))
+            fits = [{**fit, "params": {**fit["params"], "custom_objects": ["saboteur"]}} for fit in fits]
+        if master.startswith("spark:"):
+            (tmp_path / "zip").mkdir()
+            files.append(str(zip_package(tmp_path / "zip")))
+        request = {"master": master, "fits": fits, "py_files": files, **said}
+        environment = {
+            **spark_environment(),
+            "KERAS_BACKEND": "jax",
+            "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}",
+        }
+        log = (tmp_path / f"log-{len(started)}").open("w+")
+        command = [sys.executable, str(FIT), json.dumps(request)]
+        started.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        )
+        started[-1].log = log.name
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def results(process):
+    out = process.communicate(timeout=240)[0]
+    line = next((line for line in out.splitlines() if line.startswith("RESULT ")), None)
+    assert line is not None, Path(process.log).read_text()[-3000:]
+    return json.loads(line.removeprefix("RESULT "))
+
+
+def one(trainer="ADAG", trainer_params=None, **params):
+    return {"trainer": trainer, "trainer_params": {**RUN, **(trainer_params or {})}, "params": {"learning_rate": 0.02, **params}}
+
+
+def test_a_worker_that_is_killed_is_replaced_and_no_commit_counts_twice(start, tmp_path):
+    (fit,) = results(start(one(), sabotage=(27, ITSELF)))
+    assert (tmp_path / "struck").exists()
+    assert "error" not in fit, fit
+    assert fit["rows_trained"] == EPOCHS * ROWS
+    assert fit["updates"] == COMMITS
+    assert fit["loss"][-1] < fit["loss"][0]
+    # What the killed worker had committed, 27 times 20 rows, was not trained again.
+    assert fit["trained_here"] == EPOCHS * ROWS - 27 * 20
+
+
+def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start, tmp_path, cluster):  # noqa: F811
+    (fit,) = results(start(one(), master=cluster, sabotage=(27, ITS_EXECUTOR), conf={"spark.executor.memory": "600m"}))
+    assert (tmp_path / "struck").exists()
+    assert "error" not in fit, fit
+    assert fit["rows_trained"] == EPOCHS * ROWS
+    assert fit["updates"] == COMMITS
+
+
+def test_workers_in_step_begin_their_round_again_when_one_is_killed(start, tmp_path):
+    undisturbed = start(one("LocalSGD"))
+    (expected,) = results(undisturbed)
+    (fit,) = results(start(one("LocalSGD"), sabotage=(27, ITSELF)))
+    assert (tmp_path / "struck").exists()
+    assert "error" not in fit, fit
+    assert fit["rows_trained"] == EPOCHS * ROWS
+    assert fit["updates"] == expected["updates"] == COMMITS
+    assert fit["weights"] == expected["weights"]  # plain SGD has no state that could be lost
+
+
+def wait_for(path, process):
+    """Until a file of this pattern is there, with something in it."""
+    while process.poll() is None:
+        found = next((file for file in path[0].glob(path[1]) if file.stat().st_size), None)
+        if found is not None:
+            return found
+    raise AssertionError(Path(process.log).read_text()[-3000:])
+
+
+def test_a_driver_that_is_killed_goes_on_from_its_snapshot(start, tmp_path):
+    folder = tmp_path / "snapshots"
+    long = one(trainer_params={"num_epoch": 400}, snapshot_path=str(folder), snapshot_seconds=0.5, optimizer="adam")
+    process = start(long)
+    kept = wait_for((folder, "*.npz"), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    trained = trained_rows(kept)
+    assert 0 < trained < 400 * ROWS
+    (fit,) = results(start(long))
+    assert "error" not in fit, fit
+    assert fit["rows_trained"] == 400 * ROWS
+    assert fit["updates"] == 400 * 20
+    assert fit["trained_here"] == 400 * ROWS - trained
+    assert list(folder.iterdir()) == []
+
+
+def trained_rows(snapshot):
+    from airflow_provider_distkeras.training.snapshot import from_bytes
+
+    return from_bytes(snapshot.read_bytes())[0].ledger.rows
+
+
+def test_a_snapshot_of_other_rows_or_a_broken_one_is_not_gone_on_from(start, tmp_path):
+    folder = tmp_path / "snapshots"
+    long = one(trainer_params={"num_epoch": 400}, snapshot_path=str(folder), snapshot_seconds=0.5)
+    process = start(long)
+    kept = wait_for((folder, "*.npz"), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    whole = kept.read_bytes()
+    (other,) = results(start(long, data_seed=7))
+    assert other["trained_here"] == other["rows_trained"] == 400 * ROWS
+    kept.write_bytes(whole[: len(whole) // 2])
+    (fresh,) = results(start(long))
+    assert fresh["trained_here"] == fresh["rows_trained"] == 400 * ROWS
+
+
+def test_fits_beside_each_other_never_mix(start):
+    settings = {"deterministic": True}
+    mine, yours = one("DynSGD", settings), one("DynSGD", settings, learning_rate=0.005)
+    together = start(mine, yours, master="local[4]")
+    beside = start(mine, master="local[2]")
+    first, second = results(together)
+    (again,) = results(beside)
+    assert first["weights"] == again["weights"] != second["weights"]
+    assert first["rows_trained"] == second["rows_trained"] == again["rows_trained"] == EPOCHS * ROWS
+
+
+HANGS = """
+import threading
+from airflow_provider_distkeras.training import session
+honest = session.Session.commit
+
+def commit(self, update, sequence, *rest):
+    if self._worker == 1 and sequence == 5:
+        threading.Event().wait()
+    return honest(self, update, sequence, *rest)
+
+session.Session.commit = commit
+"""
+
+
+def test_a_worker_that_hangs_ends_the_fit_after_the_time_allowed(start, tmp_path):
+    (tmp_path / "hanging.py").write_text(HANGS)
+    hanging = one("LocalSGD", custom_objects=["hanging"], timeout=3.0)
+    (fit,) = results(start(hanging, py_files=[str(tmp_path / "hanging.py")]))
+    assert fit["error"] == "TrainingError"
+    assert (
+        "waited 3 s for the slowest worker of the round; set timeout" in fit["message"]
+        or "no worker was heard of" in fit["message"]
+    )
+
+
+def test_divergence_names_the_worker_the_epoch_and_the_batches(start):
+    (fit,) = results(start(one("SingleTrainer", {}, learning_rate=1e9) | {"trainer_params": {"batch_size": 10}}))
+    assert fit["error"] == "DivergenceError"
+    assert "on worker 0, epoch 1, batches 1 to 32" in fit["message"]
+
+
+def test_the_numbers_of_this_file_are_those_of_its_data():
+    assert 2 * int(np.ceil(ROWS / 2 / 20)) * EPOCHS == COMMITS
