@@ -1,4 +1,4 @@
-"""Processes that are really killed in the middle of a fit: workers, executors, drivers; and fits beside each other."""
+"""Processes that are really killed in the middle of a fit: workers and executors."""
 
 import json
 import os
@@ -115,80 +115,6 @@ def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start
     assert fit["updates"] == COMMITS
 
 
-def test_workers_in_step_begin_their_round_again_when_one_is_killed(start, tmp_path):
-    undisturbed = start(one("LocalSGD"))
-    (expected,) = results(undisturbed)
-    (fit,) = results(start(one("LocalSGD"), sabotage=(27, ITSELF)))
-    assert (tmp_path / "struck").exists()
-    assert "error" not in fit, fit
-    assert fit["rows_trained"] == EPOCHS * ROWS
-    assert fit["updates"] == expected["updates"] == COMMITS
-    assert fit["weights"] == expected["weights"]  # plain SGD has no state that could be lost
-
-
-def wait_for(path, process):
-    """Until a file of this pattern is there, with something in it."""
-    while process.poll() is None:
-        found = next((file for file in path[0].glob(path[1]) if file.stat().st_size), None)
-        if found is not None:
-            return found
-    raise AssertionError(Path(process.log).read_text()[-3000:])
-
-
-def test_a_driver_that_is_killed_goes_on_from_its_snapshot(start, tmp_path):
-    folder = tmp_path / "snapshots"
-    long = one(trainer_params={"num_epoch": 400}, snapshot_path=str(folder), snapshot_seconds=0.5, optimizer="adam")
-    process = start(long)
-    kept = wait_for((folder, "*.npz"), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    trained = trained_rows(kept)
-    assert 0 < trained < 400 * ROWS
-    (fit,) = results(start(long))
-    assert "error" not in fit, fit
-    assert fit["rows_trained"] == 400 * ROWS
-    assert fit["updates"] == 400 * 20
-    assert fit["trained_here"] == 400 * ROWS - trained
-    assert list(folder.iterdir()) == []
-
-
-def trained_rows(snapshot):
-    from airflow_provider_distkeras.training.snapshot import from_bytes
-
-    return from_bytes(snapshot.read_bytes())[0].ledger.rows
-
-
-def test_a_snapshot_of_other_rows_or_a_broken_one_is_not_gone_on_from(start, tmp_path):
-    folder = tmp_path / "snapshots"
-    long = one(trainer_params={"num_epoch": 400}, snapshot_path=str(folder), snapshot_seconds=0.5)
-    process = start(long)
-    kept = wait_for((folder, "*.npz"), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    whole = kept.read_bytes()
-    (other,) = results(start(long, data_seed=7))
-    assert other["trained_here"] == other["rows_trained"] == 400 * ROWS
-    kept.write_bytes(whole[: len(whole) // 2])
-    (fresh,) = results(start(long))
-    assert fresh["trained_here"] == fresh["rows_trained"] == 400 * ROWS
-
-
-def test_fits_beside_each_other_never_mix(start):
-    settings = {"deterministic": True}
-    mine, yours = one("DynSGD", settings), one("DynSGD", settings, learning_rate=0.005)
-    together = start(mine, yours, master="local[4]")
-    beside = start(mine, master="local[2]")
-    first, second = results(together)
-    (again,) = results(beside)
-    assert first["weights"] == again["weights"] != second["weights"]
-    assert first["rows_trained"] == second["rows_trained"] == again["rows_trained"] == EPOCHS * ROWS
-
-
-HANGS = """
-import threading
-from airflow_provider_distkeras.training import session
-honest = session.Session.commit
-
 def commit(self, update, sequence, *rest):
     if self._worker == 1 and sequence == 5:
         threading.Event().wait()
@@ -196,17 +122,6 @@ def commit(self, update, sequence, *rest):
 
 session.Session.commit = commit
 """
-
-
-def test_a_worker_that_hangs_ends_the_fit_after_the_time_allowed(start, tmp_path):
-    (tmp_path / "hanging.py").write_text(HANGS)
-    hanging = one("LocalSGD", custom_objects=["hanging"], timeout=3.0)
-    (fit,) = results(start(hanging, py_files=[str(tmp_path / "hanging.py")]))
-    assert fit["error"] == "TrainingError"
-    assert (
-        "waited 3 s for the slowest worker of the round; set timeout" in fit["message"]
-        or "no worker was heard of" in fit["message"]
-    )
 
 
 def test_divergence_names_the_worker_the_epoch_and_the_batches(start):

@@ -23,7 +23,8 @@ def extract(config: str) -> tuple[str, tuple[float, ...]]:
 
     Names that Keras gave (dense_7) are counted anew: the same network built again would otherwise be another one.
     """
-    network, values, names = json.loads(config), [], _Names()
+    values: list[float] = []
+    network, names = json.loads(config), _Names()
     names.collect(network)
     return json.dumps(names.replace(_rewrite(network, values))), tuple(values)
 
