@@ -109,6 +109,10 @@ def test_a_worker_that_is_killed_is_replaced_and_no_commit_counts_twice(start, t
 
 def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start, tmp_path, cluster):  # noqa: F811
     (fit,) = results(start(one(), master=cluster, sabotage=(27, ITS_EXECUTOR), conf={"spark.executor.memory": "600m"}))
+    assert (tmp_path / "struck").exists()
+    assert "error" not in fit, fit
+    assert fit["rows_trained"] == EPOCHS * ROWS
+    assert fit["updates"] == COMMITS
 
 
 def test_divergence_names_the_worker_the_epoch_and_the_batches(start):
