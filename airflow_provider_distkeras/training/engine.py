@@ -158,6 +158,8 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         with worker_environment(context, run.backend):
             spread = data.repartition(trainer.num_workers)
             reports = spread.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
+        if gather:  # Spark starts a barrier stage again only if another stage takes its results
+            reports = reports.repartition(1)
         tag = f"distkeras-{uuid.uuid4()}"
 
         def give_up(reason: str) -> None:

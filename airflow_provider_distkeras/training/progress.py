@@ -105,8 +105,11 @@ class Progress:
             return
         self.records.append(record)
         if self._watch.path is not None:
-            with Path(self._watch.path).open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            try:
+                with Path(self._watch.path).open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+            except OSError as error:
+                logger.warning("progress_path: %s could not be written: %s; training goes on", self._watch.path, error)
         logger.info(
             "epoch %.1f of %d, %s samples/s, loss %.4g, %s, staleness %.1f",
             record["epoch"], self._watch.num_epoch, f"{record['samples_per_second']:,.0f}", record["loss"],

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _SECRET_BYTES = 32
 _GENERATION_BITS = 32
+_MOST_COUNTED = 2**32 - 1
+_UNPROVEN_AT_LEAST = 32
+_SWEEP_SECONDS = 0.2
 
 
 @dataclass
@@ -105,6 +108,8 @@ class ParameterServer:
         self._stop = False
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
+        self._unproven: dict[socket.socket, float] = {}
+        self._most_unproven = max(_UNPROVEN_AT_LEAST, 2 * rule.num_workers)
         self._threads: list[threading.Thread] = []
         self._closing = False
         self._listener = socket.create_server((host, 0), backlog=128)
@@ -163,12 +168,38 @@ class ParameterServer:
         thread.start()
 
     def _listen(self) -> None:
+        self._listener.settimeout(_SWEEP_SECONDS)
         while not self._closing:
+            self._drop_unproven()
             try:
                 peer, address = self._listener.accept()
-            except OSError:
-                return
-            self._spawn(self._serve, peer, address[0])
+            except TimeoutError:
+                continue
+            except OSError:  # out of file descriptors, say: workers that are served now will give theirs back
+                time.sleep(_SWEEP_SECONDS)
+                continue
+            with self._changed:
+                self._unproven[peer] = time.monotonic() + wire.HANDSHAKE_SECONDS
+            try:
+                self._spawn(self._serve, peer, address[0])
+            except RuntimeError:  # no thread can be started now
+                self._forget(peer)
+
+    def _drop_unproven(self) -> None:
+        """Hang up on peers that take too long to prove who they are, and on the oldest where there are too many."""
+        with self._changed:
+            now = time.monotonic()
+            late = [peer for peer, deadline in self._unproven.items() if deadline < now]
+            late += list(self._unproven)[: max(0, len(self._unproven) - self._most_unproven)]
+            for peer in late:
+                self._unproven.pop(peer, None)
+                with contextlib.suppress(OSError):
+                    peer.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self, peer: socket.socket) -> None:
+        with self._changed:
+            self._unproven.pop(peer, None)
+        peer.close()
 
     def _serve(self, raw: socket.socket, host: str) -> None:
         peer: _Peer | None = None
@@ -179,6 +210,8 @@ class ParameterServer:
             wire.tune(raw)
             secured = self._encryption.wrap_socket(raw, server_side=True) if self._encryption else raw
             peer = _Peer(wire.accept(secured, self.secret, self._limit))
+            with self._changed:
+                self._unproven.pop(raw, None)
             secured.settimeout(2 * self._rendezvous.timeout)  # what waits for it gives up first
             while True:
                 peer.connection.send(self._answer(peer, peer.connection.receive()))
@@ -190,6 +223,7 @@ class ParameterServer:
         finally:
             with self._changed:
                 self._sockets.discard(raw)
+                self._unproven.pop(raw, None)
                 if peer is not None and self._holders.get(peer.worker) is peer:
                     del self._holders[peer.worker]
                     self._round.pop(peer.worker, None)
@@ -230,12 +264,14 @@ class ParameterServer:
     def _welcome(self, peer: _Peer, frame: Frame) -> Frame:
         """Take up a worker: only when no other attempt of it is connected, so that two never train at once."""
         number = frame.worker
-        account = self.ledger.worker(number)
         said = _read_json(frame, {"rows": int, "commits": int, "digest": int})
         if not 0 <= number < self._rule.num_workers:
             raise wire.WireError(f"Worker {number} of {self._rule.num_workers} said hello.")
+        if not (0 <= said["rows"] <= _MOST_COUNTED and 0 <= said["commits"] <= _MOST_COUNTED):
+            raise wire.WireError(f"Worker {number} says {said['rows']} rows and {said['commits']} commits.")
+        account = self.ledger.worker(number)
         self._renew(frame)
-        self._wait(lambda: number not in self._holders, f"the earlier attempt of worker {number} to end", frame)
+        self._wait_for_end(number, frame)
         if frame.attempt < account.attempt:
             raise _Refused(Op.REPLACED, f"a newer attempt of worker {number} has taken over")
         if account.digest not in (None, said["digest"]):
@@ -258,6 +294,22 @@ class ParameterServer:
             stop=self._stop,
             payload=reply.payload,
         )
+
+    def _wait_for_end(self, number: int, frame: Frame) -> None:
+        """Wait for an earlier attempt of a worker, as long as it commits; one that is silent may yet be right to go on."""
+        limit, seen = self._rendezvous.timeout, -1
+
+        def free() -> bool:
+            return number not in self._holders or self.failure is not None or self._closing or self._is_outdated(frame)
+
+        while not free() and seen != self.ledger.worker(number).sequence:
+            seen = self.ledger.worker(number).sequence
+            self._changed.wait_for(free, limit)
+        self._check_alive(frame)
+        if self._closing:
+            raise ConnectionError("the server closes")
+        if number in self._holders:
+            raise _Refused(Op.REPLACED, f"waited {limit:g} s for the earlier attempt of worker {number} to end; it goes on")
 
     def _gather(self, frame: Frame) -> None:
         """Wait until all workers of this attempt of the stage are here."""
@@ -290,6 +342,7 @@ class ParameterServer:
             raise wire.WireError(f"An update of {len(frame.payload)} bytes, expected {self.state.store[0].nbytes}.")
         if frame.sequence <= account.sequence:  # sent again: it was applied before
             return self._reply(frame.worker, self._rule.pull(self.state.store, frame.worker))
+        self._check_epoch(frame)
         if frame.sequence != account.sequence + 1:
             raise wire.WireError(f"Commit {frame.sequence} of worker {frame.worker} after its commit {account.sequence}.")
         if isinstance(self._rule, Synchronous):
@@ -305,6 +358,11 @@ class ParameterServer:
         if self._rendezvous.turns:
             self._changed.notify_all()
         return self._reply(frame.worker, received)
+
+    def _check_epoch(self, frame: Frame) -> None:
+        """An epoch follows those that are known: a worker has commits in each."""
+        if frame.epoch > len(self.ledger.epochs):
+            raise wire.WireError(f"Epoch {frame.epoch} of worker {frame.worker} after {len(self.ledger.epochs)} epochs.")
 
     def _is_turn(self, frame: Frame) -> bool:
         """Whether all others have made the commits that go before this one: by number of commit, then by worker."""
@@ -331,7 +389,10 @@ class ParameterServer:
     def _evaluated(self, frame: Frame) -> Frame:
         """Take what a worker measured at the end of an epoch; the last to tell decides whether training goes on."""
         said = _read_json(frame, {"measured": dict, "stop": bool})
-        measured = {str(name): float(value) for name, value in said["measured"].items()}
+        if not all(type(value) in (int, float) for value in said["measured"].values()):
+            raise wire.WireError(f"Worker {frame.worker} measured something that is not a number.")
+        self._check_epoch(frame)
+        measured = {name: float(value) for name, value in said["measured"].items()}
         self.ledger.epoch(frame.epoch).evaluations[frame.worker] = (frame.rows, measured)
         self._stop = self._stop or said["stop"]
         self._judge()
@@ -388,7 +449,7 @@ def _read_json(frame: Frame, expected: dict[str, type]) -> dict[str, Any]:
     """A frame's JSON payload. Raises WireError unless it holds exactly these names with values of these types."""
     try:
         said = json.loads(bytes(frame.payload))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wire.WireError(f"{frame.op.name} without its JSON: {error}") from error
     if not isinstance(said, dict) or {name: type(value) for name, value in said.items()} != expected:
         raise wire.WireError(

@@ -59,6 +59,9 @@ class ParameterServers:
             states[0].stopping = stopping or EarlyStopping()
         else:
             states = restored
+            for state in states:  # another application counts its tasks from the beginning
+                for account in state.ledger.workers.values():
+                    account.attempt, account.left = -1, False
             if sum(state.store.shape[1] for state in states) != size:
                 raise ArtifactError(f"The snapshot is of another network: expected {size} weights.")
         self._servers: list[ParameterServer] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from dataclasses import asdict
 from typing import Protocol
 
@@ -13,6 +15,12 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger
 from airflow_provider_distkeras.training.server import State
+
+#: What NumPy, zip files and JSON raise for bytes that were cut off or changed.
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, RuntimeError,
+    struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class SnapshotStore(Protocol):
@@ -60,5 +68,5 @@ def from_bytes(content: bytes) -> list[State]:
                 )
                 for shard, book in enumerate(books)
             ]
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"Not a snapshot of a training run: {error}") from error

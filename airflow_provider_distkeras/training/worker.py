@@ -195,8 +195,9 @@ class _Worker:
                 self._sequence += window.commits
                 continue  # an earlier attempt of this task committed it
             if window.rows:
-                weights, loss = self._compiled.run(weights, window, self._learning_rates(pending.steps), job.values)
-                self._check(weights, loss, window, epoch, self._sequence - first)
+                where = f"worker {self._number}, epoch {epoch + 1}, {self._batches(self._sequence - first)}"
+                weights, loss = self._run(weights, window, pending.steps, where)
+                self._check(weights, loss, window, where)
                 pending.add(window.steps, window.rows, loss)
             if not window.commits:
                 continue
@@ -227,13 +228,22 @@ class _Worker:
         at = self._clock + ahead + np.arange(self._compiled.shape[0])
         return (self._job.learning_rate / (1.0 + self._job.lr_decay * at)).astype(np.float32)
 
-    def _check(self, weights: Vector, loss: float, window: Window, epoch: int, commit: int) -> None:
+    def _batches(self, commit: int) -> str:
+        """The batches of an epoch's commit, from 1."""
+        every = self._job.communication_window
+        return f"batches {commit * every + 1} to {(commit + 1) * every}" if every else "one of its batches"
+
+    def _run(self, weights: Vector, window: Window, ahead: int, where: str) -> tuple[Vector, float]:
+        try:
+            return self._compiled.run(weights, window, self._learning_rates(ahead), self._job.values)
+        except Exception as error:  # the network's own code may raise anything
+            raise TrainingError(f"The network failed on {where}: {error}") from error
+
+    def _check(self, weights: Vector, loss: float, window: Window, where: str) -> None:
         if math.isfinite(loss) and math.isfinite(float(weights.sum())):
             return
-        every = self._job.communication_window
-        batches = f"batches {commit * every + 1} to {(commit + 1) * every}" if every else "one of its batches"
         raise DivergenceError(
-            f"Training diverged: the loss is {loss / window.rows:g} on worker {self._number}, epoch {epoch + 1}, {batches}. "
+            f"Training diverged: the loss is {loss / window.rows:g} on {where}. "
             f"Lower learning_rate (now {self._job.learning_rate:g}), or scale the features with process_csv(scaling='standard')."
         )
 

@@ -134,8 +134,9 @@ def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
         old, new = Worker(server, attempt=1), Worker(server, attempt=2)
         old.hello()
         refused = new.hello()
-        assert refused.op == Op.REFUSED
-        assert b"waited 0.2 s for the earlier attempt of worker 0 to end; set timeout" in bytes(refused.payload)
+        assert refused.op == Op.REPLACED
+        assert b"waited 0.2 s for the earlier attempt of worker 0 to end; it goes on" in bytes(refused.payload)
+        assert old.commit().op == Op.CENTER
         old.connection.close()
         new.connection.close()
 

@@ -1,0 +1,57 @@
+"""A parameter server in a process of its own, for test_intruders.py: answers every line of its input with how it stands."""
+
+import contextlib
+import json
+import os
+import resource
+import sys
+
+import numpy as np
+
+from airflow_provider_distkeras.training.algorithms import ADAG
+from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
+
+
+def files_in_use():
+    """Counted without opening another."""
+    used = 0
+    for number in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            used += 1
+    return used
+
+
+def stands(server, file):
+    file.seek(0)
+    status = dict(line.split(":", 1) for line in file.read().splitlines())
+    ledger = server.ledger
+    return {
+        "center": server.state.store[0].tolist(),
+        "rows": ledger.rows,
+        "updates": ledger.updates,
+        "epochs": len(ledger.epochs),
+        "workers": sorted(ledger.workers),
+        "saved": sorted(server.state.saved),
+        "failure": server.failure,
+        "threads": int(status["Threads"]),
+        "files": files_in_use(),
+        "rss": int(status["VmRSS"].split()[0]) << 10,
+    }
+
+
+def main(size, files):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    rule = ADAG(size, 2)
+    state = State(rule.open(np.zeros((1, size), np.float32)))
+    with (
+        ParameterServer(state, rule, "127.0.0.1", rendezvous=Rendezvous(timeout=60)) as server,
+        open("/proc/self/status") as file,
+    ):
+        print(json.dumps({"port": server.port, "secret": server.secret.hex()}), flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(stands(server, file)), flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,425 @@
+"""The parameter server besieged: by those who do not know its secret, and by those who do and break the rules."""
+
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airflow_provider_distkeras.training import wire
+from airflow_provider_distkeras.training.algorithms import ADAG
+from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
+from airflow_provider_distkeras.training.session import Session, Shard
+from airflow_provider_distkeras.training.wire import Frame, Op, WireError
+
+SIZE = 256
+ONE = np.ones(SIZE, np.float32)
+LIMIT = wire.payload_limit(SIZE)
+HELLO = json.dumps({"rows": 8, "commits": 1, "digest": 5}).encode()
+FRAMES = 100_000
+PATIENCE = 30.0
+
+
+class Besieged:
+    """A server in a process of its own."""
+
+    def __init__(self, folder, files):
+        self.log = folder / "log"
+        command = [sys.executable, str(Path(__file__).with_name("besieged_server.py")), str(SIZE), str(files)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True
+        )
+        said = json.loads(self.process.stdout.readline())
+        self.address, self.secret = ("127.0.0.1", said["port"]), bytes.fromhex(said["secret"])
+
+    def stands(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def session(self, worker=0, attempt=0):
+        return Session((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
+
+
+@pytest.fixture
+def besiege(tmp_path):
+    started = []
+
+    def start(files=1024):
+        started.append(Besieged(tmp_path, files))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.communicate()
+
+
+@pytest.fixture
+def besieged(besiege):
+    return besiege()
+
+
+def until(condition):
+    """Wait for a condition; whether it came true in time."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+class Recorder:
+    """A socket that keeps what it is told to send, until it is told to."""
+
+    def __init__(self):
+        self.bytes = b""
+
+    def sendall(self, part):
+        self.bytes += bytes(part)
+
+
+def written(*frames):
+    recorder = Recorder()
+    connection = wire.Connection(recorder, LIMIT)
+    for frame in frames:
+        connection.send(frame)
+    return recorder.bytes
+
+
+def header(op=Op.COMMIT, worker=0, attempt=0, sequence=1, epoch=0, size=0, magic=b"DKW2"):
+    return wire._HEADER.pack(magic, op, False, worker, attempt, sequence, 1, epoch, 1, 0.0, size)
+
+
+def commits(first, count, worker=0):
+    update = wire.as_payload(1000 * ONE)
+    return written(*[Frame(Op.COMMIT, worker, 0, first + i, 1, 0, 8, 1.0, payload=update) for i in range(count)])
+
+
+def received(peer):
+    """Everything until the other side hangs up."""
+    parts = []
+    with contextlib.suppress(ConnectionError):
+        while part := peer.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def knock(server, said, prove=None):
+    """Say something on a new connection, until the server hangs up; what it answered after its challenge.
+
+    Args:
+        said: bytes to send in place of the proof.
+        prove: a secret to prove first.
+    """
+    with socket.create_connection(server.address, timeout=PATIENCE) as peer:
+        challenge = memoryview(bytearray(32))
+        wire.receive_into(peer, challenge)
+        with contextlib.suppress(OSError):  # it may hang up before all is said
+            if prove is not None:
+                ours = random.randbytes(32)
+                peer.sendall(ours + wire._prove(prove, b"worker", bytes(challenge), ours))
+                if prove == server.secret:
+                    wire.receive_into(peer, memoryview(bytearray(32)))
+            peer.sendall(said)
+            peer.shutdown(socket.SHUT_WR)
+        return received(peer)
+
+
+def recorded_session(server):
+    """What a worker says in an honest session of one commit, from its proof on."""
+    with socket.create_connection(server.address, timeout=PATIENCE) as peer:
+        challenge, ours = memoryview(bytearray(32)), b"o" * 32
+        wire.receive_into(peer, challenge)
+        proof = ours + wire._prove(server.secret, b"worker", bytes(challenge), ours)
+        peer.sendall(proof)
+        wire.receive_into(peer, memoryview(bytearray(32)))
+        hello, commit = written(Frame(Op.HELLO, 1, 0, payload=HELLO)), commits(1, 1, worker=1)
+        connection = wire.Connection(peer, LIMIT)
+        for said in (hello, commit):
+            peer.sendall(said)
+            assert connection.receive().op == Op.CENTER
+    return proof + hello + commit
+
+
+def rule_breaker(rng):
+    """One message that a peer who knows the secret, but has not said hello, may not say."""
+    frame = bytearray(commits(1, 1))
+    kind = rng.randrange(9)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(1, 4096))
+    if kind == 1:
+        return bytes(frame[: rng.randrange(1, len(frame))])
+    if kind == 2:
+        return header(size=rng.randrange(LIMIT + 1, 1 << 63))
+    if kind == 3:
+        return header(op=rng.choice([0, *range(9, 256)]))
+    if kind == 4:
+        return header(rng.choice([Op.PULL, Op.LEAVE, Op.SAVE, Op.RESTORE, Op.EVALUATED]), rng.randrange(4), rng.randrange(4))
+    if kind == 5:
+        return header(Op.HELLO, rng.randrange(2, 1 << 32), size=len(HELLO)) + HELLO
+    if kind == 6:
+        said = rng.choice([b"", b"{}", b"null", b"[1]", b"\xff", b'{"rows": "8", "commits": 1, "digest": 5}', HELLO[:-1]])
+        return header(Op.HELLO, rng.randrange(2), size=len(said)) + said
+    if kind == 7:
+        return header(Op.COMMIT, size=1 << 12) + bytes(1 << 12)
+    frame[0] ^= 1 << rng.randrange(8)
+    return bytes(frame)
+
+
+def test_a_hundred_thousand_bad_frames_change_nothing_while_a_worker_trains(besieged):
+    recording = recorded_session(besieged)
+    honest = besieged.session()
+    honest.hello(8, 1, 5)
+    done = threading.Event()
+    made = 0
+
+    def train():
+        """A worker that commits all the while, and checks every answer."""
+        nonlocal made
+        while not done.is_set() or made < 100:
+            made += 1
+            reply = honest.commit(ONE, made, 1, 0, 8, 1.0)
+            assert reply.sequence == made
+            assert reply.weights.min() == reply.weights.max()
+            assert reply.weights[0] - made in (1000, 1001)
+        return made
+
+    def strangers(seed, rounds):
+        """Wrong proofs, with as many frames behind them as will go; what was recorded, again; less than a proof."""
+        rng, sent = random.Random(seed), 0
+        for _ in range(rounds):
+            for said in (rng.randbytes(64) + commits(made + 1, 40), recording + commits(2, 40, worker=1)):
+                assert knock(besieged, said) == b""
+                sent += 40
+            assert knock(besieged, commits(made + 1, 40), prove=rng.randbytes(32)) == b""
+            assert knock(besieged, rng.randbytes(rng.randrange(64))) == b""
+            sent += 41
+        return sent
+
+    def insiders(seed, rounds):
+        rng = random.Random(seed)
+        for _ in range(rounds):
+            assert knock(besieged, rule_breaker(rng), prove=besieged.secret) == b""
+        return rounds
+
+    def repeater(times):
+        """One commit, over and over in its own session."""
+        session = besieged.session(worker=1, attempt=1)
+        assert session.hello(8, 1, 5).sequence == 1
+        for _ in range(times):
+            assert session.commit(ONE, 2, 1, 0, 8, 1.0).sequence == 2
+        session.close()
+        return times
+
+    strangers(0, 5)
+    insiders(0, 50)
+    before, peak = besieged.stands(), 0
+    with ThreadPoolExecutor(5) as pool:
+        training = pool.submit(train)
+        attacks = [pool.submit(strangers, 1, 250), pool.submit(strangers, 2, 250), pool.submit(insiders, 3, 1_500)]
+        attacks.append(pool.submit(repeater, FRAMES - 500 * 121 - 1_500))
+        while not all(attack.done() for attack in attacks) and not training.done():
+            peak = max(peak, besieged.stands()["threads"])
+            done.wait(0.1)
+        done.set()
+        trained = training.result(PATIENCE)
+        assert sum(attack.result(PATIENCE) for attack in attacks) == FRAMES
+    honest.close()
+    after = besieged.stands()
+    assert after["center"] == [trained + 1000.0 + 1.0] * SIZE  # the honest worker's, the recorded one's, the repeated one
+    assert after["updates"] == trained + 2
+    assert after["rows"] == 8 * (trained + 2)
+    assert after["failure"] is None
+    assert after["rss"] - before["rss"] < 32 << 20
+    assert peak < 40
+    assert until(lambda: besieged.stands()["threads"] <= before["threads"])
+    assert besieged.process.poll() is None
+    assert "Traceback" not in besieged.log.read_text()
+
+
+def test_a_session_that_is_replayed_on_a_new_connection_is_refused_before_its_first_frame(besieged):
+    recording = recorded_session(besieged)
+    assert besieged.stands()["center"] == [1000.0] * SIZE
+    for _ in range(20):
+        assert knock(besieged, recording) == b""
+    after = besieged.stands()
+    assert after["center"] == [1000.0] * SIZE
+    assert after["updates"] == 1
+
+
+def test_a_proof_is_not_taken_from_the_servers_own_mouth(besieged):
+    """What the server proves to one peer is no proof of a worker to it."""
+    with socket.create_connection(besieged.address, timeout=PATIENCE) as victim:
+        challenge = memoryview(bytearray(32))
+        wire.receive_into(victim, challenge)
+        victim.sendall(bytes(challenge) + wire._prove(besieged.secret, b"server", bytes(challenge), bytes(challenge)))
+        assert received(victim) == b""
+
+
+def test_a_commit_that_broke_off_half_way_is_not_applied_and_the_next_attempt_makes_it(besieged):
+    """What a worker that is killed while it sends leaves behind."""
+    dying = besieged.session(attempt=1)
+    dying.hello(8, 1, 5)
+    dying.commit(ONE, 1, 1, 0, 8, 1.0)
+    whole = written(Frame(Op.COMMIT, 0, 1, 2, 1, 0, 8, 1.0, payload=wire.as_payload(ONE)))
+    dying._connections[0]._peer.sendall(whole[:-1])
+    dying.close()
+    retried = besieged.session(attempt=2)
+    assert retried.hello(8, 1, 5).sequence == 1
+    retried.commit(ONE, 2, 1, 0, 8, 1.0)
+    retried.close()
+    after = besieged.stands()
+    assert after["center"] == [2.0] * SIZE
+    assert after["rows"] == 16
+
+
+@pytest.mark.parametrize("number", [2, 9, 2**32 - 1])
+def test_a_worker_that_does_not_exist_gets_no_account(besieged, number):
+    """An account would count as a worker: in the turns, in the judgement of an epoch, in the progress that is told."""
+    with pytest.raises(ConnectionError):
+        besieged.session(number).hello(8, 1, 5)
+    assert besieged.stands()["workers"] == []
+
+
+def in_session(server, *frames):
+    """What the server answers to frames on a session of worker 1; None where it hangs up."""
+    session = server.session(worker=1)
+    session.hello(8, 1, 5)
+    connection = session._connections[0]
+    answers = []
+    for frame in frames:
+        try:
+            connection.send(frame)
+            answers.append(connection.receive())
+        except (ConnectionError, WireError):
+            answers.append(None)
+            break
+    session.close()
+    return answers
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Op.EVALUATED, 1, 0, epoch=5_000_000, rows=1, payload=b'{"measured": {"loss": 1.0}, "stop": false}'),
+        Frame(Op.COMMIT, 1, 0, 1, 1, epoch=5_000_000, rows=1, payload=wire.as_payload(ONE)),
+    ],
+    ids=["evaluated", "commit"],
+)
+def test_an_epoch_far_ahead_does_not_fill_the_memory(besieged, frame):
+    before = besieged.stands()
+    assert in_session(besieged, frame) == [None]
+    after = besieged.stands()
+    assert after["epochs"] <= 1
+    assert after["rss"] - before["rss"] < 32 << 20
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Op.HELLO, 0, 0, payload=b"[" * 60_000),
+        Frame(Op.HELLO, 0, 0, payload=b'{"rows": 8, "commits": 1099511627776, "digest": 5}'),
+        Frame(Op.HELLO, 0, 0, payload=b'{"rows": -8, "commits": -1, "digest": 5}'),
+    ],
+    ids=["nested", "large", "negative"],
+)
+def test_a_hello_that_makes_no_sense_is_refused_and_spoils_nothing_for_the_others(besieged, frame):
+    assert knock(besieged, written(frame), prove=besieged.secret) == b""
+    other = besieged.session(worker=1)
+    assert other.hello(8, 1, 5).commits == 1
+    other.close()
+    assert "Traceback" not in besieged.log.read_text()
+
+
+@pytest.mark.parametrize("measured", [{"loss": "much"}, {"loss": [1.0]}, {"loss": None}])
+def test_a_measure_that_is_no_number_is_refused_as_a_breach_of_the_rules(besieged, measured):
+    said = json.dumps({"measured": measured, "stop": False}).encode()
+    threads = besieged.stands()["threads"]
+    assert in_session(besieged, Frame(Op.EVALUATED, 1, 0, payload=said, rows=1)) == [None]
+    assert until(lambda: besieged.stands()["threads"] == threads)
+    assert "Traceback" not in besieged.log.read_text()
+
+
+@contextlib.contextmanager
+def silent_peers(server, count):
+    """Connections that never say a word."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(count):
+            opened.enter_context(socket.create_connection(server.address, timeout=PATIENCE))
+        yield
+
+
+def test_peers_that_say_nothing_do_not_each_hold_a_thread_and_a_worker_still_gets_in(besieged):
+    with silent_peers(besieged, 600):
+        session = besieged.session()
+        session.hello(8, 1, 5)
+        assert session.commit(ONE, 1, 1, 0, 8, 1.0).sequence == 1
+        assert besieged.stands()["threads"] < 300
+        session.close()
+
+
+def test_a_server_that_ran_out_of_files_listens_again_when_there_are_some(besiege):
+    server = besiege(files=30)  # fewer than the silent peers that a server bears with
+    with silent_peers(server, 100):
+        assert until(lambda: server.stands()["files"] == 30)
+    session = server.session()
+    session.hello(8, 1, 5)
+    assert session.commit(ONE, 1, 1, 0, 8, 1.0).sequence == 1
+    session.close()
+
+
+def serve(timeout):
+    rule = ADAG(SIZE, 1)
+    return ParameterServer(
+        State(rule.open(np.zeros((1, SIZE), np.float32))), rule, "127.0.0.1", rendezvous=Rendezvous(timeout=timeout)
+    )
+
+
+def session_with(server, attempt):
+    return Session((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, PATIENCE, 0, attempt)
+
+
+def test_a_proof_that_trickles_in_is_not_waited_for_byte_by_byte(monkeypatch):
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
+    with serve(20.0) as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as peer:
+        wire.receive_into(peer, memoryview(bytearray(32)))
+        peer.settimeout(0.25)  # the pace
+        sent = 0
+        while sent < 64:
+            try:
+                peer.sendall(b"x")
+                sent += 1
+                if not peer.recv(1):
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        assert sent < 12
+
+
+def test_of_two_attempts_at_once_only_one_commits_and_a_healthy_one_is_not_failed_by_the_twin_that_waits():
+    """Spark may start a task a second time while the first goes on for longer than `timeout`."""
+    with serve(0.5) as server, ThreadPoolExecutor(1) as pool:
+        first, twin = session_with(server, 1), session_with(server, 2)
+        first.hello(8, 1, 5)
+        welcome = pool.submit(twin.hello, 8, 1, 5)
+        started, sequence = time.monotonic(), 0
+        while time.monotonic() - started < 2.0:  # four times as long as the server waits for one that is silent
+            sequence += 1
+            assert first.commit(ONE, sequence, 1, 0, 8, 1.0).sequence == sequence
+        assert server.failure is None
+        first.leave()
+        first.close()
+        assert welcome.result(PATIENCE).sequence == sequence
+        twin.close()
+        assert server.ledger.updates == sequence
+        assert server.state.store[0].tolist() == [float(sequence)] * SIZE
