@@ -115,11 +115,5 @@ def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start
     assert fit["updates"] == COMMITS
 
 
-def test_divergence_names_the_worker_the_epoch_and_the_batches(start):
-    (fit,) = results(start(one("SingleTrainer", {}, learning_rate=1e9) | {"trainer_params": {"batch_size": 10}}))
-    assert fit["error"] == "DivergenceError"
-    assert "on worker 0, epoch 1, batches 1 to 32" in fit["message"]
-
-
 def test_the_numbers_of_this_file_are_those_of_its_data():
     assert 2 * int(np.ceil(ROWS / 2 / 20)) * EPOCHS == COMMITS
