@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each in a process of its own: python -m benchmarks [name ...]."""
+"""Runs the benchmarks, each in a process of its own: python -m benchmarks [--quick] [name ...]."""
 
 from __future__ import annotations
 
@@ -6,32 +6,46 @@ import os
 import subprocess
 import sys
 
-from benchmarks import report
-
-#: Per benchmark, its module and the backend it runs on.
+#: Per benchmark, its module and the backend it runs on: Keras allows one per process.
 BENCHMARKS = {
     "narrow-tensorflow": ("narrow", "tensorflow"),
     "narrow-jax": ("narrow", "jax"),
     "wide-tensorflow": ("wide", "tensorflow"),
     "wide-jax": ("wide", "jax"),
+    "wire": ("wire", "jax"),
+    "shards": ("shards", "jax"),
+    "memory-tensorflow": ("memory", "tensorflow"),
+    "memory-jax": ("memory", "jax"),
+    "loading": ("loading", "jax"),
 }
 
 
-def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all, and print one table."""
-    unknown = sorted(set(names) - set(BENCHMARKS))
+def main(arguments: list[str]) -> int:
+    """Run the named benchmarks, or all, and print one table of those that ended well."""
+    if "--quick" in arguments:
+        os.environ["BENCHMARKS_QUICK"] = "1"
+    from benchmarks import report
+
+    asked = [argument for argument in arguments if argument != "--quick"]
+    known = {*BENCHMARKS, *(module for module, _ in BENCHMARKS.values())}
+    unknown = sorted(set(asked) - known)
     if unknown:
-        print(f"No benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        print(f"No benchmark {unknown[0]!r}. There are: {', '.join(sorted(known))}.", file=sys.stderr)
         return 2
-    for name in names or BENCHMARKS:
-        print(f"==> {name}", flush=True)
-        module, backend = BENCHMARKS[name]
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        ran = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", name], env=environment, check=False)
-        if ran.returncode:
-            return ran.returncode
-    print(report.table(names or list(BENCHMARKS)))
-    return 0
+    names = [name for name, (module, _) in BENCHMARKS.items() if not asked or name in asked or module in asked]
+    failed = [name for name in names if not _ran(name)]
+    print("\n" + report.table([name for name in names if name not in failed]))
+    if failed:
+        print(f"\nFailed: {', '.join(failed)}.", file=sys.stderr)
+    return len(failed)
+
+
+def _ran(name: str) -> bool:
+    """Run a benchmark; whether it ended well."""
+    print(f"==> {name} (load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors)", flush=True)
+    module, backend = BENCHMARKS[name]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return not subprocess.run([sys.executable, "-m", f"benchmarks.{module}", name], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -40,3 +40,16 @@ def random_records(rows: int, features: int, seed: int = 0) -> Any:
 
     values = np.random.default_rng(seed).standard_normal((rows, features), np.float32)
     return Rows(np.column_stack([values, values[:, 0] * 2 - values[:, 1], np.ones(rows, np.float32)]).astype(np.float32))
+
+
+def arrow_batches(rows: int, features: int, rows_per_batch: int = 10_000) -> list[Any]:
+    """The same as Arrow batches, as Spark delivers them."""
+    import pyarrow as pa
+
+    def lists(matrix: Any) -> Any:
+        ends = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
+        return pa.ListArray.from_arrays(ends, np.ascontiguousarray(matrix).ravel())
+
+    records = random_records(rows, features).records
+    parts = [records[start : start + rows_per_batch] for start in range(0, rows, rows_per_batch)]
+    return [pa.RecordBatch.from_arrays([lists(p[:, :-2]), lists(p[:, -2:-1])], ["features", "label"]) for p in parts]

@@ -6,7 +6,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_distkeras.training.dataset import Rows
+
+#: What `training.environment` gives a Spark task of one core.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -31,49 +40,71 @@ class Case:
         return {**said, "regularizer": self.regularizer} if self.regularizer else said
 
 
-def two_cores(case: Case, seconds: float) -> float:
-    """Samples per second of two processes with a core each, both running at the same time."""
+@contextmanager
+def two_cores(case: Case, seconds: float) -> Iterator[Callable[[], float]]:
+    """What measures the samples per second of two processes with a core each, both running at the same time."""
     flags = "--xla_cpu_multi_thread_eigen=false" if os.environ["KERAS_BACKEND"] == "jax" else ""
-    one_thread = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "XLA_FLAGS": flags}
-    environment = {**os.environ, **one_thread}
+    environment = {**os.environ, **ONE_THREAD, "XLA_FLAGS": flags}
     command = [sys.executable, "-m", "benchmarks.reference", repr(case), str(seconds)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    workers = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    return sum(float(worker.communicate()[0]) for worker in workers)
+    pipe = subprocess.PIPE
+    workers = [subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe) for _ in range(2)]
+
+    def speed() -> float:
+        for worker in workers:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        return sum(float(worker.stdout.readline()) for worker in workers)
+
+    try:
+        for worker in workers:
+            worker.stdout.readline()  # it has compiled
+        yield speed
+    finally:
+        for worker in workers:
+            worker.communicate()
+
+
+class Trainer:
+    """The compiled windows of a case, fed with rows as a worker feeds them, and nothing else."""
+
+    def __init__(self, case: Case) -> None:
+        import numpy as np
+
+        from airflow_provider_distkeras.contract.vocabulary import HYPERPARAMETERS
+        from airflow_provider_distkeras.ml.network import blueprint
+        from airflow_provider_distkeras.training.steps import compile_window
+
+        said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
+        made = blueprint(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
+        self._case, self._flat, self._values = case, made.initial[0], made.values
+        self._rates = np.full(case.window, 1e-3, np.float32)
+        self._compiled = compile_window(made.plan, case.batch, case.window)
+        self._compiled.reset(0)
+
+    def train(self, rows: Rows, epoch: int) -> Iterator[int]:
+        """Train an epoch; after every window, how many rows it had."""
+        for window in rows.windows(self._case.batch, self._case.window, [epoch], self._case.window):
+            self._flat, _ = self._compiled.run(self._flat, window, self._rates, self._values)
+            yield window.rows
 
 
 def _main(case: Case, seconds: float) -> None:
-    import numpy as np
-
-    from airflow_provider_distkeras.contract.vocabulary import HYPERPARAMETERS
-    from airflow_provider_distkeras.ml.network import blueprint
-    from airflow_provider_distkeras.training.steps import compile_window
     from benchmarks.cluster import random_records
 
-    said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
-    made = blueprint(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
-    compiled = compile_window(made.plan, case.batch, case.window)
-    compiled.reset(0)
-    rows = random_records(case.rows // 2, case.layers[0])
-    flat, rates = made.initial[0], np.full(case.window, 1e-3, np.float32)
-    flat, _ = compiled.run(flat, next(rows.windows(case.batch, case.window, [0])), rates, made.values)
+    trainer, rows = Trainer(case), random_records(case.rows // 2, case.layers[0])
+    next(trainer.train(rows, 0))
     print("ready", flush=True)
-    sys.stdin.readline()
-    started, trained, epoch = time.perf_counter(), 0, 0
-    while True:
-        for window in rows.windows(case.batch, case.window, [epoch], case.window):
-            flat, _ = compiled.run(flat, window, rates, made.values)
-            trained += window.rows
-            elapsed = time.perf_counter() - started
-            if elapsed > seconds:
-                print(trained / elapsed, flush=True)
-                return
-        epoch += 1
+    epoch = 0
+    for _ in sys.stdin:
+        started, trained, elapsed = time.perf_counter(), 0, 0.0
+        while elapsed < seconds:
+            epoch += 1
+            for count in trainer.train(rows, epoch):
+                trained += count
+                elapsed = time.perf_counter() - started
+                if elapsed > seconds:
+                    break
+        print(trained / elapsed, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
-RESULTS = Path(__file__).with_name("results")
+Number = TypeVar("Number", int, float)
+#: Small sizes, to see that a benchmark runs; its figures mean nothing.
+QUICK = bool(os.environ.get("BENCHMARKS_QUICK"))
+RESULTS = Path(__file__).parent / "results" / ("quick" if QUICK else "")
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,14 @@ class Figure:
         return {**kept, "meets_target": self.meets_target}
 
 
+def sized(full: Number, quick: Number) -> Number:
+    """A size or a duration: for figures to be quoted, or for a quick look."""
+    return quick if QUICK else full
+
+
 def write(benchmark: str, figures: Sequence[Figure]) -> None:
     """Write a benchmark's figures to its file."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     content = json.dumps([figure.to_dict() for figure in figures], indent=2)
     RESULTS.joinpath(f"{benchmark}.json").write_text(content + "\n")
 

@@ -1,0 +1,107 @@
+"""The far ends of the wire benchmark, in a process of their own: the parameter servers, or an echo with nothing behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from airflow_provider_distkeras.training import wire
+from airflow_provider_distkeras.training.session import Session, Shard
+
+
+@dataclass(frozen=True)
+class Far:
+    """A far end that runs.
+
+    Attributes:
+        shards: where it listens; secret: what it wants to be told.
+    """
+
+    process: subprocess.Popen[str]
+    shards: tuple[Shard, ...]
+    secret: bytes
+
+    def busy(self) -> float:
+        """Seconds of processor time it has used so far."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("busy\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def session(self, number: int) -> Session:
+        """A worker's session, that has said hello."""
+        opened = Session(self.shards, self.secret, None, 60.0, number, 0)
+        opened.hello(1, 1, 0)
+        return opened
+
+
+@contextmanager
+def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]:
+    """A far end for so many weights and workers; `kind` is server or echo."""
+    command = [sys.executable, "-m", "benchmarks.serving", kind, str(weights), str(workers), str(shards)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        yield Far(process, tuple(Shard(*shard) for shard in said["shards"]), bytes.fromhex(said["secret"]))
+    finally:
+        process.communicate()
+
+
+def _serve(weights: int, workers: int, shards: int) -> None:
+    from airflow_provider_distkeras.training.algorithms import ADAG
+    from airflow_provider_distkeras.training.server import Rendezvous
+    from airflow_provider_distkeras.training.servers import ParameterServers
+
+    start = np.zeros((1, weights), np.float32)
+    rule = ADAG(weights, workers)
+    with ParameterServers(start, rule, "127.0.0.1", "127.0.0.1", Rendezvous(timeout=60), shards=shards) as servers:
+        _tell([(s.host, s.port, s.start, s.stop) for s in servers.shards], servers.secret)
+
+
+def _echo(weights: int) -> None:
+    """Send everything back. Written as a server in Python must be, one thread per connection, but with no frames or books."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+
+    def echo(peer: socket.socket) -> None:
+        wire.tune(peer)
+        buffer = memoryview(bytearray(4 * weights))
+        try:
+            while True:
+                wire.receive_into(peer, buffer)
+                peer.sendall(buffer)
+        except OSError:
+            peer.close()
+
+    def listen() -> None:
+        while True:
+            threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    _tell([(*listener.getsockname(), 0, weights)], b"")
+
+
+def _tell(shards: list[tuple[str, int, int, int]], secret: bytes) -> None:
+    """Say where to connect, then tell the processor time used so far whenever asked, until nobody is there to ask."""
+    print(json.dumps({"shards": shards, "secret": secret.hex()}), flush=True)
+    for _ in sys.stdin:
+        print(time.process_time(), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "echo":
+        _echo(int(sys.argv[2]))
+    else:
+        _serve(*map(int, sys.argv[2:]))
