@@ -7,8 +7,9 @@ import statistics
 import sys
 import tempfile
 
+from airflow_provider_distkeras.training.environment import variables
 from benchmarks import report
-from benchmarks.reference import ONE_THREAD, Case, Trainer
+from benchmarks.reference import Case, Trainer
 
 CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=51_200), 256, 12)
 REPEATS = report.sized(5, quick=2)
@@ -17,7 +18,7 @@ REPEATS = report.sized(5, quick=2)
 def main(name: str) -> None:
     """Measure and write."""
     # Before the backend is imported, which reads them.
-    os.environ.update(ONE_THREAD, XLA_FLAGS="--xla_cpu_multi_thread_eigen=false" if os.environ["KERAS_BACKEND"] == "jax" else "")
+    os.environ.update(variables(os.environ["KERAS_BACKEND"], 1))
     import numpy as np
 
     from airflow_provider_distkeras.training.dataset import Loader

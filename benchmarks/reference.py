@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_distkeras.training.environment import variables
+
 if TYPE_CHECKING:
     from airflow_provider_distkeras.training.dataset import Rows
-
-#: What `training.environment` gives a Spark task of one core.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class Case:
 @contextmanager
 def two_cores(case: Case, seconds: float) -> Iterator[Callable[[], float]]:
     """What measures the samples per second of two processes with a core each, both running at the same time."""
-    flags = "--xla_cpu_multi_thread_eigen=false" if os.environ["KERAS_BACKEND"] == "jax" else ""
-    environment = {**os.environ, **ONE_THREAD, "XLA_FLAGS": flags}
+    environment = {**os.environ, **variables(os.environ["KERAS_BACKEND"], 1)}
     command = [sys.executable, "-m", "benchmarks.reference", repr(case), str(seconds)]
     pipe = subprocess.PIPE
     workers = [subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe) for _ in range(2)]

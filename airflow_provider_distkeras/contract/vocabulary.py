@@ -144,6 +144,12 @@ FITTING: dict[str, Field] = {
     "callbacks": Field(list_of(_import_path), None, "Keras callbacks as 'package.module:name', called per epoch on the center."),
     "callbacks_on": Field(choice("place", CALLBACKS_ON), "chief", "Where callbacks run: on the chief, or on every worker."),
     "cache_mb": Field(number(positive=True), 1024.0, "MB of its rows a worker keeps in memory; more goes to Spark's local disk."),
+    "force_repartition": Field(
+        boolean,
+        False,
+        "Whether rows are dealt out evenly even if they lie in num_workers partitions already; "
+        "otherwise those are trained where they lie.",
+    ),
     "timeout": Field(number(positive=True), 1800.0, "The most seconds that a worker, or the workers' server, is waited for."),
     "encryption": Field(choice("encryption", ENCRYPTIONS), "none", "tls encrypts what workers and their server exchange."),
     "server_shards": Field(

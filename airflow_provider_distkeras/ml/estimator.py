@@ -180,6 +180,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
             callbacks=tuple(said.get("callbacks") or ()),
             callbacks_on=said["callbacks_on"],
             cache_bytes=int(said["cache_mb"] * 2**20),
+            force_repartition=said["force_repartition"],
             timeout=said["timeout"],
             encryption=said["encryption"],
             shards=said.get("server_shards"),

@@ -102,6 +102,7 @@ class HasExecution(Params):
     callbacks = _param("callbacks", FITTING["callbacks"])
     callbacks_on = _param("callbacks_on", FITTING["callbacks_on"])
     cache_mb = _param("cache_mb", FITTING["cache_mb"])
+    force_repartition = _param("force_repartition", FITTING["force_repartition"])
     timeout = _param("timeout", FITTING["timeout"])
     encryption = _param("encryption", FITTING["encryption"])
     server_shards = _param("server_shards", FITTING["server_shards"])

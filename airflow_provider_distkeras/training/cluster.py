@@ -8,6 +8,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
+    from pyspark.sql import DataFrame
 
 _ENCRYPTION = (
     "spark.ssl.enabled",
@@ -17,13 +18,17 @@ _ENCRYPTION = (
 )
 
 
+def setting(context: SparkContext, name: str, default: str) -> str:
+    """A Spark setting of the running application; asking for one is much faster than `getConf`, which fetches them all."""
+    return str(context._conf.get(name, default))
+
+
 def addresses(context: SparkContext) -> tuple[str, str]:
     """The address the parameter server listens on, and the one the executors reach it by."""
-    conf = context.getConf()
     if (context.master or "").startswith("local"):
         return "127.0.0.1", "127.0.0.1"
-    host = conf.get("spark.driver.host", "")
-    return conf.get("spark.driver.bindAddress", host), host
+    host = setting(context, "spark.driver.host", "")
+    return setting(context, "spark.driver.bindAddress", host), host
 
 
 def slots(context: SparkContext) -> int:
@@ -34,8 +39,7 @@ def slots(context: SparkContext) -> int:
 
 def check_slots(context: SparkContext, wanted: int, why: str) -> None:
     """Raise SpecError unless `wanted` tasks can run at the same time, saying what to set."""
-    conf = context.getConf()
-    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+    if setting(context, "spark.dynamicAllocation.enabled", "false") == "true":
         raise SpecError(
             f"{why} needs all its workers at the same time, which Spark does not promise under dynamic allocation. "
             "Set spark.dynamicAllocation.enabled=false, or use an asynchronous trainer such as ADAG."
@@ -55,10 +59,26 @@ def check_slots(context: SparkContext, wanted: int, why: str) -> None:
 
 def check_encryption(context: SparkContext, encryption: str) -> None:
     """Raise SpecError if Spark's own connections are encrypted and ours would not be."""
-    conf = context.getConf()
-    on = [name for name in _ENCRYPTION if conf.get(name, "false") == "true"]
+    on = [name for name in _ENCRYPTION if setting(context, name, "false") == "true"]
     if on and encryption == "none":
         raise SpecError(
             f"encryption: this cluster encrypts its connections ({on[0]}=true), and the workers' must be encrypted too: "
             "set encryption='tls'."
         )
+
+
+def deal(data: DataFrame, workers: int, evenly: bool) -> DataFrame:
+    """The rows in as many partitions as there are workers.
+
+    A shuffle of the rows can take longer than training an epoch of them, so data that lie in so many partitions already are
+    left there, unless they must be dealt out `evenly`.
+    """
+    return data.repartition(workers) if evenly or _partitions(data) != workers else data
+
+
+def _partitions(data: DataFrame) -> int | None:
+    """How many partitions the rows lie in; None where only running the query would tell."""
+    query = data._jdf.queryExecution()
+    if query.executedPlan().getClass().getSimpleName() == "AdaptiveSparkPlanExec":
+        return None
+    return int(query.toRdd().getNumPartitions())

@@ -104,6 +104,29 @@ class Rows:
         return -(-len(self) // (batch_size * commit_every)) if commit_every else min(len(self), 1)
 
 
+class Ahead:
+    """Gives what `windows` gives, and makes the next one early when asked to; that takes the place of the one before."""
+
+    def __init__(self, windows: Iterator[Window]) -> None:
+        self._windows = windows
+        self._made: list[Window | None] = []
+
+    def __iter__(self) -> Iterator[Window]:
+        return self
+
+    def __next__(self) -> Window:
+        self.prepare()
+        window = self._made.pop()
+        if window is None:
+            raise StopIteration
+        return window
+
+    def prepare(self) -> None:
+        """Make the next window, so that it is there when asked for."""
+        if not self._made:
+            self._made.append(next(self._windows, None))
+
+
 class Loader:
     """Collects Arrow batches into training rows and validation rows.
 

@@ -44,6 +44,7 @@ class Run:
         patience, min_delta: when to stop early.
         callbacks, callbacks_on: Keras callbacks by import path, and whether on the chief or on every worker.
         cache_bytes: how much of its rows a worker keeps in memory.
+        force_repartition: whether to deal the rows out even if they lie in as many partitions as there are workers.
         timeout: the most seconds that anything is waited for.
         encryption: none or tls.
         shards: how many servers share the weights; None for what their size asks for.
@@ -65,6 +66,7 @@ class Run:
     callbacks: tuple[str, ...] = ()
     callbacks_on: str = "chief"
     cache_bytes: int = 1 << 30
+    force_repartition: bool = False
     timeout: float = 1800.0
     encryption: str = "none"
     shards: int | None = None
@@ -156,8 +158,9 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
             cache_bytes=run.cache_bytes,
         )
         with worker_environment(context, run.backend):
-            spread = data.repartition(trainer.num_workers)
-            reports = spread.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
+            # Not every plan may stand below a barrier; a shuffle may.
+            dealt = cluster.deal(data, trainer.num_workers, evenly=gather or run.force_repartition)
+            reports = dealt.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
         if gather:  # Spark starts a barrier stage again only if another stage takes its results
             reports = reports.repartition(1)
         tag = f"distkeras-{uuid.uuid4()}"

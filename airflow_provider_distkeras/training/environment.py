@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.training import cluster
+
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
@@ -32,22 +34,32 @@ def pin_device(resources: Mapping[str, Any]) -> None:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 
 
+def variables(backend: str, cores: int) -> dict[str, str]:
+    """What a Python worker of a backend is told so that it uses no more than its task's cores.
+
+    XLA would keep a thread per core of the machine, and hand every small operation from one to another.
+    """
+    said = {
+        "KERAS_BACKEND": backend,
+        "OMP_NUM_THREADS": str(cores),
+        "TF_NUM_INTRAOP_THREADS": str(cores),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+    }
+    if backend == "jax":
+        said["PJRT_NPROC"] = str(cores)
+        if cores == 1:
+            said["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=false {os.environ.get('XLA_FLAGS', '')}".strip()
+    return said
+
+
 @contextmanager
 def worker_environment(context: SparkContext, backend: str) -> Iterator[None]:
     """Have the functions made inside run in Python workers of this backend, with as many threads as a task has cores.
 
     Spark keeps separate Python workers for separate environments, so one never imports two backends.
     """
-    cores = context.getConf().get("spark.task.cpus", "1")
-    flags = f"--xla_cpu_multi_thread_eigen=false {os.environ.get('XLA_FLAGS', '')}".strip()
-    wanted = {
-        "KERAS_BACKEND": backend,
-        "OMP_NUM_THREADS": cores,
-        "TF_NUM_INTRAOP_THREADS": cores,
-        "TF_NUM_INTEROP_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-        **({"XLA_FLAGS": flags} if backend == "jax" and cores == "1" else {}),
-    }
+    wanted = variables(backend, int(cluster.setting(context, "spark.task.cpus", "1")))
     with _lock:
         before = dict(context.environment)
         context.environment.update(wanted)

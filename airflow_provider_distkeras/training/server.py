@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import secrets
-import socket
 import ssl
 import threading
 import time
@@ -17,15 +14,12 @@ from typing import Any
 from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import Asynchronous, Matrix, Synchronous, UpdateRule, Vector
 from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger, WorkerAccount
+from airflow_provider_distkeras.training.listener import Listener
 from airflow_provider_distkeras.training.wire import Connection, Frame, Op
-
-logger = logging.getLogger(__name__)
 
 _SECRET_BYTES = 32
 _GENERATION_BITS = 32
 _MOST_COUNTED = 2**32 - 1
-_UNPROVEN_AT_LEAST = 32
-_SWEEP_SECONDS = 0.2
 
 
 @dataclass
@@ -99,25 +93,21 @@ class ParameterServer:
         self.active_at: float | None = None
         self._rule = rule
         self._rendezvous = rendezvous
-        self._encryption = encryption
         self._on_best = on_best or self.keep_best
-        self._limit = wire.payload_limit(state.store.shape[1])
         self._holders: dict[int, _Peer] = {}
         self._generation = 0
         self._round: dict[int, Frame] = {}
         self._stop = False
         self._changed = threading.Condition()
-        self._sockets: set[socket.socket] = set()
-        self._unproven: dict[socket.socket, float] = {}
-        self._most_unproven = max(_UNPROVEN_AT_LEAST, 2 * rule.num_workers)
-        self._threads: list[threading.Thread] = []
         self._closing = False
-        self._listener = socket.create_server((host, 0), backlog=128)
+        silence = 2 * self._rendezvous.timeout  # what waits for it gives up first
+        limit = wire.payload_limit(state.store.shape[1])
+        self._listener = Listener(host, self.secret, limit, rule.num_workers, silence, self._serve, encryption)
 
     @property
     def port(self) -> int:
         """The port the system gave; another one for every run."""
-        return int(self._listener.getsockname()[1])
+        return self._listener.port
 
     @property
     def ledger(self) -> Ledger:
@@ -130,22 +120,14 @@ class ParameterServer:
         return self._stop
 
     def __enter__(self) -> ParameterServer:
-        self._spawn(self._listen)
+        self._listener.open()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._closing = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
         with self._changed:
+            self._closing = True
             self._changed.notify_all()
-            sockets = list(self._sockets)
-        for peer in sockets:
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(timeout=5.0)
+        self._listener.close()
 
     def fail(self, reason: str) -> None:
         """End the run: every worker is refused from now on."""
@@ -162,75 +144,18 @@ class ParameterServer:
         """Keep the center as the best so far."""
         self.state.best = self.state.store.copy()
 
-    def _spawn(self, target: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, name="distkeras-server", daemon=True)
-        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-        thread.start()
-
-    def _listen(self) -> None:
-        self._listener.settimeout(_SWEEP_SECONDS)
-        while not self._closing:
-            self._drop_unproven()
-            try:
-                peer, address = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError:  # out of file descriptors, say: workers that are served now will give theirs back
-                time.sleep(_SWEEP_SECONDS)
-                continue
-            with self._changed:
-                self._unproven[peer] = time.monotonic() + wire.HANDSHAKE_SECONDS
-            try:
-                self._spawn(self._serve, peer, address[0])
-            except RuntimeError:  # no thread can be started now
-                self._forget(peer)
-
-    def _drop_unproven(self) -> None:
-        """Hang up on peers that take too long to prove who they are, and on the oldest where there are too many."""
-        with self._changed:
-            now = time.monotonic()
-            late = [peer for peer, deadline in self._unproven.items() if deadline < now]
-            late += list(self._unproven)[: max(0, len(self._unproven) - self._most_unproven)]
-            for peer in late:
-                self._unproven.pop(peer, None)
-                with contextlib.suppress(OSError):
-                    peer.shutdown(socket.SHUT_RDWR)
-
-    def _forget(self, peer: socket.socket) -> None:
-        with self._changed:
-            self._unproven.pop(peer, None)
-        peer.close()
-
-    def _serve(self, raw: socket.socket, host: str) -> None:
-        peer: _Peer | None = None
-        with self._changed:
-            self._sockets.add(raw)
+    def _serve(self, connection: Connection) -> None:
+        """Answer a peer's frames, one after the other, until it leaves."""
+        peer = _Peer(connection)
         try:
-            raw.settimeout(wire.HANDSHAKE_SECONDS)
-            wire.tune(raw)
-            secured = self._encryption.wrap_socket(raw, server_side=True) if self._encryption else raw
-            peer = _Peer(wire.accept(secured, self.secret, self._limit))
-            with self._changed:
-                self._unproven.pop(raw, None)
-            secured.settimeout(2 * self._rendezvous.timeout)  # what waits for it gives up first
             while True:
-                peer.connection.send(self._answer(peer, peer.connection.receive()))
-        except ConnectionError:
-            pass  # the worker is done, or died; Spark tells which
-        except (OSError, wire.WireError) as error:
-            if not self._closing:
-                logger.warning("Dropped the connection from %s: %s", host, error)
+                connection.send(self._answer(peer, connection.receive()))
         finally:
             with self._changed:
-                self._sockets.discard(raw)
-                self._unproven.pop(raw, None)
-                if peer is not None and self._holders.get(peer.worker) is peer:
+                if self._holders.get(peer.worker) is peer:
                     del self._holders[peer.worker]
                     self._round.pop(peer.worker, None)
                 self._changed.notify_all()
-            if peer is not None:
-                peer.connection.close()
-            raw.close()
 
     def _answer(self, peer: _Peer, frame: Frame) -> Frame:
         with self._changed:

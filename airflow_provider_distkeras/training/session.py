@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +69,17 @@ class Session:
         said = json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode()
         return self._gathered(self._exchange([self._frame(Op.HELLO, payload=said)] * len(self._shards)))
 
-    def commit(self, update: Vector, sequence: int, steps: int, epoch: int, rows: int, loss: float) -> Reply:
-        """Send an update: the steps, rows and losses of `epoch` that are in it."""
+    def commit(
+        self,
+        update: Vector,
+        sequence: int,
+        steps: int,
+        epoch: int,
+        rows: int,
+        loss: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Reply:
+        """Send an update: the steps, rows and losses of `epoch` that are in it; call `meanwhile`, then wait for the answer."""
         frames = [
             Frame(
                 Op.COMMIT,
@@ -84,7 +94,7 @@ class Session:
             )
             for shard in self._shards
         ]
-        return self._gathered(self._exchange(frames))
+        return self._gathered(self._exchange(frames, meanwhile=meanwhile))
 
     def pull(self) -> Vector:
         """The center as it is now."""
@@ -123,12 +133,15 @@ class Session:
     def _frame(self, op: Op, payload: bytes = b"") -> Frame:
         return Frame(op, self._worker, self._attempt, payload=payload)
 
-    def _exchange(self, frames: list[Frame], books_only: bool = False) -> list[Frame]:
+    def _exchange(
+        self, frames: list[Frame], books_only: bool = False, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[Frame]:
         """Send every shard its frame, then take every answer."""
-        started = time.perf_counter()
         connections = self._connections[:1] if books_only else self._connections
         for connection, frame in zip(connections, frames, strict=True):
             connection.send(frame)
+        meanwhile()
+        started = time.perf_counter()
         replies = [connection.receive() for connection in connections]
         self.waited += time.perf_counter() - started
         for reply in replies:

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, Training
 from airflow_provider_distkeras.training import environment, steps
 from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import Callbacks
-from airflow_provider_distkeras.training.dataset import Loader, Rows, Window
+from airflow_provider_distkeras.training.dataset import Ahead, Loader, Rows, Window
 from airflow_provider_distkeras.training.session import Replaced, Session, Shard
 
 if TYPE_CHECKING:
@@ -190,7 +190,8 @@ class _Worker:
         """One pass over the rows: its record, the weights to go on from, and whether to stop."""
         job, started, before = self._job, time.perf_counter(), weights
         first, stop, pending, total = self._sequence, False, _Work(), _Work()
-        for window in self._windows(epoch, commits):
+        windows = Ahead(self._windows(epoch, commits))
+        for window in windows:
             if self._sequence < done:
                 self._sequence += window.commits
                 continue  # an earlier attempt of this task committed it
@@ -203,7 +204,9 @@ class _Worker:
                 continue
             self._sequence += 1
             update = job.rule.update(before, weights, pending.steps)
-            reply = self._session.commit(update, self._sequence, pending.steps, epoch, pending.rows, pending.loss)
+            reply = self._session.commit(
+                update, self._sequence, pending.steps, epoch, pending.rows, pending.loss, meanwhile=windows.prepare
+            )
             before = weights = job.rule.resume(weights, reply.weights)
             self._clock, stop = reply.steps, reply.stop
             total.add(pending.steps, pending.rows, pending.loss)

@@ -290,6 +290,20 @@ def test_progress_is_recorded_and_plotted(data, tmp_path):
     assert titles == ["Loss per epoch", "Training loss per worker", "Rows per second and worker", "Staleness of the updates"]
 
 
+def test_rows_are_trained_where_they_lie_unless_there_are_other_or_forced_partitions(spark):
+    ids = spark.range(0, 100, 1, 1).union(spark.range(100, 300, 1, 1))
+    uneven = ids.select(F.array(F.col("id") / 300, F.rand(1)).alias("features"), (F.col("id") / 300).alias("label"))
+
+    def rows(num_workers=2, **params):
+        summary = estimator(trainer_params={"num_workers": num_workers}, **params).fit(uneven).summary
+        assert summary.rows_trained == 2 * 300
+        return sorted(worker["rows"] for worker in summary.workers)
+
+    assert rows() == [100, 200]
+    assert rows(force_repartition=True) == [150, 150]
+    assert rows(num_workers=3) == [100, 100, 100]
+
+
 def test_rows_that_memory_must_not_hold_train_the_same(data):
     one, other = (estimator("SingleTrainer", cache_mb=size).fit(data).summary.history for size in (1024, 0.001))
     assert one == other

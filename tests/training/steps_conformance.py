@@ -199,6 +199,15 @@ def test_networks_that_differ_in_dropout_and_regularization_share_one_window():
     assert untouched[1] < 20 < untouched[2]
 
 
+def test_names_made_anew_stay_apart_from_those_a_user_gave():
+    keras.backend.clear_session()
+    network = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(2, name="dense-2"), keras.layers.Dense(1)])
+    config, _ = arguments.extract(network.to_json())
+    names = [layer.name for layer in NetworkPlan(config, ("mse",), "").build().layers]
+    assert names[0] == "dense-2"
+    assert len(set(names)) == 2
+
+
 def two_in_two_out():
     left, right = keras.Input((2,), name="left"), keras.Input((2, 2), name="right")
     joined = keras.layers.Concatenate()([left, keras.layers.Flatten()(right)])

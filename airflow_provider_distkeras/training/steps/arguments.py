@@ -24,7 +24,7 @@ def extract(config: str) -> tuple[str, tuple[float, ...]]:
     Names that Keras gave (dense_7) are counted anew: the same network built again would otherwise be another one.
     """
     values: list[float] = []
-    network, names = json.loads(config), _Names()
+    network, names = json.loads(config), _Names(config)
     names.collect(network)
     return json.dumps(names.replace(_rewrite(network, values))), tuple(values)
 
@@ -32,7 +32,8 @@ def extract(config: str) -> tuple[str, tuple[float, ...]]:
 class _Names:
     """New names for those that Keras counts up within a process: a class's name in snake case, with a number behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: str) -> None:
+        self._config = config
         self._new: dict[str, str] = {}
 
     def collect(self, node: Any) -> None:
@@ -41,9 +42,15 @@ class _Names:
             name = config.get("name") if isinstance(config, dict) else None
             stem = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", str(node.get("class_name"))).lower()
             if isinstance(name, str) and re.fullmatch(rf"{re.escape(stem)}(_\d+)?", name):
-                self._new.setdefault(name, f"{stem}.{len(self._new)}")
+                self._new.setdefault(name, self._unused(stem))
         for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
             self.collect(child)
+
+    def _unused(self, stem: str) -> str:
+        new = f"{stem}-{len(self._new)}"  # PyTorch takes no dots
+        while f'"{new}"' in self._config:  # the user named a layer so
+            new += "-"
+        return new
 
     def replace(self, node: Any) -> Any:
         if isinstance(node, dict):
