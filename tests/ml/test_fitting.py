@@ -291,8 +291,8 @@ def test_progress_is_recorded_and_plotted(data, tmp_path):
 
 
 def test_rows_are_trained_where_they_lie_unless_there_are_other_or_forced_partitions(spark):
-    ids = spark.range(0, 100, 1, 1).union(spark.range(100, 300, 1, 1))
-    uneven = ids.select(F.array(F.col("id") / 300, F.rand(1)).alias("features"), (F.col("id") / 300).alias("label"))
+    ids = spark.range(0, 400, 1, 2).where("id >= 100")
+    uneven = ids.select(F.array(F.col("id") / 400, F.rand(1)).alias("features"), (F.col("id") / 400).alias("label"))
 
     def rows(num_workers=2, **params):
         summary = estimator(trainer_params={"num_workers": num_workers}, **params).fit(uneven).summary
