@@ -241,11 +241,11 @@ class _Store:
             if self._file is None:
                 self._file, path = tempfile.mkstemp(prefix="distkeras-", dir=self._folder)
                 os.unlink(path)
-                os.posix_fallocate(self._file, 0, size)  # a full disk is an error here, not a crash while training
+                _reserve(self._file, size)
                 mapped = np.memmap(os.fdopen(os.dup(self._file), "r+b"), np.float32, "r+", shape=(capacity, self.width))
                 mapped[: self._rows] = self._array[: self._rows]
             else:
-                os.posix_fallocate(self._file, 0, size)
+                _reserve(self._file, size)
                 mapped = np.memmap(os.fdopen(os.dup(self._file), "r+b"), np.float32, "r+", shape=(capacity, self.width))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -255,6 +255,16 @@ class _Store:
                 "Free space there, point spark.local.dir elsewhere, use more workers, or raise cache_mb."
             ) from error
         self._array = mapped
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the disk's space now: a full disk is an error here, not a crash while training."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    empty = bytes(1 << 20)  # macOS
+    for start in range(os.fstat(file).st_size, size, len(empty)):
+        os.pwrite(file, empty[: size - start], start)
 
 
 def _hashes(records: NDArray[np.float32]) -> NDArray[np.uint64]:

@@ -83,7 +83,10 @@ class Ledger:
 
     def worker(self, number: int) -> WorkerAccount:
         """A worker's account, opened at its first appearance."""
-        return self.workers.setdefault(number, WorkerAccount())
+        account = self.workers.get(number)
+        if account is None:
+            account = self.workers[number] = WorkerAccount()
+        return account
 
     def epoch(self, number: int) -> Epoch:
         """An epoch's account, opened at its first mention."""

@@ -205,7 +205,7 @@ class _Worker:
             self._sequence += 1
             update = job.rule.update(before, weights, pending.steps)
             reply = self._session.commit(
-                update, self._sequence, pending.steps, epoch, pending.rows, pending.loss, meanwhile=windows.prepare
+                update, self._sequence, pending.steps, epoch, pending.rows, pending.loss, windows.prepare
             )
             before = weights = job.rule.resume(weights, reply.weights)
             self._clock, stop = reply.steps, reply.stop

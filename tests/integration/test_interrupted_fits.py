@@ -15,7 +15,7 @@ from airflow_provider_distkeras.operators.environment import zip_package
 from airflow_provider_distkeras.training import snapshot
 
 from .conftest import spark_environment
-from .test_cluster import Daemon
+from .standalone import standalone
 
 pytestmark = pytest.mark.spark
 
@@ -273,23 +273,8 @@ def test_workers_in_step_begin_again_together_when_one_is_killed(drive, tmp_path
 @pytest.fixture
 def two_hosts(tmp_path):
     """The URL of a master with workers on two addresses: Spark never starts a task twice on one host."""
-    started = []
-
-    def start(name, *arguments):
-        cwd = tmp_path / f"daemon-{len(started)}"
-        cwd.mkdir()
-        started.append(Daemon(cwd, name, *arguments))
-        return started[-1]
-
-    master = start("master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
-    url = master.wait_for(r"Starting Spark master at (spark://\S+)")
-    for host in ("127.0.0.2", "127.0.0.3"):
-        worker = start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port", "0", url)
-        worker.wait_for(r"(Successfully registered) with master")
-    yield url
-    for daemon in reversed(started):
-        daemon.process.terminate()
-        daemon.process.wait()
+    with standalone(tmp_path, "127.0.0.2", "127.0.0.3") as url:
+        yield url
 
 
 def test_a_task_that_spark_starts_twice_commits_once(drive, two_hosts, tmp_path):
