@@ -23,14 +23,15 @@ EPOCHS, BATCH, RATE = 30, 64, 0.003
 WORKERS = (2, 4, 8)
 LAYERS = [64, 32, 1]
 
-#: Per trainer, from the number of workers: its parameters, its optimizer, and its learning rate.
+#: Per trainer, from the number of workers: its parameters, its optimizer, and its learning rate. DynSGD's workers take turns, as
+#: equal ones would: where several share a core, one runs ahead while the others' updates grow stale and count for nothing.
 SETTINGS: dict[str, Callable[[int], tuple[dict[str, Any], str, float]]] = {
     "ADAG": lambda n: ({"communication_window": 4}, "adam", RATE * 4 / n),
     "DOWNPOUR": lambda n: ({"communication_window": 2}, "adam", RATE * 2 / n),
-    "DynSGD": lambda n: ({"communication_window": 2}, "adam", RATE * 2 / n),
+    "DynSGD": lambda _: ({"communication_window": 5, "deterministic": True}, "adam", RATE),
     "Experimental": lambda n: ({"communication_window": 4}, "adam", RATE * 4 / n),
     "AEASGD": lambda _: ({"communication_window": 8}, "adam", RATE),
-    "EAMSGD": lambda _: ({"communication_window": 4}, "sgd", 0.01),
+    "EAMSGD": lambda n: ({"communication_window": 4}, "sgd", 0.02 if n < 8 else 0.01),
     "LocalSGD": lambda _: ({"communication_window": 8}, "adam", RATE * 2),
     "AveragingTrainer": lambda _: ({}, "adam", RATE * 2),
     "EnsembleTrainer": lambda _: ({}, "adam", RATE),

@@ -137,7 +137,9 @@ class ADAG(Trainer):
 class DynSGD(Trainer):
     """Asynchronous training that divides an update by how many others overtook it (see `algorithms.DynSGD`).
 
-    @@DYN@@
+    For workers of unequal speed. A good start are windows of 5 steps and one worker's learning rate. Give every worker a core of
+    its own: where 8 shared 2 cores, one ran ahead while the others' updates grew stale and counted for nothing, at a loss of 0.02
+    to 0.1 of r2; taking turns, they lost nothing.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -170,7 +172,9 @@ class AEASGD(Trainer):
 
 
 class EAMSGD(AEASGD):
-    """AEASGD whose workers take steps of SGD with Nesterov's momentum; a good start are windows of 4 steps at a rate of 0.01.
+    """AEASGD whose workers take steps of SGD with Nesterov's momentum.
+
+    A good start are windows of 4 steps at a rate of 0.02, or 0.01 for batches below 16 rows.
 
     v <- momentum v - rate g(x + momentum v), x <- x + v (arXiv 1412.6651, equation 5), which Keras' SGD with nesterov=True works
     out for the point it looks ahead to, x + momentum v; that is the point which the elastic force acts on.
