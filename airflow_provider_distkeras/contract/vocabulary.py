@@ -77,7 +77,7 @@ def _class_weight(name: str, value: Any) -> str | dict[str, float]:
         value = {str(key): weight for key, weight in value.items()}
     weights = mapping_of(number(0.0))(name, value)
     for key in weights:
-        if not key.replace(".0", "").isdigit():
+        if not key.removesuffix(".0").isdigit():
             raise SpecError(f"{name}: expected class numbers 0, 1, ... as keys, received {key!r}.")
     return {key.replace(".0", ""): weight for key, weight in weights.items()}
 

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from pyspark.ml import Estimator
@@ -19,7 +20,7 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, SpecErro
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_labels, check_column, count_values, in_order
+from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
@@ -145,7 +146,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
             F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
         if self.isDefined("weightCol"):
-            check_column(dataset, self.getWeightCol(), "weightCol")
+            check_numeric(dataset, self.getWeightCol(), "weightCol")
             columns.append(F.col(self.getWeightCol()).cast("float").alias(WEIGHT))
         if self.isDefined("validationIndicatorCol"):
             if said["validation_split"]:
@@ -156,15 +157,17 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         data = dataset.select(*columns)
         if said["validation_split"]:
             data = data.withColumn(VALIDATION, selection.split(said["validation_split"], self.getSeed()))
-        if vocabulary.is_classification(network.outputs[0].loss) and network.plan.label_sizes[0] == 1:
-            selection.check_classes(data, network.outputs[0])
+        positions = accumulate(network.plan.label_sizes, initial=0)
+        for output, size, position in zip(network.outputs, network.plan.label_sizes, positions, strict=False):
+            if vocabulary.is_classification(output.loss) and size == 1:
+                selection.check_classes(data, output, position)
         if said.get("class_weight") is not None:
             data = selection.weigh_classes(data, said["class_weight"], network.outputs)
         return data
 
     def _run(self, dataset: DataFrame, trainer: Trainer, network: Blueprint, said: dict[str, Any], backend: str) -> engine.Run:
         for path in said.get("callbacks") or ():
-            callbacks.load(path)
+            callbacks.make(path)
         run = engine.Run(
             trainer=trainer,
             plan=network.plan,

@@ -21,6 +21,14 @@ def check_column(data: DataFrame, name: str, role: str) -> None:
         raise DataError(f"{role}: {unknown_name('column', name, data.columns)}")
 
 
+def check_numeric(data: DataFrame, name: str, role: str) -> None:
+    """Raise DataError unless the data has such a column and it holds numbers."""
+    check_column(data, name, role)
+    kind = data.schema[name].dataType
+    if not isinstance(kind, NumericType):
+        raise DataError(f"{role}: expected numbers in {name!r}, received {kind.simpleString()}.")
+
+
 def as_floats(data: DataFrame, name: str, *, numbers: bool = False) -> Column:
     """A vector or array column, or where `numbers` may be one a numeric column, as array of float32, converted inside Spark.
 

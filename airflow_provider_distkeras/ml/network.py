@@ -224,9 +224,12 @@ def _own_network(said: str, input_shape: list[int] | None, num_features: int) ->
 
     if said.lstrip().startswith("{"):
         try:
-            return keras.models.model_from_json(said), None
+            network = keras.models.model_from_json(said)
         except (ValueError, TypeError) as error:
             raise SpecError(f"network: not a Keras JSON configuration that may be loaded: {error}") from error
+        if not isinstance(network, keras.Model):
+            raise SpecError(f"network: the JSON is the configuration of no keras.Model, but of {type(network).__name__}.")
+        return network, None
     module_name, _, function_name = said.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
@@ -236,7 +239,11 @@ def _own_network(said: str, input_shape: list[int] | None, num_features: int) ->
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error
     shape = tuple(input_shape) if input_shape else num_features
-    network = function(shape) if inspect.signature(function).parameters else function()
+    try:
+        network = function(shape) if inspect.signature(function).parameters else function()
+    except Exception as error:  # it may raise anything
+        hint = "" if input_shape else " For images and sequences, set input_shape."
+        raise SpecError(f"network: {said}({shape}) raised {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(network, keras.Model):
         raise SpecError(f"network: {said} returned {type(network).__name__}, expected a keras.Model.")
     return network, module_name
@@ -299,7 +306,7 @@ def _compile(network: keras.Model, plan: NetworkPlan) -> None:
     loss = list(plan.losses) if several else plan.losses[0]
     metrics = [list(plan.metrics), *[[] for _ in plan.losses[1:]]] if several else list(plan.metrics)
     try:
-        objective.meters(plan.metrics, plan.losses)
+        objective.meters(plan.metrics, plan.losses, plan.label_sizes)
         network.compile(loss=loss, metrics=metrics or None)
     except ValueError as error:
         raise SpecError(f"metrics: Keras does not know {list(plan.metrics)!r}: {error}") from error

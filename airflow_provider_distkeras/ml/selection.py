@@ -32,10 +32,10 @@ def split(share: float, seed: int) -> Column:
     return F.pmod(F.xxhash64(F.lit(seed), F.col(FEATURES), F.col(LABEL)), F.lit(_BUCKETS)) < F.lit(int(share * _BUCKETS))
 
 
-def check_classes(data: DataFrame, output: Output) -> None:
-    """Raise DataError for a label that is not one of the classes that the network tells apart."""
+def check_classes(data: DataFrame, output: Output, position: int) -> None:
+    """Raise DataError for a label, at a position from 0, that is not one of the classes that the network tells apart."""
     classes = max(output.units, 2)
-    label = F.element_at(LABEL, 1)
+    label = F.element_at(LABEL, position + 1)
     bad = data.where((label < 0) | (label != F.floor(label)) | (label >= classes)).select(label.alias(LABEL)).first()
     if bad is not None:
         units = f"{output.units} output{'s' if output.units > 1 else ''}"
@@ -46,7 +46,7 @@ def check_classes(data: DataFrame, output: Output) -> None:
 
 
 def weigh_classes(data: DataFrame, said: str | dict[str, float], outputs: Sequence[Output]) -> DataFrame:
-    """Multiply the rows' weights by their class's; 'balanced' gives every class the same sum over the training rows.
+    """Multiply the training rows' weights by their class's; 'balanced' gives every class the same sum over them.
 
     Raises:
         SpecError: the network does not tell classes apart, or a class number is none of its own.
@@ -66,6 +66,8 @@ def weigh_classes(data: DataFrame, said: str | dict[str, float], outputs: Sequen
     weight: Any = F.lit(1.0)
     for key, value in weights.items():
         weight = F.when(label == key, value).otherwise(weight)
+    if VALIDATION in data.columns:
+        weight = F.when(F.col(VALIDATION), 1.0).otherwise(weight)
     before = F.col(WEIGHT) if WEIGHT in data.columns else F.lit(1.0)
     return data.withColumn(WEIGHT, (before * weight).cast("float"))
 

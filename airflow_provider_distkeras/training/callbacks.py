@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     import keras
 
 
+_PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+#: Keras' own that would do nothing, or fail, and what does the same here.
+_INSTEAD = {
+    "ReduceLROnPlateau": "Set lr_decay.",
+    "LearningRateScheduler": "Set lr_decay.",
+    "EarlyStopping": "Set patience, which brings the best weights back.",
+    "ModelCheckpoint": "Set snapshot_path.",
+    "BackupAndRestore": "Set snapshot_path.",
+}
+
+
 def load(path: str) -> Callable[[], Any]:
     """The class or function at an import path such as 'package.module:name'.
 
@@ -31,6 +42,29 @@ def load(path: str) -> Callable[[], Any]:
     return found
 
 
+def make(path: str) -> keras.callbacks.Callback:
+    """The callback that an import path stands for.
+
+    Raises:
+        SpecError: it is none, cannot be made without arguments, or wants what a worker has not: an optimizer, or every batch.
+    """
+    import keras
+
+    try:
+        callback = load(path)()
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"callbacks: {path!r} cannot be called without arguments: {error}. Wrap it in a function.") from error
+    if not isinstance(callback, keras.callbacks.Callback):
+        raise SpecError(f"callbacks: {path!r} gives a {type(callback).__name__}, expected a keras.callbacks.Callback.")
+    for name in _PER_BATCH:
+        if getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name):
+            raise SpecError(f"callbacks: {path!r} has {name}, but workers call back at epochs only.")
+    unfit = [cls.__name__ for cls in type(callback).__mro__ if cls.__name__ in _INSTEAD]
+    if unfit:
+        raise SpecError(f"callbacks: {unfit[0]} steers the training of one process. {_INSTEAD[unfit[0]]}")
+    return callback
+
+
 class Callbacks:
     """The callbacks of one worker; false if there are none.
 
@@ -41,7 +75,7 @@ class Callbacks:
 
     def __init__(self, paths: Sequence[str], network: keras.Model) -> None:
         self._network = network
-        self._callbacks = [load(path)() for path in paths]
+        self._callbacks = [make(path) for path in paths]
         for callback in self._callbacks:
             callback.set_model(network)
             callback.on_train_begin()

@@ -41,13 +41,26 @@ class Window:
     commits: bool = True
 
 
-def as_matrix(lists: pa.Array) -> NDArray[np.float32]:
-    """An Arrow array of equally long float32 lists as a matrix; a view of Arrow's memory, so read-only."""
+def as_matrix(lists: pa.Array, what: str = "featuresCol") -> NDArray[np.float32]:
+    """An Arrow array of equally long float32 lists as a matrix; a view of Arrow's memory, so read-only.
+
+    Args:
+        what: the Param that names the column, for messages.
+
+    Raises:
+        DataError: a list or a value is missing, or the lists are of different lengths.
+    """
     if lists.null_count:
-        raise DataError(f"{lists.null_count} rows have no features; expected a vector in every row.")
-    values = lists.flatten()
-    if len(lists) == 0 or len(values) % len(lists):
-        raise DataError(f"Rows of different lengths: {len(values)} features in {len(lists)} rows.")
+        raise DataError(f"{what}: {lists.null_count} rows have none; expected a vector in every row.")
+    values, lengths = lists.flatten(), np.diff(lists.offsets.to_numpy())
+    if values.null_count:
+        raise DataError(f"{what}: {values.null_count} values are null; fill them, or drop their rows.")
+    if len(lists) == 0:
+        raise DataError(f"{what}: no row.")
+    if (lengths != lengths[0]).any():
+        raise DataError(
+            f"{what}: rows of different lengths, {lengths.min()} to {lengths.max()} values; expected as many in every row."
+        )
     return values.to_numpy(zero_copy_only=True).reshape(len(lists), -1)
 
 
@@ -172,8 +185,8 @@ def _records(batch: pa.RecordBatch) -> NDArray[np.float32]:
     features = as_matrix(batch.column(FEATURES))
     label = batch.column(LABEL)
     if label.null_count or label.flatten().null_count:
-        raise DataError("Rows without a label: drop them or fill them before training.")
-    labels = as_matrix(label)
+        raise DataError("labelCol: rows without a label; drop them or fill them before training.")
+    labels = as_matrix(label, "labelCol")
     records = np.empty((batch.num_rows, features.shape[1] + labels.shape[1] + 1), np.float32)
     records[:, : features.shape[1]] = features
     records[:, features.shape[1] : -1] = labels
@@ -212,7 +225,10 @@ class _Store:
 
     def append(self, block: NDArray[np.float32]) -> None:
         if block.shape[1] != self.width:
-            raise DataError(f"Rows of different lengths: records of {block.shape[1]} and of {self.width} values.")
+            raise DataError(
+                f"featuresCol, labelCol: rows of different lengths, {block.shape[1] - 1} and {self.width - 1} values together; "
+                "expected as many in every row."
+            )
         needed = self._rows + len(block)
         if needed > len(self._array):
             self._grow(needed)

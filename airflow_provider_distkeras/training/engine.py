@@ -153,13 +153,15 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
             lr_decay=run.lr_decay,
             seed=run.seed,
             evaluates=run.evaluates,
+            validates=run.validates,
             callbacks=run.callbacks,
             callbacks_on=run.callbacks_on,
             cache_bytes=run.cache_bytes,
         )
         with worker_environment(context, run.backend):
             # Not every plan may stand below a barrier; a shuffle may.
-            dealt = cluster.deal(data, trainer.num_workers, evenly=gather or run.force_repartition)
+            # Validation rows often lie in partitions of their own: every worker needs some of both.
+            dealt = cluster.deal(data, trainer.num_workers, evenly=gather or run.validates or run.force_repartition)
             reports = dealt.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
         if gather:  # Spark starts a barrier stage again only if another stage takes its results
             reports = reports.repartition(1)
@@ -175,7 +177,7 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         with Progress(servers, watch) as progress:
             workers = _collect(context, reports, tag, servers)
         summary = _summarize(run, workers, servers, progress, time.perf_counter() - started)
-        _check_rows(trainer, summary, servers.stopped)
+        _check_rows(run, summary, servers.stopped)
         return servers.result(), summary
 
 
@@ -189,7 +191,13 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
     try:
         workers = sorted(reports.collect(), key=lambda row: row.worker)
     except (PySparkException, Py4JJavaError) as error:
-        raise TrainingError(f"The Spark job that trains failed: {servers.failure or error}") from error
+        reason = servers.failure or str(error)
+        lost = "exited unexpectedly" in reason or "ExecutorLost" in reason
+        fix = (
+            " Spark gave up after spark.task.maxFailures losses; on a local master say local[2,4] for 4, "
+            "or set snapshot_path to go on from there."
+        )
+        raise TrainingError(f"The Spark job that trains failed: {reason}{fix if lost else ''}") from error
     finally:
         context.removeJobTag(tag)
     failed = sorted((row for row in workers if row.error_type), key=lambda row: row.error_type == "Refused")
@@ -201,8 +209,13 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
     return workers
 
 
-def _check_rows(trainer: Trainer, summary: TrainingSummary, stopped: bool) -> None:
-    """Raise if not every row was trained as often as asked for."""
+def _check_rows(run: Run, summary: TrainingSummary, stopped: bool) -> None:
+    """Raise if not every row was trained as often as asked for, or none was there to validate on."""
+    trainer, validation_rows = run.trainer, sum(worker["validation_rows"] for worker in summary.workers)
+    if run.validates and not validation_rows:
+        raise DataError("validationIndicatorCol, validation_split: no row was set aside to validate on; mark some, or more.")
+    if run.validates and not summary.rows:
+        raise DataError("validationIndicatorCol, validation_split: every row was set aside to validate on; mark fewer.")
     if summary.rows < trainer.num_workers:
         raise DataError(f"{trainer.num_workers} workers for {summary.rows} rows: set num_workers to at most the number of rows.")
     if not stopped and summary.rows_trained != summary.rows * trainer.num_epoch:
@@ -212,10 +225,9 @@ def _check_rows(trainer: Trainer, summary: TrainingSummary, stopped: bool) -> No
 def _summarize(run: Run, workers: list[Row], servers: ParameterServers, progress: Progress, seconds: float) -> TrainingSummary:
     ledger = servers.ledger
     history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
-    validated = any(row.validation_rows for row in workers)
     for epoch in ledger.epochs[: servers.stopping.judged]:
         for name, value in epoch.measured.items():
-            history.setdefault(f"val_{name}" if validated else name, []).append(value)
+            history.setdefault(f"val_{name}" if run.validates else name, []).append(value)
     return TrainingSummary(
         trainer=type(run.trainer).__name__,
         rows=sum(row.rows for row in workers),

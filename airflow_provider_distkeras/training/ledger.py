@@ -52,7 +52,7 @@ class Epoch:
         """What all workers measured together, each worker's share by its rows."""
         reports = [(rows, measures) for _, (rows, measures) in sorted(self.evaluations.items()) if rows]
         total = sum(rows for rows, _ in reports)
-        names = reports[0][1] if reports else {}
+        names = [name for name in (reports[0][1] if reports else {}) if all(name in measures for _, measures in reports)]
         return {name: sum(rows * measures[name] for rows, measures in reports) / total for name in names}
 
 

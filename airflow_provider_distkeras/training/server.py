@@ -150,6 +150,11 @@ class ParameterServer:
         try:
             while True:
                 connection.send(self._answer(peer, connection.receive()))
+        except (OSError, wire.WireError):
+            raise
+        except Exception as error:  # the other workers should not wait for what cannot come
+            self.fail(f"the parameter server failed: {type(error).__name__}: {error}")
+            raise
         finally:
             with self._changed:
                 if self._holders.get(peer.worker) is peer:

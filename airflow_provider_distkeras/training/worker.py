@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
+from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, TrainingError
 from airflow_provider_distkeras.training import environment, steps
 from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import Callbacks
@@ -50,7 +50,7 @@ class WorkerJob:
         communication_window: steps between two commits; None for an epoch.
         gather: whether all workers make as many commits as the one with the most rows.
         learning_rate, lr_decay: the schedule, learning_rate / (1 + lr_decay * step), by the server's count of steps.
-        evaluates: whether epochs end with an evaluation.
+        evaluates: whether epochs end with an evaluation; validates: whether that is on rows set aside, not on those trained on.
         callbacks: Keras callbacks by import path; callbacks_on: chief or every.
         cache_bytes: how much of its rows a worker keeps in memory.
     """
@@ -70,6 +70,7 @@ class WorkerJob:
     lr_decay: float
     seed: int
     evaluates: bool
+    validates: bool
     callbacks: tuple[str, ...]
     callbacks_on: str
     cache_bytes: int
@@ -162,6 +163,7 @@ class _Worker:
         weights, commits = welcome.weights, welcome.commits if job.gather else commits
         window = min(job.communication_window or _STEPS_PER_CALL, _STEPS_PER_CALL)
         self._compiled = compiled_window(job.plan, job.batch_size, window)
+        self._check_sizes()
         self._compiled.reset(int(np.random.SeedSequence([job.seed, self._number]).generate_state(1)[0]))
         if done and (saved := session.restore()):
             self._compiled.restore(saved)
@@ -177,7 +179,7 @@ class _Worker:
             if job.evaluates and not stop:
                 weights = weights.copy()  # what is pulled next would take its place
                 measured = self._evaluate()
-                record |= {f"val_{name}" if len(self._validation) else name: value for name, value in measured.items()}
+                record |= {f"val_{name}" if job.validates else name: value for name, value in measured.items()}
                 asked = callbacks.epoch_ends(epoch, record, session.pull) if callbacks else False
                 stop = session.evaluated(epoch, self._measured_rows(), measured, asked)
             if stop:
@@ -185,6 +187,15 @@ class _Worker:
         callbacks.end()
         session.leave()
         return history
+
+    def _check_sizes(self) -> None:
+        """Raise DataError unless the rows are as long as the network's inputs and its labels together."""
+        features, labels = self._compiled.objective.num_features, sum(self._job.plan.label_sizes)
+        if len(self._rows) and self._rows.records.shape[1] != features + labels + 1:
+            raise DataError(
+                f"featuresCol, labelCol: {self._rows.records.shape[1] - 1} values in a row; expected {features} features "
+                f"and {labels} labels in every row."
+            )
 
     def _train_epoch(self, epoch: int, weights: Vector, done: int, commits: int) -> tuple[dict[str, Any], Vector, bool]:
         """One pass over the rows: its record, the weights to go on from, and whether to stop."""
@@ -251,14 +262,16 @@ class _Worker:
         )
 
     def _measured_rows(self) -> int:
-        return len(self._validation) or (len(self._rows) if self._job.plan.metrics else 0)
+        if self._job.validates:
+            return len(self._validation)
+        return len(self._rows) if self._job.plan.metrics else 0
 
     def _evaluate(self) -> dict[str, float]:
         """What the center gives on the validation rows; without any, the metrics on the training rows."""
         if not self._measured_rows():
             return {}
-        measured = self._compiled.evaluate(self._session.pull(), self._validation or self._rows)
-        return {name: value for name, value in measured.items() if len(self._validation) or name != "loss"}
+        measured = self._compiled.evaluate(self._session.pull(), self._validation if self._job.validates else self._rows)
+        return {name: value for name, value in measured.items() if self._job.validates or name != "loss"}
 
     def _save_sometimes(self) -> None:
         """Leave the optimizer's state with the server, for an attempt of this task that may come after a crash."""

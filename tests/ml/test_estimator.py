@@ -212,7 +212,7 @@ def test_the_error_of_a_worker_reaches_the_driver_with_its_traceback(data):
     holed = data.withColumn("features", F.when(F.col("a") > 2, F.array(F.lit(1.0))).otherwise(vector_to_array("features")))
     with pytest.raises(DataError) as error:
         regression().fit(holed)
-    assert "Rows of different lengths" in str(error.value)
+    assert "rows of different lengths" in str(error.value)
     assert "The worker's traceback:" in str(error.value)
     assert "dataset.py" in str(error.value)
 

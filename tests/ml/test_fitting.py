@@ -147,6 +147,47 @@ def test_validation_rows_are_measured_on_and_not_trained_on(data):
     assert single.summary.history["val_mae"][-1] == pytest.approx(mae, rel=1e-4)
 
 
+def test_validation_rows_in_partitions_of_their_own_are_measured_on(data, spark):
+    """Two partitions, as many as workers: one has no validation row, one has nothing else."""
+    far = data.withColumn("label", F.when(F.col("held_out"), F.col("label") + 100).otherwise(F.col("label")))
+    parts = [far.where(f"held_out = {held_out}").coalesce(1) for held_out in ("true", "false")]
+    model = estimator(trainer_params={"num_workers": 2}, validationIndicatorCol="held_out", metrics=["mae"], patience=5).fit(
+        parts[0].union(parts[1])
+    )
+    assert sum(worker["validation_rows"] for worker in model.summary.workers) == data.where("held_out").count()
+    assert set(model.summary.history) == {"loss", "val_loss", "val_mae"}
+    assert min(model.summary.history["val_mae"]) > 50 > max(model.summary.loss) ** 0.5
+
+
+def test_class_weights_do_not_count_on_validation_rows(data):
+    model = estimator(
+        "SingleTrainer",
+        layer_dims=[None, 8, 3],
+        loss="categorical_crossentropy",
+        labelCol="kind",
+        metrics=["accuracy"],
+        class_weight={"0": 10, "1": 1, "2": 0.1},
+        validationIndicatorCol="held_out",
+    ).fit(data)
+    held_out = model.transform(data.where("held_out"))
+    accuracy = held_out.where("prediction = kind").count() / held_out.count()
+    assert model.summary.history["val_accuracy"][-1] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_metrics_take_one_hot_labels(data):
+    one_hot = data.withColumn("hot", F.array(*[(F.col("kind") == k).cast("float") for k in range(3)]))
+    model = estimator(
+        "SingleTrainer",
+        layer_dims=[None, 8, 3],
+        loss="categorical_crossentropy",
+        labelCol="hot",
+        metrics=["accuracy", "categorical_accuracy"],
+    ).fit(one_hot)
+    history = model.summary.history
+    assert history["accuracy"] == history["categorical_accuracy"]
+    assert 0.2 < history["accuracy"][-1] <= 1
+
+
 def test_a_split_for_validation_takes_about_its_share_and_the_same_rows_every_time(data):
     one, other = (estimator("SingleTrainer", validation_split=0.3).fit(data.repartition(parts)).summary for parts in (1, 4))
     assert 0.6 * ROWS < one.rows < 0.8 * ROWS
@@ -257,6 +298,16 @@ def test_several_inputs_and_outputs(data, module, tmp_path, named):
         assert predicted.first().probability_kind.toArray().sum() == pytest.approx(1.0, rel=1e-4)
 
 
+def test_class_numbers_of_every_output_are_checked(data, module):
+    module("two", TWO)
+    fit = estimator(
+        "SingleTrainer", layer_dims=None, network="two:build", loss=["mse", "categorical_crossentropy"],
+        featuresCols=["a", "features"], labelCols=["label", "wrong"],
+    ).fit  # fmt: skip
+    with pytest.raises(DataError, match=r"expected class numbers 0 to 2 .* received [345]"):
+        fit(data.withColumn("wrong", F.col("kind") + 3))
+
+
 def test_several_numbers_are_predicted_at_once(data):
     both = data.withColumn("both", F.array(F.col("a"), F.col("label")))
     model = estimator("SingleTrainer", {"num_epoch": 40}, labelCol="both", layer_dims=[None, 2]).fit(both)
@@ -319,6 +370,16 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"weightCol": "wait"}, DataError, "weightCol: Unknown column 'wait'"),
         ("ADAG", {"class_weight": {"0": 2}}, SpecError, "class_weight needs a classifier"),
         ("ADAG", {"callbacks": ["no.such:Thing"]}, SpecError, "callbacks: expected 'package.module:name', received 'no.such:Thing'"),
+        ("ADAG", {"callbacks": ["math:pi"]}, SpecError, "callbacks: 'math:pi' cannot be called without arguments"),
+        ("ADAG", {"callbacks": ["builtins:dict"]}, SpecError, "callbacks: 'builtins:dict' gives a dict, expected a keras"),
+        ("ADAG", {"callbacks": ["keras.callbacks:ReduceLROnPlateau"]}, SpecError, "ReduceLROnPlateau steers the training of one pr"),
+        ("ADAG", {"weightCol": "text"}, DataError, "weightCol: expected numbers in 'text', received string"),
+        ("ADAG", {"class_weight": {"1.05": 2}}, SpecError, "class_weight: expected class numbers"),
+        ("ADAG", {"network": "{}", "layer_dims": None}, SpecError, "network: the JSON is the configuration of no keras.Model"),
+        ("ADAG", {"network": "math:sqrt", "layer_dims": None}, SpecError, "network: math:sqrt returned float, expected a keras"),
+        ("ADAG", {"network": "operator:itemgetter", "layer_dims": None}, SpecError, "network: operator:itemgetter"),
+        ("ADAG", {"validationIndicatorCol": "none"}, DataError, "no row was set aside to validate on"),
+        ("ADAG", {"validationIndicatorCol": "every"}, DataError, "every row was set aside to validate on"),
         ("ADAG", {"custom_objects": ["no_such"]}, SpecError, "custom_objects: cannot import 'no_such'"),
         ("ADAG", {"loss": ["mse", "mae"]}, SpecError, "loss: layer_dims makes one output, received 2 losses"),
         ("ADAG", {"input_shape": [2]}, SpecError, "input_shape is for a network of your own"),
@@ -327,8 +388,9 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_with_the_fix(data, trainer, params, error, message):
+    told = data.withColumns({"text": F.lit("x"), "none": F.lit(False), "every": F.lit(True)})
     with pytest.raises(error) as raised:
-        estimator(trainer, **params).fit(data)
+        estimator(trainer, **params).fit(told)
     assert message in str(raised.value)
 
 

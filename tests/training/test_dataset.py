@@ -145,10 +145,11 @@ def test_a_full_disk_is_an_error_that_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("features", "labels", "others", "message"),
     [
-        ([[1, 2], [3]], [0, 1], {}, "Rows of different lengths: 3 features in 2 rows"),
-        ([[1, 2], None], [0, 1], {}, "1 rows have no features"),
+        ([[1, 2], [3]], [0, 1], {}, "featuresCol: rows of different lengths, 1 to 2 values"),
+        ([[1, 2], [3], [4, 5, 6]], [0, 1, 2], {}, "featuresCol: rows of different lengths, 1 to 3 values"),
+        ([[1, 2], None], [0, 1], {}, "featuresCol: 1 rows have none"),
         ([[1, 2], [3, float("nan")]], [0, 1], {}, r"Features \[1\] \(by position\) hold NaN or infinity"),
-        ([[1, 2], [3, 4]], [0, None], {}, "Rows without a label"),
+        ([[1, 2], [3, 4]], [0, None], {}, "labelCol: rows without a label"),
         ([[1, 2], [3, 4]], [0, float("inf")], {}, "Labels hold NaN or infinity"),
         ([[1, 2], [3, 4]], [0, 1], {"weight": [1, float("nan")]}, "weightCol: weights hold NaN or infinity"),
         ([[1, 2], [3, 4]], [0, 1], {"weight": [1, -2]}, "weightCol: expected weights of at least 0, received -2"),
@@ -160,5 +161,5 @@ def test_rows_that_cannot_be_trained_on_are_refused(features, labels, others, me
 
 
 def test_batches_of_different_widths_are_refused():
-    with pytest.raises(DataError, match="Rows of different lengths"):
+    with pytest.raises(DataError, match="rows of different lengths"):
         Loader().load([batch([[1, 2]], [0]), batch([[1, 2, 3]], [0])])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import dataset, weights
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.steps import arguments, objective
@@ -129,7 +130,7 @@ class CompiledWindow(ABC):
 
     def evaluate(self, flat: Vector, rows: dataset.Rows) -> dict[str, float]:
         """The mean loss and the metrics of rows, with the weights `flat`."""
-        meters = objective.meters(self.plan.metrics, self.plan.losses)
+        meters = objective.meters(self.plan.metrics, self.plan.losses, self.plan.label_sizes)
         total = 0.0
         for start in range(0, len(rows), _EVALUATED_AT_ONCE):
             block = np.asarray(rows.records[start : start + _EVALUATED_AT_ONCE])
@@ -138,10 +139,19 @@ class CompiledWindow(ABC):
             outputs = [output[: len(block)] for output in self._predict(flat, padded[:, : self.objective.num_features])]
             labels, sample_weights = self.objective.labels_of(block), block[:, -1]
             total += float(np.sum(_numpy(self.objective.row_losses(labels, outputs)) * sample_weights))
-            for meter in meters:
-                meter.update_state(labels[0], outputs[0], sample_weight=sample_weights)
+            for name, meter in zip(self.plan.metrics, meters, strict=True):
+                _update(name, meter, labels[0], outputs[0])
         measured = {name: float(_numpy(meter.result())) for name, meter in zip(self.plan.metrics, meters, strict=True)}
         return {"loss": total / max(len(rows), 1), **measured}
+
+
+def _update(name: str, meter: Any, labels: Any, outputs: Any) -> None:
+    try:
+        meter.update_state(labels, outputs)
+    except Exception as error:  # whatever the metric's backend makes of shapes that it does not take
+        raise SpecError(
+            f"metrics: {name!r} does not take labels of shape {labels.shape} with outputs of shape {outputs.shape}: {error}"
+        ) from error
 
 
 def _numpy(value: Any) -> NDArray[Any]:

@@ -87,15 +87,21 @@ def _loss(name: str, label_size: int) -> Any:
     return keras.losses.get("sparse_categorical_crossentropy" if _is_sparse(name, label_size) else name)
 
 
-def meters(names: Sequence[str], losses: Sequence[str]) -> list[Any]:
-    """Newly made Keras metrics, for the first output; `accuracy` is the one that fits its loss."""
+def meters(names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[int]) -> list[Any]:
+    """Newly made Keras metrics, for the first output; accuracies are those that fit its loss and its labels."""
     import keras
+
+    sparse = _is_sparse(losses[0], label_sizes[0])
 
     def make(name: str) -> Any:
         if name in ("accuracy", "acc"):
             if losses[0] == "binary_crossentropy":
                 return keras.metrics.BinaryAccuracy()
-            return keras.metrics.SparseCategoricalAccuracy() if "categorical" in losses[0] else keras.metrics.Accuracy()
+            if "categorical" in losses[0]:
+                return keras.metrics.SparseCategoricalAccuracy() if sparse else keras.metrics.CategoricalAccuracy()
+            return keras.metrics.Accuracy()
+        if sparse and name in ("categorical_accuracy", "top_k_categorical_accuracy"):
+            name = f"sparse_{name}"
         found = keras.metrics.get(name)
         return found if isinstance(found, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(found, name=name)
 
