@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import csv
 import io
+import itertools
 import zlib
 from collections import Counter
 from dataclasses import dataclass
 
+from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError, unknown_name
 from airflow_provider_distkeras.contract.storage import Storage
 
 #: Columns that the stages and the model add.
 RESERVED = ("features", "prediction", "probability", "rawPrediction")
 
-#: Enough for the header and the first row of any sane CSV file.
+#: Enough for the header and some rows of any sane CSV file.
 HEAD_BYTES = 256 * 1024
+#: Files whose first rows tell what columns hold.
+_SAMPLED_FILES = 20
+_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,14 @@ class InputFiles:
     Attributes:
         sizes: size in bytes per file, sorted by path.
         headers: column names per file, in the file's own order.
+        lines: the header as it is written, per file.
+        samples: the rows at the beginning of some files: lists of fields as long as the header, none of them cut off.
     """
 
     sizes: dict[str, int]
     headers: dict[str, list[str]]
+    lines: dict[str, bytes]
+    samples: dict[str, list[list[str]]]
 
     @property
     def columns(self) -> list[str]:
@@ -82,8 +92,8 @@ def refuse_reserved(columns: list[str]) -> None:
             raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. or `): rename or exclude it.")
 
 
-def inspect(storage: Storage, patterns: list[str], delimiter: str) -> InputFiles:
-    """Find the files and read their headers.
+def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFiles:
+    """Find the files and read their headers and first rows.
 
     Raises:
         DataError: nothing matches, a file is empty, there is no row at all, or the files' columns differ.
@@ -94,39 +104,86 @@ def inspect(storage: Storage, patterns: list[str], delimiter: str) -> InputFiles
         if not found:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(found)
-    headers: dict[str, list[str]] = {}
+    files = InputFiles(sizes, {}, {}, {})
     any_row = False
     for path in sizes:
-        records = _first_records(path, storage.read_bytes(path, HEAD_BYTES), delimiter)
+        content = storage.read_bytes(path, HEAD_BYTES)
+        head = _decompressed(path, content)
+        records = _first_records(head, dialect, all_of_them=len(content) < HEAD_BYTES and len(head) <= HEAD_BYTES)
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
         header = [name.strip() for name in records[0]]
         _refuse_twins(header, f"in the header of {path}")
-        headers[path] = header
+        files.headers[path], files.lines[path] = header, _first_line(head)
+        if dialect.by_line and len(_parsed(_text(files.lines[path], dialect), dialect)[0]) != len(header):
+            raise DataError(
+                f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line."
+            )
         any_row = any_row or len(records) > 1
+        if len(files.samples) < _SAMPLED_FILES:
+            files.samples[path] = [record for record in records[1:] if len(record) == len(header)]
     if not any_row:
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.")
-    _same_columns(headers)
-    return InputFiles(sizes, headers)
+    _same_columns(files.headers)
+    return files
 
 
-def _first_records(path: str, head: bytes, delimiter: str) -> list[list[str]]:
-    """The header and, if there is one, the first row; of a row that the head cuts off, as much as is there."""
+def _decompressed(path: str, head: bytes) -> bytes:
+    """The beginning of a file, which its name may call compressed."""
     try:
         if path.endswith(".gz"):
-            head = zlib.decompressobj(wbits=31).decompress(head)
-        elif path.endswith(".bz2"):
-            head = bz2.BZ2Decompressor().decompress(head)
+            return zlib.decompressobj(wbits=31).decompress(head)
+        if path.endswith(".bz2"):
+            return bz2.BZ2Decompressor().decompress(head)
+        if path.endswith(".zst"):
+            return _decompressed_zstd(head)
     except (zlib.error, OSError) as error:
         raise DataError(f"The file {path} is not compressed as its name says: {error}. Rename it, or restore it.") from error
-    reader = csv.reader(io.StringIO(head.decode("utf-8-sig", errors="replace"), newline=""), delimiter=delimiter)
-    records: list[list[str]] = []
-    for record in reader:
-        if any(value.strip() for value in record):
-            records.append(record)
-        if len(records) == 2:
+    return head
+
+
+def _decompressed_zstd(head: bytes) -> bytes:
+    import pyarrow as pa
+
+    stream, found = pa.input_stream(pa.py_buffer(head), compression="zstd"), b""
+    while len(found) < HEAD_BYTES:
+        try:
+            block = stream.read(1 << 14)
+        except OSError:  # the head ends inside a frame
+            if not found:
+                raise
             break
+        if not block:
+            break
+        found += block
+    return found
+
+
+def _first_records(head: bytes, dialect: Dialect, *, all_of_them: bool) -> list[list[str]]:
+    """The header and the rows after it; the last row only if it cannot have been cut off, or is the only one."""
+    records = _parsed(_text(head, dialect), dialect)
+    return records if all_of_them or len(records) <= 2 else records[:-1]
+
+
+def _parsed(text: str, dialect: Dialect) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    if dialect.quote:
+        reader = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote)
+    else:
+        reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
+    records: list[list[str]] = []
+    with contextlib.suppress(csv.Error):  # a field beyond the module's limit; what comes before it will do
+        records += itertools.dropwhile(lambda record: not any(map(str.strip, record)), filter(None, reader))
     return records
+
+
+def _text(content: bytes, dialect: Dialect) -> str:
+    return content.removeprefix(_MARK).decode(dialect.encoding, errors="replace").lstrip("\ufeff")
+
+
+def _first_line(head: bytes) -> bytes:
+    """The first line that is not empty."""
+    return next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
 
 
 def _refuse_twins(columns: list[str], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from dataclasses import MISSING as REQUIRED
@@ -9,16 +10,19 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.dialect import KINDS, Dialect
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
     Check,
     Field,
+    boolean,
     check_names,
     choice,
     integer,
     json_value,
     list_of,
     mapping_of,
+    number,
     optional,
     text,
 )
@@ -38,10 +42,36 @@ def _paths(name: str, value: Any) -> list[str]:
     return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
 
 
-def _delimiter(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) != 1:
-        raise SpecError(f"{name}: expected one character, received {value!r}.")
+def _character(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n":
+        raise SpecError(f"{name}: expected one ASCII character, received {value!r}.")
     return value
+
+
+def _quote(name: str, value: Any) -> str:
+    return "" if value == "" else _character(name, value)
+
+
+def _encoding(name: str, value: Any) -> str:
+    try:
+        return codecs.lookup(text(name, value)).name.removesuffix("-sig")
+    except LookupError as error:
+        raise SpecError(f"{name}: expected the name of an encoding, such as utf-8 or cp1252, received {value!r}.") from error
+
+
+def _missing(name: str, value: Any) -> str | dict[str, Any]:
+    if isinstance(value, str):
+        return choice("policy", vocabulary.MISSING)(name, value)
+    return mapping_of(_missing_one)(name, value)
+
+
+def _missing_one(name: str, value: Any) -> str | float | dict[str, str]:
+    """A policy, or what to fill in: a number, or {"text": a category}."""
+    if isinstance(value, str):
+        return choice("policy", vocabulary.MISSING)(name, value)
+    if isinstance(value, dict) and list(value) == ["text"]:
+        return {"text": text(name, value["text"])}
+    return number()(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +108,54 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreprocessSpec(Spec):
+class CsvSpec(Spec):
+    """Base of those that read CSV files."""
+
+    input_path: list[str] = _said(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    delimiter: str = _said(_character, "What separates the fields of a line.", ",")
+    quote: str = _said(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
+    encoding: str = _said(_encoding, "The files' encoding, by Python's name.", "utf-8")
+    null_values: list[str] = _said(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
+    multiline: bool = _said(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
+    bad_lines: str = _said(choice("policy", vocabulary.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
+    max_bad_lines: float = _said(number(0.0, 1.0), "The share of such lines above which the task fails anyway.", 0.01)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the files are written."""
+        return Dialect(self.delimiter, self.quote or None, self.encoding, tuple(self.null_values), self.multiline)
+
+    def check_whole(self) -> None:
+        """Delimiter and quote must differ."""
+        if self.delimiter == self.quote:
+            raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec(CsvSpec):
     """CSV files to a prepared dataset and the fitted pipeline that prepared it."""
 
     kind: ClassVar[str] = "preprocess"
 
-    input_path: list[str] = _said(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    schema: dict[str, str] = _said(
+        mapping_of(choice("kind", KINDS)), "What columns hold, by their name in the files; else their first rows tell.", {}
+    )
     columns_renamed: dict[str, str] = _said(mapping_of(text), "New name per column of the files.", {})
     excluded_columns: list[str] = _said(list_of(text), "Columns to leave out, by their name in the files.", [])
     label_col: str = _said(text, "The column to predict, by its new name.", "label")
     categorical_columns: list[str] = _said(
         list_of(text), "Columns to one-hot encode, by their new names; the label is indexed.", []
     )
-    missing: str = _said(choice("policy", vocabulary.MISSING), "Missing values: fail, mean or drop.", "fail")
+    missing: str | dict[str, Any] = _said(
+        _missing, "Missing values: fail, mean, median, indicator or drop; or per column one of these or a value.", "fail"
+    )
     scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
-    delimiter: str = _said(_delimiter, "What separates the fields of a line.", ",")
+
+    def missing_policy(self, column: str) -> str | float | dict[str, str]:
+        """What to do about a column's missing values; a label is never made up."""
+        said = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
+        return said if column != self.label_col or said in ("drop", "fail") else "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,16 +222,14 @@ class TrainSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSpec(Spec):
+class ScoreSpec(CsvSpec):
     """A model and CSV files to predictions."""
 
     kind: ClassVar[str] = "score"
 
     model_path: str = _said(text, "The model_path a train task returned.")
-    input_path: list[str] = _said(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
     output_format: str = _said(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet or csv.", "parquet")
     batch_size: int = _said(integer(1), "Rows per call of the network.", 4096)
-    delimiter: str = _said(_delimiter, "What separates the fields of a line.", ",")
 
 
 SPECS: dict[str, type[Spec]] = {spec.kind: spec for spec in (PreprocessSpec, TrainSpec, ScoreSpec)}

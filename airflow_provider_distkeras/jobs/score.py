@@ -28,7 +28,8 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
     if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
         raise ArtifactError(f"{spec.model_path} holds no model of a train task; expected its model_path.")
     network.set(network.predict_batch_size, spec.batch_size)
-    raw, files, rows = csv.apply(spark, pipeline, spec.input_path, spec.delimiter)
+    raw, reader, found = csv.apply(spark, pipeline, spec)
+    files, rows = reader.files, found.rows
     scored = pipeline.transform(raw)
     classifies = is_classification(network.getOrDefault("loss"))
     predictions_path = f"{folder}/predictions"

@@ -81,6 +81,11 @@ def count_values(data: DataFrame, name: str) -> int:
     return int(first["size"])
 
 
+def write_floats(data: DataFrame, path: str) -> None:
+    """Write Parquet without dictionaries: to look for repeated numbers took Spark several times as long as all the rest."""
+    data.write.option("parquet.enable.dictionary", "false").parquet(path)
+
+
 def in_order(said: dict[str, T], names: list[str], param: str) -> list[T]:
     """What was said by input or output, or by position, in the order of a network's inputs or outputs, called `names`.
 

@@ -27,7 +27,6 @@ import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.errors import PERMANENT, ArtifactError, DistKerasError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
-from airflow_provider_distkeras.contract.header import InputFiles, inspect
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest, beside
 from airflow_provider_distkeras.contract.paths import Attempt, committed, period_key
 from airflow_provider_distkeras.contract.request import Request
@@ -376,14 +375,6 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)
-
-    def inspect_csv(self, patterns: list[str], delimiter: str) -> InputFiles | None:
-        """Look at the CSV files, or leave it to the job where Airflow cannot reach them."""
-        try:
-            return inspect(storage_for(patterns[0]), patterns, delimiter)
-        except UnreadableHere as error:
-            self.log.warning("The input is checked by the job only. %s", error)
-            return None
 
 
 def require_artifact(path: str, kind: str, argument: str) -> None:

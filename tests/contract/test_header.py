@@ -2,15 +2,16 @@ import gzip
 
 import pytest
 
+from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.header import ColumnPlan, inspect
 from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri
 
 
-def look(tmp_path, *contents, pattern="*.csv", delimiter=","):
+def look(tmp_path, *contents, pattern="*.csv", **dialect):
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.csv").write_text(content)
-    return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], delimiter)
+    return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], Dialect(**dialect))
 
 
 def plan(renamed=None, excluded=(), label="label", categorical=()):
@@ -25,21 +26,21 @@ def test_columns_are_those_of_the_first_file_and_order_may_differ(tmp_path):
 
 def test_spaces_quotes_a_byte_order_mark_and_compression_are_understood(tmp_path):
     (tmp_path / "x.csv").write_text('\ufeff a ,"b, c"\r\n1,2\r\n')
-    assert inspect(LocalStorage(), [str(tmp_path)], ",").columns == ["a", "b, c"]
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect()).columns == ["a", "b, c"]
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a;b\n1;2\n"))
-    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/*.gz")], ";").columns == ["a", "b"]
+    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/*.gz")], Dialect(";")).columns == ["a", "b"]
 
 
 def test_question_marks_and_hashes_belong_to_local_paths(tmp_path):
     (tmp_path / "a#b").mkdir()
     (tmp_path / "a#b" / "1.csv").write_text("a\n1\n")
-    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/a#b/?.csv")], ",").columns == ["a"]
+    assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/a#b/?.csv")], Dialect()).columns == ["a"]
 
 
 def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path):
     (tmp_path / "x.csv.gz").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=r"x.csv.gz is not compressed as its name says"):
-        inspect(LocalStorage(), [str(tmp_path)], ",")
+        inspect(LocalStorage(), [str(tmp_path)], Dialect())
 
 
 def test_hidden_files_of_a_directory_are_left_out(tmp_path):

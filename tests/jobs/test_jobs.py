@@ -113,9 +113,7 @@ def test_new_files_that_do_not_fit_the_model_are_refused(run_job, model, bikes, 
     )
     assert "Missing values in 'hum' (12 rows); the model was prepared with missing='fail'" in refused(bikes("gaps.csv"))
     (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
-    assert "The column 'temp' holds text such as 'warm' in 1 of 2 rows; the model was trained with numbers" in refused(
-        str(tmp_path / "text.csv")
-    )
+    assert "text.csv, 'winter,warm,0.5': 'temp' is 'warm', expected a number" in refused(str(tmp_path / "text.csv"))
     (tmp_path / "taken.csv").write_text("season,temp,hum,prediction\nwinter,1,0.5,3\n")
     assert "'prediction' has the name of a column that the model adds" in refused(str(tmp_path / "taken.csv"))
 

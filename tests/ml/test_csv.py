@@ -1,9 +1,13 @@
 """CSV files through the real reader and Spark ML's stages."""
 
+import bz2
+import gzip
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyspark.ml.feature import MinMaxScaler, StandardScaler
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import process_csv
@@ -95,24 +99,24 @@ def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
         (
             BIKES,
             {"categorical_columns": []},
-            "The column 'season' holds text such as 'winter' in 4 rows; expected numbers. Add it to categ",
+            "The column 'season' holds text such as 'winter'; expected numbers. Add it to categ",
         ),
         (
             "day,cnt\n2026-03-01,1\n",
             {"excluded_columns": [], "categorical_columns": []},
             "The column 'day' holds text such as '2026-03-01'",
         ),
-        (BIKES + "5,warm,winter,50\n", {}, "The column 'temp' holds text such as 'warm' in 1 rows; expected numbers."),
+        (BIKES + "5,warm,winter,50\n", {}, "a.csv, '5,warm,winter,50': 'temp' is 'warm', expected a number. Correct"),
         (
             BIKES + "5,1.5,winter,many\n",
             {},
-            "The label column 'label' holds text such as 'many' in 1 rows; expected numbers. For classes,",
+            "1 of 5 lines do not fit, such as line 6 of ",
         ),
         (BIKES + "5,,winter,50\n6,NaN,,60\n", {}, "Missing values in 'temp' (2 rows), 'season' (1 rows). Set missing='mean'"),
         (BIKES + "5,1,winter,\n", {"missing": "mean"}, "The label 'label' is missing in 1 rows."),
         (BIKES + "5,Infinity,winter,50\n", {}, "Infinite values in 'temp' (1 rows)"),
-        (BIKES + "5,1.5,winter\n", {}, "1 of 5 lines do not fit the 4 columns, such as '5,1.5,winter'"),
-        (BIKES + "5,1.5,winter,50,60\n", {}, "1 of 5 lines do not fit the 4 columns, such as '5,1.5,winter,50,60'"),
+        (BIKES + "5,1.5,winter\n", {}, "'5,1.5,winter': 3 fields, expected 4. Correct them, or set bad_lines="),
+        (BIKES + "5,1.5,winter,50,60\n", {}, "'5,1.5,winter,50,60': 5 fields, expected 4."),
         (HEADER + "1,,winter,10\n", {}, "The column 'temp' has no value in any row."),
         (HEADER + "1,1,,10\n", {"missing": "mean"}, "The column 'season' has no value in any row."),
         (HEADER, {}, "hold only a header"),
@@ -149,3 +153,105 @@ def test_arguments_of_a_wrong_shape_are_refused(spark, write, said, message):
 def test_an_option_that_does_not_exist_is_refused(spark, write):
     with pytest.raises(SpecError, match="Did you mean 'scaling'"):
         process_csv(write(), scalin="standard")
+
+
+def test_missing_values_by_column(spark, write):
+    text = "a,b,c,d,kind,cnt\n1,,5,,x,1\n,4,,2,,2\n3,6,7,4,y,3\n5,8,9,6,x,4\n"
+    policies = {"a": "mean", "b": "median", "c": "indicator", "d": -1, "kind": "mean"}
+    data = process_csv(write(text), [("cnt", "label")], categorical_columns=["kind"], missing=policies)
+    found = rows(data)
+    assert found[1] == [1, 6, 5, 0, -1, 1, 0]
+    assert found[2] == [3, 4, 7, 1, 2, 0, 0]
+
+
+def test_stages_fitted_from_the_survey_are_those_that_spark_would_fit_on_the_rows(spark, write):
+    """Scaled: a number with gaps, one without, a truth value and a category."""
+    random = np.random.default_rng(0)
+    lines = [
+        f"{a:.4f},{b:.4f},{c},{kind},{a + b:.4f}"
+        for a, b, c, kind in zip(
+            random.lognormal(size=500),
+            random.normal(5, 2, 500),
+            random.choice(["true", "false"], 500),
+            random.choice([*"xyz"], 500),
+            strict=True,
+        )
+    ]
+    lines[::7] = ["," + line.split(",", 1)[1] for line in lines[::7]]
+    path = write("a,b,c,kind,cnt\n" + "\n".join(lines) + "\n")
+    usual = {"columns_renamed": [("cnt", "label")], "categorical_columns": ["kind"], "missing": "mean"}
+    unscaled = process_csv(path, **usual).withColumnRenamed("features", "raw")
+    for scaling, scaler in (("standard", StandardScaler(withMean=True)), ("minmax", MinMaxScaler())):
+        scaler.setInputCol("raw").setOutputCol("features")
+        expected = np.array([row.features.toArray() for row in scaler.fit(unscaled).transform(unscaled).collect()])
+        found = np.array([row.features.toArray() for row in process_csv(path, scaling=scaling, **usual).collect()])
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_bad_lines_are_left_out_on_request_up_to_a_share(spark, write):
+    path = write(BIKES + "5,warm,winter,50\n")
+    assert sorted(rows(process_csv(path, bad_lines="drop", max_bad_lines=0.2, **USUAL))) == [10, 20, 30, 40]
+    with pytest.raises(DataError, match=r"1 of 5 lines do not fit, such as line 6 of .*a\.csv, .*raise max_bad_lines"):
+        process_csv(path, bad_lines="drop", max_bad_lines=0.1, **USUAL)
+
+
+def test_a_bad_line_of_one_of_many_files_is_found(spark, write, tmp_path):
+    for number in range(3):
+        write(BIKES, f"{number}.csv")
+    write(BIKES.replace("3.5", "hot"), "3.csv")
+    with pytest.raises(
+        DataError, match=r"1 of 16 lines do not fit, such as line 5 of \S*/3\.csv, '4,hot,autumn,40': 'temp' is 'hot'"
+    ):
+        process_csv(str(tmp_path), **USUAL)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.csv.gz", gzip.compress(BIKES.encode()), {}),
+        ("a.csv.bz2", bz2.compress(BIKES.encode()), {}),
+        ("a.csv.zst", pa.compress(BIKES.encode(), "zstd", asbytes=True), {}),
+        ("a.csv", BIKES.encode("utf-16"), {"encoding": "utf-16"}),
+        ("a.csv", "\ufeff".encode() + BIKES.replace("\n", "\r\n").encode(), {}),
+        ("a.csv", BIKES.replace("winter", "été").encode("cp1252"), {"encoding": "cp1252"}),
+        ("a.csv", BIKES.replace("winter", '"win\nter"').encode(), {"multiline": True}),
+        ("a.csv", BIKES.replace(",", "|").encode(), {"delimiter": "|"}),
+    ],
+)
+def test_files_in_many_forms(spark, tmp_path, name, content, options):
+    (tmp_path / name).write_bytes(content)
+    found = rows(process_csv(str(tmp_path / name), **options, **USUAL))
+    assert sorted(found) == [10, 20, 30, 40]
+    assert {label: values[0] for label, values in found.items()} == {10: 0.5, 30: 1.5, 20: 2.5, 40: 3.5}
+
+
+def test_a_truncated_file_is_named(spark, tmp_path):
+    content = gzip.compress("".join([HEADER, *(f"{i},{i / 7},winter,{i * 3}\n" for i in range(50_000))]).encode())
+    (tmp_path / "a.csv.gz").write_bytes(content[: len(content) - 1000])
+    with pytest.raises(DataError, match=r"Cannot read file:\S*a\.csv\.gz: \w"):
+        process_csv(str(tmp_path / "a.csv.gz"), **USUAL)
+
+
+def test_declared_columns_are_not_inferred(spark, write):
+    content = "open,cnt\n1,1\n0,2\n"
+    with pytest.raises(DataError, match="'open' is '1', expected true or false"):
+        process_csv(write(content), [("cnt", "label")], schema={"open": "boolean"})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"missing": "media"}, "Did you mean 'median'"),
+        ({"missing": {"a": "mean", "b": [1]}}, "missing['b']: expected a number, received [1]"),
+        ({"bad_lines": "skip"}, "Unknown policy 'skip'"),
+        ({"encoding": "utf-9"}, "encoding: expected the name of an encoding, such as utf-8 or cp1252, received 'utf-9'"),
+        ({"delimiter": "::"}, "delimiter: expected one ASCII character, received '::'"),
+        ({"delimiter": '"'}, "quote: expected another character than the delimiter"),
+        ({"schema": {"temp": "int"}}, "Unknown kind 'int'"),
+        ({"max_bad_lines": 2}, "max_bad_lines: expected a number of at least 0 and below 1"),
+    ],
+)
+def test_options_of_a_wrong_value_are_refused(spark, write, said, message):
+    with pytest.raises(SpecError) as error:
+        process_csv(write(), **said)
+    assert message in str(error.value)

@@ -127,7 +127,7 @@ def test_package_travels_with_the_users_files_and_is_removed(stub, prepare, run,
 def test_every_argument_is_templated(operator):
     own = {
         name
-        for cls in operator.__mro__[: operator.__mro__.index(DistKerasPreprocessOperator.__mro__[1]) + 1]
+        for cls in operator.__mro__[: operator.__mro__.index(DistKerasBaseOperator) + 1]
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }

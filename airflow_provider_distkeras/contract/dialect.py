@@ -1,0 +1,37 @@
+"""How CSV files are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What a column may hold; a boolean is a number, 1 or 0, where it is used.
+KINDS = ("number", "boolean", "timestamp", "text")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How CSV files are written.
+
+    Attributes:
+        delimiter: what separates the fields of a line.
+        quote: what surrounds a field that holds delimiters, itself doubled inside; None where nothing does.
+        encoding: Python's name of the encoding.
+        null_values: texts that stand for a missing value, beside an empty field.
+        multiline: whether a quoted field may hold line breaks. A file is then read as a whole, by one task.
+    """
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = ()
+    multiline: bool = False
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a line break takes more than a byte."""
+        return len("\n".encode(self.encoding)) > 1
+
+    @property
+    def by_line(self) -> bool:
+        """Whether every line is a record, and can be told from its bytes."""
+        return not (self.multiline or self.is_wide)

@@ -1,0 +1,249 @@
+"""What a column of data holds, gathered block by block and merged: for a person to see, and for stages to be fitted from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_TOP = 20
+_SAMPLED = 1 << 13
+
+
+class Sample:
+    """Every n-th value of what it is given; n doubles whenever the sample is full."""
+
+    def __init__(self, values: NDArray[np.float64] | None = None, stride: int = 1) -> None:
+        self.values = np.empty(0) if values is None else values
+        self.stride = stride
+        self._next = 0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Sample some more values."""
+        taken = values[self._next :: self.stride]
+        self._next += len(taken) * self.stride - len(values)
+        self.values = np.concatenate([self.values, taken])
+        while len(self.values) > _SAMPLED:
+            self._next += self.stride * (len(self.values) % 2)
+            self.values, self.stride = self.values[::2], 2 * self.stride
+
+
+def weighted_quantiles(samples: list[Sample], at: tuple[float, ...]) -> list[float]:
+    """Quantiles of all that the samples were taken from."""
+    values = np.concatenate([sample.values for sample in samples])
+    weights = np.concatenate([np.full(len(sample.values), float(sample.stride)) for sample in samples])
+    if not len(values):
+        return [math.nan] * len(at)
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return [float(values[order][min(np.searchsorted(reached, q * reached[-1]), len(values) - 1)]) for q in at]
+
+
+class NumberProfile:
+    """Numbers (and times, as seconds since 1970): how many, how spread, and a sample of them.
+
+    Attributes:
+        rows: values seen; missing, infinite: how many of them are null or NaN, or infinite; the rest is described by
+        mean, m2 (the sum of squared distances from the mean), minimum, maximum and samples.
+    """
+
+    kind: ClassVar[str] = "number"
+
+    def __init__(self) -> None:
+        self.rows = self.missing = self.infinite = 0
+        self.mean = self.m2 = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+        self.samples = [Sample()]
+
+    @property
+    def count(self) -> int:
+        """Values that are finite."""
+        return self.rows - self.missing - self.infinite
+
+    @property
+    def std(self) -> float:
+        """The sample's standard deviation; 0 for fewer than two values."""
+        return math.sqrt(self.m2 / (self.count - 1)) if self.count > 1 else 0.0
+
+    def add(self, column: pa.Array) -> None:
+        """Take in a block."""
+        values = _as_floats(column)
+        finite = np.isfinite(values)
+        if not finite.all():
+            self.infinite += int(np.isinf(values).sum())
+            self.missing += int(np.isnan(values).sum())
+            self.rows += len(values) - int(finite.sum())
+            values = values[finite]
+        if len(values):
+            mean = float(values.mean())
+            centered = values - mean
+            self._combine(len(values), mean, float(centered @ centered))
+            self.minimum = min(self.minimum, float(values.min()))
+            self.maximum = max(self.maximum, float(values.max()))
+            self.samples[0].add(values)
+
+    def merge(self, other: NumberProfile) -> None:
+        """Take in what another has seen."""
+        self.rows += other.missing + other.infinite
+        self.missing, self.infinite = self.missing + other.missing, self.infinite + other.infinite
+        if other.count:
+            self._combine(other.count, other.mean, other.m2)
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.samples += other.samples
+
+    @property
+    def texts(self) -> pa.Array:
+        """None: they are numbers."""
+        return pa.array([], pa.string())
+
+    def filled(self, value: float) -> tuple[float, float]:
+        """Mean and standard deviation, were this value in place of every missing one."""
+        other = NumberProfile()
+        other.merge(self)
+        other.missing, other.rows = 0, other.count
+        if self.missing:
+            other._combine(self.missing, value, 0.0)
+        return other.mean, other.std
+
+    def quantiles(self, at: tuple[float, ...] = QUANTILES) -> list[float]:
+        """Quantiles, from the sample."""
+        return weighted_quantiles(self.samples, at)
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, for a person."""
+        found = {"kind": self.kind, "count": self.count, "missing": self.missing}
+        if self.infinite:
+            found["infinite"] = self.infinite
+        if not self.count:
+            return found
+        quantiles = {f"{q:g}": value for q, value in zip(QUANTILES, self.quantiles(), strict=True)}
+        return {
+            **found, "mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum, "quantiles": quantiles
+        }  # fmt: skip
+
+    def to_row(self) -> dict[str, Any]:
+        """As plain values for `merge_row`; nothing may have been merged."""
+        facts = [self.rows, self.missing, self.infinite, self.mean, self.m2, self.minimum, self.maximum, self.samples[0].stride]
+        return {"facts": [float(fact) for fact in facts], "values": self.samples[0].values, "texts": [], "counts": []}
+
+    def merge_row(self, row: dict[str, Any]) -> None:
+        """Take in what `to_row` gave elsewhere."""
+        other, facts = type(self)(), row["facts"]
+        other.rows, other.missing, other.infinite = map(int, facts[:3])
+        other.mean, other.m2, other.minimum, other.maximum = facts[3:7]
+        other.samples = [Sample(np.asarray(row["values"], np.float64), int(facts[7]))]
+        self.merge(other)
+
+    def _combine(self, count: int, mean: float, m2: float) -> None:
+        """Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979."""
+        before, after = self.count, self.count + count
+        delta = mean - self.mean
+        self.mean += delta * count / after
+        self.m2 += m2 + delta * delta * before * count / after
+        self.rows += count
+
+
+class TimeProfile(NumberProfile):
+    """Times: as numbers, but told as times."""
+
+    kind = "timestamp"
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, for a person."""
+        found = super().describe()
+        found.pop("std", None)
+        for name in {"mean", "min", "max"} & set(found):
+            found[name] = _as_time(found[name])
+        if "quantiles" in found:
+            found["quantiles"] = {q: _as_time(value) for q, value in found["quantiles"].items()}
+        return found
+
+
+class TextProfile:
+    """Texts: how many rows have each.
+
+    Attributes:
+        rows: values seen; missing: how many of them are null.
+        counts: rows per text; after `limit` different ones, new ones only count as `others`.
+    """
+
+    kind: ClassVar[str] = "text"
+    limit: ClassVar[int] = 100_000
+
+    def __init__(self) -> None:
+        self.rows = self.missing = self.others = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """Values that are there."""
+        return self.rows - self.missing
+
+    def add(self, column: pa.Array) -> None:
+        """Take in a block."""
+        self.rows += len(column)
+        self.missing += column.null_count
+        counted = pc.value_counts(column.drop_null())
+        self._count(dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)))
+
+    def merge(self, other: TextProfile) -> None:
+        """Take in what another has seen."""
+        self.rows, self.missing, self.others = self.rows + other.rows, self.missing + other.missing, self.others + other.others
+        self._count(other.counts)
+
+    @property
+    def texts(self) -> pa.Array:
+        """The different texts."""
+        return pa.array(self.counts, pa.string())
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, for a person."""
+        found = {"kind": self.kind, "count": self.count, "missing": self.missing, "distinct": len(self.counts)}
+        if self.others:
+            found["distinct_at_least"] = found.pop("distinct")
+        return {**found, "top": [list(pair) for pair in self.counts.most_common(_TOP)]}
+
+    def to_row(self) -> dict[str, Any]:
+        """As plain values for `merge_row`; nothing may have been merged."""
+        facts = [float(fact) for fact in (self.rows, self.missing, self.others)]
+        return {"facts": facts, "values": [], "texts": list(self.counts), "counts": list(self.counts.values())}
+
+    def merge_row(self, row: dict[str, Any]) -> None:
+        """Take in what `to_row` gave elsewhere."""
+        other = TextProfile()
+        other.rows, other.missing, other.others = map(int, row["facts"])
+        other.counts = Counter(dict(zip(row["texts"], row["counts"], strict=True)))
+        self.merge(other)
+
+    def _count(self, counts: dict[str, int]) -> None:
+        if len(self.counts) + len(counts) <= self.limit:
+            self.counts.update(counts)
+            return
+        for text, count in counts.items():
+            if text in self.counts or len(self.counts) < self.limit:
+                self.counts[text] += count
+            else:
+                self.others += count
+
+
+Profile = NumberProfile | TextProfile
+PROFILES: dict[str, type[NumberProfile] | type[TextProfile]] = {
+    "number": NumberProfile, "boolean": NumberProfile, "timestamp": TimeProfile, "text": TextProfile
+}  # fmt: skip
+
+
+def _as_floats(column: pa.Array) -> NDArray[np.float64]:
+    """A block's values; NaN where they are null. Times are seconds."""
+    if pa.types.is_timestamp(column.type):
+        column = pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1e6)
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _as_time(seconds: float) -> str:
+    return str(np.datetime64(int(seconds), "s"))

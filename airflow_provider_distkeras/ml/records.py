@@ -1,0 +1,131 @@
+"""The records of CSV files as blocks of Arrow: by Spark's own readers, which know every file system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+
+from airflow_provider_distkeras.contract.dialect import Dialect
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.header import InputFiles
+
+_BLOCK = 4 << 20
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some records, in the files' encoding and without line breaks, and where they come from, if that was asked for."""
+
+    records: pa.Array
+    files: pa.Array | None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Files with the same header, on their way into Spark's Python workers.
+
+    Attributes:
+        columns: the names in the header; header: the line itself.
+        paths: the files.
+        whole: whether a file is read as a whole: its records are no lines, or only Python can decompress it.
+    """
+
+    columns: tuple[str, ...]
+    header: bytes
+    paths: tuple[str, ...]
+    whole: bool
+
+    def open(self, spark: SparkSession, named: bool = False) -> DataFrame:
+        """A DataFrame of lines, or of whole files, whose batches `blocks` takes; `named` with the file of every line."""
+        if self.whole:
+            return spark.read.format("binaryFile").load(list(self.paths)).select("content", "path")
+        return spark.read.text(list(self.paths)).select("value", *(["_metadata.file_path"] if named else []))
+
+    def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[Block]:
+        """The records without the headers. For Spark's Python workers."""
+        for batch in batches:
+            if self.whole:
+                for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
+                    for records in _after_header(split(path, content.as_buffer(), dialect)):
+                        yield Block(records, pa.repeat(path, len(records)))
+                continue
+            lines = batch.column(0).cast(pa.binary())
+            rows = pc.not_equal(lines, self.header)
+            yield Block(lines.filter(rows), batch.column(1).filter(rows) if batch.num_columns > 1 else None)
+
+
+def feeds(files: InputFiles, dialect: Dialect) -> list[Feed]:
+    """The files in groups that are read alike."""
+    groups: dict[tuple[tuple[str, ...], bytes, bool], list[str]] = {}
+    for path, columns in files.headers.items():
+        whole = not dialect.by_line or path.endswith(".zst")  # which Spark cannot decompress everywhere
+        groups.setdefault((tuple(columns), files.lines[path], whole), []).append(path)
+    return [Feed(columns, line, tuple(paths), whole) for (columns, line, whole), paths in groups.items()]
+
+
+def split(path: str, content: pa.Buffer, dialect: Dialect) -> Iterator[pa.Array]:
+    """The records of a whole file in blocks, in UTF-8 if its encoding is wide; a line break inside quotes ends none.
+
+    Raises:
+        DataError: the file cannot be decompressed or decoded.
+    """
+    quote = dialect.quote.encode() if dialect.multiline and dialect.quote else None
+    rest: list[bytes] = []
+    is_open = 0
+    try:
+        stream = _decoded(pa.input_stream(content, compression=_compression(path)), dialect)
+        while block := stream.read(_BLOCK):
+            ends, is_open = _ends(block, quote, is_open)
+            if not len(ends):
+                rest.append(block)
+                continue
+            before = b"".join(rest)
+            rest = [block[ends[-1] :]]
+            yield _sliced(before + block[: ends[-1]], ends + len(before))
+    except (OSError, UnicodeError, pa.ArrowInvalid) as error:
+        raise DataError(f"The file {path} cannot be read: {error}. Is it whole, and written in {dialect.encoding}?") from error
+    last = b"".join(rest)
+    if last:
+        yield _sliced(last, np.array([len(last)]))
+
+
+def _compression(path: str) -> str | None:
+    return next((name for ending, name in _COMPRESSIONS.items() if path.endswith(ending)), None)
+
+
+def _decoded(stream: pa.NativeFile, dialect: Dialect) -> pa.NativeFile:
+    return pa.transcoding_input_stream(stream, dialect.encoding, "utf-8") if dialect.is_wide else stream
+
+
+def _ends(block: bytes, quote: bytes | None, is_open: int) -> tuple[np.ndarray, int]:
+    """Where the block's records end, behind their line breaks, and whether a quote is open after it."""
+    values = np.frombuffer(block, np.uint8)
+    breaks = np.flatnonzero(values == ord("\n"))
+    if quote is not None:
+        quotes = np.flatnonzero(values == quote[0])
+        breaks = breaks[(is_open + np.searchsorted(quotes, breaks)) % 2 == 0]
+        is_open = (is_open + len(quotes)) % 2
+    return breaks + 1, is_open
+
+
+def _sliced(content: bytes, ends: Sequence[int] | np.ndarray) -> pa.Array:
+    """Records between these ends, without their line breaks."""
+    offsets = pa.py_buffer(np.concatenate([[0], ends]).astype(np.int32))
+    records = pa.StringArray.from_buffers(len(ends), offsets, pa.py_buffer(content))
+    return pc.ascii_rtrim(records, "\r\n").cast(pa.binary())
+
+
+def _after_header(blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """All but the first record that is not empty."""
+    for block in blocks:
+        filled = pc.indices_nonzero(pc.binary_length(block))
+        if len(filled):
+            yield block[filled[0].as_py() + 1 :]
+            break
+    yield from blocks

@@ -1,0 +1,101 @@
+"""Generated CSV files through the real reader on Spark: every row is taken as it was meant, or told."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_distkeras.contract.dialect import Dialect
+from airflow_provider_distkeras.contract.header import inspect
+from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.ml.reading import Reader
+
+pytestmark = pytest.mark.spark
+
+FILES_AT_ONCE, EXAMPLES = 40, 7
+KINDS = {"number": "number", "text": "text", "last": "number"}
+
+numbers = st.one_of(
+    st.none(), st.floats(width=64, allow_nan=False), st.integers(-(10**15), 10**15), st.sampled_from([float("inf"), -0.0, 1e-310])
+)
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x1a")
+texts = st.one_of(st.text(characters, max_size=12), st.sampled_from(['"', 'say "hi"', "a,b", "é", "\u2028", "x" * 70_000]))
+broken = st.one_of(
+    st.sampled_from(["1", "1,a", "1,a,2,3", "one,a,2", "1,a,2x", '1,"a,2', '"1', ",,,", "1,a,0x2"]),
+    st.builds(
+        "{},a,1".format, st.text("abcxyz", min_size=1, max_size=5).filter(lambda t: t not in ("", "nan", "inf", "infinity"))
+    ),
+)
+
+
+def line_breaks_too(text):
+    return st.tuples(text, st.sampled_from(["", "\n", "\r\n", "\n\n"]), text).map("".join)
+
+
+def line(row):
+    out = io.StringIO()
+    csv.writer(out).writerow(["" if value is None else value for value in row])
+    return out.getvalue().removesuffix("\r\n")
+
+
+def row_of(text):
+    return st.tuples(st.just(True), st.tuples(numbers, text, numbers))
+
+
+@st.composite
+def files(draw, multiline):
+    """Some files: their bytes, the rows that they mean, and how many lines of each are broken."""
+    text = line_breaks_too(texts) if multiline else texts
+    # In a file read as a whole, an open quote takes all that follows with it.
+    faults = broken.filter(lambda fault: fault.count('"') % 2 == 0) if multiline else broken
+    pieces = st.lists(st.one_of(row_of(text), st.tuples(st.just(False), faults)), min_size=1, max_size=8)
+    made = []
+    for _ in range(FILES_AT_ONCE):
+        contents = draw(pieces)
+        end, mark = draw(st.sampled_from(["\n", "\r\n"])), draw(st.sampled_from(["", "\ufeff"]))
+        lines = ["number,text,last", *(line(what) if good else what for good, what in contents)]
+        body = (mark + end.join(lines) + draw(st.sampled_from(["", end]))).encode()
+        made.append((body, [what for good, what in contents if good], sum(not good for good, _ in contents)))
+    return made
+
+
+def meant(row):
+    """A row as the reader should give it."""
+    number, text, last = row
+    stripped = text.strip()
+    return (_float(number), None if stripped in ("", "nan", "NaN") else stripped, _float(last))
+
+
+def _float(number):
+    return None if number is None else float(number)
+
+
+def as_text(row):
+    return repr(tuple(None if value is None else value.strip() if isinstance(value, str) else value for value in row))
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+def test_every_row_is_taken_as_meant_or_told(spark, tmp_path_factory, multiline):
+    @settings(
+        max_examples=EXAMPLES, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True
+    )
+    @given(files(multiline))
+    def check(made):
+        folder = tmp_path_factory.mktemp("csv")
+        for number, (body, _, _) in enumerate(made):
+            (folder / f"{number:03}.csv").write_bytes(body)
+        dialect = Dialect(multiline=multiline)
+        reader = Reader(inspect(LocalStorage(), [str(folder)], dialect), KINDS, dialect)
+        rows = [tuple(row) for row in reader.read(spark).collect()]
+        expected = [meant(row) for _, good, _ in made for row in good]
+        assert sorted(map(as_text, rows)) == sorted(map(as_text, expected))
+        found = reader.survey(spark)
+        assert (found.rows, found.bad) == (len(expected), sum(bad for _, _, bad in made))
+        told = reader.bad_records(spark).collect()
+        for number, (_, _, bad) in enumerate(made):
+            assert sum(record["file"].endswith(f"{number:03}.csv") for record in told) == bad
+        assert all(record["reason"] for record in told)
+
+    check()

@@ -1,0 +1,86 @@
+"""Records to typed columns, in this process: what is taken, what is not, and what is said about it."""
+
+import pyarrow as pa
+import pytest
+
+from airflow_provider_distkeras.contract.dialect import Dialect
+from airflow_provider_distkeras.ml.parsing import Parser, infer_kind
+
+
+def parse(records, kinds, dialect=None, columns=None):
+    parser = Parser(columns or list(kinds), kinds, dialect or Dialect())
+    kind = pa.binary() if isinstance(records[0], bytes) else pa.string()
+    batches, bad = parser.parse(pa.array(records, kind))
+    rows = [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+    return rows, [(record.position, record.reason) for record in bad]
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        ("1", 1.0),
+        (" -2.5 ", -2.5),
+        ("+3", 3.0),
+        ("1e3", 1000.0),
+        ("", None),
+        (" ", None),
+        ("NaN", None),
+        ('""', None),
+        ('"4"', 4.0),
+    ],
+)
+def test_numbers(field, number):
+    assert parse([f"{field},a"], {"x": "number", "y": "text"}) == ([(number, "a")], [])
+
+
+@pytest.mark.parametrize("field", ["warm", "1d", "0x1", "1_000", "1.2.3", "--1"])
+def test_what_is_no_number_is_told(field):
+    rows, bad = parse(["1,a", f"{field},b", "3,c"], {"x": "number", "y": "text"})
+    assert rows == [(1.0, "a"), (3.0, "c")]
+    assert bad == [(1, f"'x' is '{field}', expected a number")]
+
+
+def test_booleans_are_numbers():
+    assert parse(["true", "False", ""], {"x": "boolean"})[0] == [(1.0,), (0.0,)]
+
+
+def test_every_bad_record_is_told_among_good_ones_with_its_position():
+    lines = ["1,a", "", "2", "3,b,c", '4,"open', '5,"done"', "x,d", '6,say "hi"']
+    rows, bad = parse(lines, {"x": "number", "y": "text"})
+    assert rows == [(1.0, "a"), (5.0, "done"), (6.0, 'say "hi"')]
+    assert [position for position, _ in bad] == [2, 3, 4, 6]
+    assert bad[0][1] == "1 fields, expected 2"
+    assert bad[2][1].startswith("a quote is not closed on the same line; set multiline=True")
+
+
+def test_columns_that_are_not_wanted_are_not_looked_at():
+    assert parse(["x,1", "y,2"], {"b": "number"}, columns=["a", "b"]) == ([(1.0,), (2.0,)], [])
+
+
+def test_dialects():
+    kinds = {"x": "number", "y": "text"}
+    assert parse(["1;'a;''b'"], kinds, Dialect(delimiter=";", quote="'"))[0] == [(1.0, "a;'b")]
+    assert parse(['1,"a'], kinds, Dialect(quote=None))[0] == [(1.0, '"a')]
+    assert parse(["NA, NA "], kinds, Dialect(null_values=("NA",)))[0] == [(None, None)]
+    assert parse([b"1,caf\xe9"], kinds, Dialect(encoding="latin-1"))[0] == [(1.0, "café")]
+    assert parse(['1,"a\nb"'], kinds, Dialect(multiline=True))[0] == [(1.0, "a\nb")]
+
+
+def test_bytes_in_another_encoding_are_told():
+    assert parse([b"1,ok", b"2,\xff"], {"x": "number", "y": "text"}) == ([(1.0, "ok")], [(1, "not in the encoding utf-8")])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "2.5"], "number"),
+        ([None, None], "number"),
+        (["1", "2", "3", "4", "?"], "number"),
+        (["1", "?"], "text"),
+        (["true", "FALSE", None], "boolean"),
+        (["2026-03-01", "2026-03-01T12:00:00"], "timestamp"),
+        (["winter", "2026-03-01"], "text"),
+    ],
+)
+def test_kinds_are_inferred(values, kind):
+    assert infer_kind(pa.array(values, pa.string())) == kind
