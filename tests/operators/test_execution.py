@@ -17,6 +17,7 @@ from airflow_provider_distkeras.operators import (
     DistKerasScoreOperator,
     DistKerasTrainOperator,
 )
+from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 pytestmark = pytest.mark.airflow
 
