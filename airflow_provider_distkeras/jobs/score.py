@@ -122,9 +122,10 @@ def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Sc
 def _label(data: DataFrame, rows: inputs.Input, texts: list[str]) -> Column:
     """The label as a number: its class number where it was declared categorical, -1 for a class that training never saw."""
     assert rows.label is not None
-    if rows.indexed or not texts:
-        return csv.label_of(data, rows.label)
     is_number = isinstance(data.schema[rows.label].dataType, NumericType)
+    if rows.indexed or not texts:
+        # A number is not taken through text again: over millions of rows that takes longer than scoring them.
+        return F.col(rows.label).cast("double") if is_number else csv.label_of(data, rows.label)
     classes = F.lit([float(text) for text in texts] if is_number else texts)
     return (F.array_position(classes, F.col(rows.label)) - 1).cast("double")
 
