@@ -49,12 +49,12 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
     predictions_path, quarantine_path = f"{folder}/predictions", f"{folder}/quarantine"
     good = scored.where(F.col(REASON).isNull()).drop(REASON)
     written = output.write(good, predictions_path, spec.output_format, spec.partition_by)
-    count = written.count()
+    count, metrics = _measure(written, rows, texts, scorer)
     reasons = _quarantine(scored, scorer, quarantine_path, spec.output_format) if count < rows.rows else {}
     quarantined = sum(reasons.values())
     _check(spec, rows.rows, count, reasons, quarantine_path)
-    labelled = written if rows.label in keys else rows.scored([rows.label], scorer, backend) if rows.label else None
-    metrics = _measure(labelled, rows, texts, scorer) if labelled is not None else {}
+    if rows.label and rows.label not in keys:
+        _, metrics = _measure(rows.scored([rows.label], scorer, backend).where(F.col(REASON).isNull()), rows, texts, scorer)
     logger.info(
         "%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}",
         " ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
@@ -111,12 +111,11 @@ def _check(spec: ScoreSpec, rows: int, scored: int, reasons: dict[str, int], qua
         )
 
 
-def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Scorer) -> dict[str, float]:
-    """The metrics of the rows whose label is known; none where the predictions are not told."""
-    if "prediction" not in scorer.columns:
-        return {}
-    label = _label(scored, rows, texts).alias("label")
-    return measure(scored.select(label, "prediction").dropna(), scorer.classifies)
+def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Scorer) -> tuple[int, dict[str, float]]:
+    """How many rows these are, and their metrics; none where the rows lack their labels or their predictions."""
+    if rows.label not in scored.columns or "prediction" not in scorer.columns:
+        return scored.count(), {}
+    return measure(scored.select(_label(scored, rows, texts).alias("label"), "prediction"), scorer.classifies)
 
 
 def _label(data: DataFrame, rows: inputs.Input, texts: list[str]) -> Column:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
+from pyarrow.parquet import FileMetaData
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import ImputerModel, VectorAssembler
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -67,14 +68,21 @@ class Input:
 
 @dataclass(frozen=True)
 class ParquetInput(Input):
-    """Prepared rows in Parquet files, which Python workers read themselves where they can."""
+    """Prepared rows in Parquet files, which Python workers read themselves where they can.
+
+    Attributes:
+        footers: what the files say of themselves; None where only Spark can reach them.
+    """
+
+    footers: list[FileMetaData] | None = None
 
     def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
-        spark, schema = self.data.sparkSession, self.data.schema
-        files = parquet.readable(spark, list(self.sizes), schema, keys, csv.FEATURES)
-        if files is None:
+        paths, schema = list(self.sizes), self.data.schema
+        if self.footers is None or not parquet.readable(paths, self.footers, schema, keys, csv.FEATURES):
             return super().scored(keys, scorer, backend)
-        return parquet.scores(spark, files, StructType([schema[name] for name in keys]), scorer, backend)
+        groups = parquet.row_groups(paths, self.footers)
+        kept = StructType([schema[name] for name in keys])
+        return parquet.scores(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
 
 
 def read(spark: SparkSession, spec: ScoreSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
@@ -103,7 +111,8 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
         spark.read.option("basePath", base).parquet(*(path for path in sizes if contract.base_of(path) == base)) for base in bases
     ]
     data = reduce(DataFrame.unionByName, parts)
-    rows = data.count()
+    footers = parquet.footers(spark, list(sizes))
+    rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
     if not rows:
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")
     if csv.FEATURES not in data.columns:
@@ -111,7 +120,7 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
         refuse_reserved(data.columns)
         return _raw(data, data.columns, rows, sizes, stages, selected)
     label = "label" if "label" in data.columns else None
-    return ParquetInput(data, data.columns, as_floats(data, csv.FEATURES), rows, sizes, label, indexed=True)
+    return ParquetInput(data, data.columns, as_floats(data, csv.FEATURES), rows, sizes, label, True, footers)
 
 
 def _raw(

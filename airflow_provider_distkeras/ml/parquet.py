@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -59,57 +58,45 @@ class RowGroup:
     partitions: dict[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Files:
-    """Parquet files that Python workers can read themselves.
-
-    Attributes:
-        row_groups: all of them, in the order of the files.
-        features: the column of features.
-    """
-
-    row_groups: list[RowGroup]
-    features: str
-
-    @property
-    def rows(self) -> int:
-        """The rows of all files, as these say."""
-        return sum(group.rows for group in self.row_groups)
+def footers(spark: SparkSession, paths: list[str]) -> list[pq.FileMetaData] | None:
+    """What the files say of themselves; None where only Spark can reach them."""
+    if not all(isinstance(storage_for(spark, path), LocalStorage) for path in paths):
+        return None
+    return [pq.read_metadata(local_path(path)) for path in paths]
 
 
-def readable(spark: SparkSession, paths: list[str], schema: StructType, columns: list[str], features: str) -> Files | None:
-    """The files, if Python workers can read these columns of them as Spark would; None where Spark itself must read.
+def readable(paths: list[str], said: list[pq.FileMetaData], schema: StructType, columns: list[str], features: str) -> bool:
+    """Whether Python workers can read these columns as Spark would.
 
     Args:
-        spark: the session.
-        paths: Parquet files.
+        paths: Parquet files; said: their footers.
         schema: what Spark finds in them.
         columns: the columns to keep; features: the column of features.
     """
     in_folders = partitions_of(paths[0])
     kinds = {name: schema[name].dataType for name in columns}
     alike = all(_is_alike(kind) or (name in in_folders and isinstance(kind, DateType)) for name, kind in kinds.items())
-    if not alike or not _are_floats(schema[features].dataType):
-        return None
-    if not all(isinstance(storage_for(spark, path), LocalStorage) for path in paths):
-        return None
-    footers = [pq.read_metadata(local_path(path)) for path in paths]
-    if any(not footer.schema.equals(footers[0].schema) for footer in footers):
-        return None
-    groups = [_row_groups(path, footer) for path, footer in zip(paths, footers, strict=True)]
-    return Files(list(itertools.chain(*groups)), features)
+    one_schema = all(footer.schema.equals(said[0].schema) for footer in said)
+    return alike and one_schema and _are_floats(schema[features].dataType)
 
 
-def scores(spark: SparkSession, files: Files, keys: StructType, scorer: Scorer, backend: str) -> DataFrame:
-    """The key columns of every row, and the columns of the scorer's schema."""
-    tasks = _tasks(files.row_groups, spark.sparkContext.defaultParallelism)
+def row_groups(paths: list[str], said: list[pq.FileMetaData]) -> list[RowGroup]:
+    """All row groups of files with these footers, in order."""
+    return [group for path, footer in zip(paths, said, strict=True) for group in _row_groups(path, footer)]
+
+
+def scores(
+    spark: SparkSession, groups: list[RowGroup], keys: StructType, features: str, scorer: Scorer, backend: str
+) -> DataFrame:
+    """The key columns of every row of the row groups, and the columns of the scorer's schema."""
+    tasks = _tasks(groups, spark.sparkContext.defaultParallelism)
     target = to_arrow_schema(StructType([*keys, *scorer.schema]))
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for task in batch.column(0).to_pylist():
                 for group in tasks[task]:
-                    yield from _scored(group, files.features, len(keys), target, scorer)
+                    yield from _scored(group, features, len(keys), target, scorer)
 
     with worker_environment(spark.sparkContext, backend):
         return spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(score, StructType([*keys, *scorer.schema]))
