@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import StringIndexerModel
@@ -28,6 +28,33 @@ _REASON_COLUMN = "reason"
 _NAMED = 10
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a train task left: the stages that make features, and the network.
+
+    Attributes:
+        stages: the pipeline's stages less the network; selected: the first of them.
+        texts: the classes as texts, by class number; none if the label was a number.
+    """
+
+    stages: list[Transformer]
+    selected: SelectColumns
+    network: DistKerasModel
+    texts: list[str]
+
+    @classmethod
+    def load(cls, path: str) -> TrainedModel:
+        """Load a train task's model_path. Raises ArtifactError if that holds something else."""
+        *stages, network = PipelineModel.load(path).stages
+        selected = stages[0] if stages else None
+        if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
+            raise ArtifactError(f"{path} holds no model of a train task; expected its model_path.")
+        indexed = csv.index_of(selected.getOrDefault("labelCol"))
+        indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
+        texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
+        return cls(stages, selected, network, texts)
+
+
 def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
     """Write `predictions`, the key columns and what the model says, and `quarantine`, the rows it cannot score, into the folder.
 
@@ -36,29 +63,26 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
         DataError: the files do not fit the model, or more rows are quarantined than may be.
         ArtifactError: there is no model of a train task, or rows got lost.
     """
-    stages, selected, network = _load(spec)
-    texts = _class_texts(stages, selected)
-    scorer = network.scorer(spec.output_columns, texts)
-    rows = inputs.read(spark, spec, stages, selected)
-    keys = rows.keep(spec.key_columns, [*scorer.names, _REASON_COLUMN])
-    for name in spec.partition_by:
-        if name not in keys:
-            raise SpecError(f"partition_by: {unknown_name('column', name, keys)}")
-    backend = network.backend_name()
+    return score_with(TrainedModel.load(spec.model_path), spark, spec, folder)
+
+
+def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
+    """As `score`, with a model that is loaded."""
+    model.network.set(model.network.predict_batch_size, spec.batch_size)
+    scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
+    rows = inputs.read(spark, spec, model.stages, model.selected)
+    keys = _keys(spec, rows, scorer)
     scored = rows.scored(keys, scorer, backend)
     predictions_path, quarantine_path = f"{folder}/predictions", f"{folder}/quarantine"
-    good = scored.where(F.col(REASON).isNull()).drop(REASON)
-    written = output.write(good, predictions_path, spec.output_format, spec.partition_by)
-    count, metrics = _measure(written, rows, texts, scorer)
+    written = output.write(_good(scored), predictions_path, spec.output_format, spec.partition_by)
+    count, metrics = _measure(written, rows, model.texts, scorer)
     reasons = _quarantine(scored, scorer, quarantine_path, spec.output_format) if count < rows.rows else {}
     quarantined = sum(reasons.values())
     _check(spec, rows.rows, count, reasons, quarantine_path)
     if rows.label and rows.label not in keys:
-        _, metrics = _measure(rows.scored([rows.label], scorer, backend).where(F.col(REASON).isNull()), rows, texts, scorer)
-    logger.info(
-        "%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}",
-        " ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
-    )  # fmt: skip
+        _, metrics = _measure(_good(rows.scored([rows.label], scorer, backend)), rows, model.texts, scorer)
+    told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    logger.info("%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}", told)
     return Outcome(
         result={"predictions_path": predictions_path, "rows": count, "quarantined_rows": quarantined, "metrics": metrics},
         inputs=rows.sizes,
@@ -70,21 +94,18 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
     )
 
 
-def _load(spec: ScoreSpec) -> tuple[list[Transformer], SelectColumns, DistKerasModel]:
-    """The stages of the model that make features, the first of them, and the network."""
-    *stages, network = PipelineModel.load(spec.model_path).stages
-    selected = stages[0] if stages else None
-    if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
-        raise ArtifactError(f"{spec.model_path} holds no model of a train task; expected its model_path.")
-    network.set(network.predict_batch_size, spec.batch_size)
-    return stages, selected, network
+def _good(scored: DataFrame) -> DataFrame:
+    """The rows that could be scored."""
+    return scored.where(F.col(REASON).isNull()).drop(REASON)
 
 
-def _class_texts(stages: Sequence[Transformer], selected: SelectColumns) -> list[str]:
-    """The classes as texts, by class number; none if the label was a number."""
-    indexed = csv.index_of(selected.getOrDefault("labelCol"))
-    indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
-    return next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
+def _keys(spec: ScoreSpec, rows: inputs.Input, scorer: Scorer) -> list[str]:
+    """The columns to keep, among which must be those that partition the output."""
+    keys = rows.keep(spec.key_columns, [*scorer.names, _REASON_COLUMN])
+    for name in spec.partition_by:
+        if name not in keys:
+            raise SpecError(f"partition_by: {unknown_name('column', name, keys)}")
+    return keys
 
 
 def _quarantine(scored: DataFrame, scorer: Scorer, path: str, output_format: str) -> dict[str, int]:

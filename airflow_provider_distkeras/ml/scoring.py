@@ -104,7 +104,8 @@ class Scorer:
         bad = np.zeros(len(rows), bool)
         bad[list(reasons)] = True
         told = self._told(outputs, bad)
-        why = pa.array([reasons.get(row) for row in range(len(rows))] if reasons else pa.nulls(len(rows)), pa.string())
+        texts = pa.string()
+        why = pa.array([reasons.get(row) for row in range(len(rows))], texts) if reasons else pa.nulls(len(rows), texts)
         return pa.StructArray.from_arrays([*(told[column] for column in self.columns), why], self.schema.names)
 
     def _told(self, outputs: list[NDArray[np.float32]], bad: NDArray[np.bool_]) -> dict[str, pa.Array]:
@@ -141,8 +142,7 @@ def usable(features: pa.Array, expected: int | None) -> tuple[NDArray[np.float32
     fits = lengths == width
     values = (features if fits.all() else features.filter(pa.array(fits))).flatten()
     rows = values.to_numpy(zero_copy_only=False).reshape(int(fits.sum()), width)
-    # The sum, much cheaper than looking at every value, is finite only if they all are: in float64 it cannot overflow.
-    if fits.all() and np.isfinite(rows.sum(dtype=np.float64)):
+    if fits.all() and np.isfinite(rows).all():
         return rows, {}
     reasons = {int(row): _misfit(int(lengths[row]), width) for row in np.flatnonzero(~fits)}
     placed = np.zeros((len(features), width), np.float32)
