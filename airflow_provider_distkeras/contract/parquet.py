@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import DataError
@@ -18,7 +19,7 @@ def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     for pattern in patterns:
-        found = _inside(storage, pattern.rstrip("/"))
+        found = within(storage, pattern.rstrip("/"))
         if not found:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(found)
@@ -27,7 +28,21 @@ def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
 
 def is_parquet(storage: Storage, patterns: list[str]) -> bool:
     """Whether the files are Parquet, by the name of the first."""
-    return next(iter(find(storage, patterns))).endswith((".parquet", ".parq"))
+    return named_parquet(find(storage, patterns))
+
+
+def named_parquet(files: Iterable[str]) -> bool:
+    """Whether the first of some files is named as Parquet files are."""
+    return next(iter(files)).endswith((".parquet", ".parq"))
+
+
+def within(storage: Storage, folder: str) -> dict[str, int]:
+    """As `find`, for one path; nothing where nothing matches."""
+    found = storage.list_files(folder)
+    for name in storage.list_names(folder):
+        if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in found:
+            found.update(within(storage, f"{folder}/{name}"))
+    return found
 
 
 def partitions_of(path: str) -> dict[str, str | None]:
@@ -51,11 +66,3 @@ def _partition_folders(path: str) -> list[str]:
     while first and "=" in folders[first - 1]:
         first -= 1
     return folders[first:]
-
-
-def _inside(storage: Storage, folder: str) -> dict[str, int]:
-    found = storage.list_files(folder)
-    for name in storage.list_names(folder):
-        if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in found:
-            found.update(_inside(storage, f"{folder}/{name}"))
-    return found

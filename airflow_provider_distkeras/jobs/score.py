@@ -75,12 +75,13 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     scored = rows.scored(keys, scorer, backend)
     predictions_path, quarantine_path = f"{folder}/predictions", f"{folder}/quarantine"
     written = output.write(_good(scored), predictions_path, spec.output_format, spec.partition_by)
-    count, metrics = _measure(written, rows, model.texts, scorer)
+    count = output.count(written, predictions_path)
     reasons = _quarantine(scored, scorer, quarantine_path, spec.output_format) if count < rows.rows else {}
     quarantined = sum(reasons.values())
     _check(spec, rows.rows, count, reasons, quarantine_path)
-    if rows.label and rows.label not in keys:
-        _, metrics = _measure(_good(rows.scored([rows.label], scorer, backend)), rows, model.texts, scorer)
+    # The label is measured as it was written; if it was not, the rows are scored again.
+    labelled = _good(rows.scored([rows.label], scorer, backend)) if rows.label and rows.label not in keys else written
+    metrics = _measure(labelled, rows, model.texts, scorer)
     told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     logger.info("%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}", told)
     return Outcome(
@@ -132,10 +133,10 @@ def _check(spec: ScoreSpec, rows: int, scored: int, reasons: dict[str, int], qua
         )
 
 
-def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Scorer) -> tuple[int, dict[str, float]]:
-    """How many rows these are, and their metrics; none where the rows lack their labels or their predictions."""
-    if rows.label not in scored.columns or "prediction" not in scorer.columns:
-        return scored.count(), {}
+def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Scorer) -> dict[str, float]:
+    """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
+    if rows.label is None or "prediction" not in scorer.columns:
+        return {}
     return measure(scored.select(_label(scored, rows, texts).alias("label"), "prediction"), scorer.classifies)
 
 

@@ -28,43 +28,40 @@ def make_evaluator(name: str, metric: str, label_col: str = "label") -> Evaluato
     return evaluator
 
 
-def measure(predictions: DataFrame, classifies: bool) -> tuple[int, dict[str, float]]:
-    """Count predictions, and measure those whose label is known, in one pass.
+def measure(predictions: DataFrame, classifies: bool) -> dict[str, float]:
+    """The usual metrics of predictions whose label is known, in one pass.
 
     Args:
         predictions: columns `label` (null where it is not known) and `prediction`, both double.
         classifies: whether these are class numbers.
 
     Returns:
-        How many predictions there are; and r2, rmse and mae, for classes accuracy and f1 (weighted by the classes' rows), as
-        Spark's evaluators give them. No metrics where no label is known.
+        r2, rmse and mae, for classes accuracy and f1 (weighted by the classes' rows), as Spark's evaluators give them; nothing
+        where no label is known.
     """
-    return _measure_classes(predictions) if classifies else _measure_numbers(predictions)
+    known = predictions.dropna()
+    return _measure_classes(known) if classifies else _measure_numbers(known)
 
 
-def _measure_numbers(predictions: DataFrame) -> tuple[int, dict[str, float]]:
+def _measure_numbers(predictions: DataFrame) -> dict[str, float]:
     error = F.col("label") - F.col("prediction")
-    rows, mse, mae, variance = predictions.agg(
-        F.count(F.lit(1)), F.avg(error * error), F.avg(F.abs(error)), F.var_pop("label")
-    ).collect()[0]
+    mse, mae, variance = predictions.agg(F.avg(error * error), F.avg(F.abs(error)), F.var_pop("label")).collect()[0]
     if mse is None:
-        return rows, {}
+        return {}
     r2 = 1 - mse / variance if variance else float(mse == 0)
-    return rows, {"r2": r2, "rmse": math.sqrt(mse), "mae": mae}
+    return {"r2": r2, "rmse": math.sqrt(mse), "mae": mae}
 
 
-def _measure_classes(predictions: DataFrame) -> tuple[int, dict[str, float]]:
-    counts = predictions.groupBy("label", "prediction").count().collect()
+def _measure_classes(predictions: DataFrame) -> dict[str, float]:
     labels: Counter[float] = Counter()
     predicted: Counter[float] = Counter()
     right: Counter[float] = Counter()
-    for label, prediction, rows in counts:
-        if label is not None:
-            labels[label] += rows
-            predicted[prediction] += rows
-            right[label] += rows if label == prediction else 0
-    every, total = sum(row[2] for row in counts), labels.total()
+    for label, prediction, rows in predictions.groupBy("label", "prediction").count().collect():
+        labels[label] += rows
+        predicted[prediction] += rows
+        right[label] += rows if label == prediction else 0
+    total = labels.total()
     if not total:
-        return every, {}
+        return {}
     f1 = sum(rows / total * 2 * right[label] / (rows + predicted[label]) for label, rows in labels.items())
-    return every, {"accuracy": right.total() / total, "f1": f1}
+    return {"accuracy": right.total() / total, "f1": f1}

@@ -7,7 +7,11 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, MapType, StructType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructType
+
+from airflow_provider_distkeras.contract import parquet as contract
+from airflow_provider_distkeras.ml import parquet
+from airflow_provider_distkeras.ml.storage import storage_for
 
 #: A quote inside quotes is doubled, and a text may hold line breaks.
 _CSV: dict[str, Any] = {"header": True, "escape": '"'}
@@ -36,6 +40,14 @@ def write(data: DataFrame, path: str, output_format: str, partition_by: Sequence
     return reader.parquet(path)
 
 
+def count(written: DataFrame, path: str) -> int:
+    """How many rows `write` wrote to a path; from the footers of Parquet files that this process can reach."""
+    spark = written.sparkSession
+    files = contract.within(storage_for(spark, path), path)
+    said = parquet.footers(spark, list(files)) if files and contract.named_parquet(files) else None
+    return written.count() if said is None else sum(footer.num_rows for footer in said)
+
+
 def _flat(data: DataFrame) -> DataFrame:
     """The data with arrays, maps and structs as JSON texts."""
     nested = [field.name for field in data.schema if isinstance(field.dataType, (ArrayType, MapType, StructType))]
@@ -43,13 +55,17 @@ def _flat(data: DataFrame) -> DataFrame:
 
 
 def _without_dictionaries(schema: StructType) -> dict[str, str]:
-    """Options that spare float columns the search for repeated values: there are few, and it takes longer than the writing."""
-    paths = {field.name: _float_path(field.name, field.dataType) for field in schema}
-    return {f"parquet.enable.dictionary#{path}": "false" for path in paths.values() if path}
+    """Options that spare measures and identifiers the search for repeated values, which takes longer than writing them."""
+    paths = [_path(field.name, field.dataType) for field in schema if _rarely_repeats(field.dataType)]
+    return {f"parquet.enable.dictionary#{path}": "false" for path in paths}
 
 
-def _float_path(name: str, kind: DataType) -> str | None:
-    """A float column's path in a Parquet file; None for another column."""
+def _rarely_repeats(kind: DataType) -> bool:
     if isinstance(kind, ArrayType):
-        return _float_path(f"{name}.list.element", kind.elementType)
-    return name if isinstance(kind, (FloatType, DoubleType)) else None
+        return _rarely_repeats(kind.elementType)
+    return isinstance(kind, (FloatType, DoubleType, LongType))
+
+
+def _path(name: str, kind: DataType) -> str:
+    """A column's path in a Parquet file."""
+    return _path(f"{name}.list.element", kind.elementType) if isinstance(kind, ArrayType) else name
