@@ -17,6 +17,8 @@ BENCHMARKS = {
     "memory-tensorflow": ("memory", "tensorflow"),
     "memory-jax": ("memory", "jax"),
     "loading": ("loading", "jax"),
+    "scoring-tensorflow": ("scoring", "tensorflow"),
+    "scoring-jax": ("scoring", "jax"),
 }
 
 

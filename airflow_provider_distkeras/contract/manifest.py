@@ -14,7 +14,7 @@ from airflow_provider_distkeras.contract.storage import Storage
 RESULTS = {
     "preprocess": ("dataset_path", "pipeline_path", "rows", "rejected_rows", "feature_columns"),
     "train": ("model_path", "report_path", "best_params", "metrics", "rows"),
-    "score": ("predictions_path", "rows", "metrics"),
+    "score": ("predictions_path", "rows", "quarantined_rows", "metrics"),
 }
 
 

@@ -42,6 +42,13 @@ def _paths(name: str, value: Any) -> list[str]:
     return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
 
 
+def _share(name: str, value: Any) -> float:
+    share: float = number(0.0)(name, value)
+    if share > 1:
+        raise SpecError(f"{name}: expected a share from 0 to 1, received {value!r}.")
+    return share
+
+
 def _character(name: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n":
         raise SpecError(f"{name}: expected one ASCII character, received {value!r}.")
@@ -223,13 +230,34 @@ class TrainSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSpec(CsvSpec):
-    """A model and CSV files to predictions."""
+    """A model and rows, raw or prepared, to predictions."""
 
     kind: ClassVar[str] = "score"
 
     model_path: str = _said(text, "The model_path a train task returned.")
-    output_format: str = _said(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet or csv.", "parquet")
+    input_path: list[str] = _said(
+        _paths, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
+    )
+    input_format: str | None = _said(
+        optional(choice("input format", vocabulary.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None
+    )
+    output_format: str = _said(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
+    key_columns: list[str] | None = _said(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
+    output_columns: list[str] | None = _said(
+        optional(list_of(choice("output column", vocabulary.SCORES), minimum=1)),
+        "What to tell about a row; by default prediction, for classes probability, for a regression by an ensemble std.",
+        None,
+    )
+    partition_by: list[str] = _said(list_of(text), "Columns whose values name the folders of the output.", [])
+    max_quarantined: float = _said(_share, "The largest share of rows that may be quarantined.", 0.1)
     batch_size: int = _said(integer(1), "Rows per call of the network.", 4096)
+
+    def check_whole(self) -> None:
+        """The output can only be partitioned by columns that are kept."""
+        super().check_whole()
+        for name in self.partition_by:
+            if self.key_columns is not None and name not in self.key_columns:
+                raise SpecError(f"partition_by: {name!r} is not among key_columns {self.key_columns!r}: add it there.")
 
 
 SPECS: dict[str, type[Spec]] = {spec.kind: spec for spec in (PreprocessSpec, TrainSpec, ScoreSpec)}

@@ -31,7 +31,17 @@ MISSING = ("fail", "mean", "median", "indicator", "drop")
 BAD_LINES = ("fail", "quarantine", "drop")
 SCALINGS = ("standard", "minmax")
 IF_EXISTS = ("overwrite", "reuse", "fail")
-OUTPUT_FORMATS = ("parquet", "csv")
+INPUT_FORMATS = ("csv", "parquet")
+OUTPUT_FORMATS = ("parquet", "csv", "json")
+
+#: Per thing that scoring can tell about a row, the column it is written to.
+SCORES = {
+    "prediction": "prediction",
+    "probability": "probability",
+    "label": "prediction_label",
+    "raw": "rawPrediction",
+    "std": "prediction_std",
+}
 
 CLASSIFICATION_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
 REGRESSION_LOSSES = (

@@ -1,86 +1,157 @@
-"""A model and new CSV files to predictions."""
+"""A model and new rows to predictions, and to a quarantine for the rows that have none."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
-from pyspark.ml import PipelineModel
-from pyspark.ml.functions import vector_to_array
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import StringIndexerModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.contract.vocabulary import is_classification
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv
+from airflow_provider_distkeras.ml import csv, inputs, output
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.evaluation import measure
 from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.scoring import REASON, Scorer
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
+#: Why a row is in the quarantine.
+_REASON_COLUMN = "reason"
+#: How many reasons are named in the manifest and in messages.
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a train task left: the stages that make features, and the network.
+
+    Attributes:
+        stages: the pipeline's stages less the network; selected: the first of them.
+        texts: the classes as texts, by class number; none if the label was a number.
+    """
+
+    stages: list[Transformer]
+    selected: SelectColumns
+    network: DistKerasModel
+    texts: list[str]
+
+    @classmethod
+    def load(cls, path: str) -> TrainedModel:
+        """Load a train task's model_path. Raises ArtifactError if that holds something else."""
+        *stages, network = PipelineModel.load(path).stages
+        selected = stages[0] if stages else None
+        if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
+            raise ArtifactError(f"{path} holds no model of a train task; expected its model_path.")
+        indexed = csv.index_of(selected.getOrDefault("labelCol"))
+        indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
+        texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
+        return cls(stages, selected, network, texts)
+
 
 def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
-    """Write `predictions`, the columns of the files and `prediction` (for classes also `probability`), into the folder."""
-    pipeline = PipelineModel.load(spec.model_path)
-    selected, network = pipeline.stages[0], pipeline.stages[-1]
-    if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
-        raise ArtifactError(f"{spec.model_path} holds no model of a train task; expected its model_path.")
-    network.set(network.predict_batch_size, spec.batch_size)
-    raw, reader, found = csv.apply(spark, pipeline, spec)
-    files, rows = reader.files, found.rows
-    scored = pipeline.transform(raw)
-    classifies = is_classification(network.getOrDefault("loss"))
-    predictions_path = f"{folder}/predictions"
-    output = scored.select(*_output_columns(selected, files.columns, classifies, spec.output_format))
-    written = _write(output, predictions_path, spec.output_format)
-    scored_rows = written.agg(F.count(F.lit(1))).collect()[0][0]
-    if scored_rows != rows:
-        logger.warning("%s of %s rows have missing values and are not scored", f"{rows - scored_rows:,}", f"{rows:,}")
-    metrics = _measure(written, pipeline, selected, classifies)
-    logger.info("%s rows scored %s", f"{scored_rows:,}", " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    """Write `predictions`, the key columns and what the model says, and `quarantine`, the rows it cannot score, into the folder.
+
+    Raises:
+        SpecError: columns are asked for that the rows do not have, or that the model cannot tell.
+        DataError: the files do not fit the model, or more rows are quarantined than may be.
+        ArtifactError: there is no model of a train task, or rows got lost.
+    """
+    return score_with(TrainedModel.load(spec.model_path), spark, spec, folder)
+
+
+def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
+    """As `score`, with a model that is loaded."""
+    model.network.set(model.network.predict_batch_size, spec.batch_size)
+    scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
+    rows = inputs.read(spark, spec, model.stages, model.selected)
+    keys = _keys(spec, rows, scorer)
+    scored = rows.scored(keys, scorer, backend)
+    predictions_path, quarantine_path = f"{folder}/predictions", f"{folder}/quarantine"
+    written = output.write(_good(scored), predictions_path, spec.output_format, spec.partition_by)
+    count = output.count(written, predictions_path)
+    reasons = _quarantine(scored, scorer, quarantine_path, spec.output_format) if count < rows.rows else {}
+    quarantined = sum(reasons.values())
+    if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
+        rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
+    _check(spec, rows.rows, count, reasons, quarantine_path)
+    # The label is measured as it was written; if it was not, the rows are scored again.
+    labelled = _good(rows.scored([rows.label], scorer, backend)) if rows.label and rows.label not in keys else written
+    metrics = _measure(labelled, rows, model.texts, scorer)
+    told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    logger.info("%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}", told)
     return Outcome(
-        result={"predictions_path": predictions_path, "rows": scored_rows, "metrics": metrics},
-        inputs=files.sizes,
-        details={"rejected_rows": rows - scored_rows, "model_path": spec.model_path},
+        result={"predictions_path": predictions_path, "rows": count, "quarantined_rows": quarantined, "metrics": metrics},
+        inputs=rows.sizes,
+        details={
+            "model_path": spec.model_path,
+            "quarantine_path": quarantine_path if quarantined else None,
+            "bad_lines": rows.bad_lines,
+            "quarantined": dict(list(reasons.items())[:_NAMED]),
+        },
     )
 
 
-def _output_columns(selected: SelectColumns, columns: list[str], classifies: bool, output_format: str) -> list[Column]:
-    """The files' columns under the files' own names, then what the model says."""
-    kept = [F.col(selected.new_name(name)).alias(name) for name in columns]
-    if not classifies:
-        return [*kept, F.col("prediction")]
-    probability = vector_to_array(F.col("probability"))
-    return [*kept, F.col("prediction"), (F.to_json(probability) if output_format == "csv" else probability).alias("probability")]
+def _good(scored: DataFrame) -> DataFrame:
+    """The rows that could be scored."""
+    return scored.where(F.col(REASON).isNull()).drop(REASON)
 
 
-def _write(output: DataFrame, path: str, output_format: str) -> DataFrame:
-    """Write the predictions, and read them back: what is counted and measured is what was written."""
-    if output_format == "csv":
-        output.write.csv(path, header=True)
-        return output.sparkSession.read.csv(path, header=True)
-    output.write.parquet(path)
-    return output.sparkSession.read.parquet(path)
+def _keys(spec: ScoreSpec, rows: inputs.Input, scorer: Scorer) -> list[str]:
+    """The columns to keep, among which must be those that partition the output."""
+    keys = rows.keep(spec.key_columns, [*scorer.names, _REASON_COLUMN])
+    for name in spec.partition_by:
+        if name not in keys:
+            raise SpecError(f"partition_by: {unknown_name('column', name, keys)}")
+    return keys
 
 
-def _measure(written: DataFrame, pipeline: PipelineModel, selected: SelectColumns, classifies: bool) -> dict[str, float]:
-    """The metrics of the rows whose label is known; none if the files have no label."""
-    label = selected.getOrDefault("labelCol")
-    raw = next((name for name in written.columns if selected.new_name(name) == label), None)
-    if raw is None:
+def _quarantine(scored: DataFrame, scorer: Scorer, path: str, output_format: str) -> dict[str, int]:
+    """Write the rows that have a reason; how many have which, the commonest first. The network runs again, to find them."""
+    bad = scored.where(F.col(REASON).isNotNull()).drop(*scorer.names).withColumnRenamed(REASON, _REASON_COLUMN)
+    written = output.write(bad, path, output_format)
+    counts = written.groupBy(_REASON_COLUMN).count().collect()
+    return dict(sorted(((row[0], row[1]) for row in counts), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _check(spec: ScoreSpec, rows: int, scored: int, reasons: dict[str, int], quarantine_path: str) -> None:
+    """Every row must be scored or quarantined, and not too many of them quarantined."""
+    quarantined = sum(reasons.values())
+    if scored + quarantined != rows:
+        raise ArtifactError(
+            f"{rows:,} rows were read, but {scored:,} scored and {quarantined:,} quarantined: expected as many together. "
+            f"Do not change {', '.join(spec.input_path[:3])} while it is read; clear the task to run it anew."
+        )
+    if quarantined > spec.max_quarantined * rows:
+        listed = ", ".join(f"{reason} ({count:,} rows)" for reason, count in list(reasons.items())[:_NAMED])
+        raise DataError(
+            f"{quarantined:,} of {rows:,} rows cannot be scored: {listed}. max_quarantined={spec.max_quarantined:g} allows "
+            f"{int(spec.max_quarantined * rows):,}. They are in {quarantine_path}: correct them, or raise max_quarantined."
+        )
+
+
+def _measure(scored: DataFrame, rows: inputs.Input, texts: list[str], scorer: Scorer) -> dict[str, float]:
+    """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
+    if rows.label is None or "prediction" not in scorer.columns:
         return {}
-    data = written.withColumnRenamed(raw, label)
-    for stage in pipeline.stages:
-        if (
-            stage.hasParam("outputCol")
-            and stage.isDefined("outputCol")
-            and stage.getOrDefault("outputCol") == csv.index_of(label)
-        ):
-            data = stage.transform(data.where(F.col(label).isNotNull()))
-    labelled = data.select(csv.label_of(data, label).alias("label"), F.col("prediction").cast("double")).dropna(subset=["label"])
-    return measure(labelled, classifies) if labelled.take(1) else {}
+    return measure(scored.select(_label(scored, rows, texts).alias("label"), "prediction"), scorer.classifies)
+
+
+def _label(data: DataFrame, rows: inputs.Input, texts: list[str]) -> Column:
+    """The label as a number: its class number where it was declared categorical, -1 for a class that training never saw."""
+    assert rows.label is not None
+    is_number = isinstance(data.schema[rows.label].dataType, NumericType)
+    if rows.indexed or not texts:
+        # A number is not taken through text again: over millions of rows that takes longer than scoring them.
+        return F.col(rows.label).cast("double") if is_number else csv.label_of(data, rows.label)
+    classes = F.lit([float(text) for text in texts] if is_number else texts)
+    return (F.array_position(classes, F.col(rows.label)) - 1).cast("double")
 
 
 if __name__ == "__main__":

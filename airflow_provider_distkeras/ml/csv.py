@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyspark.ml import PipelineModel
-from pyspark.ml.feature import ImputerModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -20,7 +19,7 @@ from airflow_provider_distkeras.ml import stages
 from airflow_provider_distkeras.ml.columns import SelectColumns, as_number
 from airflow_provider_distkeras.ml.parsing import infer_kind
 from airflow_provider_distkeras.ml.reading import Reader, Survey
-from airflow_provider_distkeras.ml.schema import check_survey, kinds_of, listed
+from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.stages import FEATURES, index_of
 from airflow_provider_distkeras.ml.storage import storage_for
 
@@ -123,35 +122,24 @@ def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: Reader, found: S
     )
 
 
-def apply(spark: SparkSession, pipeline: PipelineModel, spec: CsvSpec) -> tuple[DataFrame, Reader, Survey]:
-    """Read new files as a fitted pipeline expects them.
+def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[DataFrame, Reader, Survey]:
+    """Read new files as a fitted pipeline, whose first stage is `selected`, expects them.
 
     Returns:
         The raw rows (every column of the files, those that are no features as text, but a label that is a number), what reads
         them, and what is in them.
 
     Raises:
-        DataError: a column is missing, is not a number where it was one, or has missing values that the pipeline cannot fill.
+        DataError: a column is missing, or lines do not fit.
     """
-    selected = next(stage for stage in pipeline.stages if isinstance(stage, SelectColumns))
     files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
     selected.check(files.columns)
     refuse_reserved(files.columns)
     kinds = selected.kinds_of(files.columns)
     reader = Reader(files, {name: kinds.get(name, "text") for name in files.columns}, spec.dialect)
     label = next((name for name in files.columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    found = reader.survey(spark, columns=[*kinds, *([label] if label is not None else [])])
+    found = reader.survey(spark, columns=[label] if label is not None else [])
     check_bad_lines(spark, spec, reader, found)
-    borne = {*selected.getOrDefault("required"), *selected.getOrDefault("filled")}
-    for stage in pipeline.stages:
-        borne |= set(stage.getInputCols()) if isinstance(stage, ImputerModel) else set()
-    lacking = {
-        name: found.profiles[name].missing
-        for name, kind in kinds.items()
-        if kind != "text" and found.profiles[name].missing and selected.new_name(name) not in borne
-    }
-    if lacking:
-        raise DataError(f"Missing values in {listed(lacking)}; the model was prepared with missing='fail'. Fill them first.")
     data = reader.read(spark)
     if label is not None and infer_kind(found.profiles[label].texts) in ("number", "boolean"):
         data = data.withColumn(label, F.expr(as_number(label)))

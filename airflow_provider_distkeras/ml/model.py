@@ -19,6 +19,7 @@ from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.ml.network import Output, input_names
 from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
+from airflow_provider_distkeras.ml.scoring import Scorer
 from airflow_provider_distkeras.ml.storage import storage_for
 from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.summary import TrainingSummary
@@ -59,6 +60,29 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         """The trained network, for use without Spark."""
         self._refuse_diverged()
         return artifact.from_bytes(self._content, self._custom_modules)
+
+    def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
+        """What tells, in any Python process, `columns` of `contract.vocabulary.SCORES` about rows.
+
+        Args:
+            columns: what to tell; by default the prediction, for classes their probabilities, and for a regression by an
+                ensemble the standard deviation of its members.
+            labels: the classes as texts, by class number; none if they were numbers.
+
+        Raises:
+            SpecError: the network cannot tell one of the columns.
+            ArtifactError: the network has several outputs.
+        """
+        self._refuse_diverged()
+        kind = kind_of(self._outputs)
+        if kind is Kind.ARRAYS:
+            raise ArtifactError("Only a network with one output of one number, or of classes, can score; this one has several.")
+        trainer = self.getOrDefault("trainer") if self.isDefined("trainer") else None
+        ensemble = trainer == "EnsembleTrainer" and self.getOrDefault("num_ensembles") > 1
+        return Scorer.of(
+            columns, self._content, self._custom_modules, self.getOrDefault("predict_batch_size"),
+            classifies=kind is Kind.CLASSES, ensemble=ensemble, labels=tuple(labels),
+        )  # fmt: skip
 
     def write(self) -> DistKerasModelWriter:
         """A writer: metadata as JSON, the network as a `.keras` file whose sha256 the metadata hold."""

@@ -169,6 +169,14 @@ def _ensemble(network: keras.Model, members: Matrix) -> keras.Model:
     return keras.Model(given, [keras.layers.Average()(list(same)) for same in zip(*outputs, strict=True)])
 
 
+def with_members(ensemble: keras.Model) -> keras.Model:
+    """The network that `Blueprint.trained` makes of several members, which then also outputs what each of them says."""
+    import keras
+
+    average = ensemble.layers[-1]
+    return keras.Model(ensemble.input, [*ensemble.outputs, *average.input])
+
+
 def _dense_network(said: dict[str, Any], num_features: int) -> keras.Model:
     import keras
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.vocabulary import is_classification
 from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.network import Output
+from airflow_provider_distkeras.ml.network import Output, with_members
 from airflow_provider_distkeras.training.dataset import as_matrix
 from airflow_provider_distkeras.training.steps import compile_forward
 
@@ -22,7 +23,36 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 _LOADED_AT_ONCE = 4
-_loaded: dict[tuple[str, int], Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]] = {}
+#: A probability's least value before its logarithm is taken.
+_LEAST = 1e-15
+_loaded: dict[tuple[str, int, bool], Forward] = {}
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A compiled network, called with exactly `batch_size` rows at a time (the last ones padded), so compiled once.
+
+    Attributes:
+        features: the features it takes, all inputs together; None where any number will do.
+    """
+
+    compiled: Callable[[Any], list[NDArray[Any]]]
+    batch_size: int
+    features: int | None
+
+    def __call__(self, rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Per output, its values of these rows, at least one, as (rows, values)."""
+        if self.features is not None and rows.shape[1] != self.features:
+            raise DataError(
+                f"The network takes {self.features} features, received {rows.shape[1]}: prepare the data as in training."
+            )
+        parts = []
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            missing = self.batch_size - len(part)
+            padded = np.pad(part, ((0, missing), (0, 0))) if missing else part
+            parts.append([output[: len(part)].reshape(len(part), -1) for output in self.compiled(padded)])
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 class Kind(Enum):
@@ -49,7 +79,7 @@ def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, 
     sha256 = artifact.digest(content)
 
     def predict(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        forward = _forward(content, sha256, custom_modules, batch_size)
+        forward = load(content, sha256, custom_modules, batch_size)
         for batch in batches:
             yield _as_arrow(forward(as_matrix(batch)), kind) if len(batch) else _nothing(kind)
 
@@ -59,37 +89,24 @@ def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, 
     return udf
 
 
-def _forward(
-    content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_size: int
-) -> Callable[[Any], list[NDArray[np.float32]]]:
-    """The compiled network of these bytes, from this process's cache or loaded into it."""
-    key = (sha256, batch_size)
+def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_size: int, members: bool = False) -> Forward:
+    """The compiled network of these bytes, from this process's cache or loaded into it.
+
+    Args:
+        content: a `.keras` file's content; sha256: its digest.
+        custom_modules: modules to import first, which register the network's custom objects.
+        batch_size: rows per call of the network.
+        members: whether an ensemble also tells what each of its members says, in outputs of their own.
+    """
+    key = (sha256, batch_size, members)
     if key not in _loaded:
         while len(_loaded) >= _LOADED_AT_ONCE:
             del _loaded[next(iter(_loaded))]
         network = artifact.from_bytes(content, custom_modules)
         shapes = [tensor.shape[1:] for tensor in network.inputs]
         features = None if any(None in shape for shape in shapes) else sum(math.prod(shape) for shape in shapes)
-        _loaded[key] = _in_batches(compile_forward(network), batch_size, features)
+        _loaded[key] = Forward(compile_forward(with_members(network) if members else network), batch_size, features)
     return _loaded[key]
-
-
-def _in_batches(
-    forward: Callable[[Any], list[NDArray[Any]]], batch_size: int, features: int | None
-) -> Callable[[Any], list[NDArray[np.float32]]]:
-    """Call `forward` with exactly `batch_size` rows at a time (the last ones padded), so that it is compiled once."""
-
-    def run(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        if features is not None and rows.shape[1] != features:
-            raise DataError(f"The network takes {features} features, received {rows.shape[1]}: prepare the data as in training.")
-        parts = []
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            padded = part if len(part) == batch_size else np.pad(part, ((0, batch_size - len(part)), (0, 0)))
-            parts.append([output[: len(part)].reshape(len(part), -1) for output in forward(padded)])
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-    return run
 
 
 def _as_arrow(outputs: list[NDArray[np.float32]], kind: Kind) -> pa.Array:
@@ -111,15 +128,26 @@ def _nothing(kind: Kind) -> pa.Array:
 
 
 def _classes(outputs: NDArray[np.float32]) -> pa.StructArray:
-    """Probabilities per class as class number, probabilities, and raw scores (their logarithms)."""
-    probability = outputs.astype(np.float64)
-    if probability.shape[1] == 1:
-        probability = np.hstack([1.0 - probability, probability])
-    raw = np.log(np.clip(probability, 1e-15, None))
+    """The likeliest class's number, probabilities per class as class number, and raw scores (their logarithms)."""
+    probability = class_probabilities(outputs)
     prediction = pa.array(probability.argmax(axis=1).astype(np.float64))
-    return pa.StructArray.from_arrays([prediction, _lists(probability), _lists(raw)], ["prediction", "probability", "raw"])
+    columns = [prediction, lists_of(probability), lists_of(raw_scores(probability))]
+    return pa.StructArray.from_arrays(columns, ["prediction", "probability", "raw"])
 
 
-def _lists(matrix: NDArray[np.float64]) -> pa.ListArray:
-    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix.ravel()))
+def class_probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A column per class; a single output is the probability of the second of two."""
+    probability = outputs.astype(np.float64)
+    return np.hstack([1.0 - probability, probability]) if probability.shape[1] == 1 else probability
+
+
+def raw_scores(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithms of probabilities, kept finite."""
+    scores: NDArray[np.float64] = np.log(np.clip(probability, _LEAST, None))
+    return scores
+
+
+def lists_of(matrix: NDArray[np.float64], missing: NDArray[np.bool_] | None = None) -> pa.ListArray:
+    """A matrix as an Arrow array of a list per row, null where the row is missing."""
+    offsets = pa.array(np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()), mask=None if missing is None else pa.array(missing))

@@ -58,6 +58,22 @@ def test_a_spec_needs_its_required_values():
         ScoreSpec.build(input_path="x.csv")
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"output_format": "xml"}, "output_format: Unknown output format 'xml'. Valid: parquet, csv, json."),
+        ({"input_format": "orc"}, "input_format: Unknown input format 'orc'. Valid: csv, parquet."),
+        ({"output_columns": ["prob"]}, "output_columns[0]: Unknown output column 'prob'."),
+        ({"max_quarantined": 10}, "max_quarantined: expected a share from 0 to 1, received 10."),
+        ({"partition_by": ["day"], "key_columns": ["id"]}, "partition_by: 'day' is not among key_columns ['id']: add it there."),
+    ],
+)
+def test_a_wrong_score_spec_is_refused_with_the_fix(said, message):
+    with pytest.raises(SpecError) as error:
+        ScoreSpec.build(model_path="m", input_path="x.csv", **said)
+    assert message in str(error.value)
+
+
 def test_cells_are_the_product_of_the_grid_in_a_fixed_order():
     spec = train_spec(param_grid={"loss": ["mse", "mae"], "dropout_rate": [0.2, 0.5]})
     assert spec.cells() == [

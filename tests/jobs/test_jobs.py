@@ -90,7 +90,7 @@ def test_rows_that_the_policy_drops_are_counted_in_training_and_in_scoring(run_j
     assert (dataset["rows"], dataset["rejected_rows"]) == (228, 12)
     trained = run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **TRAINING)).result
     scored = run_job(ScoreSpec.build(model_path=trained["model_path"], input_path=bikes()))
-    assert (scored.result["rows"], scored.details["rejected_rows"]) == (228, 12)
+    assert (scored.result["rows"], scored.result["quarantined_rows"]) == (228, 12)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def model(run_job, prepared, bikes):
     return run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **quick)).result["model_path"]
 
 
-def test_new_files_that_do_not_fit_the_model_are_refused(run_job, model, bikes, tmp_path):
+def test_new_files_that_do_not_fit_the_model_are_refused_and_rows_quarantined(run_job, model, bikes, tmp_path):
     def refused(path):
         with pytest.raises(DataError) as error:
             run_job(ScoreSpec.build(model_path=model, input_path=path))
@@ -111,7 +111,8 @@ def test_new_files_that_do_not_fit_the_model_are_refused(run_job, model, bikes, 
     assert message == (
         "The data lacks the column 'hum' that the pipeline was fitted with. Expected season, temp, hum; found id, season, temp."
     )
-    assert "Missing values in 'hum' (12 rows); the model was prepared with missing='fail'" in refused(bikes("gaps.csv"))
+    with_gaps = run_job(ScoreSpec.build(model_path=model, input_path=bikes("gaps.csv")))
+    assert with_gaps.details["quarantined"] == {"feature 3 is missing": 12}
     (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
     assert "text.csv, 'winter,warm,0.5': 'temp' is 'warm', expected a number" in refused(str(tmp_path / "text.csv"))
     (tmp_path / "taken.csv").write_text("season,temp,hum,prediction\nwinter,1,0.5,3\n")

@@ -15,6 +15,7 @@ from airflow_provider_distkeras.contract.storage import LocalStorage
 VALUES = {
     "rows": 12,
     "rejected_rows": 0,
+    "quarantined_rows": 0,
     "feature_columns": ["temp"],
     "best_params": {"learning_rate": 0.01},
     "metrics": {"r2": {"mean": 0.9, "std": 0.01}},

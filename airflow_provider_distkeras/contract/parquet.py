@@ -1,0 +1,68 @@
+"""Parquet files, and the folders such as `day=2026-01-01/` that partition them: found by the operator and again by the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.storage import Storage, is_hidden
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
+    """The files that paths, globs or directories stand for, those in partition folders too: size in bytes per file.
+
+    Raises:
+        DataError: nothing matches one of them.
+    """
+    sizes: dict[str, int] = {}
+    for pattern in patterns:
+        found = within(storage, pattern.rstrip("/"))
+        if not found:
+            raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
+        sizes.update(found)
+    return sizes
+
+
+def is_parquet(storage: Storage, patterns: list[str]) -> bool:
+    """Whether the files are Parquet, by the name of the first."""
+    return named_parquet(find(storage, patterns))
+
+
+def named_parquet(files: Iterable[str]) -> bool:
+    """Whether the first of some files is named as Parquet files are."""
+    return next(iter(files)).endswith((".parquet", ".parq"))
+
+
+def within(storage: Storage, folder: str) -> dict[str, int]:
+    """As `find`, for one path; nothing where nothing matches."""
+    found = storage.list_files(folder)
+    for name in storage.list_names(folder):
+        if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in found:
+            found.update(within(storage, f"{folder}/{name}"))
+    return found
+
+
+def partitions_of(path: str) -> dict[str, str | None]:
+    """The partition columns that a file's folders tell, with their values as text; None for a missing value."""
+    values: dict[str, str | None] = {}
+    for folder in _partition_folders(path):
+        name, _, value = folder.partition("=")
+        values[unquote(name)] = None if value == _NULL else unquote(value)
+    return values
+
+
+def base_of(path: str) -> str:
+    """The folder of a file, above its partition folders."""
+    return "/".join(path.split("/")[: -1 - len(_partition_folders(path))])
+
+
+def _partition_folders(path: str) -> list[str]:
+    """The folders named like `day=2026-01-01` that a file lies in, outermost first, without a gap."""
+    folders = path.split("/")[:-1]
+    first = len(folders)
+    while first and "=" in folders[first - 1]:
+        first -= 1
+    return folders[first:]

@@ -1,0 +1,149 @@
+"""What is scored: CSV or Parquet files, raw as a model's pipeline takes them, or prepared as a preprocess task leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
+
+from pyarrow.parquet import FileMetaData
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import ImputerModel, VectorAssembler
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from airflow_provider_distkeras.contract import parquet as contract
+from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
+from airflow_provider_distkeras.contract.header import refuse_reserved
+from airflow_provider_distkeras.contract.specs import ScoreSpec
+from airflow_provider_distkeras.ml import csv, parquet
+from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml.features import as_floats
+from airflow_provider_distkeras.ml.reading import Reader
+from airflow_provider_distkeras.ml.scoring import Scorer, add_scores
+from airflow_provider_distkeras.ml.storage import storage_for
+
+_FEATURES = "__distkeras_features"
+
+
+@dataclass(frozen=True)
+class Input:
+    """Rows to score.
+
+    Attributes:
+        data: the rows; columns: the columns of the input, as they are named in `data`.
+        features: their features, as array of float32.
+        rows: how many there are, as the files themselves say.
+        sizes: size in bytes per file.
+        label: the column that holds the label, if there is one; indexed: whether it holds class numbers, not texts.
+        bad_lines: lines that do not fit and are not among the rows; reader: what read them.
+    """
+
+    data: DataFrame
+    columns: list[str]
+    features: Column
+    rows: int
+    sizes: dict[str, int]
+    label: str | None
+    indexed: bool = False
+    bad_lines: int = 0
+    reader: Reader | None = None
+
+    def keep(self, columns: list[str] | None, added: list[str]) -> list[str]:
+        """The columns to keep. Raises SpecError for one that is not there, DataError for one named as one that is added."""
+        kept = self.columns if columns is None else list(dict.fromkeys(columns))
+        for name in kept:
+            if name not in self.columns:
+                raise SpecError(f"key_columns: {unknown_name('column', name, self.columns)}")
+            if name in added:
+                raise DataError(
+                    f"The column {name!r} has the name of a column that scoring adds: rename it, or leave it out of key_columns "
+                    f"(received {kept})."
+                )
+        return kept
+
+    def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        """The key columns of every row, and the columns of the scorer's schema."""
+        data = self.data.select(*map(F.col, keys), self.features.alias(_FEATURES))
+        return add_scores(data, F.col(_FEATURES), scorer, backend).drop(_FEATURES)
+
+
+@dataclass(frozen=True)
+class ParquetInput(Input):
+    """Prepared rows in Parquet files, which Python workers read themselves where they can.
+
+    Attributes:
+        footers: what the files say of themselves; None where only Spark can reach them.
+    """
+
+    footers: list[FileMetaData] | None = None
+
+    def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        paths, schema = list(self.sizes), self.data.schema
+        if self.footers is None or not parquet.readable(paths, self.footers, schema, keys, csv.FEATURES):
+            return super().scored(keys, scorer, backend)
+        groups = parquet.row_groups(paths, self.footers)
+        kept = StructType([schema[name] for name in keys])
+        return parquet.scores(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
+
+
+def read(spark: SparkSession, spec: ScoreSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
+    """Find the rows to score, and what they look like.
+
+    Args:
+        spark: the session.
+        spec: what is asked for.
+        stages: the model's pipeline less its network; selected: the first of them.
+
+    Raises:
+        DataError: the files or their columns are not what the pipeline takes.
+    """
+    storage = storage_for(spark, spec.input_path[0])
+    if spec.input_format == "parquet" or (spec.input_format is None and contract.is_parquet(storage, spec.input_path)):
+        return _read_parquet(spark, contract.find(storage, spec.input_path), stages, selected)
+    data, reader, found = csv.apply(spark, selected, spec)
+    files = reader.files
+    rows = _raw(data, files.columns, found.rows, files.sizes, stages, selected)
+    return replace(rows, bad_lines=found.bad, reader=reader)
+
+
+def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns) -> Input:
+    bases = {contract.base_of(path) for path in sizes}
+    parts = [
+        spark.read.option("basePath", base).parquet(*(path for path in sizes if contract.base_of(path) == base)) for base in bases
+    ]
+    data = reduce(DataFrame.unionByName, parts)
+    footers = parquet.footers(spark, list(sizes))
+    rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
+    if not rows:
+        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")
+    if csv.FEATURES not in data.columns:
+        selected.check(data.columns)
+        refuse_reserved(data.columns)
+        return _raw(data, data.columns, rows, sizes, stages, selected)
+    label = "label" if "label" in data.columns else None
+    return ParquetInput(data, data.columns, as_floats(data, csv.FEATURES), rows, sizes, label, True, footers=footers)
+
+
+def _raw(
+    data: DataFrame, columns: list[str], rows: int, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns
+) -> Input:
+    """Raw rows, taken through the pipeline's stages so that a row with missing values comes out with missing features."""
+    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
+    features = as_floats(transformed, csv.FEATURES)
+    categories = [F.col(name).isNotNull() for name, kind in selected.getOrDefault("kinds").items() if kind == "text"]
+    if categories and not any(isinstance(stage, ImputerModel) for stage in stages):
+        features = F.when(reduce(and_, categories), features)
+    own = [F.col(selected.new_name(name)).alias(name) for name in columns]
+    prepared = transformed.select(*own, features.alias(csv.FEATURES))
+    label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
+    return Input(prepared, columns, F.col(csv.FEATURES), rows, sizes, label)
+
+
+def _tolerant(stage: Transformer) -> Transformer:
+    """A stage that lets a row with missing values pass, with NaN in its features."""
+    if isinstance(stage, SelectColumns):
+        return stage.copy({stage.required: []})
+    return stage.copy({stage.handleInvalid: "keep"}) if isinstance(stage, VectorAssembler) else stage

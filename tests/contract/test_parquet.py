@@ -1,0 +1,51 @@
+import pytest
+
+from airflow_provider_distkeras.contract import parquet
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.storage import LocalStorage
+
+STORAGE = LocalStorage()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Makes files; returns their folder."""
+
+    def write(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("x")
+        return str(tmp_path)
+
+    return write
+
+
+def test_files_are_found_in_partition_folders_and_hidden_ones_left_out(write):
+    names = ["a.parquet", "day=1/hour=2/b.parquet", "_SUCCESS", "_temporary=1/c.parquet", "other/d.parquet"]
+    folder = write(*names)
+    assert list(parquet.find(STORAGE, [f"{folder}/"])) == [f"file://{folder}/{name}" for name in names[:2]]
+    assert list(parquet.find(STORAGE, [f"{folder}/day=*/hour=*"])) == [f"file://{folder}/day=1/hour=2/b.parquet"]
+
+
+def test_a_path_without_files_is_refused(tmp_path):
+    with pytest.raises(DataError, match=f"No file matches '{tmp_path}'. Check the path"):
+        parquet.find(STORAGE, [str(tmp_path)])
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.parquet", True), ("a.csv", False), ("day=1/a.snappy.parquet", True)])
+def test_the_format_is_told_by_the_names(write, name, expected):
+    assert parquet.is_parquet(STORAGE, [write(name)]) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "values"),
+    [
+        ("s3a://b/rows/a.parquet", "s3a://b/rows", {}),
+        ("s3a://b/rows/day=2026-01-01/part=2/a.parquet", "s3a://b/rows", {"day": "2026-01-01", "part": "2"}),
+        ("/period=1/attempt/dataset/a.parquet", "/period=1/attempt/dataset", {}),
+        ("/rows/city=S%C3%A3o%20Paulo/day=__HIVE_DEFAULT_PARTITION__/a.parquet", "/rows", {"city": "São Paulo", "day": None}),
+    ],
+)
+def test_partition_folders_tell_values(path, base, values):
+    assert parquet.base_of(path) == base
+    assert parquet.partitions_of(path) == values

@@ -1,0 +1,274 @@
+"""Scoring with networks whose weights are known, on real Spark."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.ml import PipelineModel
+
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
+from airflow_provider_distkeras.jobs import score
+from airflow_provider_distkeras.ml import artifact, csv
+from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.network import Output
+
+pytestmark = pytest.mark.spark
+
+TRAINING = "a,b,label,kind\n0,0,0,sour\n1,0,0,sweet\n0,1,0,salty\n1,2,0,sour\n"
+
+
+@pytest.fixture(scope="module")
+def network(spark):
+    """Makes a trained model of two features from the weights of its one layer."""
+
+    def make(weights, bias, loss="mse"):
+        import keras
+
+        activation = "softmax" if len(bias) > 1 else "linear"
+        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(len(bias), activation)])
+        network.set_weights([np.array(weights, np.float32), np.array(bias, np.float32)])
+        model = DistKerasModel(artifact.to_bytes(network), (), [Output("dense", loss, len(bias))])
+        model._set(loss=loss, backend="tensorflow")
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def save(spark, network, tmp_path_factory):
+    """Saves a model that takes the features a and b; returns its path."""
+
+    def save(model, **said):
+        folder = tmp_path_factory.mktemp("model")
+        (folder / "training.csv").write_text(TRAINING)
+        spec = PreprocessSpec.build(input_path=str(folder / "training.csv"), **said)
+        pipeline = csv.prepare(spark, spec).pipeline
+        PipelineModel([*pipeline.stages, model]).write().save(f"file://{folder}/model")
+        return f"file://{folder}/model"
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def regression(save, network):
+    """Predicts 2a - 3b + 1."""
+    return save(network([[2.0], [-3.0]], [1.0]), excluded_columns=["kind"])
+
+
+@pytest.fixture(scope="module")
+def classes(save, network):
+    """Tells salty, sour and sweet by which of 0, a and b is the largest."""
+    model = network([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0]], [1.0, 0.0, 0.0], "categorical_crossentropy")
+    return save(model, label_col="kind", excluded_columns=["label"], categorical_columns=["kind"])
+
+
+@pytest.fixture
+def scoring(run_job, tmp_path):
+    """Runs a score job on rows written as CSV, or on a path; returns its manifest."""
+
+    def run(model_path, given, **said):
+        if "\n" in given:
+            (tmp_path / "new.csv").write_text(given)
+            given = str(tmp_path / "new.csv")
+        return run_job(ScoreSpec.build(model_path=model_path, input_path=given, **said))
+
+    return run
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Writes prepared rows as Parquet; returns their folder."""
+
+    def write(features, folder="prepared", row_group_size=None, **columns):
+        path = tmp_path / folder
+        path.mkdir(parents=True, exist_ok=True)
+        table = pa.table({"features": pa.array(features, pa.list_(pa.float32())), **columns})
+        pq.write_table(table, path / f"part-{len(list(path.iterdir()))}.parquet", row_group_size=row_group_size)
+        return str(path)
+
+    return write
+
+
+def rows_of(spark, path, *order):
+    return [tuple(row) for row in spark.read.parquet(path).orderBy(*order).collect()]
+
+
+BAD_ROWS = "id,a,b\n1,1,1\n2,,1\n3,nan,1\n4,1,inf\n5,1e300,1\n6,0,0\n7,3e38,3e38\n"
+
+
+def test_raw_rows_that_cannot_be_scored_are_quarantined_with_a_reason(spark, regression, scoring):
+    done = scoring(regression, BAD_ROWS, max_quarantined=0.8, key_columns=["id"])
+    assert (done.result["rows"], done.result["quarantined_rows"]) == (2, 5)
+    assert rows_of(spark, done.result["predictions_path"], "id") == [("1", 0.0), ("6", 1.0)]
+    reasons = {
+        "2": "feature 0 is missing",
+        "3": "feature 0 is missing",
+        "4": "feature 1 is infinite",
+        "5": "feature 0 is infinite",
+        "7": "the prediction is not finite",
+    }
+    assert dict(rows_of(spark, done.details["quarantine_path"], "id")) == reasons
+    assert done.details["quarantined"] == {
+        "feature 0 is missing": 2, "feature 0 is infinite": 1, "feature 1 is infinite": 1, "the prediction is not finite": 1,
+    }  # fmt: skip
+
+
+PREPARED = [[1.0, 1.0], None, [1.0], [1.0, None], [float("nan"), 0.0], [0.0, float("-inf")], [0.0, 0.0], [1.0, 2.0, 3.0]]
+REASONS = {
+    1: "the features are missing",
+    2: "expected 2 features, received 1",
+    3: "feature 1 is missing",
+    4: "feature 0 is missing",
+    5: "feature 1 is infinite",
+    7: "expected 2 features, received 3",
+}
+
+
+@pytest.mark.parametrize("key", [pa.array(range(8)), pa.array(range(8), pa.timestamp("s"))], ids=["by-python", "by-spark"])
+def test_prepared_rows_that_cannot_be_scored_are_quarantined_with_a_reason(spark, regression, scoring, prepared, key):
+    """Whether Python reads the files itself, or Spark must, as for times."""
+    folder = prepared(PREPARED, id=pa.array(range(8)), key=key)
+    done = scoring(regression, folder, max_quarantined=0.75, key_columns=["id", "key"])
+    assert (done.result["rows"], done.result["quarantined_rows"]) == (2, 6)
+    predictions = spark.read.parquet(done.result["predictions_path"])
+    assert [tuple(row) for row in predictions.orderBy("id").select("id", "prediction").collect()] == [(0, 0.0), (6, 1.0)]
+    quarantine = spark.read.parquet(done.details["quarantine_path"])
+    assert quarantine.columns == ["id", "key", "reason"]
+    assert {row.id: row.reason for row in quarantine.collect()} == REASONS
+
+
+def test_too_many_quarantined_rows_fail_the_job(regression, scoring):
+    with pytest.raises(DataError) as error:
+        scoring(regression, BAD_ROWS)
+    message = str(error.value)
+    assert message.startswith("5 of 7 rows cannot be scored: feature 0 is missing (2 rows), feature 0 is infinite (1 rows)")
+    assert "max_quarantined=0.1 allows 0. They are in file:///" in message
+    assert message.endswith("/quarantine: correct them, or raise max_quarantined.")
+
+
+def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is_allowed(spark, regression, scoring):
+    done = scoring(regression, "a,b\n,1\n", max_quarantined=1, partition_by=["a"])
+    assert (done.result["rows"], done.result["quarantined_rows"], done.result["metrics"]) == (0, 1, {})
+
+
+def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
+    write = score.output.write
+
+    def lossy(data, *args):
+        return write(data.limit(1), *args)
+
+    monkeypatch.setattr(score.output, "write", lossy)
+    with pytest.raises(ArtifactError, match="3 rows were read, but 1 scored and 0 quarantined: expected as many together"):
+        scoring(regression, prepared([[0.0, 0.0]] * 3))
+
+
+def test_every_row_of_every_batch_and_row_group_is_scored(spark, regression, scoring, prepared):
+    """Files, row groups and batches end at odd places."""
+    features = np.random.default_rng(0).normal(size=(1000, 2))
+    for start, stop, group in ((0, 1, None), (1, 700, 130), (700, 1000, 299)):
+        folder = prepared(features[start:stop].tolist(), row_group_size=group, id=pa.array(range(start, stop)))
+    done = scoring(regression, folder, batch_size=64, key_columns=["id"])
+    assert done.result["rows"] == 1000
+    ids, predictions = zip(*rows_of(spark, done.result["predictions_path"], "id"), strict=True)
+    assert list(ids) == list(range(1000))
+    np.testing.assert_allclose(predictions, features @ [2, -3] + 1, atol=1e-5)
+
+
+def test_prepared_rows_keep_all_columns_and_are_measured(spark, regression, scoring, prepared):
+    folder = prepared([[1.0, 1.0], [0.0, 0.0], [2.0, 0.0]], label=pa.array([0.0, 1.0, 6.0]))
+    done = scoring(regression, folder)
+    assert done.result["metrics"] == pytest.approx({"mae": 1 / 3, "rmse": np.sqrt(1 / 3), "r2": 1 - 1 / (62 / 3)})
+    predictions = spark.read.parquet(done.result["predictions_path"])
+    assert dict(predictions.dtypes) == {"features": "array<float>", "label": "double", "prediction": "double"}
+    assert scoring(regression, folder, key_columns=[]).result["metrics"] == done.result["metrics"]
+
+
+CLASSES = "id,a,b,kind\n1,2,0,sour\n2,0,2,sweet\n3,0,0,salty\n4,2,0,salty\n5,0,2,umami\n"
+
+
+def test_classes_are_told_as_texts_again(spark, classes, scoring):
+    asked = ["label", "probability", "prediction", "raw"]
+    done = scoring(classes, CLASSES, key_columns=["id", "kind"], output_columns=asked)
+    predictions = spark.read.parquet(done.result["predictions_path"]).orderBy("id")
+    assert predictions.columns == ["id", "kind", "prediction_label", "probability", "prediction", "rawPrediction"]
+    rows = predictions.collect()
+    assert [row.prediction_label for row in rows] == ["sour", "sweet", "salty", "sour", "sweet"]
+    assert [row.prediction for row in rows] == [1.0, 2.0, 0.0, 1.0, 2.0]
+    np.testing.assert_allclose([sum(row.probability) for row in rows], 1, atol=1e-6)
+    np.testing.assert_allclose(np.exp(rows[0].rawPrediction), rows[0].probability)
+    assert done.result["metrics"]["accuracy"] == pytest.approx(3 / 5)
+    default = scoring(classes, CLASSES).result["predictions_path"]
+    assert spark.read.parquet(default).columns == ["id", "a", "b", "kind", "prediction", "probability"]
+
+
+def test_class_numbers_of_prepared_rows_are_measured_as_they_are(classes, scoring, prepared):
+    folder = prepared([[2.0, 0.0], [0.0, 2.0]], label=pa.array([1.0, 0.0]))
+    assert scoring(classes, folder, output_columns=["prediction", "label"]).result["metrics"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("output_format", ["csv", "json"])
+def test_other_formats(spark, classes, scoring, output_format, prepared):
+    names = ['a "quoted",\nbroken name', "plain"]
+    folder = prepared([[2.0, 0.0], [0.0, 2.0]], name=pa.array(names))
+    asked = ["label", "probability"]
+    done = scoring(classes, folder, key_columns=["name"], output_columns=asked, output_format=output_format)
+    assert done.result["rows"] == 2
+    path = done.result["predictions_path"]
+    if output_format == "json":
+        rows = spark.read.json(path).collect()
+        probability = {row.name: row.probability for row in rows}
+    else:
+        rows = spark.read.csv(path, header=True, escape='"', multiLine=True).collect()
+        probability = {row.name: json.loads(row.probability) for row in rows}
+    assert {row.name: row.prediction_label for row in rows} == dict(zip(names, ["sour", "sweet"], strict=True))
+    assert [len(probability[name]) for name in names] == [3, 3]
+
+
+@pytest.mark.parametrize("key", [pa.array([1]), pa.array([1], pa.timestamp("s"))], ids=["by-python", "by-spark"])
+def test_partition_folders_become_columns_and_partition_the_output(spark, regression, scoring, prepared, key):
+    for day in (1, 2):
+        prepared([[float(day), 0.0]], f"rows/day=2026-01-0{day}/part={day}", key=key)
+    folder = str(prepared([[9.0, 0.0]], "rows/day=__HIVE_DEFAULT_PARTITION__/part=3", key=key)).rsplit("/", 2)[0]
+    done = scoring(regression, folder, key_columns=["key", "day", "part"], partition_by=["day"])
+    predictions = (
+        spark.read.parquet(done.result["predictions_path"]).orderBy("part").selectExpr("string(day)", "part", "prediction")
+    )
+    assert [tuple(row) for row in predictions.collect()] == [("2026-01-01", 1, 3.0), ("2026-01-02", 2, 5.0), (None, 3, 19.0)]
+    assert sorted(done.inputs) == sorted(f"file://{folder}/{tail}" for tail in (
+        "day=2026-01-01/part=1/part-0.parquet", "day=2026-01-02/part=2/part-0.parquet",
+        "day=__HIVE_DEFAULT_PARTITION__/part=3/part-0.parquet",
+    ))  # fmt: skip
+
+
+def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_path):
+    pq.write_table(pa.table({"b": [1, 0, None], "a": [1.0, 0.0, 0.0], "extra": ["x", "y", "z"]}), tmp_path / "raw.parquet")
+    done = scoring(regression, str(tmp_path / "raw.parquet"), max_quarantined=0.5)
+    assert rows_of(spark, done.result["predictions_path"], "extra") == [(1.0, 1.0, "x", 0.0), (0.0, 0.0, "y", 1.0)]
+    assert done.details["quarantined"] == {"feature 1 is missing": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"key_columns": ["ID"]}, SpecError, "key_columns: Unknown column 'ID'. Did you mean 'id'?"),
+        ({"partition_by": ["day"]}, SpecError, "partition_by: Unknown column 'day'."),
+        ({"output_columns": ["label"]}, SpecError, "output_columns: 'label' cannot be told, as the label was no text column"),
+        ({"output_columns": ["raw"]}, SpecError, "output_columns: 'raw' cannot be told, as the model is a regression"),
+        ({"output_columns": ["std"]}, SpecError, "'std' cannot be told, as the model is no regression by an EnsembleTrainer"),
+        ({"input_path": "file:///no/such"}, DataError, "No file matches 'file:///no/such'."),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_the_fix(regression, scoring, said, error, message):
+    with pytest.raises(error) as raised:
+        scoring(regression, said.pop("input_path", "id,a,b\n1,1,1\n"), **said)
+    assert message in str(raised.value)
+
+
+def test_a_column_with_the_name_of_one_that_is_added_is_refused_unless_it_is_left_out(regression, scoring, prepared):
+    folder = prepared([[0.0, 0.0]], reason=pa.array(["because"]))
+    with pytest.raises(DataError, match="The column 'reason' has the name of a column that scoring adds"):
+        scoring(regression, folder)
+    assert scoring(regression, folder, key_columns=[]).result["rows"] == 1
