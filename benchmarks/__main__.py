@@ -17,6 +17,7 @@ BENCHMARKS = {
     "memory-tensorflow": ("memory", "tensorflow"),
     "memory-jax": ("memory", "jax"),
     "loading": ("loading", "jax"),
+    "preprocessing": ("preprocessing", "jax"),
     "scoring-tensorflow": ("scoring", "tensorflow"),
     "scoring-jax": ("scoring", "jax"),
 }

@@ -62,6 +62,9 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         self._setDefault(trainer="ADAG", seed=0, predict_batch_size=4096)
         name = trainer_name(trainer)
         check_names(f"parameter of {name}", trainer_params or {}, vocabulary.trainer_fields(name))
+        twice = sorted({*(trainer_params or {})} & {*params})
+        if twice:
+            raise SpecError(f"{twice[0]!r} is both in trainer_params and an argument of its own: leave it in one of them.")
         self.setParams(trainer=name, **(trainer_params or {}), **params)
 
     def setParams(self, **params: Any) -> DistKeras:
@@ -175,7 +178,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
             trainable=network.trainable,
             learning_rate=said["learning_rate"],
             lr_decay=said["lr_decay"],
-            seed=self.getSeed(),
+            seed=self.getSeed() % 2**32,
             backend=backend,
             validates=bool(self.isDefined("validationIndicatorCol") or said["validation_split"]),
             patience=said.get("patience"),

@@ -8,7 +8,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, NumericType
+from pyspark.sql.types import ArrayType, BooleanType, NumericType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 
@@ -57,7 +57,7 @@ def as_labels(data: DataFrame, name: str) -> Column:
     """
     check_column(data, name, "labelCol")
     kind = data.schema[name].dataType
-    if isinstance(kind, NumericType):
+    if isinstance(kind, (NumericType, BooleanType)):
         return F.array(F.col(name).cast("float"))
     if isinstance(kind, (VectorUDT, ArrayType)):
         return as_floats(data, name)
@@ -70,7 +70,7 @@ def as_labels(data: DataFrame, name: str) -> Column:
 def count_values(data: DataFrame, name: str) -> int:
     """How many values a row's features or labels have: by the column's type or metadata, else by the first row."""
     kind = data.schema[name].dataType
-    if isinstance(kind, NumericType):
+    if isinstance(kind, (NumericType, BooleanType)):
         return 1
     known = data.schema[name].metadata.get("ml_attr", {}).get("num_attrs")
     if known is not None:

@@ -101,7 +101,7 @@ def blueprint(
         keras.config.set_dtype_policy(hyperparameters.get("dtype") or "float32")
         try:
             for member in range(members):
-                keras.utils.set_random_seed(seed + member)
+                keras.utils.set_random_seed((seed + member) % 2**32)
                 network, module = _network(hyperparameters, sum(feature_sizes.values()))
                 initial.append(weights.get_flat(network))
         finally:
@@ -301,6 +301,8 @@ def _optimizer(said: str | dict[str, Any]) -> str:
     import keras
 
     name, arguments = (said, {}) if isinstance(said, str) else (said["name"], {k: v for k, v in said.items() if k != "name"})
+    if arguments.get("use_ema"):
+        raise SpecError("optimizer: use_ema averages the weights of one process, which no trainer takes; leave it out.")
     try:
         optimizer = keras.optimizers.get({"class_name": name, "config": {"name": name, **arguments, "learning_rate": 1.0}})
     except (ValueError, TypeError) as error:

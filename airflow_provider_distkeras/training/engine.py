@@ -127,6 +127,7 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
     started = time.perf_counter()
     trainer, context = run.trainer, data.sparkSession.sparkContext
     rule = trainer.rule(run.trainable, run.learning_rate)
+    before = restored[0].ledger.rows if restored else 0
     gather = isinstance(rule, Synchronous) or trainer.deterministic
     cluster.check_encryption(context, run.encryption)
     if gather:
@@ -176,7 +177,7 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         )
         with Progress(servers, watch) as progress:
             workers = _collect(context, reports, tag, servers)
-        summary = _summarize(run, workers, servers, progress, time.perf_counter() - started)
+        summary = _summarize(run, workers, servers, progress, time.perf_counter() - started, before)
         _check_rows(run, summary, servers.stopped)
         return servers.result(), summary
 
@@ -205,7 +206,10 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
         first = failed[0]
         cause = first.message or first.error_type
         known = getattr(errors, first.error_type, getattr(session, first.error_type, TrainingError))
-        raise known(f"Worker {first.worker} on {first.host} failed: {cause}\n\nThe worker's traceback:\n{first.error}")
+        message = f"Worker {first.worker} on {first.host} failed: {cause}"
+        if issubclass(known, errors.PERMANENT):
+            raise known(message)  # which says what to mend; a traceback would hide it
+        raise known(f"{message}\n\nThe worker's traceback:\n{first.error}")
     return workers
 
 
@@ -222,7 +226,9 @@ def _check_rows(run: Run, summary: TrainingSummary, stopped: bool) -> None:
         raise TrainingError(f"{summary.rows_trained} rows trained, expected {summary.rows} rows x {trainer.num_epoch} epochs.")
 
 
-def _summarize(run: Run, workers: list[Row], servers: ParameterServers, progress: Progress, seconds: float) -> TrainingSummary:
+def _summarize(
+    run: Run, workers: list[Row], servers: ParameterServers, progress: Progress, seconds: float, before: int
+) -> TrainingSummary:
     ledger = servers.ledger
     history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
     for epoch in ledger.epochs[: servers.stopping.judged]:
@@ -248,4 +254,5 @@ def _summarize(run: Run, workers: list[Row], servers: ParameterServers, progress
             for row in workers
         ],
         progress=progress.records,
+        rows_before=before,
     )

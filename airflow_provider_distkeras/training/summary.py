@@ -19,6 +19,7 @@ class TrainingSummary:
         trainer: the trainer's name.
         rows: rows of the training data.
         rows_trained: rows trained, all epochs together: exactly rows * epochs, unless training was ended early.
+        rows_before: those of them that an earlier fit had trained, from whose snapshot this one went on.
         epochs: passes over the data.
         history: per epoch, `loss` (mean training loss, without regularization), and what was measured at its end on the
             center: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows. Of
@@ -47,6 +48,14 @@ class TrainingSummary:
     staleness_counts: list[int] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
+    rows_before: int = 0
+
+    def __str__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)
+        return (
+            f"{self.trainer}: {self.rows:,} rows, {self.epochs} epochs in {self.seconds:.1f} s "
+            f"({self.samples_per_second:,.0f} samples/s), {last}"
+        )
 
     @property
     def loss(self) -> list[float]:
@@ -55,8 +64,8 @@ class TrainingSummary:
 
     @property
     def samples_per_second(self) -> float:
-        """Rows trained per second of wall time."""
-        return self.rows_trained / self.seconds if self.seconds else 0.0
+        """Rows trained in this fit per second of wall time."""
+        return (self.rows_trained - self.rows_before) / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -94,6 +103,8 @@ class TrainingSummary:
         last = max((i for i, count in enumerate(self.staleness_counts) if count), default=0)
         staleness.bar(range(last + 1), self.staleness_counts[: last + 1])
         staleness.set(title="Staleness of the updates", xlabel="overtaken by", ylabel="updates")
+        for axes in (curves, workers, speed, staleness):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         figure.suptitle(f"{self.trainer}: {self.rows:,} rows, {self.epochs} epochs, {self.seconds:.1f} s")
         return figure
 

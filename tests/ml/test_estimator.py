@@ -208,13 +208,12 @@ def test_a_network_that_carries_code_is_refused(data):
         regression(layer_dims=None, network=config).fit(data)
 
 
-def test_the_error_of_a_worker_reaches_the_driver_with_its_traceback(data):
+def test_what_a_worker_finds_wrong_with_the_data_reaches_the_driver_in_a_line(data):
     holed = data.withColumn("features", F.when(F.col("a") > 2, F.array(F.lit(1.0))).otherwise(vector_to_array("features")))
     with pytest.raises(DataError) as error:
         regression().fit(holed)
     assert "rows of different lengths" in str(error.value)
-    assert "The worker's traceback:" in str(error.value)
-    assert "dataset.py" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):

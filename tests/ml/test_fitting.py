@@ -113,6 +113,13 @@ def test_asynchronous_workers_do_with_fewer_slots_than_workers(data):
     assert estimator("ADAG", {"num_workers": 5}).fit(data).summary.rows_trained == 2 * ROWS
 
 
+def test_truth_values_are_labels_and_any_long_is_a_seed(data):
+    told = data.withColumn("true", F.col("class") == 1)
+    model = estimator("SingleTrainer", {"num_epoch": 20}, labelCol="true", loss="binary_crossentropy", seed=-(2**40)).fit(told)
+    assert recall(model, told, 1.0) > 0.8
+    assert str(model.summary).startswith("SingleTrainer: 301 rows, 20 epochs in ")
+
+
 def test_rows_of_weight_zero_teach_nothing(data):
     spoilt = data.withColumn("weight", F.col("held_out").cast("int")).withColumn(
         "label", F.when(F.col("held_out"), F.col("label")).otherwise(100.0)
@@ -374,6 +381,8 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"callbacks": ["builtins:dict"]}, SpecError, "callbacks: 'builtins:dict' gives a dict, expected a keras"),
         ("ADAG", {"callbacks": ["keras.callbacks:ReduceLROnPlateau"]}, SpecError, "ReduceLROnPlateau steers the training of one pr"),
         ("ADAG", {"weightCol": "text"}, DataError, "weightCol: expected numbers in 'text', received string"),
+        ("ADAG", {"optimizer": {"name": "adam", "use_ema": True}}, SpecError, "optimizer: use_ema averages the weights of one process"),
+        ("ADAG", {"batch_size": 8}, SpecError, "'batch_size' is both in trainer_params and an argument of its own"),
         ("ADAG", {"class_weight": {"1.05": 2}}, SpecError, "class_weight: expected class numbers"),
         ("ADAG", {"network": "{}", "layer_dims": None}, SpecError, "network: the JSON is the configuration of no keras.Model"),
         ("ADAG", {"network": "math:sqrt", "layer_dims": None}, SpecError, "network: math:sqrt returned float, expected a keras"),
