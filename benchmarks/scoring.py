@@ -86,7 +86,7 @@ def _write_model(path: Path, backend: str) -> bytes:
     trained = DistKerasModel(content, (), [Output("dense", "mse", 1)])
     trained._set(loss="mse", backend=backend)
     stages = [
-        SelectColumns(types=dict.fromkeys(names, "double")),
+        SelectColumns(kinds=dict.fromkeys(names, "number")),
         VectorAssembler(inputCols=names, outputCol="features"),
         trained,
     ]

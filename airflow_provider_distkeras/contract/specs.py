@@ -72,12 +72,10 @@ def _missing(name: str, value: Any) -> str | dict[str, Any]:
     return mapping_of(_missing_one)(name, value)
 
 
-def _missing_one(name: str, value: Any) -> str | float | dict[str, str]:
-    """A policy, or what to fill in: a number, or {"text": a category}."""
+def _missing_one(name: str, value: Any) -> str | float:
+    """A policy, or the number to fill in."""
     if isinstance(value, str):
         return choice("policy", vocabulary.MISSING)(name, value)
-    if isinstance(value, dict) and list(value) == ["text"]:
-        return {"text": text(name, value["text"])}
     return number()(name, value)
 
 
@@ -159,7 +157,7 @@ class PreprocessSpec(CsvSpec):
     scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
 
-    def missing_policy(self, column: str) -> str | float | dict[str, str]:
+    def missing_policy(self, column: str) -> str | float:
         """What to do about a column's missing values; a label is never made up."""
         said = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
         return said if column != self.label_col or said in ("drop", "fail") else "fail"

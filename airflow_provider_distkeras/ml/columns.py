@@ -13,11 +13,8 @@ from pyspark.sql.types import StringType
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
-from airflow_provider_distkeras.ml.parsing import SPARK_TYPES
+from airflow_provider_distkeras.ml.parsing import NUMBER, SPARK_TYPES
 from airflow_provider_distkeras.ml.reading import quoted
-
-#: What Spark's cast takes. Matched first, as a cast that fails costs a Java exception per value.
-_NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
@@ -83,7 +80,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 def as_number(name: str) -> str:
     """SQL for a column of text as a double: a number, or true and false as 1 and 0; null for what is neither."""
     text = f"CAST({quoted(name)} AS STRING)"
+    # Matched first, as a cast that fails costs a Java exception per value.
     return (
-        f"CASE WHEN {text} RLIKE r'{_NUMBER}' THEN try_cast({text} AS DOUBLE) "
+        f"CASE WHEN {text} RLIKE r'{NUMBER}' THEN try_cast({text} AS DOUBLE) "
         f"WHEN lower({text}) = 'true' THEN 1.0D WHEN lower({text}) = 'false' THEN 0.0D END"
     )

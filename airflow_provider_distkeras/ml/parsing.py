@@ -21,7 +21,8 @@ _EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a d
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
 _END = "\x1a distkeras \x1a"
 _SHOWN = 500
-_NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
+#: A number as text.
+NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 #: The share of numbers that makes a column of numbers: what is none is then a bad line, and no category.
 _MOST = 0.8
 _CONVERSION = re.compile(r"CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to [^:]+: (.*)", re.DOTALL)
@@ -156,7 +157,7 @@ class Parser:
 def infer_kind(texts: pa.Array) -> str:
     """What a column holds, as far as these values tell: numbers where there is none, or where few are anything else."""
     values = texts.drop_null()
-    numbers = pc.sum(pc.match_substring_regex(values, _NUMBER)).as_py() or 0
+    numbers = pc.sum(pc.match_substring_regex(values, NUMBER)).as_py() or 0
     if numbers >= _MOST * len(values):
         return "number"
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
