@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-#: What a column may hold; a boolean is a number, 1 or 0, where it is used.
+#: What a column may hold, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
 KINDS = ("number", "boolean", "timestamp", "text")
+
+
+def length_of(kind: str) -> int | None:
+    """How many numbers a column of this kind holds in a row, if it is an array."""
+    found = re.fullmatch(r"array\[([1-9]\d*)\]", kind)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,7 @@ class Dialect:
         encoding: Python's name of the encoding.
         null_values: texts that stand for a missing value, beside an empty field.
         multiline: whether a quoted field may hold line breaks. A file is then read as a whole, by one task.
+        timestamp_formats: how times are written, beside ISO 8601, in the words of `strptime`.
     """
 
     delimiter: str = ","
@@ -25,6 +33,7 @@ class Dialect:
     encoding: str = "utf-8"
     null_values: tuple[str, ...] = ()
     multiline: bool = False
+    timestamp_formats: tuple[str, ...] = ()
 
     @property
     def is_wide(self) -> bool:

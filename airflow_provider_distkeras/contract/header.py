@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from airflow_provider_distkeras.contract.dialect import Dialect
-from airflow_provider_distkeras.contract.errors import DataError, unknown_name
+from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.storage import Storage
 
 #: Columns that the stages and the model add.
@@ -47,42 +47,6 @@ class InputFiles:
         return next(iter(self.headers.values()))
 
 
-@dataclass(frozen=True)
-class ColumnPlan:
-    """Which columns of the files are used, and as what."""
-
-    renamed: dict[str, str]
-    excluded: list[str]
-    label_col: str
-    categorical: list[str]
-
-    def check(self, columns: list[str], *, needs_label: bool = True) -> list[str]:
-        """The feature columns by their new names, in file order.
-
-        Raises:
-            DataError: a column is named that the files do not have, two would have one name, or the label is absent.
-        """
-        for what, names in (("columns_renamed", self.renamed), ("excluded_columns", self.excluded)):
-            for name in names:
-                if name not in columns:
-                    raise DataError(f"{what}: {unknown_name('column', name, columns)}")
-        kept = [self.renamed.get(name, name) for name in columns if name not in self.excluded]
-        _refuse_twins(kept, "after columns_renamed")
-        refuse_reserved(kept)
-        if needs_label and self.label_col not in kept:
-            raise DataError(
-                f"The label column {self.label_col!r} is absent; the columns are {', '.join(kept)}. "
-                f"Rename the one to predict, such as columns_renamed={{'cnt': {self.label_col!r}}}, or set label_col."
-            )
-        for name in self.categorical:
-            if name not in kept:
-                raise DataError(f"categorical_columns: {unknown_name('column', name, kept)}")
-        features = [name for name in kept if name != self.label_col]
-        if not features:
-            raise DataError(f"No feature column is left of {', '.join(columns)}: exclude fewer.")
-        return features
-
-
 def refuse_reserved(columns: list[str]) -> None:
     """Raise DataError for a name that the model's own columns have, or that Spark ML cannot take."""
     for name in columns:
@@ -113,7 +77,7 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
         header = [name.strip() for name in records[0]]
-        _refuse_twins(header, f"in the header of {path}")
+        refuse_twins(header, f"in the header of {path}")
         files.headers[path], files.lines[path] = header, _first_line(head)
         if dialect.by_line and len(_parsed(_text(files.lines[path], dialect), dialect)[0]) != len(header):
             raise DataError(
@@ -186,7 +150,8 @@ def _first_line(head: bytes) -> bytes:
     return next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
 
 
-def _refuse_twins(columns: list[str], where: str) -> None:
+def refuse_twins(columns: list[str], where: str) -> None:
+    """Raise DataError for two columns of the same name, or one without a name."""
     twins = sorted(name for name, count in Counter(columns).items() if count > 1)
     if twins:
         raise DataError(f"Duplicate column {twins[0]!r} {where}: {', '.join(columns)}. Rename or exclude one of them.")

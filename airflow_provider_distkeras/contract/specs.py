@@ -7,10 +7,11 @@ import hashlib
 import json
 from dataclasses import MISSING as REQUIRED
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.dialect import KINDS, Dialect
+from airflow_provider_distkeras.contract.dialect import KINDS, Dialect, length_of
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
     Check,
@@ -66,17 +67,20 @@ def _encoding(name: str, value: Any) -> str:
         raise SpecError(f"{name}: expected the name of an encoding, such as utf-8 or cp1252, received {value!r}.") from error
 
 
+_policy = choice("policy", vocabulary.MISSING)
+
+
+def _kind(name: str, value: Any) -> str:
+    return value if isinstance(value, str) and length_of(value) else choice("kind", (*KINDS, "array[8]"))(name, value)
+
+
 def _missing(name: str, value: Any) -> str | dict[str, Any]:
-    if isinstance(value, str):
-        return choice("policy", vocabulary.MISSING)(name, value)
-    return mapping_of(_missing_one)(name, value)
+    return _policy(name, value) if isinstance(value, str) else mapping_of(_missing_one)(name, value)
 
 
 def _missing_one(name: str, value: Any) -> str | float:
-    """A policy, or the number to fill in."""
-    if isinstance(value, str):
-        return choice("policy", vocabulary.MISSING)(name, value)
-    return number()(name, value)
+    """A policy, or what to fill in: which of them a column takes is checked once all is known."""
+    return text(name, value) if isinstance(value, str) else number()(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +126,15 @@ class CsvSpec(Spec):
     encoding: str = _said(_encoding, "The files' encoding, by Python's name.", "utf-8")
     null_values: list[str] = _said(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
     multiline: bool = _said(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
+    timestamp_formats: list[str] = _said(list_of(text), "How times are written, beside ISO 8601, as for strptime.", [])
     bad_lines: str = _said(choice("policy", vocabulary.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = _said(number(0.0, 1.0), "The share of such lines above which the task fails anyway.", 0.01)
 
     @property
     def dialect(self) -> Dialect:
         """How the files are written."""
-        return Dialect(self.delimiter, self.quote or None, self.encoding, tuple(self.null_values), self.multiline)
+        quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
+        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
 
     def check_whole(self) -> None:
         """Delimiter and quote must differ."""
@@ -143,24 +149,73 @@ class PreprocessSpec(CsvSpec):
     kind: ClassVar[str] = "preprocess"
 
     schema: dict[str, str] = _said(
-        mapping_of(choice("kind", KINDS)), "What columns hold, by their name in the files; else their first rows tell.", {}
+        mapping_of(_kind), "What columns hold, by their name in the files; else their first rows tell.", {}
     )
     columns_renamed: dict[str, str] = _said(mapping_of(text), "New name per column of the files.", {})
     excluded_columns: list[str] = _said(list_of(text), "Columns to leave out, by their name in the files.", [])
     label_col: str = _said(text, "The column to predict, by its new name.", "label")
+    weight_col: str | None = _said(optional(text), "How much a row counts in training, by its new name.", None)
+    fold_col: str | None = _said(optional(text), "The number, from 0, of the fold a row is held out in.", None)
+    validation_col: str | None = _said(optional(text), "Rows to validate on, and not to train on, by its new name.", None)
     categorical_columns: list[str] = _said(
         list_of(text), "Columns to one-hot encode, by their new names; the label is indexed.", []
     )
+    max_categories: int = _said(
+        integer(1), "Columns with more categories are hashed into this many features, instead of a feature for each.", 256
+    )
+    unseen_categories: str = _said(
+        choice("policy", vocabulary.UNSEEN), "New categories in scoring: ignore (none of the known) or quarantine.", "ignore"
+    )
+    timestamp_columns: dict[str, list[str]] = _said(
+        mapping_of(list_of(choice("calendar part", vocabulary.CALENDAR_PARTS), minimum=1)),
+        "What to take from columns of times, by their new names, such as month, weekday and hour.",
+        {},
+    )
+    cyclic_timestamps: bool = _said(boolean, "Whether these are sines and cosines, so that 23 h is near 0 h.", False)
     missing: str | dict[str, Any] = _said(
         _missing, "Missing values: fail, mean, median, indicator or drop; or per column one of these or a value.", "fail"
     )
     scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that are no features, by what they are for."""
+        said = {"label": self.label_col, "weight": self.weight_col, "fold": self.fold_col, "validation": self.validation_col}
+        return {role: column for role, column in said.items() if column is not None}
+
     def missing_policy(self, column: str) -> str | float:
-        """What to do about a column's missing values; a label is never made up."""
+        """What to do about a column's missing values; a label, a weight or an image is never made up."""
         said = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
-        return said if column != self.label_col or said in ("drop", "fail") else "fail"
+        return said if said in ("drop", "fail") or not self._is_never_filled(column) else "fail"
+
+    def check_whole(self) -> None:
+        """A column has one use, and a missing value that fits it."""
+        super().check_whole()
+        uses = [*self.roles.values(), *self.timestamp_columns, *(set(self.categorical_columns) - {self.label_col})]
+        twice = next((column for column in uses if uses.count(column) > 1), None)
+        if twice is not None:
+            raise SpecError(
+                f"The column {twice!r} has two uses: expected one of label_col, weight_col, fold_col, validation_col, "
+                "categorical_columns and timestamp_columns."
+            )
+        for column, said in (self.missing if isinstance(self.missing, dict) else {}).items():
+            self._check_missing(f"missing[{column!r}]", column, said)
+
+    def _check_missing(self, name: str, column: str, said: str | float) -> None:
+        if self._is_never_filled(column):
+            choice("policy", ("fail", "drop"))(name, said)
+        elif column in self.categorical_columns:
+            if isinstance(said, float):
+                raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {said!r}.")
+            if said not in vocabulary.MISSING and get_close_matches(said, vocabulary.MISSING, cutoff=0.75):
+                _policy(name, said)  # more likely a policy misspelt than a category
+        elif isinstance(said, str) or column in self.timestamp_columns:
+            _policy(name, said)
+
+    def _is_never_filled(self, column: str) -> bool:
+        old = {new: old for old, new in self.columns_renamed.items()}
+        return column in self.roles.values() or length_of(self.schema.get(old.get(column, column), "")) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

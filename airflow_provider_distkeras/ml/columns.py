@@ -5,16 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from pyspark.ml import Transformer
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType
+from pyspark.sql.types import (
+    ArrayType,
+    AtomicType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    NumericType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
 
+from airflow_provider_distkeras.contract.dialect import length_of
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
-from airflow_provider_distkeras.ml.parsing import NUMBER, SPARK_TYPES
-from airflow_provider_distkeras.ml.reading import quoted
+from airflow_provider_distkeras.contract.vocabulary import MISSING
+from airflow_provider_distkeras.ml import sql
+
+#: Types of Spark that say the same as a column of text would, per kind.
+_SAME = {
+    "number": (NumericType, BooleanType),
+    "boolean": (NumericType, BooleanType),
+    "timestamp": (TimestampType, TimestampNTZType, DateType),
+    "text": (AtomicType,),
+}
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
@@ -22,23 +44,23 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     Args:
         renamed: new name per raw column that is renamed.
-        kinds: what each feature holds (see `contract.dialect.KINDS`), by its new name and in order.
+        kinds: what each feature holds (see `contract.dialect`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
-        required: features without whose values a row is dropped.
-        filled: what stands for a missing value, per feature that has such a constant.
+        missing: what to do about a missing value, per feature: one of `contract.vocabulary.MISSING`, or what stands for it.
+        unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
     """
 
     renamed: Param = Param(Params._dummy(), "renamed", "New name per raw column.", lambda v: mapping_of(text)("renamed", v))
     kinds: Param = Param(Params._dummy(), "kinds", "What each feature holds.", lambda v: mapping_of(text)("kinds", v))
     labelCol: Param = Param(Params._dummy(), "labelCol", "The label, by its new name.", TypeConverters.toString)
-    required: Param = Param(Params._dummy(), "required", "Features a row must have.", TypeConverters.toListString)
-    filled: Param = Param(
-        Params._dummy(), "filled", "Value per feature that may be missing.", lambda v: mapping_of(json_value)("filled", v)
+    missing: Param = Param(
+        Params._dummy(), "missing", "Policy or value per feature.", lambda v: mapping_of(json_value)("missing", v)
     )
+    unseen: Param = Param(Params._dummy(), "unseen", "What to do about new categories.", TypeConverters.toString)
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self._setDefault(renamed={}, kinds={}, labelCol="label", required=[], filled={})
+        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore")
         self._set(**params)
 
     def new_name(self, column: str) -> str:
@@ -49,6 +71,16 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         """What each raw column that is a feature holds."""
         kinds = self.getOrDefault("kinds")
         return {name: kinds[self.new_name(name)] for name in columns if self.new_name(name) in kinds}
+
+    def with_policy(self, *policies: str) -> list[str]:
+        """The features with one of these policies about missing values, which is "fail" where nothing is said."""
+        said = self.getOrDefault("missing")
+        return [name for name in self.getOrDefault("kinds") if said.get(name, "fail") in policies]
+
+    def keeping_rows(self) -> SelectColumns:
+        """A copy that drops no row."""
+        kept = {name: "fail" if policy == "drop" else policy for name, policy in self.getOrDefault("missing").items()}
+        return self.copy({self.missing: kept})
 
     def check(self, columns: list[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
@@ -66,22 +98,56 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         self.check(dataset.columns)
         renamed = {old: new for old, new in self.getOrDefault("renamed").items() if old in dataset.columns}
         data = dataset.withColumnsRenamed(renamed)
-        required = self.getOrDefault("required")
-        data = data.withColumns({name: self._typed(data, name, kind) for name, kind in self.getOrDefault("kinds").items()})
+        kinds = self.getOrDefault("kinds")
+        data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
+        constants = {n: said for n, said in self.getOrDefault("missing").items() if said not in MISSING}
+        data = data.withColumns({name: _filled(name, kinds[name], said) for name, said in constants.items()})
+        required = self.with_policy("drop")
         return data.dropna(subset=required) if required else data
 
-    def _typed(self, data: DataFrame, name: str, kind: str) -> Column:
-        is_text = isinstance(data.schema[name].dataType, StringType)
-        typed = F.expr(as_number(name)) if is_text and kind != "text" else F.col(name).cast(SPARK_TYPES[kind])
-        filled = self.getOrDefault("filled")
-        return F.coalesce(typed, F.lit(filled[name])) if name in filled else typed
+
+def _typed(name: str, kind: str, found: DataType) -> Column:
+    """A column as what it holds. Raises DataError for one of another type."""
+    length = length_of(kind)
+    if length is not None:
+        return _as_vector(name, length, found)
+    if isinstance(found, BinaryType) or not isinstance(found, (StringType, *_SAME[kind])):
+        raise _changed(name, kind, found)
+    if kind == "timestamp":
+        return F.expr(_time(name, found))
+    if kind == "text":
+        return F.col(name).cast("string")
+    return F.expr(sql.as_number(name)) if isinstance(found, StringType) else F.col(name).cast("double")
 
 
-def as_number(name: str) -> str:
-    """SQL for a column of text as a double: a number, or true and false as 1 and 0; null for what is neither."""
-    text = f"CAST({quoted(name)} AS STRING)"
-    # Matched first, as a cast that fails costs a Java exception per value.
-    return (
-        f"CASE WHEN {text} RLIKE r'{NUMBER}' THEN try_cast({text} AS DOUBLE) "
-        f"WHEN lower({text}) = 'true' THEN 1.0D WHEN lower({text}) = 'false' THEN 0.0D END"
+def _time(name: str, found: DataType) -> str:
+    if isinstance(found, StringType):
+        return sql.as_time(name)
+    return sql.in_utc(name) if isinstance(found, TimestampType) else f"CAST({sql.quoted(name)} AS TIMESTAMP_NTZ)"
+
+
+def _as_vector(name: str, length: int, found: DataType) -> Column:
+    """Arrays as vectors; those of another length are missing."""
+    if isinstance(found, VectorUDT):
+        return F.col(name)
+    if isinstance(found, StringType):
+        values = F.expr(sql.as_array(name))
+    elif isinstance(found, ArrayType) and isinstance(found.elementType, NumericType):
+        values = F.col(name).cast("array<double>")
+    else:
+        raise _changed(name, f"array[{length}]", found)
+    fits = (F.size(values) == length) & ~F.exists(values, lambda value: value.isNull())
+    return F.when(fits, array_to_vector(F.when(fits, values).otherwise(F.array(F.lit(0.0)))))
+
+
+def _changed(name: str, kind: str, found: DataType) -> DataError:
+    return DataError(
+        f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
+        f"found {found.simpleString()}. Convert it, or train a model on such data."
     )
+
+
+def _filled(name: str, kind: str, value: Any) -> Column:
+    column = F.col(name)
+    is_missing = column.isNull() if kind == "text" else column.isNull() | F.isnan(column)
+    return F.when(is_missing, F.lit(value)).otherwise(column)

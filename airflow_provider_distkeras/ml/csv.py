@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.header import ColumnPlan, InputFiles, inspect, refuse_reserved
+from airflow_provider_distkeras.contract.header import InputFiles, inspect, refuse_reserved
 from airflow_provider_distkeras.contract.specs import CsvSpec, PreprocessSpec
-from airflow_provider_distkeras.ml import stages
-from airflow_provider_distkeras.ml.columns import SelectColumns, as_number
+from airflow_provider_distkeras.ml import layout, stages
+from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.parsing import infer_kind
-from airflow_provider_distkeras.ml.reading import Reader, Survey
+from airflow_provider_distkeras.ml.reading import Question, Reader, Survey
 from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
+from airflow_provider_distkeras.ml.sql import as_number
 from airflow_provider_distkeras.ml.stages import FEATURES, index_of
 from airflow_provider_distkeras.ml.storage import storage_for
 
@@ -29,16 +31,16 @@ class Prepared:
     """CSV files made ready for training.
 
     Attributes:
-        data: the columns used, the stages' own, `features` (vector) and the label.
+        data: the columns used, the stages' own, `features` (vector), and the columns with other roles, such as the label.
         pipeline: the fitted stages, for new files.
-        feature_columns: the columns in `features`, in order, by their new names.
+        inputs: what lies where in `features`.
         reader: what reads the files.
         found: what is in them.
     """
 
     data: DataFrame
     pipeline: PipelineModel
-    feature_columns: list[str]
+    inputs: list[layout.Input]
     reader: Reader
     found: Survey
 
@@ -46,6 +48,11 @@ class Prepared:
     def files(self) -> InputFiles:
         """The files that were read."""
         return self.reader.files
+
+    @property
+    def feature_columns(self) -> list[str]:
+        """The columns in `features`, in order, by their new names."""
+        return list(self.pipeline.stages[0].getOrDefault("kinds"))
 
 
 def process_csv(
@@ -62,7 +69,10 @@ def process_csv(
         columns_renamed: (old, new) names, such as [("cnt", "label")].
         excluded_columns: columns to leave out.
         num_workers: partitions of the result.
-        **options: the other fields of `PreprocessSpec`: label_col, categorical_columns, missing, scaling, delimiter.
+        **options: the other fields of `PreprocessSpec`, such as label_col, categorical_columns, missing, scaling, delimiter.
+
+    Returns:
+        The features' columns, `features`, the label, and the columns of weights, folds and validation rows that were named.
 
     Raises:
         SpecError: an option that does not exist or has a wrong value.
@@ -76,35 +86,53 @@ def process_csv(
         **options,
     )
     prepared = prepare(_session(), spec)
-    data = prepared.data.select(*prepared.feature_columns, FEATURES, label_of(prepared.data, spec.label_col))
+    data = prepared.data.select(*prepared.feature_columns, FEATURES, *role_columns(prepared.data, spec).values())
     return data.repartition(num_workers) if num_workers else data
 
 
 def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
     """Read the files, fit the stages and apply them. Raises DataError as `process_csv`."""
     files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
-    plan = ColumnPlan(spec.columns_renamed, spec.excluded_columns, spec.label_col, spec.categorical_columns)
-    features = plan.check(files.columns)
-    kinds = kinds_of(spec, files, (*features, spec.label_col))
+    features = feature_columns(spec, files.columns)
+    kinds = kinds_of(spec, files, (*features, *spec.roles.values()))
     old = {new: old for old, new in spec.columns_renamed.items()}
     reader = Reader(files, {old.get(name, name): kind for name, kind in kinds.items()}, spec.dialect)
-    required = [name for name in kinds if spec.missing_policy(name) == "drop"]
-    found = reader.survey(spark, [old.get(name, name) for name in required]).renamed(spec.columns_renamed)
+    found = _survey(spark, spec, reader, features, kinds)
     check_bad_lines(spark, spec, reader, found)
-    check_survey(spec, found)
-    constants = {name: spec.missing_policy(name) for name in features}
+    check_survey(spec, found, kinds)
+    inputs = layout.inputs_of(spec, features, kinds, found.profiles)
     selected = SelectColumns(
         renamed={old: new for old, new in spec.columns_renamed.items() if old not in spec.excluded_columns},
         kinds={name: kinds[name] for name in features},
         labelCol=spec.label_col,
-        required=[name for name in required if name != spec.label_col],
-        filled={name: value for name, value in constants.items() if isinstance(value, float)},
+        missing={name: spec.missing_policy(name) for name in features},
+        unseen=spec.unseen_categories,
     )
+    fitted = stages.fit(spark, inputs, layout.calendar_features(spec, features), spec.scaling)
+    if kinds[spec.label_col] == "text":
+        classes = {*found.profiles[spec.label_col].texts.to_pylist(), *found.held_out[spec.label_col].texts.to_pylist()}
+        fitted.insert(0, stages.label_indexer(spec.label_col, list(classes)))
     data = selected.transform(reader.read(spark))
-    if spec.label_col in required:
-        data = data.dropna(subset=[spec.label_col])
-    fitted = stages.fit(spark, spec, features, found)
-    return Prepared(PipelineModel(fitted).transform(data), PipelineModel([selected, *fitted]), features, reader, found)
+    needed = [name for name in spec.roles.values() if spec.missing_policy(name) == "drop"]
+    prepared = PipelineModel(fitted).transform(data.dropna(subset=needed) if needed else data)
+    return Prepared(prepared, PipelineModel([selected, *fitted]), inputs, reader, found)
+
+
+def _survey(
+    spark: SparkSession, spec: PreprocessSpec, reader: Reader, features: Sequence[str], kinds: Mapping[str, str]
+) -> Survey:
+    """What is in the files, by new names; only rows to train on tell what features are like."""
+    old = {new: old for old, new in spec.columns_renamed.items()}
+    times = layout.calendar_features(spec, features)
+    times_of_files = [replace(each, column=old.get(each.column, each.column)) for each in times]
+    question = Question(
+        columns=tuple(reader.kinds),
+        required=tuple(old.get(name, name) for name in kinds if spec.missing_policy(name) == "drop"),
+        calendar=tuple(times_of_files),
+        held_out=None if spec.validation_col is None else old.get(spec.validation_col, spec.validation_col),
+    )
+    names = {before.name: after.name for before, after in zip(times_of_files, times, strict=True)}
+    return reader.survey(spark, question).renamed({**spec.columns_renamed, **names})
 
 
 def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: Reader, found: Survey) -> None:
@@ -138,12 +166,35 @@ def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[
     kinds = selected.kinds_of(files.columns)
     reader = Reader(files, {name: kinds.get(name, "text") for name in files.columns}, spec.dialect)
     label = next((name for name in files.columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    found = reader.survey(spark, columns=[label] if label is not None else [])
+    found = reader.survey(spark, Question(columns=(label,) if label is not None else ()))
     check_bad_lines(spark, spec, reader, found)
     data = reader.read(spark)
     if label is not None and infer_kind(found.profiles[label].texts) in ("number", "boolean"):
         data = data.withColumn(label, F.expr(as_number(label)))
     return data, reader, found
+
+
+def role_columns(data: DataFrame, spec: PreprocessSpec) -> dict[str, Column]:
+    """The columns that are no features, under their own names, by what they are for; null where a fold is no whole number."""
+    found = {role: F.col(name) for role, name in spec.roles.items()}
+    found["label"] = label_of(data, spec.label_col)
+    if "fold" in found:
+        fold = found["fold"]
+        found["fold"] = F.when(fold == F.floor(fold), fold.cast("int"))
+    if "validation" in found:
+        found["validation"] = found["validation"] != 0
+    return {role: column.alias(spec.roles[role]) for role, column in found.items()}
+
+
+def filled_positions(inputs: Sequence[layout.Input]) -> Column | None:
+    """Where in a row's features a statistic stands for a missing value; None if that is never so."""
+    found, start = [], 0
+    for each in inputs:
+        value = F.col(each.column)
+        if each.fill:
+            found.append(F.when(value.isNull() | F.isnan(value), F.lit(start)))
+        start += len(each.spreads)
+    return F.array_compact(F.array(*found)) if found else None
 
 
 def label_of(data: DataFrame, label_col: str) -> Column:

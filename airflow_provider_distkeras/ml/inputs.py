@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import and_
 
 from pyarrow.parquet import FileMetaData
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.feature import ImputerModel, VectorAssembler
+from pyspark.ml.feature import StringIndexerModel, VectorAssembler
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -22,10 +21,10 @@ from airflow_provider_distkeras.ml import csv, parquet
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.reading import Reader
-from airflow_provider_distkeras.ml.scoring import Scorer, add_scores
+from airflow_provider_distkeras.ml.scoring import REASON, Scorer, add_scores
 from airflow_provider_distkeras.ml.storage import storage_for
 
-_FEATURES = "__distkeras_features"
+_FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Input:
         rows: how many there are, as the files themselves say.
         sizes: size in bytes per file.
         label: the column that holds the label, if there is one; indexed: whether it holds class numbers, not texts.
+        reason: why a row cannot be scored, whatever its features; null where it can; None if no row is like that.
         bad_lines: lines that do not fit and are not among the rows; reader: what read them.
     """
 
@@ -50,6 +50,7 @@ class Input:
     indexed: bool = False
     bad_lines: int = 0
     reader: Reader | None = None
+    reason: Column | None = None
 
     def keep(self, columns: list[str] | None, added: list[str]) -> list[str]:
         """The columns to keep. Raises SpecError for one that is not there, DataError for one named as one that is added."""
@@ -66,8 +67,13 @@ class Input:
 
     def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
         """The key columns of every row, and the columns of the scorer's schema."""
-        data = self.data.select(*map(F.col, keys), self.features.alias(_FEATURES))
-        return add_scores(data, F.col(_FEATURES), scorer, backend).drop(_FEATURES)
+        if self.reason is None:
+            data = self.data.select(*map(F.col, keys), self.features.alias(_FEATURES))
+            return add_scores(data, F.col(_FEATURES), scorer, backend).drop(_FEATURES)
+        features = F.when(self.reason.isNull(), self.features)
+        data = self.data.select(*map(F.col, keys), features.alias(_FEATURES), self.reason.alias(_REASON))
+        scored = add_scores(data, F.col(_FEATURES), scorer, backend)
+        return scored.withColumn(REASON, F.coalesce(_REASON, REASON)).drop(_FEATURES, _REASON)
 
 
 @dataclass(frozen=True)
@@ -132,18 +138,31 @@ def _raw(
 ) -> Input:
     """Raw rows, taken through the pipeline's stages so that a row with missing values comes out with missing features."""
     transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
-    features = as_floats(transformed, csv.FEATURES)
-    categories = [F.col(name).isNotNull() for name, kind in selected.getOrDefault("kinds").items() if kind == "text"]
-    if categories and not any(isinstance(stage, ImputerModel) for stage in stages):
-        features = F.when(reduce(and_, categories), features)
+    reason = _reason(stages, selected).alias(_REASON)
     own = [F.col(selected.new_name(name)).alias(name) for name in columns]
-    prepared = transformed.select(*own, features.alias(csv.FEATURES))
+    prepared = transformed.select(*own, as_floats(transformed, csv.FEATURES).alias(csv.FEATURES), reason)
     label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    return Input(prepared, columns, F.col(csv.FEATURES), rows, sizes, label)
+    return Input(prepared, columns, F.col(csv.FEATURES), rows, sizes, label, reason=F.col(_REASON))
+
+
+def _reason(stages: Sequence[Transformer], selected: SelectColumns) -> Column:
+    """Why a row of raw columns has no features: a value is missing that nothing stands for, or a category is new."""
+    kinds = selected.getOrDefault("kinds")
+    found = []
+    for name in selected.with_policy("fail", "drop"):
+        is_number = kinds[name] in ("number", "boolean")
+        is_missing = F.col(name).isNull() | F.isnan(name) if is_number else F.col(name).isNull()
+        found.append(F.when(is_missing, f"{name!r} is missing"))
+    indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("inputCols")]
+    for indexer in indexers if selected.getOrDefault("unseen") == "quarantine" else []:
+        for name, known, index in zip(indexer.getInputCols(), indexer.labelsArray, indexer.getOutputCols(), strict=True):
+            is_new = (F.col(index) == len(known)) & F.col(name).isNotNull()
+            found.append(F.when(is_new, F.concat(F.lit(f"{name!r} is a category that training did not see: "), F.col(name))))
+    return F.coalesce(*found, F.lit(None).cast("string"))
 
 
 def _tolerant(stage: Transformer) -> Transformer:
     """A stage that lets a row with missing values pass, with NaN in its features."""
     if isinstance(stage, SelectColumns):
-        return stage.copy({stage.required: []})
+        return stage.keeping_rows()
     return stage.copy({stage.handleInvalid: "keep"}) if isinstance(stage, VectorAssembler) else stage

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from airflow_provider_distkeras.contract.dialect import Dialect
+from airflow_provider_distkeras.contract.dialect import Dialect, length_of
 
-#: Arrow type per kind of column.
-TYPES = {"number": pa.float64(), "boolean": pa.bool_(), "timestamp": pa.timestamp("us"), "text": pa.string()}
-#: Spark type per kind of column.
-SPARK_TYPES = {"number": "double", "boolean": "double", "timestamp": "timestamp_ntz", "text": "string"}
+#: Arrow type per kind that pyarrow's parser converts to; all others are converted from text.
+_PARSED = {"number": pa.float64(), "boolean": pa.bool_()}
+_SPARK_TYPES = {"number": "double", "boolean": "double", "timestamp": "timestamp_ntz", "text": "string"}
 
 _EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a date or a time, such as 2026-03-01T12:00"}
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
@@ -25,6 +26,8 @@ _SHOWN = 500
 NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 #: The share of numbers that makes a column of numbers: what is none is then a bad line, and no category.
 _MOST = 0.8
+#: What surrounds the numbers of an array, and what separates them; Java reads both alike.
+BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
 _CONVERSION = re.compile(r"CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to [^:]+: (.*)", re.DOTALL)
 
 
@@ -35,6 +38,15 @@ class BadRecord:
     position: int
     text: str
     reason: str
+
+
+class Misfit(ValueError):
+    """Texts that are not what their column holds, and why."""
+
+
+def spark_type(kind: str) -> str:
+    """The Spark type of a column of this kind."""
+    return _SPARK_TYPES.get(kind, "array<double>")
 
 
 class Parser:
@@ -52,7 +64,7 @@ class Parser:
         self._nulls = pa.array(nulls)
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
         self._converts = csv.ConvertOptions(
-            column_types={name: TYPES[kind] for name, kind in self._kinds.items()},
+            column_types={name: _PARSED.get(kind, pa.string()) for name, kind in self._kinds.items()},
             include_columns=list(self._kinds),
             # Arrow trims the spaces around a number before it parses it, but after it looks for null values.
             null_values=[_END, *(f"{before}{null}{after}" for null in nulls for before in ("", " ") for after in ("", " "))],
@@ -79,12 +91,12 @@ class Parser:
         try:
             table, wrong = self._read(records)
             reason = "" if table.num_rows + len(wrong) == _filled(records) + 1 else self._unclosed()
-        except (pa.ArrowInvalid, UnicodeError) as error:
+        except (pa.ArrowInvalid, UnicodeError, Misfit) as error:
             reason = self._explain(error)
         if not reason:
             positions = _positions(records) if wrong else []
             bad += [self._bad(records, int(positions[row.number - 1]), start, self._misfit(row)) for row in wrong]
-            yield from self._finish(table.slice(0, table.num_rows - 1))
+            yield from table.slice(0, table.num_rows - 1).combine_chunks().to_batches()
         elif len(records) == 1:
             bad.append(self._bad(records, 0, start, reason))
         else:
@@ -112,7 +124,24 @@ class Parser:
             ),
             self._converts,
         )
+        for position, (name, kind) in enumerate(self._kinds.items()):
+            if kind != "number":
+                table = table.set_column(position, name, self._converted(table[name].combine_chunks(), name, kind))
         return table, wrong
+
+    def _converted(self, column: pa.Array, name: str, kind: str) -> pa.Array:
+        """What is left of texts without the spaces around them, as times or arrays if they are that; booleans as numbers."""
+        if kind == "boolean":
+            return column.cast(pa.float64())
+        trimmed = pc.utf8_trim_whitespace(column)
+        texts = pc.if_else(pc.is_in(trimmed, self._nulls), None, trimmed)
+        length = length_of(kind)
+        try:
+            if kind == "timestamp":
+                return parse_times(texts, self._dialect.timestamp_formats)
+            return texts if length is None else parse_arrays(texts, length)
+        except Misfit as error:
+            raise Misfit(f"{name!r} {error}") from error
 
     def _encoded(self, records: pa.Array) -> bytes:
         """The records and `_END`, a line each, in UTF-8."""
@@ -120,17 +149,6 @@ class Parser:
         if self._dialect.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
             joined = joined.decode(self._dialect.encoding).encode()
         return bytes(joined + b"\n" + self._end)
-
-    def _finish(self, table: pa.Table) -> list[pa.RecordBatch]:
-        """Trim texts, where what is left may be nothing, and make booleans numbers."""
-        for position, (name, kind) in enumerate(self._kinds.items()):
-            if kind == "text":
-                trimmed = pc.utf8_trim_whitespace(table[name])
-                nothing = pc.is_in(trimmed, self._nulls)
-                table = table.set_column(position, name, pc.if_else(nothing, None, trimmed))
-            elif kind == "boolean":
-                table = table.set_column(position, name, table[name].cast(pa.float64()))
-        return list(table.combine_chunks().to_batches())
 
     def _bad(self, records: pa.Array, position: int, start: int, reason: str) -> BadRecord:
         text = records.cast(pa.binary())[position].as_py().decode(self._dialect.encoding, "replace")
@@ -154,7 +172,43 @@ class Parser:
         return f"{name!r} is {value}, expected {_EXPECTED[self._kinds[name]]}"
 
 
-def infer_kind(texts: pa.Array) -> str:
+def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
+    """Texts, all written in the same way, as times in UTC without a zone.
+
+    Args:
+        texts: ISO 8601, with or without a zone, or in one of the formats.
+        formats: in the words of `strptime`.
+
+    Raises:
+        Misfit: some are written in another way.
+    """
+    naive = pa.timestamp("us")
+    ways: list[Callable[[], pa.Array]] = [
+        lambda: texts.cast(naive),
+        lambda: texts.cast(pa.timestamp("us", "UTC")).cast(naive),
+        *(partial(pc.strptime, texts, format=said, unit="us") for said in formats),
+    ]
+    for parse in ways:
+        with contextlib.suppress(pa.ArrowInvalid):
+            return parse().cast(naive)
+    example = next(iter(texts.drop_null().to_pylist()))
+    raise Misfit(f"is {example[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}")
+
+
+def parse_arrays(texts: pa.Array, length: int) -> pa.Array:
+    """Texts of so many numbers each, such as "1 2 3" or "[1, 2, 3]", as lists. Raises Misfit if some are anything else."""
+    lists = pc.split_pattern_regex(pc.utf8_trim(texts, characters=BRACKETS), SEPARATOR)
+    other = [found for found in pc.unique(pc.list_value_length(lists).drop_null()).to_pylist() if found != length]
+    if other:
+        raise Misfit(f"holds {other[0]} numbers, expected {length}")
+    try:
+        values = lists.flatten().cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise Misfit(f"does not hold {length} numbers: {error}") from error
+    return pa.ListArray.from_arrays(lists.offsets, values, mask=lists.is_null())
+
+
+def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
     """What a column holds, as far as these values tell: numbers where there is none, or where few are anything else."""
     values = texts.drop_null()
     numbers = pc.sum(pc.match_substring_regex(values, NUMBER)).as_py() or 0
@@ -163,8 +217,8 @@ def infer_kind(texts: pa.Array) -> str:
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
         return "boolean"
     try:
-        values.cast(TYPES["timestamp"])
-    except pa.ArrowInvalid:
+        parse_times(values, timestamp_formats)
+    except Misfit:
         return "text"
     return "timestamp"
 

@@ -165,6 +165,17 @@ class TimeProfile(NumberProfile):
         return found
 
 
+class ArrayProfile(NumberProfile):
+    """Arrays of numbers, taken as one lot of numbers; a missing array counts as one missing number."""
+
+    kind = "array"
+
+    def add(self, column: pa.Array) -> None:
+        """Take in a block."""
+        self.rows, self.missing = self.rows + column.null_count, self.missing + column.null_count
+        super().add(column.flatten())
+
+
 class TextProfile:
     """Texts: how many rows have each.
 
@@ -233,9 +244,14 @@ class TextProfile:
 
 
 Profile = NumberProfile | TextProfile
-PROFILES: dict[str, type[NumberProfile] | type[TextProfile]] = {
+_PROFILES: dict[str, type[NumberProfile] | type[TextProfile]] = {
     "number": NumberProfile, "boolean": NumberProfile, "timestamp": TimeProfile, "text": TextProfile
 }  # fmt: skip
+
+
+def profile_for(kind: str) -> Profile:
+    """An empty profile of a column of this kind."""
+    return _PROFILES.get(kind, ArrayProfile)()
 
 
 def _as_floats(column: pa.Array) -> NDArray[np.float64]:

@@ -21,14 +21,16 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.header import InputFiles
-from airflow_provider_distkeras.ml.parsing import SPARK_TYPES, BadRecord, Parser
-from airflow_provider_distkeras.ml.profile import PROFILES, Profile
+from airflow_provider_distkeras.ml.calendar import CalendarFeature
+from airflow_provider_distkeras.ml.parsing import BadRecord, Parser, spark_type
+from airflow_provider_distkeras.ml.profile import Profile, profile_for
 from airflow_provider_distkeras.ml.records import Block, feeds
+from airflow_provider_distkeras.ml.sql import quoted
 
-_PROFILE = "name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
+_PROFILE = "part string, name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
 _EXAMPLES = 5
-#: What a survey's task calls its counts of records, and an example of a bad one; no column can be called so.
-_COUNTS, _EXAMPLE = "\ncounts", "\nexample"
+#: What a row that a survey's task yields tells of: the profile of a column in some of the rows, or of all records.
+_TRAINING, _HELD_OUT, _COUNTS, _EXAMPLE = "training", "held out", "counts", "example"
 
 #: What becomes of blocks of records in Spark's Python workers.
 Work = Callable[[Iterator[Block], Parser], Iterator[pa.RecordBatch]]
@@ -39,19 +41,44 @@ class Survey:
     """What one pass found in all files.
 
     Attributes:
-        rows: records that fit; kept: those with a value wherever one is required, which `profiles` describes, per column.
+        rows: records that fit; kept: those with a value wherever one is required.
+        profiles: the rows kept that are trained on, per column; held_out: the other ones.
         bad: records that do not fit; examples: how some of them begin, and what is wrong.
     """
 
     rows: int
     kept: int
     profiles: dict[str, Profile]
+    held_out: dict[str, Profile]
     bad: int
     examples: list[tuple[str, str]]
 
+    def count(self, what: str) -> dict[str, int]:
+        """Values that are `missing`, or `infinite`, per column that has some, in all rows kept."""
+        found = {name: getattr(p, what, 0) + getattr(self.held_out[name], what, 0) for name, p in self.profiles.items()}
+        return {name: count for name, count in found.items() if count}
+
     def renamed(self, names: Mapping[str, str]) -> Survey:
         """The same, with columns by their new names."""
-        return replace(self, profiles={names.get(name, name): profile for name, profile in self.profiles.items()})
+        profiles, held_out = ({names.get(n, n): p for n, p in each.items()} for each in (self.profiles, self.held_out))
+        return replace(self, profiles=profiles, held_out=held_out)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a survey is to find out, about columns by their names in the files.
+
+    Attributes:
+        columns: the columns to profile.
+        required: those without whose values a row is left out.
+        calendar: features of columns of times, to be profiled as well.
+        held_out: the column that marks, by anything but 0, rows that are not trained on.
+    """
+
+    columns: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    calendar: tuple[CalendarFeature, ...] = ()
+    held_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,33 +97,23 @@ class Reader:
 
     def read(self, spark: SparkSession) -> DataFrame:
         """The records that fit, by column."""
-        return self._map(spark, _parse, ", ".join(f"{quoted(name)} {SPARK_TYPES[kind]}" for name, kind in self.kinds.items()))
+        return self._map(spark, _parse, ", ".join(f"{quoted(name)} {spark_type(kind)}" for name, kind in self.kinds.items()))
 
-    def survey(self, spark: SparkSession, required: Iterable[str] = (), columns: Iterable[str] | None = None) -> Survey:
-        """Look at every record.
-
-        Args:
-            required: columns without whose values a row is left out of the profiles.
-            columns: those to profile; all if not given.
-
-        Raises:
-            DataError: a file cannot be read.
-        """
-        kinds = {name: self.kinds[name] for name in (self.kinds if columns is None else columns)}
-        work = partial(_survey, kinds=kinds, required=tuple(required))
+    def survey(self, spark: SparkSession, question: Question) -> Survey:
+        """Look at every record. Raises DataError if a file cannot be read."""
         with explained(self.files):
-            found = self._map(spark, work, _PROFILE).toArrow().to_pylist()
-        profiles: dict[str, Profile] = {name: PROFILES[kind]() for name, kind in kinds.items()}
+            found = self._map(spark, partial(_survey, question=question, kinds=self.kinds), _PROFILE).toArrow().to_pylist()
+        profiles = _profiles(question, self.kinds)
         counts, examples = np.zeros(3, np.int64), list[tuple[str, str]]()
         for row in found:
-            if row["name"] == _COUNTS:
+            if row["part"] == _COUNTS:
                 counts += row["counts"]
-            elif row["name"] == _EXAMPLE:
+            elif row["part"] == _EXAMPLE:
                 examples.append((row["texts"][0], row["texts"][1]))
             else:
-                profiles[row["name"]].merge_row(row)
+                profiles[row["part"]][row["name"]].merge_row(row)
         rows, kept, bad = map(int, counts)
-        return Survey(rows, kept, profiles, bad, examples[:_EXAMPLES])
+        return Survey(rows, kept, profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
 
     def bad_records(self, spark: SparkSession) -> DataFrame:
         """The records that do not fit: how they begin, what is wrong, and their file."""
@@ -128,11 +145,6 @@ class Reader:
             function = partial(_work, work=work, blocks=partial(feed.blocks, dialect=self.dialect), parser=parser)
             parts.append(feed.open(spark, named).mapInArrow(function, schema))
         return reduce(DataFrame.unionByName, parts)
-
-
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 @contextmanager
@@ -169,28 +181,43 @@ def _bad(blocks: Iterator[Block], parser: Parser) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_arrays([texts, reasons, files.cast(pa.string())], ["text", "reason", "file"])
 
 
-def _survey(
-    blocks: Iterator[Block], parser: Parser, kinds: dict[str, str], required: tuple[str, ...]
-) -> Iterator[pa.RecordBatch]:
+def _profiles(question: Question, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:
+    """Empty profiles of the columns, and of the calendar features."""
+    all_kinds = {name: kinds[name] for name in question.columns} | {feature.name: "number" for feature in question.calendar}
+    return {part: {name: profile_for(kind) for name, kind in all_kinds.items()} for part in (_TRAINING, _HELD_OUT)}
+
+
+def _survey(blocks: Iterator[Block], parser: Parser, question: Question, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """What one task finds: a row for its counts, one for each example of a bad record, and one per column."""
-    profiles: dict[str, Profile] = {name: PROFILES[kind]() for name, kind in kinds.items()}
+    profiles = _profiles(question, kinds)
     counts, examples = np.zeros(3, np.int64), list[BadRecord]()
     for block in blocks:
         batches, bad = parser.parse(block.records)
         examples += bad[: _EXAMPLES - len(examples)]
         counts[2] += len(bad)
         for batch in batches:
-            kept = _with_values(batch, required)
+            kept = _with_values(batch, question.required)
             counts[:2] += batch.num_rows, kept.num_rows
-            for name, profile in profiles.items():
-                profile.add(kept[name])
-    nothing: dict[str, Any] = {"facts": [], "values": [], "texts": [], "counts": []}
-    rows = [{**nothing, "name": _COUNTS, "counts": counts}]
-    rows += [{**nothing, "name": _EXAMPLE, "texts": [record.text, record.reason]} for record in examples]
-    rows += [{"name": name, **profile.to_row()} for name, profile in profiles.items()]
+            for part, rows in _parts(kept, question.held_out):
+                for name in question.columns:
+                    profiles[part][name].add(rows[name])
+                for feature in question.calendar:
+                    profiles[part][feature.name].add(feature.values(rows[feature.column]))
+    nothing: dict[str, Any] = {"name": "", "facts": [], "values": [], "texts": [], "counts": []}
+    found = [{**nothing, "part": _COUNTS, "counts": counts}]
+    found += [{**nothing, "part": _EXAMPLE, "texts": [record.text, record.reason]} for record in examples]
+    found += [{"part": part, "name": n, **profile.to_row()} for part, each in profiles.items() for n, profile in each.items()]
     types = {"facts": pa.float64(), "values": pa.float64(), "texts": pa.string(), "counts": pa.int64()}
-    schema = pa.schema([("name", pa.string()), *((name, pa.list_(kind)) for name, kind in types.items())])
-    yield pa.RecordBatch.from_pylist(rows, schema=schema)
+    texts = [("part", pa.string()), ("name", pa.string())]
+    yield pa.RecordBatch.from_pylist(found, schema=pa.schema([*texts, *((n, pa.list_(kind)) for n, kind in types.items())]))
+
+
+def _parts(batch: pa.RecordBatch, held_out: str | None) -> list[tuple[str, pa.RecordBatch]]:
+    """The rows to train on, and those that are held out."""
+    if held_out is None:
+        return [(_TRAINING, batch)]
+    trained_on = pc.equal(batch[held_out], 0).fill_null(True)
+    return [(_TRAINING, batch.filter(trained_on)), (_HELD_OUT, batch.filter(pc.invert(trained_on)))]
 
 
 def _with_values(batch: pa.RecordBatch, required: tuple[str, ...]) -> pa.RecordBatch:

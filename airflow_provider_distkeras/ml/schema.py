@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from airflow_provider_distkeras.contract.dialect import length_of
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.header import InputFiles
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
@@ -27,28 +28,35 @@ def kinds_of(spec: PreprocessSpec, files: InputFiles, columns: Iterable[str]) ->
         if name in spec.categorical_columns:
             kinds[name] = "text"
             continue
+        if name in spec.timestamp_columns:
+            kinds[name] = "timestamp"
+            continue
         values = _sampled(files, raw, spec.null_values)
-        kinds[name] = spec.schema.get(raw) or infer_kind(values)
-        if kinds[name] not in ("number", "boolean"):
-            raise DataError(_not_a_number(spec, name, raw, _example(values, kinds[name])))
+        kinds[name] = spec.schema.get(raw) or infer_kind(values, spec.timestamp_formats)
+        is_feature = name not in spec.roles.values()
+        if kinds[name] not in ("number", "boolean") and not (is_feature and length_of(kinds[name])):
+            raise DataError(_unusable(spec, name, raw, kinds[name], _example(values, kinds[name])))
     return kinds
 
 
-def check_survey(spec: PreprocessSpec, found: Survey) -> None:
-    """Raise DataError for values that nothing says how to use."""
+def check_survey(spec: PreprocessSpec, found: Survey, checked: Iterable[str]) -> None:
+    """Raise DataError for values in these columns that nothing says how to use."""
     if not found.rows:
         raise DataError("The files hold no row that fits.")
     if not found.kept:
         raise DataError(
             f"No row is left: all {found.rows} lack a value whose rows are dropped. Set missing='mean', or fill them."
         )
+    if not found.profiles[spec.label_col].rows:
+        raise DataError(f"validation_col: all {found.kept} rows are to validate on, none to train on. Mark fewer.")
     for name, profile in found.profiles.items():
         if not profile.count:
             raise DataError(f"The column {name!r} has no value in any row. Add it to excluded_columns, or fill it.")
-    infinite = {n: p.infinite for n, p in found.profiles.items() if isinstance(p, NumberProfile) and p.infinite}
+    infinite = found.count("infinite")
     if infinite:
         raise DataError(f"Infinite values in {listed(infinite)}. Correct them, or exclude those columns.")
-    lacking = {n: p.missing for n, p in found.profiles.items() if p.missing and spec.missing_policy(n) == "fail"}
+    _check_roles(spec, found)
+    lacking = {name: n for name, n in found.count("missing").items() if name in checked and spec.missing_policy(name) == "fail"}
     if spec.label_col in lacking and len(lacking) == 1 and spec.missing != "fail":
         raise DataError(
             f"The label {spec.label_col!r} is missing in {lacking[spec.label_col]} rows. Set missing='drop', or fill it."
@@ -58,6 +66,24 @@ def check_survey(spec: PreprocessSpec, found: Survey) -> None:
             f"Missing values in {listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop "
             "such rows, or fill them first."
         )
+
+
+def _check_roles(spec: PreprocessSpec, found: Survey) -> None:
+    """Raise DataError for weights and folds below zero, and for marks of validation rows other than 0 and 1."""
+    for role, name in spec.roles.items():
+        training, held_out = found.profiles[name], found.held_out[name]
+        if not isinstance(training, NumberProfile) or not isinstance(held_out, NumberProfile):
+            continue
+        least = min(training.minimum, held_out.minimum)
+        if role in ("weight", "fold") and least < 0:
+            raise DataError(f"{role}_col: expected numbers of at least 0 in {name!r}, received {least:g}. Correct them.")
+        if role == "weight" and not training.maximum:
+            raise DataError(f"weight_col: every weight in {name!r} is 0: no row would be trained on. Correct them.")
+        odd = [value for value in (held_out.minimum, held_out.maximum) if held_out.count and value != 1]
+        if role == "validation" and odd:
+            raise DataError(
+                f"validation_col: expected true and false, or 1 and 0, in {name!r}, received {odd[0]:g}. Correct them."
+            )
 
 
 def listed(counts: dict[str, int]) -> str:
@@ -81,10 +107,17 @@ def _example(values: pa.Array, kind: str) -> str:
     return str(next(iter(values.drop_null()), ""))
 
 
-def _not_a_number(spec: PreprocessSpec, name: str, raw: str, example: str) -> str:
-    if name == spec.label_col:
+def _unusable(spec: PreprocessSpec, name: str, raw: str, kind: str, example: str) -> str:
+    if kind == "timestamp" and name not in spec.roles.values():
+        return (
+            f"The column {name!r} holds times such as {example!r}. Add it to timestamp_columns={{{name!r}: "
+            f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{raw!r}] to leave it out."
+        )
+    role = next((role for role, column in spec.roles.items() if column == name), None)
+    if role is not None and role != "label":
+        fix = "Give another column." if role != "validation" else "It must be true or false, or 1 or 0."
+    elif role == "label":
         fix = f"For classes, add {name!r} to categorical_columns; for a regression, the label must be numbers."
     else:
         fix = f"Add it to categorical_columns=[{name!r}] to one-hot encode it, or to excluded_columns=[{raw!r}] to leave it out."
-    role = "label column" if name == spec.label_col else "column"
-    return f"The {role} {name!r} holds text such as {example!r}; expected numbers. {fix}"
+    return f"The {f'{role} ' if role else ''}column {name!r} holds text such as {example!r}; expected numbers. {fix}"

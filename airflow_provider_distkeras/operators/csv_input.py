@@ -23,12 +23,14 @@ class CsvInputOperator(DistKerasBaseOperator):
     :param encoding: The files' encoding, by Python's name. (templated)
     :param null_values: Texts that stand for a missing value, beside an empty field. (templated)
     :param multiline: Whether quoted fields hold line breaks; a file is then read by one task. (templated)
+    :param timestamp_formats: How times are written, beside ISO 8601, as for `strptime`. (templated)
     :param bad_lines: What to do about lines that do not fit: "fail", "quarantine" or "drop". (templated)
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 
     csv_fields = (
-        "input_path", "delimiter", "quote", "encoding", "null_values", "multiline", "bad_lines", "max_bad_lines",
+        "input_path", "delimiter", "quote", "encoding", "null_values", "multiline", "timestamp_formats",
+        "bad_lines", "max_bad_lines",
     )  # fmt: skip
     template_fields = (*DistKerasBaseOperator.template_fields, *csv_fields)
 
@@ -41,6 +43,7 @@ class CsvInputOperator(DistKerasBaseOperator):
         encoding: str = "utf-8",
         null_values: list[str] | str | None = None,
         multiline: bool | str = False,
+        timestamp_formats: list[str] | str | None = None,
         bad_lines: str = "fail",
         max_bad_lines: float | str = 0.01,
         **kwargs: Any,
@@ -52,6 +55,7 @@ class CsvInputOperator(DistKerasBaseOperator):
         self.encoding = encoding
         self.null_values = null_values
         self.multiline = multiline
+        self.timestamp_formats = timestamp_formats
         self.bad_lines = bad_lines
         self.max_bad_lines = max_bad_lines
 

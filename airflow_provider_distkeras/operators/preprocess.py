@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.header import ColumnPlan
+from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
 from airflow_provider_distkeras.operators.storage import fingerprints
@@ -19,12 +19,19 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     Returns `dataset_path`, `pipeline_path`, `rows`, `rejected_rows`, `feature_columns` and `manifest_path`. Takes the parameters
     of `CsvInputOperator` beside these.
 
-    :param schema: What columns hold, by their name in the files: "number" or "boolean". Else the files' first rows tell.
-        (templated)
+    :param schema: What columns hold, by their name in the files: "number", "boolean", or "array[8]" for eight numbers in a field.
+        Else the files' first rows tell. (templated)
     :param columns_renamed: New name per column of the files. (templated)
     :param excluded_columns: Columns to leave out, by their name in the files. (templated)
     :param label_col: The column to predict, by its new name. (templated)
+    :param weight_col: How much a row counts in training, by its new name. (templated)
+    :param fold_col: The number, from 0, of the fold a row is held out in. (templated)
+    :param validation_col: Rows to validate on, and not to train on, by its new name. (templated)
     :param categorical_columns: Columns to one-hot encode, by their new names. (templated)
+    :param max_categories: Columns with more categories are hashed into this many features. (templated)
+    :param unseen_categories: New categories in scoring: "ignore" (none of the known ones) or "quarantine" the row. (templated)
+    :param timestamp_columns: What to take from columns of times, by their new names, such as ["month", "weekday"]. (templated)
+    :param cyclic_timestamps: Whether these are sines and cosines, so that 23 h is near 0 h. (templated)
     :param missing: What to do about missing values: "fail", "mean", "median", "indicator" (the mean, and a column that tells) or
         "drop"; or a dict with one of these, or the value to fill in, per column. (templated)
     :param scaling: "standard", "minmax" or None. (templated)
@@ -35,10 +42,13 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     path_fields = ("input_path",)
     template_fields = (
         *CsvInputOperator.template_fields,
-        "schema", "columns_renamed", "excluded_columns", "label_col", "categorical_columns", "missing", "scaling", "num_workers",
+        "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
+        "categorical_columns", "max_categories", "unseen_categories", "timestamp_columns", "cyclic_timestamps",
+        "missing", "scaling", "num_workers",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
-        **CsvInputOperator.template_fields_renderers, "columns_renamed": "json", "schema": "json", "missing": "json"
+        **CsvInputOperator.template_fields_renderers,
+        "columns_renamed": "json", "schema": "json", "timestamp_columns": "json", "missing": "json",
     }  # fmt: skip
 
     def __init__(
@@ -48,7 +58,14 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         columns_renamed: dict[str, str] | str | None = None,
         excluded_columns: list[str] | str | None = None,
         label_col: str = "label",
+        weight_col: str | None = None,
+        fold_col: str | None = None,
+        validation_col: str | None = None,
         categorical_columns: list[str] | str | None = None,
+        max_categories: int | str = 256,
+        unseen_categories: str = "ignore",
+        timestamp_columns: dict[str, list[str]] | str | None = None,
+        cyclic_timestamps: bool | str = False,
         missing: str | dict[str, Any] = "fail",
         scaling: str | None = None,
         num_workers: int | str | None = None,
@@ -59,7 +76,14 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         self.columns_renamed = columns_renamed
         self.excluded_columns = excluded_columns
         self.label_col = label_col
+        self.weight_col = weight_col
+        self.fold_col = fold_col
+        self.validation_col = validation_col
         self.categorical_columns = categorical_columns
+        self.max_categories = max_categories
+        self.unseen_categories = unseen_categories
+        self.timestamp_columns = timestamp_columns
+        self.cyclic_timestamps = cyclic_timestamps
         self.missing = missing
         self.scaling = scaling
         self.num_workers = num_workers
@@ -70,6 +94,5 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         files = self.inspect_csv(spec)
         if files is None:
             return {}
-        plan = ColumnPlan(spec.columns_renamed, spec.excluded_columns, spec.label_col, spec.categorical_columns)
-        plan.check(files.columns)
+        feature_columns(spec, files.columns)
         return fingerprints(files)

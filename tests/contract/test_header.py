@@ -4,7 +4,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.header import ColumnPlan, inspect
+from airflow_provider_distkeras.contract.header import inspect
 from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri
 
 
@@ -12,10 +12,6 @@ def look(tmp_path, *contents, pattern="*.csv", **dialect):
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.csv").write_text(content)
     return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], Dialect(**dialect))
-
-
-def plan(renamed=None, excluded=(), label="label", categorical=()):
-    return ColumnPlan(renamed or {}, list(excluded), label, list(categorical))
 
 
 def test_columns_are_those_of_the_first_file_and_order_may_differ(tmp_path):
@@ -63,28 +59,4 @@ def test_hidden_files_of_a_directory_are_left_out(tmp_path):
 def test_files_that_cannot_be_used_are_named(tmp_path, contents, message):
     with pytest.raises(DataError) as error:
         look(tmp_path, *contents)
-    assert message in str(error.value)
-
-
-def test_features_keep_the_order_of_the_file_under_their_new_names():
-    checked = plan({"cnt": "label", "t": "temp"}, ["id"]).check(["id", "t", "hum", "cnt"])
-    assert checked == ["temp", "hum"]
-
-
-@pytest.mark.parametrize(
-    ("chosen", "message"),
-    [
-        (plan(), "The label column 'label' is absent; the columns are id, temp, cnt."),
-        (plan({"count": "label"}), "columns_renamed: Unknown column 'count'. Did you mean 'cnt'?"),
-        (plan({"cnt": "label"}, ["idd"]), "excluded_columns: Unknown column 'idd'. Did you mean 'id'?"),
-        (plan({"cnt": "label"}, categorical=["tmp"]), "categorical_columns: Unknown column 'tmp'. Did you mean 'temp'?"),
-        (plan({"cnt": "label", "id": "temp"}), "Duplicate column 'temp' after columns_renamed"),
-        (plan({"cnt": "label"}, ["id", "temp"]), "No feature column is left"),
-        (plan({"cnt": "label", "id": "prediction"}), "has the name of a column that the model adds"),
-        (plan({"cnt": "label", "id": "a.b"}), "has a character that Spark ML cannot take"),
-    ],
-)
-def test_columns_that_do_not_fit_are_named_with_the_fix(chosen, message):
-    with pytest.raises(DataError) as error:
-        chosen.check(["id", "temp", "cnt"])
     assert message in str(error.value)

@@ -104,7 +104,7 @@ def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
         (
             "day,cnt\n2026-03-01,1\n",
             {"excluded_columns": [], "categorical_columns": []},
-            "The column 'day' holds text such as '2026-03-01'",
+            "The column 'day' holds times such as '2026-03-01'. Add it to timestamp_columns={'day': ",
         ),
         (BIKES + "5,warm,winter,50\n", {}, "a.csv, '5,warm,winter,50': 'temp' is 'warm', expected a number. Correct"),
         (

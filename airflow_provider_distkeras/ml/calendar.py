@@ -1,0 +1,81 @@
+"""What a column of times tells, part by part: the same in Spark's SQL and in pyarrow, which fits what SQL then makes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_distkeras.ml.sql import quoted
+
+
+@dataclass(frozen=True)
+class _Part:
+    """SQL's function and pyarrow's, and after how many units the part begins anew, if it does."""
+
+    sql: str
+    arrow: Callable[[Any], Any]
+    period: int | None
+
+
+_PARTS = {
+    "year": _Part("year", pc.year, None),
+    "quarter": _Part("quarter", pc.quarter, 4),
+    "month": _Part("month", pc.month, 12),
+    "week": _Part("weekofyear", pc.iso_week, 53),
+    "yearday": _Part("dayofyear", pc.day_of_year, 366),
+    "day": _Part("day", pc.day, 31),
+    "weekday": _Part("weekday", pc.day_of_week, 7),
+    "hour": _Part("hour", pc.hour, 24),
+    "minute": _Part("minute", pc.minute, 60),
+    "second": _Part("second", pc.second, 60),
+}
+
+
+@dataclass(frozen=True)
+class CalendarFeature:
+    """A part of the times of a column, or its place on a circle.
+
+    Attributes:
+        column: the column of times; part: one of `contract.vocabulary.CALENDAR_PARTS`.
+        wave: sin or cos; None for the part itself.
+    """
+
+    column: str
+    part: str
+    wave: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The column that holds it."""
+        return "__".join(filter(None, (self.column, self.part, self.wave)))
+
+    @property
+    def sql(self) -> str:
+        """The feature as an SQL expression."""
+        value = f"{_PARTS[self.part].sql}({quoted(self.column)})"
+        return f"CAST({value} AS DOUBLE)" if self.wave is None else f"{self.wave}({value} * {self._turn!r}D)"
+
+    def values(self, times: pa.Array) -> pa.Array:
+        """The feature of these times."""
+        value = _PARTS[self.part].arrow(times).cast(pa.float64())
+        return value if self.wave is None else {"sin": pc.sin, "cos": pc.cos}[self.wave](pc.multiply(value, self._turn))
+
+    @property
+    def _turn(self) -> float:
+        period = _PARTS[self.part].period
+        assert period is not None
+        return 2 * math.pi / period
+
+
+def features_of(column: str, parts: Sequence[str], *, cyclic: bool) -> list[CalendarFeature]:
+    """The features of a column of times: those that come round as sine and cosine, if `cyclic`."""
+    found = []
+    for part in parts:
+        turns = cyclic and _PARTS[part].period is not None
+        found += [CalendarFeature(column, part, wave) for wave in (("sin", "cos") if turns else (None,))]
+    return found

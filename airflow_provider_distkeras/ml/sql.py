@@ -1,0 +1,47 @@
+"""SQL that reads columns of text, and of other types that say the same, as what they hold."""
+
+from __future__ import annotations
+
+from airflow_provider_distkeras.ml.parsing import BRACKETS, NUMBER, SEPARATOR
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def as_number(name: str) -> str:
+    """A column of text as a double: a number, or true and false as 1 and 0; null for what is neither."""
+    text = f"CAST({quoted(name)} AS STRING)"
+    # Matched first, as a cast that fails costs a Java exception per value.
+    return (
+        f"CASE WHEN {text} RLIKE r'{NUMBER}' THEN try_cast({text} AS DOUBLE) "
+        f"WHEN lower({text}) = 'true' THEN 1.0D WHEN lower({text}) = 'false' THEN 0.0D END"
+    )
+
+
+def as_time(name: str) -> str:
+    """A column of text in ISO 8601 as a time; one that names its zone in UTC."""
+    return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_in_utc(name)} END, {_naive(name)})"
+
+
+def in_utc(name: str) -> str:
+    """A column of instants as times in UTC without a zone."""
+    return f"CAST(to_utc_timestamp({quoted(name)}, current_timezone()) AS TIMESTAMP_NTZ)"
+
+
+def as_array(name: str) -> str:
+    """A column of texts of numbers, such as "1 2 3" or "[1, 2, 3]", as arrays of doubles."""
+    parts = f"split(trim(BOTH {_BRACKETS} FROM {quoted(name)}), r'{SEPARATOR}')"
+    return f"transform({parts}, part -> try_cast(part AS DOUBLE))"
+
+
+_BRACKETS = "'" + BRACKETS.replace("\t", "\\t").replace("\n", "\\n") + "'"
+
+
+def _in_utc(name: str) -> str:
+    return f"CAST(to_utc_timestamp(try_cast({quoted(name)} AS TIMESTAMP), current_timezone()) AS TIMESTAMP_NTZ)"
+
+
+def _naive(name: str) -> str:
+    return f"try_cast({quoted(name)} AS TIMESTAMP_NTZ)"

@@ -1,0 +1,82 @@
+"""Raw columns of many types, as a pipeline takes them."""
+
+from datetime import date, datetime
+
+import numpy as np
+import pytest
+from pyspark.ml.linalg import Vectors
+
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.ml.columns import SelectColumns
+
+pytestmark = pytest.mark.spark
+
+
+def selected(spark, value, kind, ddl, **params):
+    data = spark.createDataFrame([(value,)], f"a {ddl}")
+    return SelectColumns(kinds={"a": kind}, **params).transform(data).first()["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "ddl", "expected"),
+    [
+        ("1.5", "number", "string", 1.5),
+        ("TRUE", "boolean", "string", 1.0),
+        ("warm", "number", "string", None),
+        (3, "number", "int", 3.0),
+        (True, "boolean", "boolean", 1.0),
+        (7, "text", "int", "7"),
+        (date(2026, 3, 1), "timestamp", "date", datetime(2026, 3, 1)),
+        (datetime(2026, 3, 1, 12), "timestamp", "timestamp_ntz", datetime(2026, 3, 1, 12)),
+        ("2026-03-01T12:00:00+02:00", "timestamp", "string", datetime(2026, 3, 1, 10)),
+        ("2026-03-01 12:00", "timestamp", "string", datetime(2026, 3, 1, 12)),
+        ("soon", "timestamp", "string", None),
+        ([1.0, 2.0], "array[2]", "array<float>", Vectors.dense(1, 2)),
+        ("[1, 2.5]", "array[2]", "string", Vectors.dense(1, 2.5)),
+        ("1 2", "array[3]", "string", None),
+        ("1 x", "array[2]", "string", None),
+        (None, "array[2]", "string", None),
+    ],
+)
+def test_values_of_other_types_say_the_same(spark, value, kind, ddl, expected):
+    assert selected(spark, value, kind, ddl) == expected
+
+
+def test_instants_are_told_in_utc_whatever_the_sessions_zone(spark):
+    data = spark.sql("SELECT timestamp'2026-03-01T12:00:00Z' AS a")
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    try:
+        spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+        assert SelectColumns(kinds={"a": "timestamp"}).transform(data).first()["a"] == datetime(2026, 3, 1, 12)
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "ddl", "message"),
+    [
+        ([1.0], "number", "array<double>", "expected number, found array<double>"),
+        (5, "timestamp", "int", "expected timestamp, found int"),
+        (b"x", "text", "binary", "expected text, found binary"),
+        (1.0, "array[2]", "double", r"expected array\[2\], found double"),
+    ],
+)
+def test_a_changed_type_is_refused_with_what_was_expected(spark, value, kind, ddl, message):
+    with pytest.raises(DataError, match=f"The column 'a' has another type than the pipeline was fitted with: {message}"):
+        selected(spark, value, kind, ddl)
+
+
+def test_constants_stand_for_missing_values(spark):
+    assert selected(spark, None, "text", "string", missing={"a": "none"}) == "none"
+    assert selected(spark, float("nan"), "number", "double", missing={"a": -1.0}) == -1.0
+
+
+def test_it_is_saved_with_what_it_was_told(spark, tmp_path):
+    stage = SelectColumns(kinds={"a": "array[2]"}, missing={"a": "drop"}, unseen="quarantine")
+    stage.write().save(str(tmp_path / "stage"))
+    loaded = SelectColumns.load(str(tmp_path / "stage"))
+    assert loaded.with_policy("drop") == ["a"]
+    assert loaded.getOrDefault("unseen") == "quarantine"
+    assert loaded.keeping_rows().with_policy("fail") == ["a"]
+    data = spark.createDataFrame([("1 2",), (None,)], "a string")
+    np.testing.assert_array_equal([row.a.toArray() for row in loaded.transform(data).collect()], [[1, 2]])
