@@ -41,7 +41,9 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     dataset = prepared(num_workers=2)
     assert (dataset["rows"], dataset["rejected_rows"]) == (240, 0)
     assert dataset["feature_columns"] == ["season", "temp", "hum"]
-    assert dict(spark.read.parquet(dataset["dataset_path"]).dtypes) == {"features": "array<float>", "label": "double"}
+    assert dict(spark.read.parquet(dataset["dataset_path"]).dtypes) == {
+        "features": "array<float>", "label": "double", "filled": "array<int>"
+    }  # fmt: skip
 
     spec = TrainSpec.build(dataset_path=dataset["dataset_path"], param_grid={"dropout_rate": [0.0, 0.9]}, **TRAINING)
     trained = run_job(spec)
@@ -112,7 +114,7 @@ def test_new_files_that_do_not_fit_the_model_are_refused_and_rows_quarantined(ru
         "The data lacks the column 'hum' that the pipeline was fitted with. Expected season, temp, hum; found id, season, temp."
     )
     with_gaps = run_job(ScoreSpec.build(model_path=model, input_path=bikes("gaps.csv")))
-    assert with_gaps.details["quarantined"] == {"feature 3 is missing": 12}
+    assert with_gaps.details["quarantined"] == {"'hum' is missing": 12}
     (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
     assert "text.csv, 'winter,warm,0.5': 'temp' is 'warm', expected a number" in refused(str(tmp_path / "text.csv"))
     (tmp_path / "taken.csv").write_text("season,temp,hum,prediction\nwinter,1,0.5,3\n")
@@ -167,3 +169,40 @@ def test_a_job_that_was_overtaken_does_not_commit(run_job, bikes, tmp_path):
     with pytest.raises(ArtifactError, match="the newer attempt"):
         run_job(spec, zombie)
     assert committed(STORAGE, zombie.period_path).result == newest
+
+
+def test_a_dataset_has_its_roles_and_tells_what_lies_where(run_job, tmp_path, spark):
+    (tmp_path / "a.csv").write_text(
+        "town,x,at,w,f,v,label\nOslo,1,2026-03-01,1,0,0,1\nRome,,2026-04-01,2,1,0,2\nRome,3,2026-05-01,1,1,1,3\n"
+    )
+    done = run_job(
+        PreprocessSpec.build(
+            input_path=str(tmp_path / "a.csv"),
+            categorical_columns=["town"],
+            timestamp_columns={"at": ["month"]},
+            missing={"x": "indicator"},
+            weight_col="w",
+            fold_col="f",
+            validation_col="v",
+            scaling="minmax",
+        )
+    )
+    rows = {row.label: row for row in spark.read.parquet(done.result["dataset_path"]).collect()}
+    assert list(rows[1].asDict()) == ["features", "label", "weight", "fold", "validation", "filled"]
+    assert list(rows[2]) == [[0.0, 1.0, 0.5, 1.0, 1.0], 2.0, 2.0, 1, False, [2]]
+    assert list(rows[3]) == [[0.0, 1.0, 0.5, 0.0, 2.0], 3.0, 1.0, 1, True, []]
+    assert done.details["validation_rows"] == 1
+    assert done.details["scaling"] == "minmax"
+    assert [tuple(entry.values()) for entry in done.details["layout"]] == [
+        ("town", "category", 0, 2, None),
+        ("x", "number", 2, 3, "mean"),
+        ("x", "indicator", 3, 4, None),
+        ("at__month", "number", 4, 5, None),
+    ]
+    assert done.details["profile"]["x"]["count"] == 1
+
+
+def test_folds_are_whole_numbers(run_job, tmp_path):
+    (tmp_path / "a.csv").write_text("x,f,label\n1,0,1\n2,0.5,2\n")
+    with pytest.raises(DataError, match="fold_col: expected whole numbers in 'f'; 1 rows have others"):
+        run_job(PreprocessSpec.build(input_path=str(tmp_path / "a.csv"), fold_col="f"))

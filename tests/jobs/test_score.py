@@ -104,15 +104,15 @@ def test_raw_rows_that_cannot_be_scored_are_quarantined_with_a_reason(spark, reg
     assert (done.result["rows"], done.result["quarantined_rows"]) == (2, 5)
     assert rows_of(spark, done.result["predictions_path"], "id") == [("1", 0.0), ("6", 1.0)]
     reasons = {
-        "2": "feature 0 is missing",
-        "3": "feature 0 is missing",
+        "2": "'a' is missing",
+        "3": "'a' is missing",
         "4": "feature 1 is infinite",
         "5": "feature 0 is infinite",
         "7": "the prediction is not finite",
     }
     assert dict(rows_of(spark, done.details["quarantine_path"], "id")) == reasons
     assert done.details["quarantined"] == {
-        "feature 0 is missing": 2, "feature 0 is infinite": 1, "feature 1 is infinite": 1, "the prediction is not finite": 1,
+        "'a' is missing": 2, "feature 0 is infinite": 1, "feature 1 is infinite": 1, "the prediction is not finite": 1,
     }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_too_many_quarantined_rows_fail_the_job(regression, scoring):
     with pytest.raises(DataError) as error:
         scoring(regression, BAD_ROWS)
     message = str(error.value)
-    assert message.startswith("5 of 7 rows cannot be scored: feature 0 is missing (2 rows), feature 0 is infinite (1 rows)")
+    assert message.startswith("5 of 7 rows cannot be scored: 'a' is missing (2 rows), feature 0 is infinite (1 rows)")
     assert "max_quarantined=0.1 allows 0. They are in file:///" in message
     assert message.endswith("/quarantine: correct them, or raise max_quarantined.")
 
@@ -247,7 +247,7 @@ def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_p
     pq.write_table(pa.table({"b": [1, 0, None], "a": [1.0, 0.0, 0.0], "extra": ["x", "y", "z"]}), tmp_path / "raw.parquet")
     done = scoring(regression, str(tmp_path / "raw.parquet"), max_quarantined=0.5)
     assert rows_of(spark, done.result["predictions_path"], "extra") == [(1.0, 1.0, "x", 0.0), (0.0, 0.0, "y", 1.0)]
-    assert done.details["quarantined"] == {"feature 1 is missing": 1}
+    assert done.details["quarantined"] == {"'b' is missing": 1}
 
 
 @pytest.mark.parametrize(
@@ -272,3 +272,33 @@ def test_a_column_with_the_name_of_one_that_is_added_is_refused_unless_it_is_lef
     with pytest.raises(DataError, match="The column 'reason' has the name of a column that scoring adds"):
         scoring(regression, folder)
     assert scoring(regression, folder, key_columns=[]).result["rows"] == 1
+
+
+TOWNS = "town,id,label\nOslo,1,0\nRome,2,1\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "missing", "reasons"),
+    [
+        ("ignore", "fail", {"3": "'town' is missing"}),
+        ("ignore", "mean", {}),
+        ("quarantine", "mean", {"2": "'town' is a category that training did not see: Bonn"}),
+        ("quarantine", "fail", {"2": "'town' is a category that training did not see: Bonn", "3": "'town' is missing"}),
+    ],
+)
+def test_new_and_missing_categories_follow_the_recorded_policies(
+    spark, network, scoring, tmp_path, run_job, policy, missing, reasons
+):
+    """Columns in another order, one more of them; the network adds the two features up."""
+    (tmp_path / "training.csv").write_text(TOWNS)
+    spec = {"excluded_columns": ["id"], "categorical_columns": ["town"], "missing": missing, "unseen_categories": policy}
+    pipeline = csv.prepare(spark, PreprocessSpec.build(input_path=str(tmp_path / "training.csv"), **spec)).pipeline
+    PipelineModel([*pipeline.stages, network([[1.0], [2.0]], [0.0])]).write().save(f"file://{tmp_path}/model")
+    done = scoring(
+        f"file://{tmp_path}/model", "more,id,town\n,0,Oslo\n,1,Rome\n,2,Bonn\n,3,\n", key_columns=["id"], max_quarantined=0.5
+    )
+    scored = dict(rows_of(spark, done.result["predictions_path"], "id"))
+    assert {key: value for key, value in scored.items() if key in "01"} == {"0": 1.0, "1": 2.0}
+    assert done.result["quarantined_rows"] == len(reasons)
+    if reasons:
+        assert {row.id: row.reason for row in spark.read.parquet(done.details["quarantine_path"]).collect()} == reasons

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,22 +11,24 @@ from hypothesis import strategies as st
 from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.header import inspect
 from airflow_provider_distkeras.contract.storage import LocalStorage
-from airflow_provider_distkeras.ml.reading import Reader
+from airflow_provider_distkeras.ml.reading import Question, Reader
 
 pytestmark = pytest.mark.spark
 
 FILES_AT_ONCE, EXAMPLES = 40, 7
-KINDS = {"number": "number", "text": "text", "last": "number"}
+KINDS = {"number": "number", "text": "text", "at": "timestamp", "pair": "array[2]"}
 
 numbers = st.one_of(
     st.none(), st.floats(width=64, allow_nan=False), st.integers(-(10**15), 10**15), st.sampled_from([float("inf"), -0.0, 1e-310])
 )
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x1a")
 texts = st.one_of(st.text(characters, max_size=12), st.sampled_from(['"', 'say "hi"', "a,b", "é", "\u2028", "x" * 70_000]))
+times = st.one_of(st.none(), st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)).map(lambda time: time.replace(fold=0)))
+pairs = st.one_of(st.none(), st.tuples(st.integers(-9, 9), st.floats(-1e6, 1e6)))
 broken = st.one_of(
-    st.sampled_from(["1", "1,a", "1,a,2,3", "one,a,2", "1,a,2x", '1,"a,2', '"1', ",,,", "1,a,0x2"]),
+    st.sampled_from(["1", "1,a", "1,a,,,3", "one,a,,", "1,a,soon,", "1,a,,1 x", "1,a,,1 2 3", '1,"a,,', '"1', ",,,,"]),
     st.builds(
-        "{},a,1".format, st.text("abcxyz", min_size=1, max_size=5).filter(lambda t: t not in ("", "nan", "inf", "infinity"))
+        "{},a,,".format, st.text("abcxyz", min_size=1, max_size=5).filter(lambda t: t not in ("", "nan", "inf", "infinity"))
     ),
 )
 
@@ -36,12 +39,14 @@ def line_breaks_too(text):
 
 def line(row):
     out = io.StringIO()
-    csv.writer(out).writerow(["" if value is None else value for value in row])
+    number, text, at, pair = row
+    told = [number, text, at and at.isoformat(" "), pair and f"{pair[0]} {pair[1]!r}"]
+    csv.writer(out).writerow(["" if value is None else value for value in told])
     return out.getvalue().removesuffix("\r\n")
 
 
 def row_of(text):
-    return st.tuples(st.just(True), st.tuples(numbers, text, numbers))
+    return st.tuples(st.just(True), st.tuples(numbers, text, times, pairs))
 
 
 @st.composite
@@ -55,7 +60,7 @@ def files(draw, multiline):
     for _ in range(FILES_AT_ONCE):
         contents = draw(pieces)
         end, mark = draw(st.sampled_from(["\n", "\r\n"])), draw(st.sampled_from(["", "\ufeff"]))
-        lines = ["number,text,last", *(line(what) if good else what for good, what in contents)]
+        lines = ["number,text,at,pair", *(line(what) if good else what for good, what in contents)]
         body = (mark + end.join(lines) + draw(st.sampled_from(["", end]))).encode()
         made.append((body, [what for good, what in contents if good], sum(not good for good, _ in contents)))
     return made
@@ -63,9 +68,10 @@ def files(draw, multiline):
 
 def meant(row):
     """A row as the reader should give it."""
-    number, text, last = row
+    number, text, at, pair = row
     stripped = text.strip()
-    return (_float(number), None if stripped in ("", "nan", "NaN") else stripped, _float(last))
+    numbers = None if pair is None else [float(value) for value in pair]
+    return (_float(number), None if stripped in ("", "nan", "NaN") else stripped, at, numbers)
 
 
 def _float(number):
@@ -91,7 +97,7 @@ def test_every_row_is_taken_as_meant_or_told(spark, tmp_path_factory, multiline)
         rows = [tuple(row) for row in reader.read(spark).collect()]
         expected = [meant(row) for _, good, _ in made for row in good]
         assert sorted(map(as_text, rows)) == sorted(map(as_text, expected))
-        found = reader.survey(spark)
+        found = reader.survey(spark, Question(tuple(KINDS)))
         assert (found.rows, found.bad) == (len(expected), sum(bad for _, _, bad in made))
         told = reader.bad_records(spark).collect()
         for number, (_, _, bad) in enumerate(made):
