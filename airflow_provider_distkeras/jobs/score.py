@@ -14,7 +14,7 @@ from pyspark.sql.types import NumericType
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv, inputs, output
+from airflow_provider_distkeras.ml import csv, inputs, layout, output
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.evaluation import measure
 from airflow_provider_distkeras.ml.model import DistKerasModel
@@ -49,7 +49,7 @@ class TrainedModel:
         selected = stages[0] if stages else None
         if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
             raise ArtifactError(f"{path} holds no model of a train task; expected its model_path.")
-        indexed = csv.index_of(selected.getOrDefault("labelCol"))
+        indexed = layout.index_of(selected.getOrDefault("labelCol"))
         indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
         texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
         return cls(stages, selected, network, texts)

@@ -18,11 +18,12 @@ from airflow_provider_distkeras.contract.header import InputFiles, inspect, refu
 from airflow_provider_distkeras.contract.specs import CsvSpec, PreprocessSpec
 from airflow_provider_distkeras.ml import layout, stages
 from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml.layout import index_of
 from airflow_provider_distkeras.ml.parsing import infer_kind
 from airflow_provider_distkeras.ml.reading import Question, Reader, Survey
 from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.sql import as_number
-from airflow_provider_distkeras.ml.stages import FEATURES, index_of
+from airflow_provider_distkeras.ml.stages import FEATURES
 from airflow_provider_distkeras.ml.storage import storage_for
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from airflow_provider_distkeras.contract.dialect import length_of
+from airflow_provider_distkeras.contract.header import refuse_twins
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.calendar import CalendarFeature, features_of
 from airflow_provider_distkeras.ml.profile import NumberProfile, Profile, TextProfile
@@ -46,7 +47,7 @@ class Input:
 def inputs_of(
     spec: PreprocessSpec, features: Sequence[str], kinds: Mapping[str, str], profiles: Mapping[str, Profile]
 ) -> list[Input]:
-    """The columns to assemble for these features, in order."""
+    """The columns to assemble for these features, in order. Raises DataError if one that is made has the name of another."""
     found: list[Input] = []
     for name in features:
         policy = spec.missing_policy(name)
@@ -61,7 +62,16 @@ def inputs_of(
         if policy == "indicator":
             profile = profiles[name]
             found.append(Input(name, "indicator", f"{name}__missing", (_share(profile.missing, profile.rows),)))
+    made = [each.assembled for each in found if each.assembled != each.column]
+    made += [index_of(each.column) for each in found if each.kind == "category"]
+    made += [each.name for each in calendar_features(spec, features)]
+    refuse_twins([*features, *spec.roles.values(), *made], "among those that preprocessing makes")
     return found
+
+
+def index_of(name: str) -> str:
+    """The column that holds a category's number."""
+    return f"{name}__index"
 
 
 def calendar_features(spec: PreprocessSpec, features: Sequence[str]) -> list[CalendarFeature]:

@@ -22,15 +22,10 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.ml.calendar import CalendarFeature
-from airflow_provider_distkeras.ml.layout import Input, Spread
+from airflow_provider_distkeras.ml.layout import Input, Spread, index_of
 from airflow_provider_distkeras.ml.sql import quoted
 
 FEATURES = "features"
-
-
-def index_of(name: str) -> str:
-    """The column that holds a category's number."""
-    return f"{name}__index"
 
 
 def fit(spark: SparkSession, inputs: Sequence[Input], times: Sequence[CalendarFeature], scaling: str | None) -> list[Transformer]:

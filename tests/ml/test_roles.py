@@ -140,3 +140,10 @@ def test_options_that_do_not_go_together_are_refused(spark, write, said, message
     with pytest.raises(SpecError) as error:
         process_csv(write("x,t,label\n1,2,3\n"), **said)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("header", "missing"), [("t,t__index,label", "fail"), ("x,x__missing,label", "indicator")])
+def test_a_column_named_as_one_that_is_made_is_refused(spark, write, header, missing):
+    path = write(f"{header}\n1,2,3\n")
+    with pytest.raises(DataError, match=r"Duplicate column '.__(index|missing)' among those that preprocessing makes"):
+        process_csv(path, categorical_columns=["t"] if header.startswith("t") else [], missing=missing)
