@@ -79,6 +79,11 @@ def _missing_one(name: str, value: Any) -> str | float:
     return number()(name, value)
 
 
+def _earlier(name: str, value: Any) -> str | None:
+    """A path; empty where a template found none, as a first run does."""
+    return "" if value in ("", "None") else optional(text)(name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """Base of the three specs."""
@@ -156,6 +161,16 @@ class PreprocessSpec(CsvSpec):
     )
     scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
+    compare_with: str | None = _said(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
+    max_drift: float | None = _said(optional(number(0.0)), "The largest PSI of a column since then; else it is only told.", None)
+
+    def check_whole(self) -> None:
+        """Drift needs something to drift from."""
+        super().check_whole()
+        if self.max_drift is not None and self.compare_with is None:
+            raise SpecError(
+                f"max_drift: {self.max_drift:g} needs compare_with, the manifest_path of an earlier task: set it too."
+            )
 
     def missing_policy(self, column: str) -> str | float:
         """What to do about a column's missing values; a label is never made up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -10,16 +11,20 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv
+from airflow_provider_distkeras.ml import csv, drift
 from airflow_provider_distkeras.ml.features import as_floats, count_values, write_floats
+from airflow_provider_distkeras.ml.reading import Survey
+from airflow_provider_distkeras.ml.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
 def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcome:
     """Write `dataset` (features as float32 arrays, and the label), `pipeline`, and perhaps `quarantine`, into the folder."""
+    earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = csv.prepare(spark, spec)
     found = prepared.found
+    moved = _drift(spec, earlier, found) if earlier else {}
     logger.info("%s rows in %d files", f"{found.rows:,}", len(prepared.files.sizes))
     data = prepared.data.select(
         as_floats(prepared.data, csv.FEATURES).alias(csv.FEATURES), csv.label_of(prepared.data, spec.label_col).alias("label")
@@ -50,8 +55,18 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
             "bad_lines": found.bad,
             "kinds": dict(prepared.reader.kinds),
             "profile": {name: profile.describe() for name, profile in found.profiles.items()},
+            **moved,
         },
     )
+
+
+def _drift(spec: PreprocessSpec, earlier: drift.Described, found: Survey) -> dict[str, Any]:
+    """How far the columns have moved, for the manifest. Raises DataError if one has moved too far."""
+    moved = drift.compare(earlier, found.profiles)
+    logger.info("drift (PSI): %s", moved)
+    if spec.max_drift is not None:
+        moved.check(spec.max_drift, str(spec.compare_with))
+    return moved.to_dict()
 
 
 if __name__ == "__main__":

@@ -75,6 +75,8 @@ def process_csv(
         num_workers=num_workers,
         **options,
     )
+    if spec.compare_with:
+        raise SpecError("compare_with: process_csv writes no manifest to tell the drift in; use DistKerasPreprocessOperator.")
     prepared = prepare(_session(), spec)
     data = prepared.data.select(*prepared.feature_columns, FEATURES, label_of(prepared.data, spec.label_col))
     return data.repartition(num_workers) if num_workers else data
