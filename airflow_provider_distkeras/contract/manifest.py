@@ -41,7 +41,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The manifest as text."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True)
+        return json.dumps(asdict(self), indent=2)
 
     @classmethod
     def read(cls, storage: Storage, path: str) -> Manifest:

@@ -83,6 +83,11 @@ def _missing_one(name: str, value: Any) -> str | float:
     return text(name, value) if isinstance(value, str) else number()(name, value)
 
 
+def _earlier(name: str, value: Any) -> str | None:
+    """A path; empty where a template found none, as a first run does."""
+    return "" if value in ("", "None") else optional(text)(name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """Base of the three specs."""
@@ -177,6 +182,8 @@ class PreprocessSpec(CsvSpec):
     )
     scaling: str | None = _said(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = _said(optional(integer(1)), "Partitions of the prepared dataset.", None)
+    compare_with: str | None = _said(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
+    max_drift: float | None = _said(optional(number(0.0)), "The largest PSI of a column since then; else it is only told.", None)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -190,8 +197,12 @@ class PreprocessSpec(CsvSpec):
         return said if said in ("drop", "fail") or not self._is_never_filled(column) else "fail"
 
     def check_whole(self) -> None:
-        """A column has one use, and a missing value that fits it."""
+        """A column has one use, and a missing value that fits it; drift needs something to drift from."""
         super().check_whole()
+        if self.max_drift is not None and self.compare_with is None:
+            raise SpecError(
+                f"max_drift: {self.max_drift:g} needs compare_with, the manifest_path of an earlier task: set it too."
+            )
         uses = [*self.roles.values(), *self.timestamp_columns, *(set(self.categorical_columns) - {self.label_col})]
         twice = next((column for column in uses if uses.count(column) > 1), None)
         if twice is not None:

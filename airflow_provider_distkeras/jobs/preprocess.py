@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -10,8 +11,10 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv, layout
+from airflow_provider_distkeras.ml import csv, drift, layout
 from airflow_provider_distkeras.ml.features import as_floats, count_values, write_floats
+from airflow_provider_distkeras.ml.profile import Profile
+from airflow_provider_distkeras.ml.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
@@ -22,8 +25,11 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
     and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
     """
+    earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = csv.prepare(spark, spec)
     found = prepared.found
+    profiles = {name: found.profiles[name] for name in (*prepared.feature_columns, *spec.roles.values())}
+    moved = _drift(spec, earlier, profiles) if earlier else {}
     logger.info("%s rows in %d files", f"{found.rows:,}", len(prepared.files.sizes))
     data = _dataset(prepared, spec)
     if spec.num_workers:
@@ -31,7 +37,6 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
     dataset_path, pipeline_path = f"{folder}/dataset", f"{folder}/pipeline"
     write_floats(data, dataset_path)
     written = _check_written(spark.read.parquet(dataset_path), spec, found.kept)
-    held_out = found.held_out[spec.label_col].rows
     prepared.pipeline.write().save(pipeline_path)
     if found.bad and spec.bad_lines == "quarantine":
         prepared.reader.bad_records(spark).write.json(f"{folder}/quarantine")
@@ -45,17 +50,21 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
             "feature_columns": prepared.feature_columns,
         },
         inputs=prepared.files.sizes,
-        details={
-            "features": count_values(prepared.data, csv.FEATURES),
-            "label_col": spec.label_col,
-            "bad_lines": found.bad,
-            "validation_rows": held_out,
-            "scaling": spec.scaling,
-            "layout": layout.describe(prepared.inputs),
-            "kinds": dict(prepared.reader.kinds),
-            "profile": {name: profile.describe() for name, profile in found.profiles.items()},
-        },
+        details={**_details(prepared, spec), "profile": {n: profile.describe() for n, profile in profiles.items()}, **moved},
     )
+
+
+def _details(prepared: csv.Prepared, spec: PreprocessSpec) -> dict[str, Any]:
+    """What a train task, and whoever asks later, must know of the dataset."""
+    return {
+        "features": count_values(prepared.data, csv.FEATURES),
+        "label_col": spec.label_col,
+        "bad_lines": prepared.found.bad,
+        "validation_rows": prepared.found.held_out[spec.label_col].rows,
+        "scaling": spec.scaling,
+        "layout": layout.describe(prepared.inputs),
+        "kinds": dict(prepared.reader.kinds),
+    }
 
 
 def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> int:
@@ -77,6 +86,15 @@ def _dataset(prepared: csv.Prepared, spec: PreprocessSpec) -> DataFrame:
     return data.select(
         as_floats(data, csv.FEATURES).alias(csv.FEATURES), *roles.values(), *([] if filled is None else [filled.alias("filled")])
     )
+
+
+def _drift(spec: PreprocessSpec, earlier: drift.Described, profiles: dict[str, Profile]) -> dict[str, Any]:
+    """How far the columns have moved, for the manifest. Raises DataError if one has moved too far."""
+    moved = drift.compare(earlier, profiles)
+    logger.info("drift (PSI): %s", moved)
+    if spec.max_drift is not None:
+        moved.check(spec.max_drift, str(spec.compare_with))
+    return moved.to_dict()
 
 
 if __name__ == "__main__":

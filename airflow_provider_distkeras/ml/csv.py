@@ -86,6 +86,8 @@ def process_csv(
         num_workers=num_workers,
         **options,
     )
+    if spec.compare_with:
+        raise SpecError("compare_with: process_csv writes no manifest to tell the drift in; use DistKerasPreprocessOperator.")
     prepared = prepare(_session(), spec)
     data = prepared.data.select(*prepared.feature_columns, FEATURES, *role_columns(prepared.data, spec).values())
     return data.repartition(num_workers) if num_workers else data

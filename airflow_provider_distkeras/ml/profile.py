@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,13 +37,19 @@ class Sample:
 
 def weighted_quantiles(samples: list[Sample], at: tuple[float, ...]) -> list[float]:
     """Quantiles of all that the samples were taken from."""
-    values = np.concatenate([sample.values for sample in samples])
-    weights = np.concatenate([np.full(len(sample.values), float(sample.stride)) for sample in samples])
+    values, reached = _in_order(samples)
     if not len(values):
         return [math.nan] * len(at)
+    return [float(values[min(int(np.searchsorted(reached, q)), len(values) - 1)]) for q in at]
+
+
+def _in_order(samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The values of some samples, sorted, and the share of all that they were taken from that each of them reaches."""
+    values = np.concatenate([sample.values for sample in samples])
+    weights = np.concatenate([np.full(len(sample.values), float(sample.stride)) for sample in samples])
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    return [float(values[order][min(np.searchsorted(reached, q * reached[-1]), len(values) - 1)]) for q in at]
+    return values[order], reached / reached[-1:]
 
 
 class NumberProfile:
@@ -115,6 +122,11 @@ class NumberProfile:
         """Quantiles, from the sample."""
         return weighted_quantiles(self.samples, at)
 
+    def cumulative(self, at: Sequence[float]) -> list[float]:
+        """The share of the values that are at most as large, for each of these, from the sample."""
+        values, reached = _in_order(self.samples)
+        return [float(share) for share in np.append(0.0, reached)[np.searchsorted(values, at, side="right")]]
+
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for a person."""
         found = {"kind": self.kind, "count": self.count, "missing": self.missing}
@@ -122,9 +134,10 @@ class NumberProfile:
             found["infinite"] = self.infinite
         if not self.count:
             return found
-        quantiles = {f"{q:g}": value for q, value in zip(QUANTILES, self.quantiles(), strict=True)}
+        quantiles = self.quantiles()
         return {
-            **found, "mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum, "quantiles": quantiles
+            **found, "mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum,
+            "quantiles": _by_probability(quantiles), "cumulative": _by_probability(self.cumulative(quantiles)),
         }  # fmt: skip
 
     def to_row(self) -> dict[str, Any]:
@@ -153,6 +166,10 @@ class TimeProfile(NumberProfile):
     """Times: as numbers, but told as times."""
 
     kind = "timestamp"
+
+    def cumulative(self, at: Sequence[float]) -> list[float]:
+        """As for numbers, in whole seconds, as times are told."""
+        return super().cumulative([math.nextafter(math.floor(seconds) + 1, -math.inf) for seconds in at])
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values, for a person."""
@@ -254,6 +271,10 @@ def profile_for(kind: str) -> Profile:
     return _PROFILES.get(kind, ArrayProfile)()
 
 
+def _by_probability(values: Sequence[float]) -> dict[str, float]:
+    return {f"{q:g}": value for q, value in zip(QUANTILES, values, strict=True)}
+
+
 def _as_floats(column: pa.Array) -> NDArray[np.float64]:
     """A block's values; NaN where they are null. Times are seconds."""
     if pa.types.is_timestamp(column.type):
@@ -262,4 +283,4 @@ def _as_floats(column: pa.Array) -> NDArray[np.float64]:
 
 
 def _as_time(seconds: float) -> str:
-    return str(np.datetime64(int(seconds), "s"))
+    return str(np.datetime64(math.floor(seconds), "s"))

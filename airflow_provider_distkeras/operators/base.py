@@ -172,7 +172,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         """The spec, of the rendered arguments; those that are None take the spec's default."""
         said = {f.name: getattr(self, f.name) for f in fields(self.spec_class)}
         spec = self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
-        uris = {name: _as_uris(getattr(spec, name)) for name in self.path_fields}
+        uris = {name: _as_uris(value) for name in self.path_fields if (value := getattr(spec, name))}
         return self.spec_class.build(**{**spec.to_dict(), **uris})
 
     def _cast_resources(self) -> None:

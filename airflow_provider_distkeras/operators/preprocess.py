@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.operators.base import require_artifact
 from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
 from airflow_provider_distkeras.operators.storage import fingerprints
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_distkeras.contract.specs import Spec
 
 
@@ -36,15 +39,18 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         "drop"; or a dict with one of these, or the value to fill in, per column. (templated)
     :param scaling: "standard", "minmax" or None. (templated)
     :param num_workers: Partitions of the prepared dataset. (templated)
+    :param compare_with: The `manifest_path` or `dataset_path` of an earlier preprocess task: how far each column has moved since
+        then is written to the manifest. A template that finds none compares with nothing. (templated)
+    :param max_drift: The population stability index of a column above which the task fails. (templated)
     """
 
     spec_class = PreprocessSpec
-    path_fields = ("input_path",)
+    path_fields = ("input_path", "compare_with")
     template_fields = (
         *CsvInputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
         "categorical_columns", "max_categories", "unseen_categories", "timestamp_columns", "cyclic_timestamps",
-        "missing", "scaling", "num_workers",
+        "missing", "scaling", "num_workers", "compare_with", "max_drift",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **CsvInputOperator.template_fields_renderers,
@@ -69,6 +75,8 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         missing: str | dict[str, Any] = "fail",
         scaling: str | None = None,
         num_workers: int | str | None = None,
+        compare_with: str | XComArg | None = None,
+        max_drift: float | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,10 +95,14 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         self.missing = missing
         self.scaling = scaling
         self.num_workers = num_workers
+        self.compare_with = compare_with
+        self.max_drift = max_drift
 
     def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """The files must be there, with the columns that are asked for."""
+        """The files must be there, with the columns that are asked for, and what they are compared with."""
         assert isinstance(spec, PreprocessSpec)
+        if spec.compare_with:
+            require_artifact(spec.compare_with, "preprocess", "compare_with")
         files = self.inspect_csv(spec)
         if files is None:
             return {}

@@ -74,6 +74,13 @@ def test_a_wrong_score_spec_is_refused_with_the_fix(said, message):
     assert message in str(error.value)
 
 
+def test_a_limit_of_drift_needs_something_to_drift_from():
+    with pytest.raises(SpecError, match="needs compare_with"):
+        PreprocessSpec.build(input_path="x.csv", max_drift=0.2)
+    for nothing_yet in ("", "None"):
+        assert PreprocessSpec.build(input_path="x.csv", max_drift=0.2, compare_with=nothing_yet).compare_with == ""
+
+
 def test_cells_are_the_product_of_the_grid_in_a_fixed_order():
     spec = train_spec(param_grid={"loss": ["mse", "mae"], "dropout_rate": [0.2, 0.5]})
     assert spec.cells() == [

@@ -1,6 +1,7 @@
 """The three jobs, one after the other, on real Spark."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,31 @@ def test_classes_are_learned_from_texts(run_job, prepared, bikes, spark):
     assert scored["metrics"]["accuracy"] > 0.85
     row = spark.read.csv(scored["predictions_path"], header=True).first()
     assert len(json.loads(row["probability"])) == 2
+
+
+def test_drift_is_told_and_above_the_limit_nothing_is_written(run_job, bikes, tmp_path):
+    usual = {"columns_renamed": {"cnt": "label"}, "missing": "mean"}
+    first = run_job(
+        PreprocessSpec.build(input_path=bikes(), **usual, excluded_columns=["id", "busy"], categorical_columns=["season"])
+    )
+    lines = [line.split(",") for line in Path(bikes("warm.csv")).read_text().splitlines()]
+    warm = [[*line[:2], f"{1 + float(line[2])}", *line[3:]] for line in lines[1:]]
+    (tmp_path / "warmer.csv").write_text("\n".join(map(",".join, [lines[0], *warm])) + "\n")
+    said = {**usual, "excluded_columns": ["id"], "categorical_columns": ["season", "busy"]}
+    said |= {"input_path": str(tmp_path / "warmer.csv"), "compare_with": first.result["dataset_path"]}
+
+    told = run_job(PreprocessSpec.build(**said)).details
+    assert list(told["drift"]) == ["temp", "season", "hum", "label"]
+    assert told["drift"]["temp"] > 5
+    assert {**told["drift"], "temp": 0} == {"temp": 0, "season": 0, "hum": 0, "label": 0}
+    assert (told["columns_added"], told["columns_gone"]) == (["busy"], [])
+
+    limited = PreprocessSpec.build(**said, max_drift=0.25)
+    attempt = claim(tmp_path / "out", limited)
+    with pytest.raises(DataError, match=r"Columns have drifted since .*dataset: .* max_drift=0.25, received 'temp'"):
+        run_job(limited, attempt)
+    assert STORAGE.list_names(attempt.path) == ["_ERROR.json", "_SPEC.json"]
+    assert "drift" not in first.details
 
 
 def test_rows_that_the_policy_drops_are_counted_in_training_and_in_scoring(run_job, prepared, bikes):

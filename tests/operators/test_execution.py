@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from datetime import UTC, datetime
 
 import pytest
 from airflow.sdk import Asset
@@ -65,6 +66,27 @@ def test_three_operators_make_one_pipeline(stub, csv, prepare, run, root):
     specs = [request_of(call)["spec"] for call in stub.calls()]
     assert specs[1]["dataset_path"] == done.xcoms("prepare")["dataset_path"]
     assert specs[2]["model_path"] == done.xcoms("train")["model_path"]
+
+
+def test_a_run_is_compared_with_the_one_before_it(stub, prepare, run):
+    before = "{{ ti.xcom_pull(task_ids='prepare', key='manifest_path', include_prior_dates=True) }}"
+
+    days = [datetime(2020, 1, day, tzinfo=UTC) for day in (1, 2)]
+    first, second = (run(lambda: prepare(compare_with=before, max_drift=0.2), logical_date=day) for day in days)
+
+    assert (first.state, second.state) == ("success", "success")
+    compared = [request_of(call)["spec"]["compare_with"] for call in stub.calls()]
+    assert compared == ["", first.xcoms("prepare")["manifest_path"]]
+
+
+def test_only_what_a_preprocess_task_made_is_compared_with(stub, prepare, run, root):
+    def pipeline():
+        trained = DistKerasTrainOperator(
+            task_id="train", dataset_path=prepare().output["dataset_path"], hyperparameters=NETWORK, artifact_root=str(root)
+        )
+        prepare(task_id="again", compare_with=trained.output["model_path"])
+
+    assert "compare_with: expected what a preprocess task returned, received " in run(pipeline).message
 
 
 def test_links_are_pushed_as_soon_as_they_are_known(stub, prepare, run, root):

@@ -1,0 +1,135 @@
+"""How far the columns of two runs are apart: the population stability index (PSI) between their profiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
+from airflow_provider_distkeras.contract.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.ml.profile import NumberProfile, Profile, TextProfile, TimeProfile
+
+#: What a bin's share is taken for if it is less: an empty one would make the index infinite.
+LEAST_SHARE = 1e-4
+_DIGITS = 4
+#: How many columns are named in a message.
+_NAMED = 10
+
+#: Per column, what `Profile.describe` told of it.
+Described = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What has become of the columns.
+
+    Attributes:
+        index: the PSI per column that both runs have, the largest first.
+        added, gone: columns that only the later, only the earlier run has, or that hold something else now.
+        times: those of the columns in `index` that hold times, which move by themselves.
+    """
+
+    index: dict[str, float]
+    added: list[str]
+    gone: list[str]
+    times: frozenset[str] = frozenset()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"drift": self.index, "columns_added": self.added, "columns_gone": self.gone}
+
+    def __str__(self) -> str:
+        told = [_listed(self.index)] if self.index else []
+        told += [f"{what} {', '.join(names)}" for what, names in (("new", self.added), ("gone", self.gone)) if names]
+        return "; ".join(told)
+
+    def check(self, limit: float, earlier: str) -> None:
+        """Raise DataError if a column has moved further than `limit` since the run that left `earlier`; times may."""
+        beyond = {name: index for name, index in self.index.items() if index > limit and name not in self.times}
+        if beyond:
+            raise DataError(
+                f"Columns have drifted since {earlier}: expected a PSI of at most max_drift={limit:g}, received "
+                f"{_listed(beyond)}. If the files are right, compare with a newer run, raise max_drift, or exclude the columns."
+            )
+
+
+def profile_of(storage: Storage, path: str) -> Described:
+    """The profile that a preprocess task wrote into its manifest.
+
+    Args:
+        storage: where it is.
+        path: the task's `manifest_path`, or anything that lies beside it, such as its `dataset_path`.
+
+    Raises:
+        ArtifactError: there is no manifest of a preprocess task, or no profile in it.
+    """
+    manifest = Manifest.read(storage, beside(path))
+    if manifest.kind != "preprocess":
+        raise ArtifactError(
+            f"compare_with: expected what a preprocess task returned, received {path}, of a {manifest.kind} task."
+        )
+    profile: Described = manifest.details.get("profile", {})
+    if not profile or any("quantiles" in column and "cumulative" not in column for column in profile.values()):
+        raise ArtifactError(f"compare_with: {path} has no profile that can be compared: run the task that wrote it again.")
+    return profile
+
+
+def compare(earlier: Described, now: Mapping[str, Profile]) -> Drift:
+    """How far each column has moved."""
+    alike = {name: column for name, column in now.items() if earlier.get(name, {}).get("kind") == column.kind}
+    index = {name: round(psi(*_counts(earlier[name], column)), _DIGITS) for name, column in alike.items()}
+    return Drift(
+        index=dict(sorted(index.items(), key=lambda pair: -pair[1])),
+        added=[name for name in now if name not in alike],
+        gone=[name for name in earlier if name not in alike],
+        times=frozenset(name for name, column in alike.items() if isinstance(column, TimeProfile)),
+    )
+
+
+def psi(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """The population stability index of how many rows each bin had and has: the sum of (b - a) ln(b / a) of its shares a, b."""
+    a, b = (np.maximum(counts / counts.sum(), LEAST_SHARE) for counts in (expected, found))
+    return float(((b - a) * np.log(b / a)).sum())
+
+
+def _counts(earlier: Mapping[str, Any], now: Profile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows per bin then and now; the last bin is of missing values."""
+    before, after = _texts(earlier, now) if isinstance(now, TextProfile) else _numbers(earlier, now)
+    return np.append(before, earlier["missing"]), np.append(after, now.missing)
+
+
+def _numbers(earlier: Mapping[str, Any], now: NumberProfile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows below the least value, from there up to each quantile, from the last of them to the largest value, and above.
+
+    Equal quantiles have empty bins between them, which add nothing to the index.
+    """
+    least, *edges = map(_as_number, (earlier["min"], *earlier["quantiles"].values(), earlier["max"]))
+    edges = [math.nextafter(least, -math.inf), *edges]
+    reached = [0.0, *earlier["cumulative"].values(), 1.0]
+    before, after = (np.diff(shares, prepend=0, append=1) for shares in (reached, now.cumulative(edges)))
+    return before * earlier["count"], after * now.count
+
+
+def _as_number(value: float | str) -> float:
+    """A number; a time as seconds since 1970."""
+    return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp() if isinstance(value, str) else value
+
+
+def _texts(earlier: Mapping[str, Any], now: TextProfile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows with each of the texts that were the most frequent, and with any other."""
+    before: dict[str, int] = dict(earlier["top"])
+    after = [now.counts[text] for text in before]
+    counts = [[*before.values(), earlier["count"] - sum(before.values())], [*after, now.count - sum(after)]]
+    return np.array(counts[0], np.float64), np.array(counts[1], np.float64)
+
+
+def _listed(index: Mapping[str, float]) -> str:
+    """Columns and how far they have moved, for a message."""
+    return ", ".join(f"{name!r} ({value:g})" for name, value in list(index.items())[:_NAMED])
