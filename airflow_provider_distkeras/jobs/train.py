@@ -11,8 +11,8 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import report, tuning
-from airflow_provider_distkeras.ml.estimator import DistKeras
+from airflow_provider_distkeras.ml import report
+from airflow_provider_distkeras.ml.search import search
 from airflow_provider_distkeras.ml.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
@@ -21,11 +21,11 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder."""
     storage = storage_for(spark, spec.dataset_path)
-    prepared = Manifest.read(storage, beside(spec.dataset_path)).result
+    manifest = Manifest.read(storage, beside(spec.dataset_path))
+    prepared = manifest.result
     _check_rows(spec, prepared["rows"])
     data = spark.read.parquet(spec.dataset_path)
-    estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
-    found = tuning.search(data, estimator, spec)
+    found = search(data, spec, manifest.details)
     pipeline = PipelineModel.load(prepared["pipeline_path"])
     model_path, report_path = f"{folder}/model", f"{folder}/report.html"
     PipelineModel([*pipeline.stages, found.model]).write().save(model_path)

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.tuning import Cell, SearchResult
+from airflow_provider_distkeras.ml.search import Cell, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

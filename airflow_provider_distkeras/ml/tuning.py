@@ -1,126 +1,161 @@
-"""The grid search of a train job: every cell cross-validated, the best refitted on all rows."""
+"""Cross validation whose folds are honest: what features were prepared with is fitted anew on what a fold trains on."""
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from typing import Any
 
+import numpy as np
+from pyspark import inheritable_thread_target, keyword_only
+from pyspark.ml import Estimator, Model, tuning
 from pyspark.ml.evaluation import Evaluator
-from pyspark.ml.tuning import CrossValidator
+from pyspark.ml.param import Param, Params
+from pyspark.ml.util import DefaultParamsReader, MLReader
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import DivergenceError
-from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.estimator import DistKeras
-from airflow_provider_distkeras.ml.evaluation import make_evaluator
-from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.training.summary import TrainingSummary
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from airflow_provider_distkeras.contract.fields import json_value, mapping_of
+from airflow_provider_distkeras.ml.folds import Fold, Folds, count_parts
+from airflow_provider_distkeras.ml.refit import FeatureMap, Preparation, fold_maps, refitted
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One point of the grid: what varied, and the metric over the folds."""
+class CrossValidator(tuning.CrossValidator):
+    """`pyspark.ml.tuning.CrossValidator`, with honest folds.
 
-    params: dict[str, Any]
-    mean: float
-    std: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cell as plain JSON values; a metric that is not finite (training diverged) becomes None."""
-        finite = {key: value if abs(value) < float("inf") else None for key, value in (("mean", self.mean), ("std", self.std))}
-        return {**asdict(self), **finite}
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        model: the best cell's network, refitted on all rows.
-        best: the best cell; cells: all of them, in the grid's order.
-        best_params: the best cell's values and those that all cells share.
-    """
-
-    model: DistKerasModel
-    best: Cell
-    cells: list[Cell]
-    best_params: dict[str, Any]
-
-    @property
-    def summary(self) -> TrainingSummary:
-        """The account of the refit."""
-        assert self.model.summary is not None  # a refit that diverges raises
-        return self.model.summary
-
-
-def search(data: DataFrame, estimator: DistKeras, spec: TrainSpec) -> SearchResult:
-    """Cross-validate every cell of the spec's grid and refit the best.
+    In every fold, the statistics that features were prepared with are fitted anew on the rows it trains on, and rows that
+    `validationIndicatorCol` of the estimator marks take part in every fit, as those to validate on, but are never held out.
+    A row's fold is decided by its values and the seed, so equal rows share one.
 
     Args:
-        data: `features` and `label`.
-        estimator: with the values all cells share.
-        spec: the grid, the folds and the metric.
-
-    Raises:
-        DivergenceError: the refit, or every cell, diverged.
+        preparation: how the features were prepared, as the details of a preprocess manifest tell: `scaling` and `layout`.
+        estimator, estimatorParamMaps, evaluator, numFolds, seed, parallelism, collectSubModels, foldCol: as Spark's.
     """
-    cells = spec.cells()
-    evaluator = _Progress(make_evaluator(spec.evaluator, spec.metric_name), spec.metric_name, spec.num_folds * len(cells))
-    logger.info("%d cells x %d folds, metric %s", len(cells), spec.num_folds, spec.metric_name)
-    validator = CrossValidator(
-        estimator=estimator,
-        estimatorParamMaps=[{estimator.getParam(name): value for name, value in cell.items()} for cell in cells],
-        evaluator=evaluator,
-        numFolds=spec.num_folds,
-        seed=spec.seed,
-        parallelism=spec.parallelism,
+
+    preparation: Param = Param(
+        Params._dummy(),
+        "preparation",
+        "How the features were prepared: 'scaling' and 'layout' of a preprocess manifest's details.",
+        typeConverter=partial(mapping_of(json_value), "preparation"),
     )
-    fitted = validator.fit(data)
-    model = cast(DistKerasModel, fitted.bestModel)
-    results = [Cell(*values) for values in zip(cells, fitted.avgMetrics, fitted.stdMetrics, strict=True)]
-    best = _best(results, evaluator.isLargerBetter())
-    logger.info("best %s %.4f (std %.4f) with %s", spec.metric_name, best.mean, best.std, best.params or "the one cell")
-    return SearchResult(model, best, results, {**spec.trainer_params, **spec.hyperparameters, **best.params})
 
-
-def _best(cells: Sequence[Cell], larger_is_better: bool) -> Cell:
-    """The cell that CrossValidator refitted: the first of the best."""
-    best = (max if larger_is_better else min)(cells, key=lambda cell: cell.mean)
-    if abs(best.mean) == float("inf"):
-        raise DivergenceError("Every cell of the grid diverged. Lower learning_rate, or scale the features (scaling='standard').")
-    return best
-
-
-class _Progress(Evaluator):
-    """An evaluator that tells how far the search is."""
-
-    def __init__(self, inner: Evaluator, metric: str, total: int) -> None:
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        estimator: Estimator | None = None,
+        estimatorParamMaps: list[Any] | None = None,
+        evaluator: Evaluator | None = None,
+        numFolds: int = 3,
+        seed: int | None = None,
+        parallelism: int = 1,
+        collectSubModels: bool = False,
+        foldCol: str = "",
+        preparation: dict[str, Any] | None = None,
+    ) -> None:
+        said = self._input_kwargs
         super().__init__()
-        self._inner = inner
-        self._metric = metric
+        self._setDefault(seed=0)  # Spark's own is another one in every process
+        self._set(**said)
+
+    @keyword_only
+    def setParams(self, **said: Any) -> CrossValidator:
+        """Set Params by name."""
+        self._set(**self._input_kwargs)
+        return self
+
+    @classmethod
+    def read(cls) -> MLReader[CrossValidator]:  # type: ignore[override]
+        """A reader of what `write` wrote."""
+        return CrossValidatorReader()
+
+    def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
+        estimator, cells, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
+        folds = self._folds(estimator)
+        dealt = folds.assign(dataset).persist()
+        try:
+            folds.check_sizes(count_parts(dealt))
+            preparation = Preparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
+            features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
+            maps = fold_maps(dealt, features, preparation, folds.folds)
+            progress = _Progress(evaluator, len(cells) * folds.num_folds)
+            with ThreadPool(min(self.getParallelism(), len(cells))) as pool:
+                found = [
+                    self._fit_fold(dealt, features, fold, mapping, progress, pool)
+                    for fold, mapping in zip(folds.folds, maps, strict=True)
+                ]
+        finally:
+            dealt.unpersist()
+        metrics = [[metric for metric, _ in cells_of_fold] for cells_of_fold in found]
+        means, stds = self._gen_avg_and_std_metrics(metrics)
+        best = int(np.argmax(means) if evaluator.isLargerBetter() else np.argmin(means))
+        if math.isinf(means[best]):
+            raise DivergenceError(
+                "Every cell of the grid diverged. Lower learning_rate, or scale the features (scaling='standard')."
+            )
+        models = [[model for _, model in cells_of_fold] for cells_of_fold in found] if self.getCollectSubModels() else None
+        return self._copyValues(tuning.CrossValidatorModel(estimator.fit(dataset, cells[best]), means, models, stds))
+
+    def _folds(self, estimator: Estimator) -> Folds:
+        marks = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")
+        return Folds(
+            num_folds=self.getNumFolds(),
+            seed=self.getSeed(),
+            fold_col=self.getFoldCol() or None,
+            validation_col=estimator.getOrDefault("validationIndicatorCol") if marks else None,
+        )
+
+    def _fit_fold(
+        self, dealt: DataFrame, features: str, fold: Fold, mapping: FeatureMap | None, progress: _Progress, pool: ThreadPool
+    ) -> list[tuple[float, Model]]:
+        """Per cell, the metric of what was held out, and the model."""
+        estimator, cells = self.getEstimator(), self.getEstimatorParamMaps()
+        training = refitted(fold.training_rows(dealt), features, mapping)
+        held_out = refitted(fold.held_out_rows(dealt), features, mapping)
+        models = estimator.fitMultiple(training, cells)
+
+        def fit_next(_: int) -> tuple[int, float, Model]:
+            index, model = next(models)
+            return index, progress.evaluate(model.transform(held_out, cells[index])), model
+
+        task = inheritable_thread_target(dealt.sparkSession)(fit_next)
+        found = sorted(pool.imap_unordered(task, range(len(cells))), key=lambda result: result[0])
+        return [(metric, model) for _, metric, model in found]
+
+
+class CrossValidatorReader(MLReader[CrossValidator]):
+    """Reads a CrossValidator."""
+
+    def load(self, path: str) -> CrossValidator:
+        shared = tuning._ValidatorSharedReadWrite
+        metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
+        theirs = {**metadata, "class": "pyspark.ml.tuning.CrossValidator"}  # of others they think that Java wrote them
+        _, estimator, evaluator, cells = shared.load(path, self.sparkSession, theirs)
+        validator = CrossValidator(estimator=estimator, estimatorParamMaps=cells, evaluator=evaluator)
+        validator._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(validator, metadata, skipParams=["estimatorParamMaps"])
+        return validator
+
+
+class _Progress:
+    """Evaluates, and tells how far the search is."""
+
+    def __init__(self, evaluator: Evaluator, total: int) -> None:
+        self._evaluator = evaluator
         self._total = total
-        self._done = 0
-        self._best: float | None = None
-        self._lock = threading.Lock()
+        self._found: list[float] = []
 
-    def isLargerBetter(self) -> bool:
-        return self._inner.isLargerBetter()
-
-    def _evaluate(self, dataset: DataFrame) -> float:
-        value = self._inner.evaluate(dataset)
-        if not math.isfinite(value):  # the cell diverged
-            value = -math.inf if self.isLargerBetter() else math.inf
-        with self._lock:
-            self._done += 1
-            better = max if self.isLargerBetter() else min
-            self._best = value if self._best is None else better(self._best, value)
-            logger.info("fit %d of %d: %s %.4f (best so far %.4f)", self._done, self._total, self._metric, value, self._best)
+    def evaluate(self, predictions: DataFrame) -> float:
+        """The metric; the worst there is for a cell that diverged."""
+        larger = self._evaluator.isLargerBetter()
+        value = self._evaluator.evaluate(predictions)
+        if not math.isfinite(value):
+            value = -math.inf if larger else math.inf
+        self._found.append(value)
+        best = (max if larger else min)(self._found)
+        logger.info("fit %d of %d: %.4f (best so far %.4f)", len(self._found), self._total, value, best)
         return value

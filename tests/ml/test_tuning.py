@@ -7,8 +7,7 @@ from pyspark.ml.feature import VectorAssembler
 
 from airflow_provider_distkeras.contract.errors import DivergenceError
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml import DistKeras
-from airflow_provider_distkeras.ml.tuning import search
+from airflow_provider_distkeras.ml.search import search
 
 pytestmark = pytest.mark.spark
 
@@ -28,7 +27,7 @@ def run(data, rates, metric="r2"):
         metric=metric,
         num_folds=2,
     )
-    return search(data, DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters), spec)
+    return search(data, spec)
 
 
 @pytest.mark.parametrize("metric", ["r2", "rmse", "var"])

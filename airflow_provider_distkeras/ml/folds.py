@@ -1,0 +1,183 @@
+"""Which rows a fit trains on, and which it is measured on: every row belongs to one part, and a fold is made of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType, IntegralType, MapType, VariantType
+
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.ml.features import check_column
+
+#: The column that tells a row's part: a number from 0, or one of the two below.
+PART = "__distkeras_part"
+#: Rows that every fit validates on, and rows that no fit of a search sees.
+VALIDATION, TEST = -1, -2
+
+_BUCKETS = 1_000_000
+_HASH, _RANK, _SHARE = "__distkeras_hash", "__distkeras_rank", "__distkeras_share"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fit of a cross validation: the parts it trains on, and the one it is measured on."""
+
+    training: tuple[int, ...]
+    held_out: int
+
+    def training_rows(self, data: DataFrame) -> DataFrame:
+        """The rows to train on, and those that every fit validates on."""
+        return data.where(F.col(PART).isin(*self.training, VALIDATION))
+
+    def held_out_rows(self, data: DataFrame) -> DataFrame:
+        """The rows to measure on."""
+        return data.where(F.col(PART) == self.held_out)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How rows are dealt to parts, by nothing but their values and a seed: the same in every run, however they are partitioned.
+
+    Attributes:
+        num_folds: how many folds.
+        seed: decides what is left to chance. Equal rows share a part, so that none is measured on what it was trained on.
+        fold_col: a column of fold numbers, from 0.
+        group_col: a column whose equal values stay together.
+        time_col: a column to order by; a fold trains on what came before what it is measured on.
+        stratified: the label, whose values every part gets the same share of.
+        test_share: the share of the rows to set aside; by time, the last ones, by group, whole groups.
+        validation_col: a boolean column that marks rows every fit validates on.
+    """
+
+    num_folds: int
+    seed: int = 0
+    fold_col: str | None = None
+    group_col: str | None = None
+    time_col: str | None = None
+    stratified: str | None = None
+    test_share: float = 0.0
+    validation_col: str | None = None
+
+    def __post_init__(self) -> None:
+        said = {name: getattr(self, name) for name in ("fold_col", "group_col", "time_col", "stratified") if getattr(self, name)}
+        if len(said) > 1:
+            raise SpecError(f"Folds: expected one way to make them, received {said!r}. Leave all but one of them out.")
+
+    @property
+    def folds(self) -> list[Fold]:
+        """The folds; by time, each trains on one part more than the last."""
+        if self.time_col:
+            return [Fold(tuple(range(held_out)), held_out) for held_out in range(1, self.num_folds + 1)]
+        parts = range(self.num_folds)
+        return [Fold(tuple(part for part in parts if part != held_out), held_out) for held_out in parts]
+
+    @property
+    def test_fold(self) -> Fold | None:
+        """Trains on all that a search sees and is measured on what was set aside, if anything was."""
+        parts = self.num_folds + bool(self.time_col)
+        return Fold(tuple(range(parts)), TEST) if self.test_share else None
+
+    def assign(self, data: DataFrame) -> DataFrame:
+        """The data with their parts.
+
+        Raises:
+            DataError: there is no such column, or it cannot say what it is to say.
+        """
+        for name in (self.fold_col, self.group_col, self.time_col, self.stratified, self.validation_col):
+            if name:
+                check_column(data, name, "folds")
+        if self.group_col:
+            dealt = self._by_group(data, self.group_col)
+        elif self.stratified:
+            dealt = self._by_label(data, self.stratified)
+        elif self.time_col:
+            dealt = self._by_time(data, self.time_col)
+        else:
+            number = self._numbered(data, self.fold_col) if self.fold_col else F.pmod(self._hash(data, "fold"), self.num_folds)
+            dealt = data.withColumn(PART, F.when(self._hashed_share(data) < self.test_share, TEST).otherwise(number))
+        if not self.validation_col:
+            return dealt.withColumn(PART, F.col(PART).cast("int"))
+        marked = F.coalesce(F.col(self.validation_col), F.lit(False))
+        return dealt.withColumn(PART, F.when(marked, VALIDATION).otherwise(F.col(PART)).cast("int"))
+
+    def check_sizes(self, rows: dict[int, int]) -> None:
+        """Raise DataError if a fold has no rows to train on, or none to be measured on.
+
+        Args:
+            rows: per part, how many there are.
+        """
+        for number, fold in enumerate(self.folds):
+            if not rows.get(fold.held_out) or not any(rows.get(part) for part in fold.training):
+                raise DataError(
+                    f"Fold {number} of {self.num_folds} has {sum(rows.get(part, 0) for part in fold.training)} rows to train on "
+                    f"and {rows.get(fold.held_out, 0)} to be measured on; expected some of both. "
+                    "Set a smaller num_folds, or use more data."
+                )
+        if self.test_share and not rows.get(TEST):
+            raise DataError(f"No row was set aside for the test: set a larger share than {self.test_share:g}, or use more data.")
+
+    def _hash(self, data: DataFrame, salt: str, columns: Sequence[str] = ()) -> Column:
+        names = columns or [f.name for f in data.schema if not isinstance(f.dataType, (MapType, VariantType))]
+        return F.xxhash64(F.lit(salt), F.lit(self.seed), *[F.col(f"`{name}`") for name in names])
+
+    def _hashed_share(self, data: DataFrame) -> Column:
+        return F.pmod(self._hash(data, "test"), F.lit(_BUCKETS)) / _BUCKETS
+
+    def _numbered(self, data: DataFrame, name: str) -> Column:
+        """The fold numbers that the user chose, checked."""
+        if not isinstance(data.schema[name].dataType, IntegralType):
+            kind = data.schema[name].dataType.simpleString()
+            raise DataError(f"Column {name!r}: expected fold numbers as integers, received {kind}.")
+        rows = data if self.validation_col is None else data.where(~F.coalesce(F.col(self.validation_col), F.lit(False)))
+        known = F.col(name).between(0, self.num_folds - 1)
+        bad = rows.where(~F.coalesce(known, F.lit(False))).agg(F.count(F.lit(1)), F.max(name)).collect()[0]
+        if bad[0]:
+            raise DataError(
+                f"Column {name!r}: expected fold numbers from 0 to {self.num_folds - 1}, received others in {bad[0]} rows, "
+                f"up to {bad[1]}. Set num_folds to how many there are, or mend them."
+            )
+        return F.col(name)
+
+    def _by_label(self, data: DataFrame, label: str) -> DataFrame:
+        """In every label, rows go to the parts in turns, in the order of their hashes; which part is first, differs."""
+        same = Window.partitionBy(label)
+        hashed = data.withColumn(_HASH, self._hash(data, "fold"))
+        turn = F.row_number().over(same.orderBy(_HASH)) - 1
+        ranked = hashed.withColumn(_RANK, turn).withColumn(_SHARE, turn / F.count(F.lit(1)).over(same))
+        first = F.pmod(F.xxhash64(F.lit(self.seed), F.col(label)), F.lit(self.num_folds))
+        part = F.when(F.col(_SHARE) < self.test_share, TEST).otherwise((F.col(_RANK) + first) % self.num_folds)
+        return ranked.withColumn(PART, part).drop(_HASH, _RANK, _SHARE)
+
+    def _by_group(self, data: DataFrame, group: str) -> DataFrame:
+        """Groups go to the parts in turns, the largest first; some, by their hash, to the test."""
+        known = f"{group}__distkeras_group"
+        groups = data.groupBy(F.col(group).alias(known)).agg(F.count(F.lit(1)).alias(_RANK))
+        groups = groups.withColumn(_HASH, self._hash(groups, "fold", [known]))
+        share = F.percent_rank().over(Window.orderBy(_HASH))
+        groups = groups.withColumn(_SHARE, share).withColumn("__test", F.col(_SHARE) < self.test_share)
+        turn = F.row_number().over(Window.partitionBy("__test").orderBy(F.desc(_RANK), _HASH)) - 1
+        groups = groups.select(known, F.when(F.col("__test"), TEST).otherwise(turn % self.num_folds).alias(PART))
+        return data.join(groups, F.col(group).eqNullSafe(F.col(known))).drop(known)
+
+    def _by_time(self, data: DataFrame, time: str) -> DataFrame:
+        """One part more than folds, as equal as may be; equal times stay together."""
+        if isinstance(data.schema[time].dataType, BooleanType):
+            raise DataError(f"Column {time!r}: expected times or numbers to order by, received boolean.")
+        moment = F.col(time).cast("double")
+        parts = self.num_folds + 1
+        shares = [(1 - self.test_share) * part / parts for part in range(1, parts + bool(self.test_share))]
+        counts = data.agg(
+            F.percentile_approx(moment, shares, 100_000).alias("cuts"), F.count_if(moment.isNull()).alias("missing")
+        ).collect()[0]
+        if counts["missing"]:
+            raise DataError(f"Column {time!r}: expected a time or a number in every row, received none in {counts['missing']}.")
+        part = sum(((moment > cut).cast("int") for cut in counts["cuts"]), F.lit(0))
+        return data.withColumn(PART, F.when(part == parts, TEST).otherwise(part))
+
+
+def count_parts(data: DataFrame) -> dict[int, int]:
+    """How many rows each part has."""
+    return {row[PART]: row["count"] for row in data.groupBy(PART).count().collect()}

@@ -1,0 +1,106 @@
+"""Which rows go to which fold, on real Spark."""
+
+from collections import Counter, defaultdict
+
+import pytest
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import functions as F
+
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.ml.folds import PART, TEST, VALIDATION, Folds, count_parts
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def data(spark):
+    """1,200 rows: an id, 40 groups, a rare class, a time that has nothing to do with the id, and vectors."""
+    frame = spark.range(1200).selectExpr(
+        "id", "id % 40 AS owner", "double(id % 30 = 0) AS label", "timestamp_seconds(hash(id)) AS day", "double(id) AS x"
+    )
+    return VectorAssembler(inputCols=["x"], outputCol="features").transform(frame).cache()
+
+
+def parts(folds, data):
+    return {row["id"]: row[PART] for row in folds.assign(data).select("id", PART).collect()}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}, {"test_share": 0.2}], ids=str
+)
+def test_parts_depend_on_the_rows_and_not_on_their_partitions(data, said):
+    folds = Folds(3, seed=7, **said)
+    assert parts(folds, data.repartition(5)) == parts(folds, data.coalesce(1))
+
+
+def test_random_folds_are_about_equal_and_another_seed_gives_others(data):
+    found = parts(Folds(4), data)
+    assert all(240 < rows < 360 for rows in Counter(found.values()).values())
+    assert sorted(Counter(found.values())) == [0, 1, 2, 3]
+    assert found != parts(Folds(4, seed=1), data)
+
+
+def test_equal_rows_share_a_fold(spark):
+    twins = spark.range(200).selectExpr("id % 50 AS x")
+    found = Folds(5).assign(twins).groupBy("x").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
+    assert found.count() == 0
+
+
+def test_every_fold_has_its_share_of_every_label(data):
+    found = Folds(4, stratified="label", test_share=0.1).assign(data).groupBy("label", PART).count().collect()
+    rare = {row[PART]: row["count"] for row in found if row["label"] == 1.0}
+    assert rare == {TEST: 4, 0: 9, 1: 9, 2: 9, 3: 9}
+
+
+def test_a_group_is_never_apart_and_folds_stay_equal(data):
+    found = Folds(4, group_col="owner", test_share=0.1).assign(data)
+    apart = found.groupBy("owner").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
+    assert apart.count() == 0
+    assert count_parts(found) == {TEST: 120, 0: 270, 1: 270, 2: 270, 3: 270}
+
+
+def test_by_time_a_fold_trains_on_the_past_only(data):
+    folds = Folds(3, time_col="day", test_share=0.2)
+    times = defaultdict(list)
+    for row in folds.assign(data).select("day", PART).collect():
+        times[row[PART]].append(row["day"])
+    assert [len(times[part]) for part in (0, 1, 2, 3, TEST)] == pytest.approx([240] * 5, abs=1)
+    for fold in [*folds.folds, folds.test_fold]:
+        assert max(max(times[part]) for part in fold.training) < min(times[fold.held_out])
+
+
+def test_chosen_folds_are_taken_and_checked(data):
+    chosen = data.withColumn("mine", F.expr("int(id % 3)"))
+    assert all(part == row % 3 for row, part in parts(Folds(3, fold_col="mine"), chosen).items())
+    with pytest.raises(DataError, match="expected fold numbers from 0 to 1, received others in 400 rows, up to 2"):
+        Folds(2, fold_col="mine").assign(chosen)
+    with pytest.raises(DataError, match="expected fold numbers as integers, received double"):
+        Folds(2, fold_col="x").assign(chosen)
+
+
+@pytest.mark.parametrize("said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}], ids=str)
+def test_marked_rows_are_validated_on_and_never_held_out(data, said):
+    marked = data.withColumn("mark", F.expr("CASE WHEN id % 10 = 0 THEN true WHEN id % 10 = 1 THEN null ELSE false END"))
+    folds = Folds(3, validation_col="mark", **said)
+    dealt = folds.assign(marked)
+    assert {row["id"] % 10 for row in dealt.where(F.col(PART) == VALIDATION).select("id").collect()} == {0}
+    for fold in folds.folds:
+        assert fold.training_rows(dealt).where("mark").count() == 120
+        assert fold.held_out_rows(dealt).where("mark").count() == 0
+
+
+def test_an_empty_fold_is_refused(data):
+    folds = Folds(3, fold_col="mine")
+    dealt = folds.assign(data.withColumn("mine", F.lit(0)))
+    with pytest.raises(DataError, match="Fold 0 of 3 has 0 rows to train on and 1200 to be measured on"):
+        folds.check_sizes(count_parts(dealt))
+
+
+def test_two_ways_to_make_folds_are_refused():
+    with pytest.raises(SpecError, match="expected one way to make them"):
+        Folds(3, group_col="a", time_col="b")
+
+
+def test_a_column_that_is_not_there_is_refused(data):
+    with pytest.raises(DataError, match=r"Unknown column 'ownr'\. Did you mean 'owner'"):
+        Folds(3, group_col="ownr").assign(data)

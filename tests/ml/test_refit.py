@@ -1,0 +1,90 @@
+"""The statistics of a fold against those of its raw training rows, worked out by NumPy."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.ml.folds import Folds
+from airflow_provider_distkeras.ml.refit import Preparation, fold_maps, refitted
+
+from .prepared import filled, layout, lists, prepare, raw
+
+ROWS = 140
+
+
+def dataset(spark, values, scaling, fold, validation=None):
+    columns = {
+        "number": pa.array(range(len(values))),
+        "features": lists(prepare(values, scaling, slice(None) if validation is None else ~validation)),
+        "filled": pa.array(filled(values), pa.list_(pa.int32())),
+        "fold": pa.array(fold, pa.int32()),
+        "validation": pa.array(validation if validation is not None else np.zeros(len(values), bool)),
+    }
+    return spark.createDataFrame(pa.table(columns)).repartition(3)
+
+
+def features_of(data):
+    rows = data.select("number", "features").orderBy("number").collect()
+    return np.array([row["number"] for row in rows]), np.array([row["features"] for row in rows])
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("scaling", ["standard", "minmax", None])
+def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
+    values, fold = raw(ROWS), np.arange(ROWS) % 7 % 3
+    validation = np.arange(ROWS) % 11 == 0
+    values[validation, 2] = 1e4  # which no statistic may see
+    folds = Folds(3, fold_col="fold", validation_col="validation")
+    dealt = folds.assign(dataset(spark, values, scaling, fold, validation)).cache()
+    preparation = Preparation.of({"scaling": scaling, "layout": layout()})
+    for number, (cv_fold, mapping) in enumerate(
+        zip(folds.folds, fold_maps(dealt, "features", preparation, folds.folds), strict=True)
+    ):
+        expected = prepare(values, scaling, (fold != number) & ~validation)
+        for rows in (cv_fold.training_rows(dealt), cv_fold.held_out_rows(dealt)):
+            numbers, found = features_of(refitted(rows, "features", mapping))
+            np.testing.assert_allclose(found, expected[numbers], rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.spark
+def test_a_category_that_a_fold_never_trained_on_says_nothing(spark):
+    values = raw(ROWS)
+    fold = (values[:, 6] == 1).astype(int)  # all rows of the third category are held out together
+    folds = Folds(2, fold_col="fold")
+    dealt = folds.assign(dataset(spark, values, None, fold))
+    mapping = fold_maps(dealt, "features", Preparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
+    numbers, found = features_of(refitted(folds.folds[1].held_out_rows(dealt), "features", mapping))
+    assert (values[numbers, 6] == 1).all()
+    assert (found[:, 4:7] == 0).all()
+
+
+@pytest.mark.spark
+def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
+    values = raw(ROWS)
+    fold = np.arange(ROWS) % 2
+    values[fold == 0, 0] = np.nan
+    folds = Folds(2, fold_col="fold")
+    dealt = folds.assign(dataset(spark, values, "standard", fold))
+    mapping = fold_maps(dealt, "features", Preparation.of({"scaling": "standard", "layout": layout()}), folds.folds)[1]
+    _, found = features_of(refitted(dealt, "features", mapping))
+    assert (found[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {},
+        {"scaling": "standard", "layout": None},
+        {"scaling": None, "layout": [{"column": "x", "kind": "number", "start": 0, "stop": 1, "fill": None}]},
+        {"scaling": "standard", "layout": [{"column": "x", "kind": "hashed", "start": 0, "stop": 8, "fill": None}]},
+    ],
+)
+def test_where_nothing_was_fitted_no_pass_is_made(details):
+    assert fold_maps(None, "features", Preparation.of(details), Folds(3).folds) == [None] * 3
+
+
+def test_a_layout_with_gaps_is_refused():
+    spans = [{"column": "x", "kind": "number", "start": 1, "stop": 2, "fill": None}]
+    with pytest.raises(ArtifactError, match="expected spans that follow each other from 0"):
+        Preparation.of({"scaling": None, "layout": spans})
