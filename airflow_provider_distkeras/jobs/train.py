@@ -29,7 +29,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     pipeline = PipelineModel.load(prepared["pipeline_path"])
     model_path, report_path = f"{folder}/model", f"{folder}/report.html"
     PipelineModel([*pipeline.stages, found.model]).write().save(model_path)
-    page = report.render(found, spec, prepared["rows"], prepared["feature_columns"])
+    page = report.render(found, spec, manifest)
     storage_for(spark, folder).write_bytes(report_path, page.encode())
     metrics = {spec.metric_name: {"mean": found.best.mean, "std": found.best.std}}
     return Outcome(

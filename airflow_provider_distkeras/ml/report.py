@@ -8,12 +8,16 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.search import Cell, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+#: How many of a column's texts are named.
+_TOP = 3
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #5d6b7e; --line: #d9dfe7; --card: #f6f8fa; --accent: #2563c9; }
@@ -38,20 +42,20 @@ pre { overflow-x: auto; background: var(--card); padding: .75rem; }
 """
 
 
-def render(found: SearchResult, spec: TrainSpec, rows: int, feature_columns: list[str]) -> str:
-    """The report of a search as HTML, with nothing to fetch.
+def render(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> str:
+    """The page.
 
     Args:
         found: the search's result.
         spec: what was asked for.
-        rows: rows of the dataset.
-        feature_columns: the columns the network sees.
+        prepared: what the preprocess task said of the dataset.
     """
+    rows, columns = prepared.result["rows"], prepared.result["feature_columns"]
     metric, summary = spec.metric_name, found.summary
     facts = {
         f"{metric}, mean of {spec.num_folds} folds": f"{found.best.mean:.4f} ± {found.best.std:.4f}",
         "rows": f"{rows:,}",
-        "columns": str(len(feature_columns)),
+        "columns": str(len(columns)),
         "cells searched": str(len(found.cells)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} workers",
         "training speed": f"{summary.samples_per_second:,.0f} rows/s",
@@ -69,7 +73,8 @@ def render(found: SearchResult, spec: TrainSpec, rows: int, feature_columns: lis
 {_figure(_draw_loss(found))}
 <h2>Best parameters</h2>
 <div class="scroll">{_table([[name, _json(value)] for name, value in sorted(found.best_params.items())], ["name", "value"])}</div>
-<h2>Columns</h2><p>{_text(", ".join(feature_columns))}</p>
+<h2>Columns of the dataset</h2>
+<div class="scroll">{_profile(prepared.details.get("profile", {}))}</div>
 <h2>What was asked for</h2><pre>{_text(json.dumps(spec.to_dict(), indent=2))}</pre>
 </body></html>
 """
@@ -125,6 +130,23 @@ def _cells_table(found: SearchResult, metric: str) -> str:
             f'<tr class="{"best" if cell is found.best else ""}"><td>{_text(_name(cell, found))}</td><td>{value}</td></tr>'
         )
     return f"<table><tr><th>cell</th><th>{_text(metric)}, mean ± std</th></tr>{''.join(lines)}</table>"
+
+
+def _profile(profile: dict[str, dict[str, Any]]) -> str:
+    """What went in, a column of the files in a row."""
+    header = ["column", "holds", "values", "missing", "mean", "std", "min", "median", "max", "most frequent"]
+    rows = []
+    for name, column in profile.items():
+        numbers = [column.get(key) for key in ("mean", "std", "min")]
+        numbers += [column.get("quantiles", {}).get("0.5"), column.get("max")]
+        top = ", ".join(f"{text} ({count:,})" for text, count in column.get("top", [])[:_TOP])
+        counts = [f"{column['count']:,}", f"{column['missing']:,}"]
+        rows.append([name, column["kind"], *counts, *map(_number, numbers), top])
+    return _table(rows, header)
+
+
+def _number(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _table(rows: list[list[str]], header: list[str]) -> str:

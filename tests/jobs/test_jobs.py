@@ -56,6 +56,7 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert trained.details["training"]["rows_trained"] == 240 * 30
     report = STORAGE.read_bytes(trained.result["report_path"]).decode()
     assert "dropout_rate = 0.9" in report
+    assert "<td>hum</td><td>number</td><td>228</td><td>12</td>" in report
     assert "http" not in report.replace("http://www.w3.org", "")
 
     # New rows: columns in another order, one the training never saw, no label.
