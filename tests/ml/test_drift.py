@@ -12,7 +12,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.storage import LocalStorage
 from airflow_provider_distkeras.ml.drift import LEAST_SHARE, Drift, compare, profile_of
-from airflow_provider_distkeras.ml.profile import PROFILES, QUANTILES
+from airflow_provider_distkeras.ml.profile import QUANTILES, profile_for
 
 RANDOM = np.random.default_rng(3)
 NORMAL = RANDOM.normal(size=200_000)
@@ -21,9 +21,9 @@ NORMAL = RANDOM.normal(size=200_000)
 def profiled(values, kind="number", tasks=2):
     """A profile as a survey of several tasks makes it."""
     types = {"number": pa.float64(), "timestamp": pa.timestamp("us"), "text": pa.string()}
-    whole = PROFILES[kind]()
+    whole = profile_for(kind)
     for part in np.array_split(np.array(values, object), tasks):
-        profile = PROFILES[kind]()
+        profile = profile_for(kind)
         profile.add(pa.array(part.tolist(), types[kind]))
         whole.merge_row(profile.to_row())
     return whole
