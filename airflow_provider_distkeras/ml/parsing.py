@@ -8,16 +8,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import csv
 
 from airflow_provider_distkeras.contract.dialect import Dialect, length_of
+
+
+def _spaced(texts: Sequence[str]) -> list[str]:
+    """The texts, and each with a space before or behind it."""
+    return [f"{before}{text}{after}" for text in texts for before in ("", " ") for after in ("", " ")]
+
+
+Positions = NDArray[np.int64]
 
 #: Arrow type per kind that pyarrow's parser converts to; all others are converted from text.
 _PARSED = {"number": pa.float64(), "boolean": pa.bool_()}
 _SPARK_TYPES = {"number": "double", "boolean": "double", "timestamp": "timestamp_ntz", "text": "string"}
 
+_TRUE, _FALSE = _spaced(["true", "True", "TRUE"]), _spaced(["false", "False", "FALSE"])
 _EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a date or a time, such as 2026-03-01T12:00"}
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
 _END = "\x1a distkeras \x1a"
@@ -60,18 +71,21 @@ class Parser:
 
     def __init__(self, columns: Sequence[str], kinds: Mapping[str, str], dialect: Dialect) -> None:
         self._columns, self._kinds, self._dialect = list(columns), dict(kinds), dialect
-        nulls = ["", "nan", "NaN", *dialect.null_values]
-        self._nulls = pa.array(nulls)
+        self._nulls = pa.array(["", "nan", "NaN", *dialect.null_values])
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
-        self._converts = csv.ConvertOptions(
-            column_types={name: _PARSED.get(kind, pa.string()) for name, kind in self._kinds.items()},
+        self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
+
+    def _conversions(self, parsed: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
+        """How pyarrow takes the columns wanted: in these types by kind, all others as text."""
+        return csv.ConvertOptions(
+            column_types={name: parsed.get(kind, pa.string()) for name, kind in self._kinds.items()},
             include_columns=list(self._kinds),
-            # Arrow trims the spaces around a number before it parses it, but after it looks for null values.
-            null_values=[_END, *(f"{before}{null}{after}" for null in nulls for before in ("", " ") for after in ("", " "))],
+            # Arrow trims the spaces around a number after it has looked for null values, and around true and false never.
+            null_values=[_END, *_spaced(self._nulls.to_pylist())],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
-            true_values=["true", "True", "TRUE"],
-            false_values=["false", "False", "FALSE"],
+            true_values=_TRUE,
+            false_values=_FALSE,
         )
 
     def parse(self, records: pa.Array) -> tuple[list[pa.RecordBatch], list[BadRecord]]:
@@ -80,31 +94,75 @@ class Parser:
         Args:
             records: strings or bytes, in the dialect's encoding, without line ends.
         """
-        bad: list[BadRecord] = []
-        batches = [batch for batch in self._parse(records, 0, bad) if batch.num_rows]
-        return batches, sorted(bad, key=lambda record: record.position)
+        bad: dict[int, str] = {}
+        batches = [batch for batch in self._parse(records, np.arange(len(records)), bad) if batch.num_rows]
+        return batches, [self._bad(records, position, reason) for position, reason in sorted(bad.items())]
 
-    def _parse(self, records: pa.Array, start: int, bad: list[BadRecord]) -> Iterator[pa.RecordBatch]:
-        """Parse a block at once; if anything is wrong with it, its halves, down to the record at fault."""
+    def _parse(self, records: pa.Array, positions: Positions, bad: dict[int, str]) -> Iterator[pa.RecordBatch]:
+        """Parse a block at once; if anything is wrong with it, without the records at fault, or by halves down to them."""
         if not len(records):
             return
+        misfits: dict[int, str] = {}
         try:
-            table, wrong = self._read(records)
-            reason = "" if table.num_rows + len(wrong) == _filled(records) + 1 else self._unclosed()
+            table, wrong = self._read(records, self._converts)
+            reason = "" if _is_whole(records, table, wrong) else self._unclosed()
         except (pa.ArrowInvalid, UnicodeError, Misfit) as error:
             reason = self._explain(error)
+            misfits = self._misfits(records) if len(records) > 1 else {}
         if not reason:
-            positions = _positions(records) if wrong else []
-            bad += [self._bad(records, int(positions[row.number - 1]), start, self._misfit(row)) for row in wrong]
+            seen: Positions | list[int] = _positions(records) if wrong else []
+            bad.update((int(positions[seen[row.number - 1]]), self._misfit(row)) for row in wrong)
             yield from table.slice(0, table.num_rows - 1).combine_chunks().to_batches()
         elif len(records) == 1:
-            bad.append(self._bad(records, 0, start, reason))
+            bad[int(positions[0])] = reason
+        elif misfits:
+            bad.update((int(positions[at]), why) for at, why in misfits.items())
+            rest = np.delete(np.arange(len(records)), list(misfits))
+            yield from self._parse(records.take(pa.array(rest)), positions[rest], bad)
         else:
             half = len(records) // 2
-            yield from self._parse(records[:half], start, bad)
-            yield from self._parse(records[half:], start + half, bad)
+            yield from self._parse(records[:half], positions[:half], bad)
+            yield from self._parse(records[half:], positions[half:], bad)
 
-    def _read(self, records: pa.Array) -> tuple[pa.Table, list[csv.InvalidRow]]:
+    def _misfits(self, records: pa.Array) -> dict[int, str]:
+        """Records whose values are not what their column holds, by position, and why: read as text, all show at once."""
+        try:
+            table, wrong = self._read(records, self._as_text)
+        except (pa.ArrowInvalid, UnicodeError):
+            return {}
+        if not _is_whole(records, table, wrong):
+            return {}
+        seen = np.delete(_positions(records), [row.number - 1 for row in wrong])
+        found: dict[int, str] = {}
+        # As in a record parsed alone, the first column at fault is told, of those that pyarrow itself converts before the others.
+        for name, kind in sorted(self._kinds.items(), key=lambda column: column[1] not in _PARSED):
+            values = table[name].slice(0, len(seen)).combine_chunks().dictionary_encode()
+            reasons = self._refusals(values.dictionary, name, kind)
+            rows = np.flatnonzero(pc.is_in(values.indices, pa.array(list(reasons), pa.int32())))
+            found = {int(seen[row]): reasons[values.indices[int(row)].as_py()] for row in rows} | found
+        return found
+
+    def _refusals(self, values: pa.Array, name: str, kind: str) -> dict[int, str]:
+        """Which of the texts are not what their column holds, by position, and why."""
+        try:
+            self._check(values, name, kind)
+            return {}
+        except Misfit as error:
+            if len(values) == 1:
+                return {0: str(error)}
+        alone = (self._refusals(values.slice(position, 1), name, kind) for position in range(len(values)))
+        return {position: refused[0] for position, refused in enumerate(alone) if refused}
+
+    def _check(self, texts: pa.Array, name: str, kind: str) -> None:
+        """Raises Misfit if some texts are not what their column holds."""
+        if kind not in _PARSED:
+            self._converted(texts, name, kind)
+            return
+        fits = _all_numbers(texts) if kind == "number" else pc.all(pc.is_in(texts, pa.array([*_TRUE, *_FALSE]))).as_py()
+        if not fits:
+            raise Misfit(f"{name!r} is '{texts[0]}', expected {_EXPECTED[kind]}")
+
+    def _read(self, records: pa.Array, converts: csv.ConvertOptions) -> tuple[pa.Table, list[csv.InvalidRow]]:
         """pyarrow's table of the records and of `_END`, and the records with another number of fields."""
         wrong: list[csv.InvalidRow] = []
 
@@ -122,8 +180,10 @@ class Parser:
                 newlines_in_values=self._dialect.multiline,
                 invalid_row_handler=skip,
             ),
-            self._converts,
+            converts,
         )
+        if converts is self._as_text:
+            return table, wrong
         for position, (name, kind) in enumerate(self._kinds.items()):
             if kind != "number":
                 table = table.set_column(position, name, self._converted(table[name].combine_chunks(), name, kind))
@@ -150,9 +210,9 @@ class Parser:
             joined = joined.decode(self._dialect.encoding).encode()
         return bytes(joined + b"\n" + self._end)
 
-    def _bad(self, records: pa.Array, position: int, start: int, reason: str) -> BadRecord:
+    def _bad(self, records: pa.Array, position: int, reason: str) -> BadRecord:
         text = records.cast(pa.binary())[position].as_py().decode(self._dialect.encoding, "replace")
-        return BadRecord(start + position, text[:_SHOWN], reason)
+        return BadRecord(position, text[:_SHOWN], reason)
 
     def _misfit(self, row: csv.InvalidRow) -> str:
         return f"{row.actual_columns} fields, expected {row.expected_columns}"
@@ -208,6 +268,14 @@ def parse_arrays(texts: pa.Array, length: int) -> pa.Array:
     return pa.ListArray.from_arrays(lists.offsets, values, mask=lists.is_null())
 
 
+def _all_numbers(texts: pa.Array) -> bool:
+    try:
+        pc.utf8_trim_whitespace(texts).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
     """What a column holds, as far as these values tell: numbers where there is none, or where few are anything else."""
     values = texts.drop_null()
@@ -223,11 +291,11 @@ def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
     return "timestamp"
 
 
-def _filled(records: pa.Array) -> int:
-    """How many records the parser sees: it leaves out empty ones."""
-    return len(records) - pc.sum(pc.equal(pc.binary_length(records), 0)).as_py()
+def _is_whole(records: pa.Array, table: pa.Table, wrong: Sequence[csv.InvalidRow]) -> bool:
+    """Whether every record that the parser sees was read, and `_END`: a quote left open would have swallowed some."""
+    return bool(table.num_rows + len(wrong) == len(_positions(records)) + 1)
 
 
-def _positions(records: pa.Array) -> pa.Array:
-    """Positions of the records that the parser sees."""
-    return pc.indices_nonzero(pc.binary_length(records))
+def _positions(records: pa.Array) -> Positions:
+    """Positions of the records that the parser sees: it leaves out empty ones."""
+    return np.flatnonzero(pc.binary_length(records))

@@ -1,5 +1,7 @@
 """Records to typed columns, in this process: what is taken, what is not, and what is said about it."""
 
+import random
+
 import pyarrow as pa
 import pytest
 
@@ -84,3 +86,25 @@ def test_bytes_in_another_encoding_are_told():
 )
 def test_kinds_are_inferred(values, kind):
     assert infer_kind(pa.array(values, pa.string())) == kind
+
+
+def test_a_block_of_mostly_bad_records_is_judged_as_each_record_would_be_alone():
+    kinds = {"n": "number", "b": "boolean", "t": "timestamp", "a": "array[2]", "s": "text"}
+    fields = {
+        "n": ["1", " 2.5 ", "", "warm", "1d", "nan", '"3"'],
+        "b": ["true", " FALSE", "", "1", "yes"],
+        "t": ["2026-03-01", "2026-02-30", "", "01/03/2026"],
+        "a": ["1 2", "[1,,2]", "1 2 3", "1 x", ""],
+        "s": ["a", " ", '"say ""hi"""', '"open'],
+    }
+    draw = random.Random(7)
+    records = [
+        ",".join(f'"{value}"' if "," in value else value for value in map(draw.choice, fields.values())) for _ in range(400)
+    ]
+    records[50:60] = ["", "1,true", "", "1,2,3,4,5,6,7,8", "", "", "", ",,,,", "", "x"]
+    rows, bad = parse(records, kinds)
+    alone = [parse([record], kinds) for record in records]
+    assert rows == [row for found, _ in alone for row in found]
+    assert bad == [(position, reason) for position, (_, said) in enumerate(alone) for _, reason in said]
+    assert len(rows) > 5
+    assert len(bad) > 200
