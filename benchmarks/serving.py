@@ -41,7 +41,7 @@ class Far:
 
     def session(self, number: int) -> Session:
         """A worker's session, that has said hello."""
-        opened = Session(self.shards, self.secret, None, 60.0, number, 0)
+        opened = Session.connect(self.shards, self.secret, None, 60.0, number, 0)
         opened.hello(1, 1, 0)
         return opened
 
@@ -62,7 +62,7 @@ def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]
 
 def _serve(weights: int, workers: int, shards: int) -> None:
     from airflow_provider_distkeras.training.algorithms import ADAG
-    from airflow_provider_distkeras.training.server import Rendezvous
+    from airflow_provider_distkeras.training.center import Rendezvous
     from airflow_provider_distkeras.training.servers import ParameterServers
 
     start = np.zeros((1, weights), np.float32)

@@ -8,17 +8,18 @@ import time
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract import errors
-from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, TrainingError
+from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingError
 from airflow_provider_distkeras.training import certificate, cluster, session, snapshot
-from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous
+from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous, UpdateRule
+from airflow_provider_distkeras.training.center import Rendezvous, State
 from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.ledger import EarlyStopping
 from airflow_provider_distkeras.training.progress import Progress, Watch
-from airflow_provider_distkeras.training.server import Rendezvous, State
 from airflow_provider_distkeras.training.servers import ParameterServers
+from airflow_provider_distkeras.training.session import Shard
 from airflow_provider_distkeras.training.snapshot import SnapshotStore
 from airflow_provider_distkeras.training.steps import NetworkPlan
 from airflow_provider_distkeras.training.summary import TrainingSummary
@@ -27,7 +28,7 @@ from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob,
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,34 @@ def train(data: DataFrame, run: Run, weights: Matrix) -> tuple[Matrix, TrainingS
     return trained
 
 
+def worker_job(
+    run: Run, rule: UpdateRule, shards: tuple[Shard, ...] = (), secret: bytes = b"", certificate: str | None = None
+) -> WorkerJob:
+    """What the workers of a run are told; without shards, one that trains alone."""
+    trainer = run.trainer
+    return WorkerJob(
+        shards=shards,
+        secret=secret,
+        certificate=certificate,
+        timeout=run.timeout,
+        plan=run.plan,
+        values=run.values,
+        rule=rule,
+        batch_size=trainer.batch_size,
+        num_epoch=trainer.num_epoch,
+        communication_window=trainer.communication_window,
+        gather=isinstance(rule, Synchronous) or trainer.deterministic,
+        learning_rate=run.learning_rate,
+        lr_decay=run.lr_decay,
+        seed=run.seed,
+        evaluates=run.evaluates,
+        validates=run.validates,
+        callbacks=run.callbacks,
+        callbacks_on=run.callbacks_on,
+        cache_bytes=run.cache_bytes,
+    )
+
+
 def _restore(run: Run) -> list[State] | None:
     content = run.snapshots.read() if run.snapshots is not None else None
     if content is None:
@@ -138,27 +167,7 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
     rendezvous = Rendezvous(gather, trainer.deterministic, run.timeout)
     stopping = EarlyStopping(run.patience, run.min_delta)
     with ParameterServers(weights, rule, bind, reach, rendezvous, encryption, stopping, run.shards, restored) as servers:
-        job = WorkerJob(
-            shards=servers.shards,
-            secret=servers.secret,
-            certificate=fingerprint,
-            timeout=run.timeout,
-            plan=run.plan,
-            values=run.values,
-            rule=rule,
-            batch_size=trainer.batch_size,
-            num_epoch=trainer.num_epoch,
-            communication_window=trainer.communication_window,
-            gather=gather,
-            learning_rate=run.learning_rate,
-            lr_decay=run.lr_decay,
-            seed=run.seed,
-            evaluates=run.evaluates,
-            validates=run.validates,
-            callbacks=run.callbacks,
-            callbacks_on=run.callbacks_on,
-            cache_bytes=run.cache_bytes,
-        )
+        job = worker_job(run, rule, servers.shards, servers.secret, fingerprint)
         with worker_environment(context, run.backend):
             # Not every plan may stand below a barrier; a shuffle may.
             # Validation rows often lie in partitions of their own: every worker needs some of both.
@@ -177,12 +186,22 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         )
         with Progress(servers, watch) as progress:
             workers = _collect(context, reports, tag, servers)
-        summary = _summarize(run, workers, servers, progress, time.perf_counter() - started, before)
-        _check_rows(run, summary, servers.stopped)
+        summary = TrainingSummary.of(
+            servers.books,
+            workers,
+            trainer=type(trainer).__name__,
+            validates=run.validates,
+            seconds=time.perf_counter() - started,
+            progress=progress.records,
+            rows_before=before,
+        )
+        summary.check_rows(
+            asked=trainer.num_workers, num_epoch=trainer.num_epoch, validates=run.validates, stopped=servers.stopped
+        )
         return servers.result(), summary
 
 
-def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[Row]:
+def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[dict[str, Any]]:
     """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -190,7 +209,7 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
     context.addJobTag(tag)
     context.setInterruptOnCancel(True)
     try:
-        workers = sorted(reports.collect(), key=lambda row: row.worker)
+        reported = sorted((row.asDict() for row in reports.collect()), key=lambda report: report["worker"])
     except (PySparkException, Py4JJavaError) as error:
         reason = servers.failure or str(error)
         lost = "exited unexpectedly" in reason or "ExecutorLost" in reason
@@ -201,58 +220,19 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
         raise TrainingError(f"The Spark job that trains failed: {reason}{fix if lost else ''}") from error
     finally:
         context.removeJobTag(tag)
-    failed = sorted((row for row in workers if row.error_type), key=lambda row: row.error_type == "Refused")
+    failed = sorted((report for report in reported if report["error_type"]), key=lambda report: report["error_type"] == "Refused")
     if failed:
-        first = failed[0]
-        cause = first.message or first.error_type
-        known = getattr(errors, first.error_type, getattr(session, first.error_type, TrainingError))
-        message = f"Worker {first.worker} on {first.host} failed: {cause}"
-        if issubclass(known, errors.PERMANENT):
-            raise known(message)  # which says what to mend; a traceback would hide it
-        raise known(f"{message}\n\nThe worker's traceback:\n{first.error}")
-    return workers
+        raise worker_error(failed[0])
+    for report in reported:
+        del report["error_type"], report["message"], report["error"]
+        report["epochs"] = json.loads(report["epochs"])
+    return reported
 
 
-def _check_rows(run: Run, summary: TrainingSummary, stopped: bool) -> None:
-    """Raise if not every row was trained as often as asked for, or none was there to validate on."""
-    trainer, validation_rows = run.trainer, sum(worker["validation_rows"] for worker in summary.workers)
-    if run.validates and not validation_rows:
-        raise DataError("validationIndicatorCol, validation_split: no row was set aside to validate on; mark some, or more.")
-    if run.validates and not summary.rows:
-        raise DataError("validationIndicatorCol, validation_split: every row was set aside to validate on; mark fewer.")
-    if summary.rows < trainer.num_workers:
-        raise DataError(f"{trainer.num_workers} workers for {summary.rows} rows: set num_workers to at most the number of rows.")
-    if not stopped and summary.rows_trained != summary.rows * trainer.num_epoch:
-        raise TrainingError(f"{summary.rows_trained} rows trained, expected {summary.rows} rows x {trainer.num_epoch} epochs.")
-
-
-def _summarize(
-    run: Run, workers: list[Row], servers: ParameterServers, progress: Progress, seconds: float, before: int
-) -> TrainingSummary:
-    ledger = servers.ledger
-    history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
-    for epoch in ledger.epochs[: servers.stopping.judged]:
-        for name, value in epoch.measured.items():
-            history.setdefault(f"val_{name}" if run.validates else name, []).append(value)
-    return TrainingSummary(
-        trainer=type(run.trainer).__name__,
-        rows=sum(row.rows for row in workers),
-        rows_trained=ledger.rows,
-        epochs=len(history["loss"]),
-        history=history,
-        best_epoch=servers.stopping.best_epoch + 1 if run.patience else None,
-        seconds=seconds,
-        updates=ledger.updates,
-        steps=ledger.steps,
-        staleness=ledger.mean_staleness,
-        staleness_counts=ledger.staleness,
-        workers=[
-            {
-                **{key: row[key] for key in ("worker", "host", "rows", "validation_rows", "seconds", "waited")},
-                "epochs": json.loads(row.epochs),
-            }
-            for row in workers
-        ],
-        progress=progress.records,
-        rows_before=before,
-    )
+def worker_error(report: dict[str, Any]) -> Exception:
+    """What a worker that failed says, as the error that it met."""
+    known = getattr(errors, report["error_type"], getattr(session, report["error_type"], TrainingError))
+    message = f"Worker {report['worker']} on {report['host']} failed: {report['message'] or report['error_type']}"
+    if issubclass(known, errors.PERMANENT):
+        return known(message)  # which says what to mend; a traceback would hide it
+    return known(f"{message}\n\nThe worker's traceback:\n{report['error']}")

@@ -12,8 +12,9 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.algorithms import Matrix, UpdateRule
+from airflow_provider_distkeras.training.center import Rendezvous, State
 from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger
-from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
+from airflow_provider_distkeras.training.server import ParameterServer
 from airflow_provider_distkeras.training.session import Shard
 
 #: A server moves some GB/s; past this size, its copies cost more than what a shard's frame does.
@@ -99,9 +100,9 @@ class ParameterServers:
         return self._servers[0].ledger
 
     @property
-    def stopping(self) -> EarlyStopping:
-        """How early stopping stands."""
-        return self._servers[0].state.stopping
+    def books(self) -> State:
+        """The first shard's state, which keeps the books of all."""
+        return self._servers[0].state
 
     @property
     def stopped(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +24,19 @@ class Shard:
     port: int
     start: int
     stop: int
+
+
+class Peer(Protocol):
+    """What answers every frame that it is sent."""
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+
+    def receive(self) -> Frame:
+        """The answer."""
+
+    def close(self) -> None:
+        """End the connection."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +65,30 @@ class Session:
         Refused: a server does not want this worker's work.
     """
 
-    def __init__(
-        self, shards: tuple[Shard, ...], secret: bytes, certificate: str | None, timeout: float, worker: int, attempt: int
-    ) -> None:
-        self._shards = shards
+    def __init__(self, connections: Sequence[Peer], shards: tuple[Shard, ...], worker: int, attempt: int) -> None:
+        self._connections, self._shards = connections, shards
         self._worker, self._attempt = worker, attempt
         self._limit = wire.payload_limit(min(shard.stop - shard.start for shard in shards))
-        patience = timeout + wire.HANDSHAKE_SECONDS  # a wait of the server for other workers should end before ours
-        self._connections: list[wire.Connection] = []
-        for shard in shards:
-            limit = wire.payload_limit(shard.stop - shard.start)
-            self._connections.append(wire.connect((shard.host, shard.port), secret, limit, patience, certificate))
         self.waited = 0.0
+
+    @classmethod
+    def connect(
+        cls, shards: tuple[Shard, ...], secret: bytes, certificate: str | None, timeout: float, worker: int, attempt: int
+    ) -> Session:
+        """A session of a worker with the servers of a run.
+
+        Args:
+            shards: where they are.
+            secret, certificate: what proves one belongs to the run, and the digest of the servers' certificate.
+            timeout: seconds to wait for an answer.
+            worker, attempt: who speaks.
+        """
+        patience = timeout + wire.HANDSHAKE_SECONDS  # a wait of the server for other workers should end before ours
+        connections = [
+            wire.connect((shard.host, shard.port), secret, wire.payload_limit(shard.stop - shard.start), patience, certificate)
+            for shard in shards
+        ]
+        return cls(connections, shards, worker, attempt)
 
     def hello(self, rows: int, commits: int, digest: int) -> Reply:
         """Say who speaks: how many rows there are, how many commits an epoch of them makes, and what they are known by."""

@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.errors import DataError, TrainingError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from airflow_provider_distkeras.training.center import State
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,59 @@ class TrainingSummary:
     workers: list[dict[str, Any]] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
     rows_before: int = 0
+
+    @classmethod
+    def of(
+        cls, books: State, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **more: Any
+    ) -> TrainingSummary:
+        """What a run's books and its workers' reports tell.
+
+        Args:
+            books: the state that the run ended with.
+            workers: per worker, what it reports.
+            trainer, seconds, **more: attributes that the books do not tell.
+            validates: whether epochs were measured on validation rows.
+        """
+        ledger, stopping = books.ledger, books.stopping
+        history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
+        for epoch in ledger.epochs[: stopping.judged]:
+            for name, value in epoch.measured.items():
+                history.setdefault(f"val_{name}" if validates else name, []).append(value)
+        return cls(
+            trainer=trainer,
+            rows=sum(worker["rows"] for worker in workers),
+            rows_trained=ledger.rows,
+            epochs=len(history["loss"]),
+            history=history,
+            best_epoch=stopping.best_epoch + 1 if stopping.patience else None,
+            seconds=seconds,
+            updates=ledger.updates,
+            steps=ledger.steps,
+            staleness=ledger.mean_staleness,
+            staleness_counts=ledger.staleness,
+            workers=workers,
+            **more,
+        )
+
+    def check_rows(self, *, asked: int, num_epoch: int, validates: bool, stopped: bool) -> None:
+        """Check that every row was trained as often as asked for, and some were there to validate on.
+
+        Args:
+            asked: workers asked for; num_epoch: passes over the data asked for.
+            validates: whether rows were to be set aside; stopped: whether training was ended early.
+
+        Raises:
+            DataError: there are too few rows of a kind.
+            TrainingError: rows are unaccounted for.
+        """
+        if validates and not sum(worker["validation_rows"] for worker in self.workers):
+            raise DataError("validationIndicatorCol, validation_split: no row was set aside to validate on; mark some, or more.")
+        if validates and not self.rows:
+            raise DataError("validationIndicatorCol, validation_split: every row was set aside to validate on; mark fewer.")
+        if self.rows < asked:
+            raise DataError(f"{asked} workers for {self.rows} rows: set num_workers to at most the number of rows.")
+        if not stopped and self.rows_trained != self.rows * num_epoch:
+            raise TrainingError(f"{self.rows_trained} rows trained, expected {self.rows} rows x {num_epoch} epochs.")
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)

@@ -91,14 +91,14 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     rows, validation = Loader().load([])
     try:
         rows, validation = Loader(job.cache_bytes, _local_folder()).load(batches)
-        session = Session(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
-        epochs = _Worker(job, number, rows, validation, session).train()
+        session = Session.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
+        epochs = Worker(job, number, rows, validation, session).train()
     except Replaced:
         raise  # this task must not count: its success would end the attempt that does the work
     except Exception as cause:
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         with contextlib.suppress(OSError, TrainingError):  # it may be the connection that failed
-            session = session or Session(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
+            session = session or Session.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
             session.fail(f"worker {number} failed: {cause}")
     finally:
         if session is not None:
@@ -140,7 +140,7 @@ class _Work:
         return {"rows": self.rows, "steps": self.steps, "loss": self.loss / self.rows if self.rows else None}
 
 
-class _Worker:
+class Worker:
     """One worker's training, from its rows to its last commit."""
 
     def __init__(self, job: WorkerJob, number: int, rows: Rows, validation: Rows, session: Session) -> None:

@@ -221,7 +221,7 @@ def test_a_snapshot_cut_off_or_damaged_anywhere_is_an_artifact_error():
     import numpy as np
 
     from airflow_provider_distkeras.contract.errors import ArtifactError
-    from airflow_provider_distkeras.training.server import State
+    from airflow_provider_distkeras.training.center import State
 
     content = snapshot.to_bytes([State(np.arange(8, dtype=np.float32).reshape(2, 4), saved={0: b"momentum"})])
     damaged = [content[:n] for n in range(len(content))]

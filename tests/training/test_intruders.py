@@ -16,7 +16,8 @@ import pytest
 
 from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import ADAG
-from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
+from airflow_provider_distkeras.training.center import Rendezvous, State
+from airflow_provider_distkeras.training.server import ParameterServer
 from airflow_provider_distkeras.training.session import Session, Shard
 from airflow_provider_distkeras.training.wire import Frame, Op, WireError
 
@@ -46,7 +47,7 @@ class Besieged:
         return json.loads(self.process.stdout.readline())
 
     def session(self, worker=0, attempt=0):
-        return Session((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
+        return Session.connect((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
 
 
 @pytest.fixture
@@ -384,7 +385,7 @@ def serve(timeout):
 
 
 def session_with(server, attempt):
-    return Session((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, PATIENCE, 0, attempt)
+    return Session.connect((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, PATIENCE, 0, attempt)
 
 
 def test_a_proof_that_trickles_in_is_not_waited_for_byte_by_byte(monkeypatch):

@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_distkeras.training import certificate, wire
 from airflow_provider_distkeras.training.algorithms import ADAG, DynSGD, Synchronous
+from airflow_provider_distkeras.training.center import Rendezvous, State
 from airflow_provider_distkeras.training.ledger import EarlyStopping
-from airflow_provider_distkeras.training.server import ParameterServer, Rendezvous, State
+from airflow_provider_distkeras.training.server import ParameterServer
 from airflow_provider_distkeras.training.wire import Frame, Op, WireError
 
 SIZE = 4
