@@ -167,7 +167,7 @@ class Loader:
         for batch in batches:
             if not batch.num_rows:
                 continue
-            block = _records(batch)
+            block = as_records(batch)
             if VALIDATION in batch.schema.names:
                 held_out = np.asarray(batch.column(VALIDATION).fill_null(False).to_numpy(zero_copy_only=False), bool)
                 validation.append(block[held_out])
@@ -180,8 +180,8 @@ class Loader:
         return Rows(store.close()), Rows(held)
 
 
-def _records(batch: pa.RecordBatch) -> NDArray[np.float32]:
-    """A batch's rows as records, checked."""
+def as_records(batch: pa.RecordBatch) -> NDArray[np.float32]:
+    """A batch's rows as records. Raises DataError for values that are missing or not finite."""
     features = as_matrix(batch.column(FEATURES))
     label = batch.column(LABEL)
     if label.null_count or label.flatten().null_count:

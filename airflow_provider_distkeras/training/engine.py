@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob,
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
 logger = logging.getLogger(__name__)
 
@@ -201,17 +202,25 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         return servers.result(), summary
 
 
-def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[dict[str, Any]]:
-    """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
+def collect(context: SparkContext, reports: DataFrame, tag: str, failure: Callable[[], str | None] = lambda: None) -> list[Row]:
+    """Run a Spark job whose tasks report.
+
+    Args:
+        tag: of the job, by which it can be cancelled.
+        failure: what is known of the reason, if the job fails.
+
+    Raises:
+        TrainingError: the job failed, not only what its tasks do.
+    """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     context.addJobTag(tag)
     context.setInterruptOnCancel(True)
     try:
-        reported = sorted((row.asDict() for row in reports.collect()), key=lambda report: report["worker"])
+        return reports.collect()
     except (PySparkException, Py4JJavaError) as error:
-        reason = servers.failure or str(error)
+        reason = failure() or str(error)
         lost = "exited unexpectedly" in reason or "ExecutorLost" in reason
         fix = (
             " Spark gave up after spark.task.maxFailures losses; on a local master say local[2,4] for 4, "
@@ -220,6 +229,12 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
         raise TrainingError(f"The Spark job that trains failed: {reason}{fix if lost else ''}") from error
     finally:
         context.removeJobTag(tag)
+
+
+def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[dict[str, Any]]:
+    """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
+    rows = collect(context, reports, tag, lambda: servers.failure)
+    reported = sorted((row.asDict() for row in rows), key=lambda report: report["worker"])
     failed = sorted((report for report in reported if report["error_type"]), key=lambda report: report["error_type"] == "Refused")
     if failed:
         raise worker_error(failed[0])

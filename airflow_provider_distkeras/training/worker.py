@@ -7,6 +7,7 @@ import json
 import math
 import os
 import socket
+import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,6 +76,11 @@ class WorkerJob:
     callbacks_on: str
     cache_bytes: int
 
+    @property
+    def window_key(self) -> tuple[steps.NetworkPlan, int, int]:
+        """What `compiled_window` takes for it."""
+        return self.plan, self.batch_size, min(self.communication_window or _STEPS_PER_CALL, _STEPS_PER_CALL)
+
 
 def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa.RecordBatch]:
     """Train on one partition and report; a failure is reported too, with its traceback, never swallowed or retried blindly."""
@@ -90,7 +96,7 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     session, epochs, error_type, message, error = None, [], "", "", ""
     rows, validation = Loader().load([])
     try:
-        rows, validation = Loader(job.cache_bytes, _local_folder()).load(batches)
+        rows, validation = Loader(job.cache_bytes, local_folder()).load(batches)
         session = Session.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
         epochs = Worker(job, number, rows, validation, session).train()
     except Replaced:
@@ -161,8 +167,7 @@ class Worker:
             return []
         done, self._clock = welcome.sequence, welcome.steps
         weights, commits = welcome.weights, welcome.commits if job.gather else commits
-        window = min(job.communication_window or _STEPS_PER_CALL, _STEPS_PER_CALL)
-        self._compiled = compiled_window(job.plan, job.batch_size, window)
+        self._compiled = compiled_window(*job.window_key)
         self._check_sizes()
         self._compiled.reset(int(np.random.SeedSequence([job.seed, self._number]).generate_state(1)[0]))
         if done and (saved := session.restore()):
@@ -301,7 +306,7 @@ def _attempt(context: TaskContext, gather: bool) -> int:
     return (first << 32) | (mine & 0xFFFFFFFF)
 
 
-def _local_folder() -> str | None:
+def local_folder() -> str:
     """A folder on Spark's local disk, where rows go that memory must not hold."""
     folders: Sequence[str] = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")
-    return folders[0] or None
+    return folders[0] or tempfile.gettempdir()

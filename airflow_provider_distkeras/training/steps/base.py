@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,15 +128,19 @@ class CompiledWindow(ABC):
     def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
         """Set what `_get_state` gives."""
 
-    def evaluate(self, flat: Vector, rows: dataset.Rows) -> dict[str, float]:
-        """The mean loss and the metrics of rows, with the weights `flat`."""
-        meters = objective.meters(self.plan.metrics, self.plan.losses, self.plan.label_sizes)
-        total = 0.0
+    def predict(self, flat: Vector, rows: dataset.Rows) -> Iterator[tuple[Matrix, list[NDArray[Any]]]]:
+        """Blocks of the rows' records, each with its outputs, with the weights `flat`."""
         for start in range(0, len(rows), _EVALUATED_AT_ONCE):
             block = np.asarray(rows.records[start : start + _EVALUATED_AT_ONCE])
             padded = np.zeros((_EVALUATED_AT_ONCE, block.shape[1]), np.float32)
             padded[: len(block)] = block
-            outputs = [output[: len(block)] for output in self._predict(flat, padded[:, : self.objective.num_features])]
+            yield block, [output[: len(block)] for output in self._predict(flat, padded[:, : self.objective.num_features])]
+
+    def evaluate(self, flat: Vector, rows: dataset.Rows) -> dict[str, float]:
+        """The mean loss and the metrics of rows, with the weights `flat`."""
+        meters = objective.meters(self.plan.metrics, self.plan.losses, self.plan.label_sizes)
+        total = 0.0
+        for block, outputs in self.predict(flat, rows):
             labels, sample_weights = self.objective.labels_of(block), block[:, -1]
             total += float(np.sum(_numpy(self.objective.row_losses(labels, outputs)) * sample_weights))
             for name, meter in zip(self.plan.metrics, meters, strict=True):

@@ -1,0 +1,103 @@
+"""One cell of a search as one plain Spark task: trained by one worker on rows that its machine holds, and measured there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from airflow_provider_distkeras.contract.errors import TrainingError
+from airflow_provider_distkeras.ml import metrics
+from airflow_provider_distkeras.training import environment, shared
+from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.alone import Alone
+from airflow_provider_distkeras.training.dataset import Rows
+from airflow_provider_distkeras.training.worker import compiled_window, local_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What a task says: JSON, empty where its machine does not hold the rows; and the trained weights, if they are wanted.
+REPORT_SCHEMA = "report string, weights binary"
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """What to do on a machine's rows, as plain values.
+
+    Attributes:
+        key: of the rows; cache_bytes: how much memory they may take before they are stored.
+        alone: what to train; None to do no more than store the rows.
+        metrics: what to measure on the rows held out; classifies: whether the network tells classes apart.
+        keeps_weights: whether the trained weights are wanted.
+    """
+
+    key: str
+    cache_bytes: int
+    alone: Alone | None = None
+    metrics: tuple[str, ...] = ()
+    classifies: bool = False
+    keeps_weights: bool = False
+
+
+def run_cell(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> Iterator[pa.RecordBatch]:
+    """Run a task and report; a failure is reported too, with its traceback.
+
+    Args:
+        batches: the rows, if this task `feeds` its machine with them; else anything.
+        task: what to do.
+        feeds: whether the machine may not have them yet.
+    """
+    import pyarrow as pa
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    if context is None:
+        raise TrainingError("A cell runs inside a Spark task only.")
+    environment.pin_device(context.resources())
+    said: dict[str, Any] = {}
+    weights = b""
+    try:
+        rows = _rows(batches, task, feeds)
+        if rows is not None and task.alone is not None:
+            said, members = _train(task, task.alone, rows)
+            weights = members.tobytes() if task.keeps_weights else b""
+    except Exception as error:
+        host, trace = socket.gethostname(), traceback.format_exc()
+        said = {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}
+    schema = pa.schema([("report", pa.string()), ("weights", pa.binary())])
+    yield pa.RecordBatch.from_pylist([{"report": json.dumps(said), "weights": weights}], schema=schema)
+
+
+def forget(batches: Iterable[pa.RecordBatch], keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Delete rows from this task's machine."""
+    for key in keys:
+        shared.forget(key, local_folder())
+    yield from batches
+
+
+def _rows(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> shared.SharedRows | None:
+    if feeds:
+        return shared.store(task.key, local_folder(), batches, task.cache_bytes)
+    for _ in batches:
+        pass  # what is left unread would cost Spark this process
+    return shared.find(task.key, local_folder())
+
+
+def _train(task: CellTask, alone: Alone, rows: shared.SharedRows) -> tuple[dict[str, Any], Matrix]:
+    members, summary = alone.train(rows.training, rows.validation)
+    measured = _measure(task, alone, members, rows.held_out) if task.metrics else {}
+    return {"metrics": measured, "summary": summary.to_dict()}, members
+
+
+def _measure(task: CellTask, alone: Alone, members: Matrix, rows: Rows) -> dict[str, float]:
+    compiled = compiled_window(*alone.job.window_key)
+    blocks = list(compiled.predict(members[0], rows))
+    outputs = np.concatenate([said[0].reshape(len(block), -1) for block, said in blocks])
+    labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in blocks])
+    return metrics.measure(task.metrics, labels, outputs, classifies=task.classifies)

@@ -1,0 +1,233 @@
+"""One fit of an estimator: its Params checked, its network built, and what its workers are given."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import check_names
+from airflow_provider_distkeras.ml import selection
+from airflow_provider_distkeras.ml.artifact import to_bytes
+from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order
+from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
+from airflow_provider_distkeras.ml.predict import Kind, kind_of
+from airflow_provider_distkeras.ml.snapshots import Snapshots
+from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.training import callbacks, engine, trainers
+from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.alone import Alone
+from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
+from airflow_provider_distkeras.training.shared import HELD_OUT
+from airflow_provider_distkeras.training.summary import TrainingSummary
+from airflow_provider_distkeras.training.trainers import Trainer
+
+if TYPE_CHECKING:
+    from airflow_provider_distkeras.ml.estimator import DistKeras
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a fit needs besides the rows.
+
+    Attributes:
+        estimator: whose fit it is; trainer, backend, said: what it says, checked.
+        network: the network, with its initial weights.
+    """
+
+    estimator: DistKeras
+    trainer: Trainer
+    backend: str
+    said: dict[str, Any]
+    network: Blueprint
+
+    @classmethod
+    def of(cls, estimator: DistKeras, dataset: DataFrame, sizes: dict[str, int] | None = None) -> Fitting:
+        """Check an estimator's Params and build its network.
+
+        Args:
+            dataset: what it will be fitted on, or rows like them.
+            sizes: values per row of the columns that are known; others are added.
+
+        Raises:
+            SpecError: the Params do not go together.
+            DataError: the columns are not what they should be.
+        """
+        trainer, backend = _trainer(estimator), _check_backend(estimator)
+        said = estimator.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
+        return cls(
+            estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, {} if sizes is None else sizes)
+        )
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one worker trains it, so that it may be a plain Spark task."""
+        return self.trainer.num_workers == 1 and self.said.get("snapshot_path") is None
+
+    @property
+    def kind(self) -> Kind:
+        """What the network tells about a row."""
+        return kind_of(self.network.outputs)
+
+    @cached_property
+    def rows_key(self) -> str:
+        """The same for fits that are given the same of a dataset's rows."""
+        names = ("featuresCol", "featuresCols", "labelCol", "labelCols", "weightCol", "validationIndicatorCol", "cache_mb")
+        params = {name: self.estimator.getOrDefault(name) for name in names if self.estimator.isDefined(name)}
+        split = self.said["validation_split"] and (self.said["validation_split"], self.estimator.getSeed())
+        outputs = [(output.loss, output.units) for output in self.network.outputs]
+        return repr((sorted(params.items()), self.said.get("class_weight"), split, outputs))
+
+    def fit(self, dataset: DataFrame) -> DistKerasModel:
+        """Train on the cluster."""
+        members, summary = engine.train(self.rows(dataset), self._run(dataset), self.network.initial)
+        logger.info(
+            "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
+            summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
+            summary.loss[-1],
+        )  # fmt: skip
+        return self.model(members, summary)
+
+    def alone(self, dataset: DataFrame) -> Alone:
+        """What a plain Spark task is given to train it; see `is_alone`."""
+        run = self._run(dataset)
+        job = engine.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
+        return Alone(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
+
+    def feed(self, training: DataFrame, held_out: DataFrame | None) -> DataFrame:
+        """The rows that plain Spark tasks share: those of `rows`, and with HELD_OUT those to be measured on at the end."""
+        data = self.rows(training).withColumn(HELD_OUT, F.lit(False))
+        if held_out is None:
+            return data
+        aside = held_out.select(*self._columns(held_out)).withColumn(HELD_OUT, F.lit(True))
+        if VALIDATION in data.columns:
+            aside = aside.withColumn(VALIDATION, F.lit(False))
+        if WEIGHT in data.columns:
+            aside = aside.withColumn(WEIGHT, F.lit(1.0).cast("float"))
+        return data.unionByName(aside)
+
+    def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
+        """The model with trained weights, (members, weights)."""
+        content = to_bytes(self.network.trained(members))
+        model = DistKerasModel(content, self.network.plan.custom_modules, self.network.outputs, summary)
+        model._resetUid(self.estimator.uid)
+        return self.estimator._copyValues(model)._set(backend=self.backend)
+
+    def rows(self, dataset: DataFrame) -> DataFrame:
+        """The columns that a worker trains on, as float32."""
+        estimator, said, network = self.estimator, self.said, self.network
+        columns = self._columns(dataset)
+        if estimator.isDefined("weightCol"):
+            check_numeric(dataset, estimator.getWeightCol(), "weightCol")
+            columns.append(F.col(estimator.getWeightCol()).cast("float").alias(WEIGHT))
+        if estimator.isDefined("validationIndicatorCol"):
+            if said["validation_split"]:
+                raise SpecError(
+                    "Two ways to say what to validate on: validationIndicatorCol and validation_split. Set one of them."
+                )
+            columns.append(selection.indicator(dataset, estimator.getValidationIndicatorCol()).alias(VALIDATION))
+        data = dataset.select(*columns)
+        if said["validation_split"]:
+            data = data.withColumn(VALIDATION, selection.split(said["validation_split"], estimator.getSeed()))
+        positions = accumulate(network.plan.label_sizes, initial=0)
+        for output, size, position in zip(network.outputs, network.plan.label_sizes, positions, strict=False):
+            if vocabulary.is_classification(output.loss) and size == 1:
+                selection.check_classes(data, output, position)
+        if said.get("class_weight") is not None:
+            data = selection.weigh_classes(data, said["class_weight"], network.outputs)
+        return data
+
+    def _columns(self, dataset: DataFrame) -> list[Column]:
+        """Features and labels, in the order of the network's inputs and outputs."""
+        features = in_order(self.estimator.feature_columns(), input_names(self.network.network), "featuresCols")
+        labels = in_order(self.estimator.label_columns(), output_names(self.network.network), "labelCols")
+        return [
+            self.estimator.features(dataset, features).alias(FEATURES),
+            F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),
+        ]
+
+    def _run(self, dataset: DataFrame) -> engine.Run:
+        said, network = self.said, self.network
+        for path in said.get("callbacks") or ():
+            callbacks.make(path)
+        run = engine.Run(
+            trainer=self.trainer,
+            plan=network.plan,
+            values=network.values,
+            trainable=network.trainable,
+            learning_rate=said["learning_rate"],
+            lr_decay=said["lr_decay"],
+            seed=self.estimator.getSeed() % 2**32,
+            backend=self.backend,
+            validates=bool(self.estimator.isDefined("validationIndicatorCol") or said["validation_split"]),
+            patience=said.get("patience"),
+            min_delta=said["min_delta"],
+            callbacks=tuple(said.get("callbacks") or ()),
+            callbacks_on=said["callbacks_on"],
+            cache_bytes=int(said["cache_mb"] * 2**20),
+            force_repartition=said["force_repartition"],
+            timeout=said["timeout"],
+            encryption=said["encryption"],
+            shards=said.get("server_shards"),
+            snapshot_seconds=said["snapshot_seconds"],
+            progress_path=said.get("progress_path"),
+        )
+        if said.get("snapshot_path") is None:
+            return run
+        storage = storage_for(dataset.sparkSession, said["snapshot_path"])
+        return replace(run, snapshots=Snapshots(storage, said["snapshot_path"], run, network.initial))
+
+
+def _trainer(estimator: DistKeras) -> Trainer:
+    """The trainer with its parameters. Raises SpecError for a parameter that was set but is another trainer's."""
+    name = estimator.getOrDefault("trainer")
+    known = vocabulary.trainer_fields(name)
+    said = {p: estimator.getOrDefault(p) for p in vocabulary.TRAINER_PARAMETERS if estimator.isSet(estimator.getParam(p))}
+    check_names(f"parameter of {name}", said, known)
+    return trainers.get(name)(**said)
+
+
+def _check_backend(estimator: DistKeras) -> str:
+    """The backend's name. Raises SpecError if it is not installed here, where the network is made."""
+    backend = estimator.backend_name()
+    if importlib.util.find_spec(backend) is None:
+        raise SpecError(
+            f"backend: {backend!r} is not installed. Install it in the driver's and the executors' Python, such as: "
+            f"pip install {backend}; or choose another of {', '.join(vocabulary.BACKENDS)}."
+        )
+    return backend
+
+
+def _build(
+    estimator: DistKeras, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str, sizes: dict[str, int]
+) -> Blueprint:
+    """The network, for the sizes of the data's columns."""
+    features, labels = estimator.feature_columns(), estimator.label_columns()
+    estimator.features(dataset, list(features.values()))
+    for column in labels.values():
+        as_labels(dataset, column)
+    for column in (*features.values(), *labels.values()):
+        if column not in sizes:
+            sizes[column] = count_values(dataset, column)
+    label_sizes = {name: sizes[column] for name, column in labels.items()}
+    vocabulary.check_network(said, sum(label_sizes.values()))
+    return blueprint(
+        said,
+        {name: sizes[column] for name, column in features.items()},
+        label_sizes,
+        estimator.getSeed(),
+        backend,
+        trainer.optimizer(said["optimizer"]),
+        trainer.num_workers if isinstance(trainer, trainers.EnsembleTrainer) else 1,
+    )
