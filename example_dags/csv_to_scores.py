@@ -73,7 +73,6 @@ with DAG(
         evaluator="regression",
         metric="r2",
         num_folds="{{ params.num_folds }}",
-        parallelism=2,
     )
     DistKerasScoreOperator(
         task_id="score",

@@ -243,7 +243,9 @@ class TrainSpec(Spec):
     evaluator: str = _said(choice("evaluator", vocabulary.EVALUATORS), "regression, binary or multiclass.", "regression")
     metric: str | None = _said(optional(text), "The evaluator's metric that decides; its first if not given.", None)
     num_folds: int = _said(integer(2), "Folds of the cross validation.", 3)
-    parallelism: int = _said(integer(1), "Cells trained at the same time.", 1)
+    parallelism: int | None = _said(
+        optional(integer(1)), "Cells trained at the same time, at most; by default as many as the cluster has slots for.", None
+    )
     seed: int = _said(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
     backend: str | None = _said(
         optional(choice("backend", vocabulary.BACKENDS)),

@@ -64,7 +64,7 @@ class Fitting:
             SpecError: the Params do not go together.
             DataError: the columns are not what they should be.
         """
-        trainer, backend = _trainer(estimator), _check_backend(estimator)
+        trainer, backend = trainer_of(estimator), _check_backend(estimator)
         said = estimator.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
         return cls(
             estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, {} if sizes is None else sizes)
@@ -189,7 +189,7 @@ class Fitting:
         return replace(run, snapshots=Snapshots(storage, said["snapshot_path"], run, network.initial))
 
 
-def _trainer(estimator: DistKeras) -> Trainer:
+def trainer_of(estimator: DistKeras) -> Trainer:
     """The trainer with its parameters. Raises SpecError for a parameter that was set but is another trainer's."""
     name = estimator.getOrDefault("trainer")
     known = vocabulary.trainer_fields(name)

@@ -28,7 +28,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param evaluator: "regression", "binary" or "multiclass". (templated)
     :param metric: The evaluator's metric that decides; its first if not given. (templated)
     :param num_folds: Folds of the cross validation. (templated)
-    :param parallelism: Cells trained at the same time. (templated)
+    :param parallelism: Cells trained at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
     :param backend: Keras backend of the workers: "tensorflow" or "jax". (templated)
     """
@@ -59,7 +59,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         evaluator: str = "regression",
         metric: str | None = None,
         num_folds: int | str = 3,
-        parallelism: int | str = 1,
+        parallelism: int | str | None = None,
         seed: int | str = 0,
         backend: str | None = None,
         **kwargs: Any,

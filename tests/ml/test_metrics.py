@@ -1,0 +1,55 @@
+"""The metrics of outputs in memory, against Spark's evaluators of the same rows."""
+
+import numpy as np
+import pytest
+from pyspark.ml.linalg import Vectors
+
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.vocabulary import EVALUATORS
+from airflow_provider_distkeras.ml import metrics
+from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.predict import class_probabilities
+
+ROWS = 400
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("labels", ["spread", "constant"])
+def test_numbers(spark, labels):
+    random = np.random.default_rng(1)
+    truth = random.normal(3, 2, ROWS) if labels == "spread" else np.full(ROWS, 2.5)
+    outputs = (truth + random.normal(0, 1, ROWS)).astype(np.float32)[:, None]
+    rows = spark.createDataFrame(
+        [(float(a), float(b)) for a, b in zip(truth, outputs[:, 0], strict=True)], "label double, prediction double"
+    )
+    names = [name for name in EVALUATORS["regression"] if labels == "spread" or name != "r2"]  # Spark divides by 0
+    found = metrics.measure(names, truth, outputs, classifies=False)
+    assert found == {name: pytest.approx(make_evaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(("evaluator", "classes"), [("binary", 1), ("binary", 2), ("multiclass", 1), ("multiclass", 4)])
+def test_classes(spark, evaluator, classes):
+    random = np.random.default_rng(classes)
+    outputs = random.random((ROWS, classes)).round(2).astype(np.float32)  # rounded, so that some are equal
+    if classes > 1:
+        outputs /= outputs.sum(axis=1, keepdims=True)
+    truth = random.integers(0, max(classes, 2), ROWS).astype(float)
+    probability = class_probabilities(outputs)
+    said = [
+        (float(label), float(row.argmax()), Vectors.dense(row), Vectors.dense(row))
+        for label, row in zip(truth, probability, strict=True)
+    ]
+    rows = spark.createDataFrame(said, ["label", "prediction", "probability", "rawPrediction"])
+    names = EVALUATORS[evaluator]
+    found = metrics.measure(names, truth, outputs, classifies=True)
+    assert found == {name: pytest.approx(make_evaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
+
+
+def test_a_metric_of_the_other_kind_is_refused():
+    with pytest.raises(SpecError, match=r"expected one of r2, .* received 'f1'"):
+        metrics.measure(["f1"], np.zeros(2), np.zeros((2, 1), np.float32), classifies=False)
+
+
+def test_constant_labels_that_are_met_have_an_r2_of_one():
+    assert metrics.measure(["r2"], np.ones(3), np.ones((3, 1), np.float32), classifies=False) == {"r2": 1.0}
