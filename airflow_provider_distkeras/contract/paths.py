@@ -53,6 +53,11 @@ class Attempt:
         stamp = claimed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         return cls("/".join(parts), f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
+    @classmethod
+    def of(cls, path: str) -> Attempt:
+        """The attempt that writes into a folder."""
+        return cls(*path.rstrip("/").rsplit("/", 1))
+
     @property
     def path(self) -> str:
         """The attempt's folder."""

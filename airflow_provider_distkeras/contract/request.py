@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.specs import CONTRACT_VERSION, SPECS, Spec
+from airflow_provider_distkeras.contract.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,19 @@ class Request:
                 "install the same version of airflow-provider-distkeras for Airflow and for Spark."
             )
         return cls(SPECS[said["kind"]].build(**said["spec"]), Attempt(**said["attempt"]), said["inputs"])
+
+
+def cut_off(storage: Storage, attempt: Attempt, spec: Spec) -> list[Attempt]:
+    """Earlier attempts at the same that ended without a result, since the last one with a result; the oldest first."""
+    found: list[Attempt] = []
+    for name in storage.list_names(attempt.period_path):
+        other = Attempt(attempt.period_path, name)
+        if name >= attempt.name:
+            continue
+        if storage.exists(other.manifest_path):
+            found.clear()
+        elif storage.exists(other.spec_path):
+            with contextlib.suppress(ValueError, KeyError, DistKerasError):  # of another version
+                if Request.from_json(storage.read_bytes(other.spec_path)).spec.sha256 == spec.sha256:
+                    found.append(other)
+    return found

@@ -33,6 +33,7 @@ CALENDAR_PARTS = ("year", "quarter", "month", "week", "yearday", "day", "weekday
 UNSEEN = ("ignore", "quarantine")
 BAD_LINES = ("fail", "quarantine", "drop")
 SCALINGS = ("standard", "minmax")
+SEARCHES = ("grid", "random", "optuna")
 IF_EXISTS = ("overwrite", "reuse", "fail")
 INPUT_FORMATS = ("csv", "parquet")
 OUTPUT_FORMATS = ("parquet", "csv", "json")

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import logging
-
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
-from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.request import cut_off
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import report
-from airflow_provider_distkeras.ml.search import search
+from airflow_provider_distkeras.ml.journal import Journal
+from airflow_provider_distkeras.ml.search import SearchResult, search
 from airflow_provider_distkeras.ml.storage import storage_for
 
-logger = logging.getLogger("airflow_provider_distkeras.jobs")
+#: The folder of an attempt where its fits are recorded.
+_TRIALS = "trials"
 
 
 def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
-    """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder."""
-    storage = storage_for(spark, spec.dataset_path)
-    manifest = Manifest.read(storage, beside(spec.dataset_path))
-    prepared = manifest.result
-    _check_rows(spec, prepared["rows"])
+    """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
+
+    Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over.
+    """
+    storage = storage_for(spark, folder)
+    manifest = Manifest.read(storage_for(spark, spec.dataset_path), beside(spec.dataset_path))
     data = spark.read.parquet(spec.dataset_path)
-    found = search(data, spec, manifest.details)
-    pipeline = PipelineModel.load(prepared["pipeline_path"])
+    earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
+    found = search(data, spec, manifest.details, Journal(storage, f"{folder}/{_TRIALS}", earlier))
+    pipeline = PipelineModel.load(manifest.result["pipeline_path"])
     model_path, report_path = f"{folder}/model", f"{folder}/report.html"
     PipelineModel([*pipeline.stages, found.model]).write().save(model_path)
-    page = report.render(found, spec, manifest)
-    storage_for(spark, folder).write_bytes(report_path, page.encode())
-    metrics = {spec.metric_name: {"mean": found.best.mean, "std": found.best.std}}
+    storage.write_bytes(report_path, report.render(found, spec, manifest).encode())
     return Outcome(
         result={
             "model_path": model_path,
             "report_path": report_path,
             "best_params": found.best_params,
-            "metrics": metrics,
-            "rows": prepared["rows"],
+            "metrics": {name: _told(found, name) for name in spec.metric_names},
+            "rows": manifest.result["rows"],
         },
         inputs={"dataset_path": spec.dataset_path},
-        details={"cells": [cell.to_dict() for cell in found.cells], "training": found.summary.to_dict()},
+        details={
+            "cells": [cell.to_dict() for cell in found.cells],
+            "training": found.summary.to_dict(),
+            "test_error": found.tested and found.tested.error,
+        },
     )
 
 
-def _check_rows(spec: TrainSpec, rows: int) -> None:
-    """Raise DataError if a fold would have fewer rows than a cell has workers."""
-    smallest = rows - -(-rows // spec.num_folds)
-    workers = max([spec.trainer_params.get("num_workers", 1), *spec.param_grid.get("num_workers", [])])
-    if smallest < workers or rows < spec.num_folds:
-        raise DataError(
-            f"The dataset has {rows} rows: too few for {spec.num_folds} folds and {workers} workers. "
-            "Set a smaller num_workers or num_folds, or use more data."
-        )
+def _told(found: SearchResult, metric: str) -> dict[str, float | None]:
+    """A metric of the best cell over the folds, and of the rows set aside, if some were."""
+    told = {"mean": found.best.mean(metric), "std": found.best.std(metric)}
+    return told if found.tested is None else {**told, "test": found.tested.metrics.get(metric)}
 
 
 if __name__ == "__main__":

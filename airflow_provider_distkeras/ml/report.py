@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.search import Cell, SearchResult
+from airflow_provider_distkeras.ml.agenda import Cell
+from airflow_provider_distkeras.ml.search import SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,12 @@ def render(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> str:
     rows, columns = prepared.result["rows"], prepared.result["feature_columns"]
     metric, summary = spec.metric_name, found.summary
     facts = {
-        f"{metric}, mean of {spec.num_folds} folds": f"{found.best.mean:.4f} ± {found.best.std:.4f}",
+        f"{metric}, mean of {spec.num_folds} folds": _spread(found.best, metric),
+        **(
+            {f"{metric}, on rows set aside": f"{found.tested.metrics[metric]:.4f}"}
+            if found.tested and not found.tested.error
+            else {}
+        ),
         "rows": f"{rows:,}",
         "columns": str(len(columns)),
         "cells searched": str(len(found.cells)),
@@ -82,9 +88,10 @@ def render(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> str:
 
 def _plot_cells(axes: Axes, found: SearchResult, metric: str) -> None:
     """Draw the metric of every cell, the best on top, with its standard deviation over the folds."""
-    finite = sorted((c for c in found.cells if abs(c.mean) < float("inf")), key=lambda c: c is found.best)
-    colors = ["#2563c9" if cell is found.best else "#9db4d6" for cell in finite]
-    axes.barh([_name(c, found) for c in finite], [c.mean for c in finite], xerr=[c.std for c in finite], color=colors, capsize=3)
+    ended = sorted((cell for cell in found.cells if cell.mean(metric) is not None), key=lambda cell: cell is found.best)
+    colors = ["#2563c9" if cell is found.best else "#9db4d6" for cell in ended]
+    means, stds = [cell.mean(metric) or 0.0 for cell in ended], [cell.std(metric) or 0.0 for cell in ended]
+    axes.barh([_name(cell, found) for cell in ended], means, xerr=stds, color=colors, capsize=3)
     axes.set_xlabel(metric)
 
 
@@ -125,11 +132,18 @@ def _figure(figure: Figure) -> str:
 def _cells_table(found: SearchResult, metric: str) -> str:
     lines = []
     for cell in found.cells:
-        value = f"{cell.mean:.4f} ± {cell.std:.4f}" if abs(cell.mean) < float("inf") else "diverged"
-        lines.append(
-            f'<tr class="{"best" if cell is found.best else ""}"><td>{_text(_name(cell, found))}</td><td>{value}</td></tr>'
-        )
-    return f"<table><tr><th>cell</th><th>{_text(metric)}, mean ± std</th></tr>{''.join(lines)}</table>"
+        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metric))
+        said = [_name(cell, found), _spread(cell, metric), folds, f"{sum(o.seconds for o in cell.outcomes.values()):.1f} s"]
+        columns = "".join(f"<td>{_text(value)}</td>" for value in said)
+        lines.append(f'<tr class="{"best" if cell is found.best else ""}">{columns}</tr>')
+    header = "".join(f"<th>{_text(name)}</th>" for name in ("cell", f"{metric}, mean ± std", "per fold", "trained for"))
+    return f"<table><tr>{header}</tr>{''.join(lines)}</table>"
+
+
+def _spread(cell: Cell, metric: str) -> str:
+    """A metric over the folds, or why there is none."""
+    mean, std = cell.mean(metric), cell.std(metric)
+    return cell.error or "not ended" if mean is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _profile(profile: dict[str, dict[str, Any]]) -> str:
@@ -157,7 +171,7 @@ def _table(rows: list[list[str]], header: list[str]) -> str:
 
 def _name(cell: Cell, found: SearchResult) -> str:
     """What sets a cell apart from the others."""
-    varied = {name: value for name, value in cell.params.items() if any(other.params[name] != value for other in found.cells)}
+    varied = {name: value for name, value in cell.params.items() if any(other.params.get(name) != value for other in found.cells)}
     return ", ".join(f"{name} = {_json(value)}" for name, value in varied.items()) or "the one cell"
 
 

@@ -25,7 +25,7 @@ def kinds_of(spec: PreprocessSpec, files: InputFiles, columns: Iterable[str]) ->
     kinds = {}
     for name in columns:
         raw = old.get(name, name)
-        if name in spec.categorical_columns:
+        if name in spec.categorical_columns or name == spec.group_col:
             kinds[name] = "text"
             continue
         if name in spec.timestamp_columns:
@@ -34,6 +34,8 @@ def kinds_of(spec: PreprocessSpec, files: InputFiles, columns: Iterable[str]) ->
         values = _sampled(files, raw, spec.null_values)
         kinds[name] = spec.schema.get(raw) or infer_kind(values, spec.timestamp_formats)
         is_feature = name not in spec.roles.values()
+        if kinds[name] == "timestamp" and name == spec.time_col:
+            continue
         if kinds[name] not in ("number", "boolean") and not (is_feature and length_of(kinds[name])):
             raise DataError(_unusable(spec, name, raw, kinds[name], _example(values, kinds[name])))
     return kinds
@@ -115,7 +117,9 @@ def _unusable(spec: PreprocessSpec, name: str, raw: str, kind: str, example: str
         )
     role = next((role for role, column in spec.roles.items() if column == name), None)
     if role is not None and role != "label":
-        fix = "Give another column." if role != "validation" else "It must be true or false, or 1 or 0."
+        fix = {"validation": "It must be true or false, or 1 or 0.", "time": "Times may be told by timestamp_formats."}.get(
+            role, "Give another column."
+        )
     elif role == "label":
         fix = f"For classes, add {name!r} to categorical_columns; for a regression, the label must be numbers."
     else:

@@ -1,39 +1,32 @@
-"""The search of a train job: every cell of the grid cross-validated, the best refitted on all rows."""
+"""The search of a train job: cells cross-validated, the best measured on rows set aside and refitted on all."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.vocabulary import trainer_fields
+from airflow_provider_distkeras.ml.agenda import Agenda, Cell, Limits, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.fold_rows import fold_rows
+from airflow_provider_distkeras.ml.folds import Folds
+from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.tuning import CrossValidator
+from airflow_provider_distkeras.ml.refit import Preparation
+from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled, Strategy
+from airflow_provider_distkeras.ml.trials import Trials
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)
 
 #: Columns that a prepared dataset may have, each with what it becomes.
-_WEIGHT, _VALIDATION, _FOLD = "weight", "validation", "fold"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the grid: what varied, and the metric over the folds."""
-
-    params: dict[str, Any]
-    mean: float
-    std: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cell as plain JSON values; a metric that is not finite (training diverged) becomes None."""
-        finite = {key: value if abs(value) < float("inf") else None for key, value in (("mean", self.mean), ("std", self.std))}
-        return {**asdict(self), **finite}
+_WEIGHT, _VALIDATION, _FOLD, _GROUP, _TIME = "weight", "validation", "fold", "group", "time"
 
 
 @dataclass(frozen=True)
@@ -42,14 +35,16 @@ class SearchResult:
 
     Attributes:
         model: the best cell's network, refitted on all rows.
-        best: the best cell; cells: all of them, in the grid's order.
+        best: the best cell; cells: all of them, in the order they were begun.
         best_params: the best cell's values and those that all cells share.
+        tested: what the best cell came to on the rows set aside, if some were.
     """
 
     model: DistKerasModel
     best: Cell
     cells: list[Cell]
     best_params: dict[str, Any]
+    tested: Outcome | None
 
     @property
     def summary(self) -> TrainingSummary:
@@ -58,37 +53,71 @@ class SearchResult:
         return self.model.summary
 
 
-def search(data: DataFrame, spec: TrainSpec, details: Mapping[str, Any] | None = None) -> SearchResult:
-    """Cross-validate every cell of the spec's grid and refit the best.
+def search(
+    data: DataFrame, spec: TrainSpec, details: Mapping[str, Any] | None = None, journal: Journal | None = None
+) -> SearchResult:
+    """Cross-validate cells and refit the best on all rows.
 
     Args:
-        data: `features` and `label`; perhaps `weight`, `validation` and `fold`.
-        spec: the grid, the folds and the metric.
+        data: `features` and `label`; perhaps `weight`, `validation`, and one of `fold`, `group` and `time`.
+        spec: the cells, the folds and the metrics.
         details: how the features were prepared, as a preprocess manifest's details tell.
+        journal: where fits are recorded, and those of an earlier search are known from.
 
     Raises:
-        DivergenceError: the refit, or every cell, diverged.
+        DivergenceError, SpecError, DataError, TrainingError: the refit, or every cell, failed; or more cells than may.
     """
     estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
     for column, param in ((_WEIGHT, "weightCol"), (_VALIDATION, "validationIndicatorCol")):
         if column in data.columns:
             estimator.setParams(**{param: column})
-    cells = spec.cells()
-    logger.info("%d cells x %d folds, metric %s", len(cells), spec.num_folds, spec.metric_name)
-    validator = CrossValidator(
-        estimator=estimator,
-        estimatorParamMaps=[{estimator.getParam(name): value for name, value in cell.items()} for cell in cells],
-        evaluator=make_evaluator(spec.evaluator, spec.metric_name),
-        numFolds=spec.num_folds,
-        seed=spec.seed,
-        parallelism=spec.parallelism,
-        foldCol=_FOLD if _FOLD in data.columns else "",
-        preparation={key: (details or {}).get(key) for key in ("scaling", "layout")},
+    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
+    folds = _folds(spec, data.columns)
+    logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
+    agenda = Agenda(
+        _strategy(spec, larger_is_better=evaluator.isLargerBetter()),
+        spec.num_folds,
+        spec.metric_name,
+        larger_is_better=evaluator.isLargerBetter(),
+        limits=Limits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60),
+        journal=journal,
     )
-    fitted = validator.fit(data)
-    results = [Cell(*values) for values in zip(cells, fitted.avgMetrics, fitted.stdMetrics, strict=True)]
-    pick = max if validator.getEvaluator().isLargerBetter() else min
-    best = pick(results, key=lambda cell: cell.mean)
-    logger.info("best %s %.4f (std %.4f) with %s", spec.metric_name, best.mean, best.std, best.params or "the one cell")
-    model = cast(DistKerasModel, fitted.bestModel)
-    return SearchResult(model, best, results, {**spec.trainer_params, **spec.hyperparameters, **best.params})
+    params_of = lambda params: {estimator.getParam(name): value for name, value in params.items()}  # noqa: E731 - used twice
+    asked = [*folds.folds, *([folds.test_fold] if folds.test_fold else [])]
+    preparation = Preparation.of(details or {})
+    tested = None
+    with (
+        fold_rows(data, folds, asked, "features", preparation) as rows,
+        Trials(estimator, evaluator, spec.metric_names, rows) as trials,
+    ):
+        trials.run(agenda, spec.parallelism, params_of)
+        number = agenda.best()
+        best = agenda.cells[number]
+        if folds.test_fold:
+            tested = trials.run_one(Trial(number, spec.num_folds), params_of(best.params))
+    logger.info("best %s %s with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
+    model = estimator.fit(data, params_of(best.params))
+    return SearchResult(model, best, agenda.cells, {**spec.trainer_params, **spec.hyperparameters, **best.params}, tested)
+
+
+def _folds(spec: TrainSpec, columns: list[str]) -> Folds:
+    """How rows are dealt: as a column of the dataset says, if it has one."""
+    return Folds(
+        num_folds=spec.num_folds,
+        seed=spec.seed,
+        fold_col=_FOLD if _FOLD in columns else None,
+        group_col=_GROUP if _GROUP in columns else None,
+        time_col=_TIME if _TIME in columns else None,
+        stratified="label" if spec.stratified else None,
+        test_share=spec.test_share,
+        validation_col=_VALIDATION if _VALIDATION in columns else None,
+    )
+
+
+def _strategy(spec: TrainSpec, *, larger_is_better: bool) -> Strategy:
+    if spec.search == "optuna":
+        return Sampled(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better)
+    if spec.halving_factor is None:
+        return Listed(spec.cells())
+    num_epoch = spec.trainer_params.get("num_epoch", trainer_fields(spec.trainer)["num_epoch"].default)
+    return Halving(spec.cells(), num_epoch, spec.halving_factor, larger_is_better)

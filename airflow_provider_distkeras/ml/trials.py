@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -21,17 +20,17 @@ from pyspark.ml.evaluation import (
     RegressionEvaluator,
 )
 from pyspark.ml.param import Param
-from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
+from airflow_provider_distkeras.ml.agenda import Agenda, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.fitting import Fitting, trainer_of
+from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.predict import Kind
 from airflow_provider_distkeras.ml.sharing import Sharing
+from airflow_provider_distkeras.ml.strategies import Params
 from airflow_provider_distkeras.training import cluster
 from airflow_provider_distkeras.training.summary import TrainingSummary
-
-logger = logging.getLogger(__name__)
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
@@ -39,65 +38,27 @@ _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassifi
 ParamMap = dict[Param, Any]
 
 
-@dataclass(frozen=True)
-class FoldRows:
-    """The rows of a fold: to train on, and to measure on."""
-
-    name: str
-    training: DataFrame
-    held_out: DataFrame
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One fit of a search: the cell, by its place in the grid, and the fold, by its number."""
-
-    cell: int
-    fold: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial came to.
-
-    Attributes:
-        metrics: by name; empty if it failed.
-        error: why it failed.
-        seconds: it took.
-        history: per epoch, what `TrainingSummary` says.
-        model: the model, if models are kept.
-    """
-
-    metrics: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-    seconds: float = 0.0
-    history: dict[str, list[float]] = field(default_factory=dict)
-    model: Model | None = None
-
-
 class Trials:
-    """Fits an estimator's cells on folds; use it as a context manager.
+    """Fits cells of an estimator on folds; use it as a context manager.
 
     Args:
         estimator: any estimator; a DistKeras whose cell needs one worker is fitted as a plain task.
-        cells: the Params of every cell.
-        evaluator: measures; its metric is the first of `metrics`.
-        metrics: the metrics to measure, as the evaluator names them.
+        evaluator: measures.
+        metrics: the metrics to measure, as the evaluator names them; the first decides.
         folds: the rows of every fold.
-        keeps_models: whether the models are wanted.
+        models: gets the models by trial, if they are wanted.
     """
 
     def __init__(
         self,
         estimator: Estimator,
-        cells: Sequence[ParamMap],
         evaluator: Evaluator,
         metrics: Sequence[str],
         folds: Sequence[FoldRows],
-        keeps_models: bool = False,
+        models: dict[Trial, Model] | None = None,
     ) -> None:
-        self._estimator, self._cells, self._evaluator = estimator, cells, evaluator
-        self._metrics, self._folds, self._keeps_models = tuple(metrics), folds, keeps_models
+        self._estimator, self._evaluator = estimator, evaluator
+        self._metrics, self._folds, self._models = tuple(metrics), folds, models
         self._spark = folds[0].training.sparkSession
         self._sharing = Sharing(self._spark)
         self._sizes: dict[str, int] = {}
@@ -108,72 +69,77 @@ class Trials:
     def __exit__(self, *exception: Any) -> None:
         self._sharing.__exit__(*exception)
 
-    def run(self, trials: Sequence[Trial], at_once: int | None, ended: Callable[[Trial, Outcome], None]) -> dict[Trial, Outcome]:
-        """Run trials in about this order.
+    def run(self, agenda: Agenda, at_once: int | None, params_of: Callable[[Params], ParamMap]) -> None:
+        """Run an agenda's trials until it has no more.
 
         Args:
-            trials: what to run.
-            at_once: how many at the same time; None for as many as there are slots.
-            ended: called after each of them, one call at a time; what it raises ends the search.
+            at_once: trials at the same time, at most; None for as many as there are slots.
+            params_of: the Params of a cell.
         """
         slots = cluster.slots(self._spark.sparkContext)
-        free, lock, found = _Slots(slots), threading.Lock(), dict[Trial, Outcome]()
+        free = _Slots(slots)
 
-        def run_one(trial: Trial) -> None:
-            with free.taken(min(self._workers(trial.cell), slots)):
-                outcome = self.run_one(trial)
-            with lock:
-                found[trial] = outcome
-                ended(trial, outcome)
+        def work(_: int) -> None:
+            while (trial := agenda.next()) is not None:
+                cell = params_of(agenda.cells[trial.cell].params)
+                with free.taken(min(self._workers(cell), slots)):
+                    outcome = self.run_one(trial, cell)
+                agenda.end(trial, outcome)
 
-        with ThreadPool(max(1, min(at_once or slots, len(trials)))) as pool:
-            for _ in pool.imap_unordered(inheritable_thread_target(self._spark)(run_one), trials):
-                pass
-        return found
+        threads = min(at_once or slots, slots)
+        with ThreadPool(threads) as pool:
+            try:
+                pool.map(inheritable_thread_target(self._spark)(work), range(threads), chunksize=1)
+            finally:
+                agenda.stop()
 
-    def run_one(self, trial: Trial) -> Outcome:
+    def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""
-        started, rows = time.perf_counter(), self._folds[trial.fold]
+        started = time.perf_counter()
         try:
-            outcome = self._fit(self._cells[trial.cell], rows)
-            if not math.isfinite(outcome.metrics[self._metrics[0]]):
-                raise DivergenceError(f"{self._metrics[0]} is {outcome.metrics[self._metrics[0]]}.")
+            outcome = self._fit(trial, cell)
+            decides = outcome.metrics[self._metrics[0]]
+            if not math.isfinite(decides):
+                raise DivergenceError(f"{self._metrics[0]} is {decides}.")
         except Exception as error:  # whatever a cell's values, its network or its tasks may raise
             outcome = Outcome(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-            logger.warning("Cell %d failed on fold %d: %s", trial.cell, trial.fold, outcome.error)
         return replace(outcome, seconds=time.perf_counter() - started)
 
-    def _workers(self, cell: int) -> int:
+    def _workers(self, cell: ParamMap) -> int:
         """The tasks that a cell trains on at the same time."""
         if not isinstance(self._estimator, DistKeras):
             return 1
         try:
-            return trainer_of(self._estimator.copy(self._cells[cell])).num_workers
+            return trainer_of(self._estimator.copy(cell)).num_workers
         except SpecError:  # it will fail when it is its turn
             return 1
 
-    def _fit(self, cell: ParamMap, rows: FoldRows) -> Outcome:
+    def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
+        rows = self._folds[trial.fold]
         if not isinstance(self._estimator, DistKeras):
-            return self._outcome(self._estimator.fit(rows.training, cell), rows)
+            return self._measure(trial, self._estimator.fit(rows.training, cell), rows)
         fitting = Fitting.of(self._estimator.copy(cell), rows.training, self._sizes)
         if not (fitting.is_alone and self._is_known(fitting)):
-            return self._outcome(fitting.fit(rows.training), rows)
+            return self._measure(trial, fitting.fit(rows.training), rows)
+        keeps = self._models is not None
         metrics, summary, members = self._sharing.run(
-            fitting, rows.name, rows.training, rows.held_out, self._metrics, keeps_weights=self._keeps_models
+            fitting, rows.name, rows.training, rows.held_out, self._metrics, keeps_weights=keeps
         )
-        model = fitting.model(members, summary) if self._keeps_models else None
-        return Outcome(metrics, history=summary.history, model=model)
+        if self._models is not None:
+            self._models[trial] = fitting.model(members, summary)
+        return Outcome(metrics, history=summary.history)
 
-    def _outcome(self, model: Model, rows: FoldRows) -> Outcome:
+    def _measure(self, trial: Trial, model: Model, rows: FoldRows) -> Outcome:
         predictions = model.transform(rows.held_out)
         metric: Any = self._evaluator
         metrics = {
             name: self._evaluator.evaluate(predictions, {metric.metricName: name} if metric.hasParam("metricName") else None)
             for name in self._metrics
         }
+        if self._models is not None:
+            self._models[trial] = model
         summary = getattr(model, "summary", None)
-        history = summary.history if isinstance(summary, TrainingSummary) else {}
-        return Outcome(metrics, history=history, model=model if self._keeps_models else None)
+        return Outcome(metrics, history=summary.history if isinstance(summary, TrainingSummary) else {})
 
     def _is_known(self, fitting: Fitting) -> bool:
         """Whether the task itself can measure what the evaluator would."""

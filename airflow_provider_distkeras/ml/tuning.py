@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 from pyspark import keyword_only
 from pyspark.ml import Estimator, Model, tuning
 from pyspark.ml.evaluation import Evaluator
@@ -18,14 +13,14 @@ from pyspark.ml.param import Param, Params
 from pyspark.ml.util import DefaultParamsReader, MLReader
 from pyspark.sql import DataFrame
 
-from airflow_provider_distkeras.contract import errors
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of
+from airflow_provider_distkeras.ml.agenda import Agenda, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
-from airflow_provider_distkeras.ml.folds import Fold, Folds, count_parts
-from airflow_provider_distkeras.ml.refit import Preparation, fold_maps, refitted
-from airflow_provider_distkeras.ml.trials import FoldRows, Outcome, Trial, Trials
-
-logger = logging.getLogger(__name__)
+from airflow_provider_distkeras.ml.fold_rows import fold_rows
+from airflow_provider_distkeras.ml.folds import Folds
+from airflow_provider_distkeras.ml.refit import Preparation
+from airflow_provider_distkeras.ml.strategies import Listed
+from airflow_provider_distkeras.ml.trials import Trials
 
 
 class CrossValidator(tuning.CrossValidator):
@@ -88,15 +83,25 @@ class CrossValidator(tuning.CrossValidator):
         estimator, cells, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
         folds = self._folds(estimator)
         preparation = Preparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
-        with _dealt(dataset, folds, folds.folds, estimator, preparation) as rows:
-            outcomes = _run(self, rows, self.getCollectSubModels())
-        metrics = [[_value(outcomes[Trial(cell, fold)], evaluator) for cell in range(len(cells))] for fold in range(len(rows))]
-        means, stds = self._gen_avg_and_std_metrics(metrics)
-        best = _best(means, evaluator, outcomes)
-        models: Any = None
-        if self.getCollectSubModels():
-            models = [[_model(outcomes[Trial(cell, fold)], estimator) for cell in range(len(cells))] for fold in range(len(rows))]
-        return self._copyValues(tuning.CrossValidatorModel(estimator.fit(dataset, cells[best]), means, models, stds))
+        features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
+        metric = evaluator.getOrDefault("metricName") if evaluator.hasParam("metricName") else "metric"
+        larger = evaluator.isLargerBetter()
+        agenda = Agenda(Listed([{"cell": at} for at in range(len(cells))]), folds.num_folds, metric, larger_is_better=larger)
+        models: dict[Trial, Model] | None = {} if self.getCollectSubModels() else None
+        at_once = self.getParallelism() if self.isSet("parallelism") else None
+        with (
+            fold_rows(dataset, folds, folds.folds, features, preparation) as rows,
+            Trials(estimator, evaluator, [metric], rows, models) as trials,
+        ):
+            trials.run(agenda, at_once, lambda params: cells[params["cell"]])
+        best = estimator.fit(dataset, cells[agenda.best()])
+        worst = -math.inf if larger else math.inf
+        means = [worst if (mean := cell.mean(metric)) is None else mean for cell in agenda.cells]
+        stds = [math.nan if (std := cell.std(metric)) is None else std for cell in agenda.cells]
+        kept: Any = models and [
+            [models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in range(folds.num_folds)
+        ]
+        return self._copyValues(tuning.CrossValidatorModel(best, means, kept, stds))
 
     def _folds(self, estimator: Estimator) -> Folds:
         marks = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")
@@ -122,83 +127,6 @@ class CrossValidatorReader(MLReader[CrossValidator]):
         return validator
 
 
-@contextmanager
-def _dealt(
-    dataset: DataFrame, folds: Folds, asked: Sequence[Fold], estimator: Estimator, preparation: Preparation | None
-) -> Iterator[list[FoldRows]]:
-    """The rows of the folds asked for, their features by the statistics of what each trains on."""
-    features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
-    dealt = folds.assign(dataset).persist()
-    try:
-        folds.check_sizes(count_parts(dealt))
-        maps = fold_maps(dealt, features, preparation, asked)
-        yield [
-            FoldRows(
-                f"fold {number}",
-                refitted(fold.training_rows(dealt), features, mapping),
-                refitted(fold.held_out_rows(dealt), features, mapping),
-            )
-            for number, (fold, mapping) in enumerate(zip(asked, maps, strict=True))
-        ]
-    finally:
-        dealt.unpersist()
-
-
-def _run(validator: Any, rows: list[FoldRows], keeps_models: bool) -> dict[Trial, Outcome]:
-    """Every cell on every fold."""
-    cells, evaluator = validator.getEstimatorParamMaps(), validator.getEvaluator()
-    # Folds take turns, so that the first cells do not wait for the same rows.
-    asked = [Trial(cell, fold) for cell in range(len(cells)) for fold in range(len(rows))]
-    metric = evaluator.getOrDefault("metricName") if evaluator.hasParam("metricName") else "metric"
-    progress = _Progress(evaluator, len(asked))
-    at_once = validator.getParallelism() if validator.isSet("parallelism") else None
-    with Trials(validator.getEstimator(), cells, evaluator, [metric], rows, keeps_models) as trials:
-        return trials.run(asked, at_once, progress.ended)
-
-
-def _value(outcome: Outcome, evaluator: Evaluator) -> float:
-    """The metric that decides; the worst there is for a trial that failed."""
-    if outcome.error is not None:
-        return -math.inf if evaluator.isLargerBetter() else math.inf
-    return next(iter(outcome.metrics.values()))
-
-
-def _best(values: Sequence[float], evaluator: Evaluator, outcomes: Mapping[Trial, Outcome]) -> int:
-    """The cell with the best metric. Raises what most cells met if every cell failed."""
-    best = int(np.argmax(values) if evaluator.isLargerBetter() else np.argmin(values))
-    if math.isinf(values[best]):
-        causes = Counter(outcome.error for outcome in outcomes.values() if outcome.error is not None)
-        raise _all_failed(*causes.most_common(1)[0][0].split(": ", 1))
-    return best
-
-
-def _all_failed(kind: str, cause: str) -> Exception:
-    known = getattr(errors, kind, errors.TrainingError)
-    fix = " Lower learning_rate, or scale the features (scaling='standard')." if known is errors.DivergenceError else ""
-    return known(f"Every cell of the grid failed, most of them so: {cause}{fix}")
-
-
-def _model(outcome: Outcome, estimator: Estimator) -> Model | None:
-    """The trial's model; of one that failed, one that predicts the worst."""
-    if outcome.model is None and isinstance(estimator, DistKeras):
-        return estimator.diverged()
-    return outcome.model
-
-
-class _Progress:
-    """Tells how far the search is."""
-
-    def __init__(self, evaluator: Evaluator, total: int) -> None:
-        self._evaluator = evaluator
-        self._total = total
-        self._found: list[float] = []
-
-    def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Take a trial that has ended."""
-        value = _value(outcome, self._evaluator)
-        self._found.append(value)
-        best = (max if self._evaluator.isLargerBetter() else min)(self._found)
-        logger.info(
-            "cell %d, fold %d: %.4f in %.1f s (fit %d of %d, best so far %.4f)",
-            trial.cell, trial.fold, value, outcome.seconds, len(self._found), self._total, best,
-        )  # fmt: skip
+def _stand_in(estimator: Estimator) -> Model | None:
+    """What is kept of a fit that failed: a model that predicts the worst."""
+    return estimator.diverged() if isinstance(estimator, DistKeras) else None

@@ -1,0 +1,43 @@
+"""What a search may draw values from: {"uniform": [low, high]}, {"loguniform": ...}, {"int": ...} or {"choice": [values]}."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
+from airflow_provider_distkeras.contract.fields import Check, integer, json_value, list_of, number
+
+_BOUNDS: dict[str, Check] = {"uniform": number(), "loguniform": number(positive=True), "int": integer(-(2**53))}
+
+
+def distribution(name: str, value: Any) -> dict[str, list[Any]]:
+    """One distribution, checked."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise SpecError(f"{name}: expected one distribution, such as {{'loguniform': [0.0001, 0.1]}}, received {value!r}.")
+    ((kind, said),) = value.items()
+    if kind == "choice":
+        return {kind: list_of(json_value, minimum=1)(f"{name}['choice']", said)}
+    if kind not in _BOUNDS:
+        raise SpecError(f"{name}: {unknown_name('distribution', kind, [*_BOUNDS, 'choice'])}")
+    bounds = list_of(_BOUNDS[kind])(f"{name}[{kind!r}]", said)
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        raise SpecError(f"{name}[{kind!r}]: expected a lower and a higher bound, received {said!r}.")
+    return {kind: bounds}
+
+
+def draw(said: Mapping[str, Mapping[str, list[Any]]], count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """So many dicts of values, drawn independently; the same ones for the same seed."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield {name: _DRAWN[kind](chance, values) for name, each in sorted(said.items()) for kind, values in each.items()}
+
+
+_DRAWN: dict[str, Callable[[random.Random, list[Any]], Any]] = {
+    "uniform": lambda chance, bounds: chance.uniform(*bounds),
+    "loguniform": lambda chance, bounds: math.exp(chance.uniform(*map(math.log, bounds))),
+    "int": lambda chance, bounds: chance.randint(*bounds),
+    "choice": lambda chance, values: chance.choice(values),
+}

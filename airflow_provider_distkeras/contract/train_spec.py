@@ -1,0 +1,148 @@
+"""What a train job is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract.distributions import distribution, draw
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import (
+    boolean,
+    check_names,
+    choice,
+    integer,
+    json_value,
+    list_of,
+    mapping_of,
+    number,
+    optional,
+    text,
+)
+from airflow_provider_distkeras.contract.spec import Spec, spec_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """A prepared dataset to a cross-validated model, refitted on all rows."""
+
+    kind: ClassVar[str] = "train"
+
+    dataset_path: str = spec_field(text, "The dataset_path a preprocess task returned.")
+    trainer: str = spec_field(choice("trainer", vocabulary.TRAINERS), "The trainer, by name.", "ADAG")
+    trainer_params: dict[str, Any] = spec_field(mapping_of(json_value), "Parameters of the trainer.", {})
+    hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that every cell shares.", {})
+    search: str = spec_field(
+        choice("search", vocabulary.SEARCHES),
+        "grid: every cell; random: num_cells of them; optuna: num_cells it thinks of.",
+        "grid",
+    )
+    param_grid: dict[str, list[Any]] = spec_field(mapping_of(list_of(json_value, minimum=1)), "Values to search, per name.", {})
+    param_distributions: dict[str, dict[str, list[Any]]] = spec_field(
+        mapping_of(distribution), "What random and optuna draw from beside param_grid, such as {'loguniform': [1e-4, 0.1]}.", {}
+    )
+    num_cells: int | None = spec_field(optional(integer(1)), "Cells that random and optuna try.", None)
+    halving_factor: int | None = spec_field(
+        optional(integer(2)), "Train all cells a little, and one in so many of them so many times longer, up to num_epoch.", None
+    )
+    max_minutes: float | None = spec_field(optional(number(positive=True)), "Minutes after which no other cell is begun.", None)
+    max_failed_cells: int | None = spec_field(
+        optional(integer(0)), "Cells that may fail or diverge; by default all but one.", None
+    )
+    evaluator: str = spec_field(choice("evaluator", vocabulary.EVALUATORS), "regression, binary or multiclass.", "regression")
+    metric: str | None = spec_field(optional(text), "The evaluator's metric that decides; its first if not given.", None)
+    metrics: list[str] = spec_field(list_of(text), "Further metrics of the evaluator to measure.", [])
+    num_folds: int = spec_field(integer(2), "Folds of the cross validation.", 3)
+    stratified: bool = spec_field(boolean, "Whether every fold gets the same share of each label.", False)
+    test_share: float = spec_field(
+        number(0.0, 1.0), "Share of the rows that the search does not see, to measure the best cell on.", 0.0
+    )
+    parallelism: int | None = spec_field(
+        optional(integer(1)), "Cells trained at the same time, at most; by default as many as the cluster has slots for.", None
+    )
+    seed: int = spec_field(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
+    backend: str | None = spec_field(
+        optional(choice("backend", vocabulary.BACKENDS)),
+        "Keras backend of the workers; else KERAS_BACKEND, else tensorflow.",
+        None,
+    )
+
+    @classmethod
+    def build(cls, **said: Any) -> Self:
+        """As `Spec.build`; the values inside the three dicts are checked and cast under their own names."""
+        spec = super().build(**said)
+        known = vocabulary.trainer_fields(spec.trainer)
+        check_names(f"parameter of {spec.trainer}", spec.trainer_params, known)
+        fixed = {**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING}
+        check_names("hyper-parameter", spec.hyperparameters, fixed)
+        grid = {**vocabulary.HYPERPARAMETERS, **known}
+        check_names("name in param_grid", spec.param_grid, grid)
+        check_names("name in param_distributions", spec.param_distributions, grid)
+        for name, value in spec.trainer_params.items():
+            spec.trainer_params[name] = known[name].cast(f"trainer_params[{name!r}]", value)
+        for name, value in spec.hyperparameters.items():
+            spec.hyperparameters[name] = fixed[name].cast(f"hyperparameters[{name!r}]", value)
+        for name, values in spec.param_grid.items():
+            spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(values)]
+        for name, said in spec.param_distributions.items():
+            ((kind, values),) = said.items()
+            said[kind] = [grid[name].cast(f"param_distributions[{name!r}][{kind!r}]", value) for value in values]
+        spec._check_fixed()
+        for cell in spec.cells():
+            vocabulary.check_network({**spec.hyperparameters, **cell})
+            vocabulary.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
+        return spec
+
+    def check_whole(self) -> None:
+        """The metrics must be the evaluator's, and a search that draws must know how often."""
+        check_names(f"metric of the {self.evaluator} evaluator", self.metric_names, vocabulary.EVALUATORS[self.evaluator])
+        if self.search == "grid":
+            for name, value in (("num_cells", self.num_cells), ("param_distributions", self.param_distributions)):
+                if value:
+                    raise SpecError(f"{name}: search='grid' tries every cell of param_grid; set search='random' or 'optuna'.")
+        elif self.num_cells is None:
+            raise SpecError(f"num_cells: search={self.search!r} needs to know how many cells to try, such as 20.")
+        elif not self.distributions:
+            raise SpecError(f"param_distributions: search={self.search!r} has nothing to draw from; set it, or param_grid.")
+        if self.halving_factor is not None:
+            if self.search == "optuna":
+                raise SpecError("halving_factor: halving is for search='grid' and 'random'; leave it out with 'optuna'.")
+            if "num_epoch" in self.distributions:
+                raise SpecError("halving_factor: halving decides num_epoch; leave it out of param_grid and param_distributions.")
+
+    def _check_fixed(self) -> None:
+        """A name has its value from one place."""
+        fixed, grid, drawn = {*self.hyperparameters, *self.trainer_params}, {*self.param_grid}, {*self.param_distributions}
+        for name, where in [(name, "param_grid") for name in sorted(fixed & grid)] + [
+            (name, "param_distributions") for name in sorted(fixed & drawn)
+        ]:
+            raise SpecError(f"{name!r} is both fixed and in {where}: leave it in one of them.")
+        if grid & drawn:
+            raise SpecError(f"{min(grid & drawn)!r} is both in param_grid and in param_distributions: leave it in one of them.")
+
+    @property
+    def metric_name(self) -> str:
+        """The metric that decides."""
+        return self.metric or vocabulary.EVALUATORS[self.evaluator][0]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """All metrics to measure; the first decides."""
+        return list(dict.fromkeys([self.metric_name, *self.metrics]))
+
+    @property
+    def distributions(self) -> dict[str, dict[str, list[Any]]]:
+        """What random and optuna draw from."""
+        return {**{name: {"choice": values} for name, values in self.param_grid.items()}, **self.param_distributions}
+
+    def cells(self) -> list[dict[str, Any]]:
+        """The cells that are known before the search begins, in a fixed order: of the grid, or drawn at random."""
+        if self.search == "optuna":
+            return []
+        if self.search == "random":
+            return [*draw(self.distributions, self.num_cells or 0, self.seed)]
+        cells: list[dict[str, Any]] = [{}]
+        for name, values in sorted(self.param_grid.items()):
+            cells = [{**cell, name: value} for cell in cells for value in values]
+        return cells

@@ -1,0 +1,220 @@
+"""What a search does next: asks a strategy for cells, hands out their folds one by one, and tells it what they came to."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from airflow_provider_distkeras.contract import errors
+from airflow_provider_distkeras.ml.strategies import Params, Strategy
+
+if TYPE_CHECKING:
+    from airflow_provider_distkeras.ml.journal import Journal
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fit of a search: a cell, by its number, on a fold, by its number."""
+
+    cell: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Attributes:
+        metrics: by name, the one that decides first; empty if it failed.
+        error: why it failed, such as "DivergenceError: the loss is nan".
+        seconds: it took.
+        history: per epoch, what `TrainingSummary` says.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    seconds: float = 0.0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class Cell:
+    """A point of the search: its values, and what they came to on every fold that has ended."""
+
+    params: Params
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, if it did."""
+        return next((outcome.error for outcome in self.outcomes.values() if outcome.error is not None), None)
+
+    def values(self, metric: str) -> list[float | None]:
+        """A metric's values by fold; None where a fit failed, or the metric is not a number."""
+        said = [outcome.metrics.get(metric, math.nan) for _, outcome in sorted(self.outcomes.items())]
+        return [value if math.isfinite(value) else None for value in said]
+
+    def mean(self, metric: str) -> float | None:
+        """A metric's mean over the folds; None if a fit failed."""
+        values = [value for value in self.values(metric) if value is not None]
+        return float(np.mean(values)) if values and len(values) == len(self.outcomes) else None
+
+    def std(self, metric: str) -> float | None:
+        """Its standard deviation over the folds; None if a fit failed."""
+        return None if self.mean(metric) is None else float(np.std([value for value in self.values(metric) if value is not None]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell as plain JSON values."""
+        names = dict.fromkeys(name for outcome in self.outcomes.values() for name in outcome.metrics)
+        return {
+            "params": self.params,
+            "metrics": {name: {"mean": self.mean(name), "std": self.std(name), "folds": self.values(name)} for name in names},
+            "seconds": [round(outcome.seconds, 3) for _, outcome in sorted(self.outcomes.items())],
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop before the strategy has nothing more to propose.
+
+    Attributes:
+        failed_cells: how many cells may fail; None for all but one.
+        seconds: after which no other cell is begun; None for ever.
+    """
+
+    failed_cells: int | None = None
+    seconds: float | None = None
+
+
+class Agenda:
+    """Hands out trials to as many threads as ask.
+
+    Args:
+        strategy: what proposes cells.
+        num_folds: folds of every cell.
+        metric: the metric that decides; larger_is_better: whether a larger one is better.
+        limits: when to stop.
+        journal: where trials are recorded, and those of an earlier search are known from.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        num_folds: int,
+        metric: str,
+        *,
+        larger_is_better: bool,
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.cells: list[Cell] = []
+        self._strategy, self._num_folds, self._metric = strategy, num_folds, metric
+        self._sign = 1 if larger_is_better else -1
+        self._limits, self._journal = limits or Limits(), journal
+        self._waiting: deque[Trial] = deque()
+        self._running = 0
+        self._over = False
+        self._began = time.monotonic()
+        self._changed = threading.Condition()
+
+    def next(self) -> Trial | None:
+        """The next trial, as soon as there is one; None when the search is over."""
+        with self._changed:
+            while not self._over:
+                if self._waiting:
+                    self._running += 1
+                    return self._waiting.popleft()
+                if self._propose():
+                    continue
+                if not self._running:
+                    break
+                self._changed.wait()
+            self._over = True
+            self._changed.notify_all()
+            return None
+
+    def end(self, trial: Trial, outcome: Outcome) -> None:
+        """Take what a trial came to. Raises TrainingError if more cells failed than may."""
+        with self._changed:
+            try:
+                cell = self.cells[trial.cell]
+                if self._journal is not None:
+                    self._journal.record(cell.params, trial.fold, outcome)
+                self._take(trial, outcome)
+                self._tell(trial, outcome)
+                self._check_failures()
+            except BaseException:
+                self._over = True
+                raise
+            finally:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out no other trial."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def best(self) -> int:
+        """The number of the best cell. Raises what most cells met if none has ended well."""
+        worth = {
+            number: self._sign * mean
+            for number, cell in enumerate(self.cells)
+            if self._is_complete(cell) and self._strategy.is_final(cell.params) and (mean := cell.mean(self._metric)) is not None
+        }
+        if worth:
+            return max(worth, key=lambda number: worth[number])
+        causes = [cell.error for cell in self.cells if cell.error is not None]
+        if not causes:
+            raise errors.TrainingError("No cell has ended: raise max_minutes, or set a smaller halving_factor.")
+        kind, cause = max(causes, key=causes.count).split(": ", 1)
+        known = getattr(errors, kind, errors.TrainingError)
+        fix = " Lower learning_rate, or scale the features (scaling='standard')." if known is errors.DivergenceError else ""
+        raise known(f"Every cell failed, most of them so: {cause}{fix}")
+
+    def _propose(self) -> bool:
+        """Take the next cell up; whether there was one."""
+        late = self._limits.seconds is not None and time.monotonic() - self._began > self._limits.seconds
+        params = None if late else self._strategy.propose()
+        if params is None:
+            return False
+        number = len(self.cells)
+        self.cells.append(Cell(params))
+        for fold in range(self._num_folds):
+            outcome = self._journal.known(params, fold) if self._journal is not None else None
+            if outcome is None:
+                self._waiting.append(Trial(number, fold))
+            else:
+                self._take(Trial(number, fold), outcome)
+        return True
+
+    def _take(self, trial: Trial, outcome: Outcome) -> None:
+        cell = self.cells[trial.cell]
+        cell.outcomes[trial.fold] = outcome
+        if self._is_complete(cell):
+            self._strategy.learn(cell.params, cell.mean(self._metric))
+
+    def _is_complete(self, cell: Cell) -> bool:
+        return len(cell.outcomes) == self._num_folds
+
+    def _check_failures(self) -> None:
+        failed = [cell.error for cell in self.cells if cell.error is not None]
+        most = self._limits.failed_cells
+        if most is not None and len(failed) > most:
+            raise errors.TrainingError(f"{len(failed)} cells failed, max_failed_cells allows {most}. The last: {failed[-1]}")
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        ended = sum(len(cell.outcomes) for cell in self.cells)
+        said = outcome.error or ", ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
+        logger.info("fit %d: cell %d, fold %d in %.1f s: %s", ended, trial.cell, trial.fold, outcome.seconds, said)

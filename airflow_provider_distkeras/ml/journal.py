@@ -1,0 +1,51 @@
+"""What a search has found out so far, a file per fit, so that a job that was cut off is gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+
+from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.ml.agenda import Outcome
+from airflow_provider_distkeras.ml.strategies import Params
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Records fits in a folder, and knows those in the folders of earlier searches for the same.
+
+    Args:
+        storage: the file system of the folders.
+        folder: where to record.
+        earlier: folders of searches with the same spec, which were cut off.
+    """
+
+    def __init__(self, storage: Storage, folder: str, earlier: list[str] | None = None) -> None:
+        self._storage, self._folder = storage, folder
+        self._known: dict[str, Outcome] = {}
+        for place in earlier or []:
+            for name in storage.list_names(place):
+                if name.endswith(".json"):
+                    self._known[name] = Outcome(**json.loads(storage.read_bytes(f"{place}/{name}"))["outcome"])
+        if self._known:
+            logger.info("going on: %d fits are known from an earlier attempt", len(self._known))
+
+    def known(self, params: Params, fold: int) -> Outcome | None:
+        """What a cell came to on a fold, if that is known."""
+        outcome = self._known.get(_name(params, fold))
+        if outcome is not None:
+            self.record(params, fold, outcome)  # the next attempt need only look here
+        return outcome
+
+    def record(self, params: Params, fold: int, outcome: Outcome) -> None:
+        """Record what a cell came to on a fold."""
+        content = json.dumps({"params": params, "fold": fold, "outcome": asdict(outcome)})
+        self._storage.write_bytes(f"{self._folder}/{_name(params, fold)}", content.encode())
+
+
+def _name(params: Params, fold: int) -> str:
+    said = json.dumps([params, fold], sort_keys=True)
+    return f"{hashlib.sha256(said.encode()).hexdigest()[:24]}.json"

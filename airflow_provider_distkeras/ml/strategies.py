@@ -1,0 +1,155 @@
+"""Which cells a search tries: those of a list, those that survive halving, or those that Optuna thinks of."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import optuna
+
+Params = dict[str, Any]
+
+
+class Strategy(Protocol):
+    """Proposes cells. Its calls come one at a time."""
+
+    def propose(self) -> Params | None:
+        """The next cell; None if there is none, or none before more is learned."""
+
+    def learn(self, params: Params, value: float | None) -> None:
+        """Take what a cell came to: the mean of the metric that decides, None if it failed."""
+
+    def is_final(self, params: Params) -> bool:
+        """Whether a cell may be chosen."""
+
+
+class Listed:
+    """Every cell of a list, in its order."""
+
+    def __init__(self, cells: Sequence[Params]) -> None:
+        self._cells = iter(cells)
+
+    def propose(self) -> Params | None:
+        return next(self._cells, None)
+
+    def learn(self, params: Params, value: float | None) -> None:
+        """It makes no difference."""
+
+    def is_final(self, params: Params) -> bool:
+        return True
+
+
+class Halving:
+    """Asynchronous successive halving: all cells are trained a little, the best of them longer, and so on.
+
+    Source: L. Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020, algorithm 2.
+
+    Args:
+        cells: where to begin; their num_epoch is decided here.
+        num_epoch: epochs that the last cells are trained for.
+        factor: one in so many cells goes on, with so many times the epochs.
+        larger_is_better: whether a larger metric is better.
+    """
+
+    def __init__(self, cells: Sequence[Params], num_epoch: int, factor: int, larger_is_better: bool) -> None:
+        # As many rungs as epochs can be divided, and as leave a cell on the last.
+        rungs = 1 + min(_logarithm(num_epoch, factor), _logarithm(len(cells), factor))
+        self._epochs = [max(1, num_epoch // factor**below) for below in reversed(range(rungs))]
+        self._factor = factor
+        self._sign = 1 if larger_is_better else -1
+        self._cells = iter(cells)
+        self._learned: list[list[tuple[float, Params]]] = [[] for _ in range(rungs)]
+        self._promoted: set[tuple[int, str]] = set()
+
+    def propose(self) -> Params | None:
+        for rung in reversed(range(len(self._epochs) - 1)):
+            promoted = self._promotable(rung)
+            if promoted is not None:
+                self._promoted.add((rung, _key(promoted)))
+                return {**promoted, "num_epoch": self._epochs[rung + 1]}
+        cell = next(self._cells, None)
+        return None if cell is None else {**cell, "num_epoch": self._epochs[0]}
+
+    def learn(self, params: Params, value: float | None) -> None:
+        cell = {name: said for name, said in params.items() if name != "num_epoch"}
+        worth = -math.inf if value is None else self._sign * value
+        self._learned[self._epochs.index(params["num_epoch"])].append((worth, cell))
+
+    def is_final(self, params: Params) -> bool:
+        return bool(params["num_epoch"] == self._epochs[-1])
+
+    def _promotable(self, rung: int) -> Params | None:
+        """The best of a rung's first share that has not gone on yet."""
+        learned = sorted(self._learned[rung], key=lambda pair: pair[0], reverse=True)
+        best = (cell for worth, cell in learned[: len(learned) // self._factor] if worth > -math.inf)
+        return next((cell for cell in best if (rung, _key(cell)) not in self._promoted), None)
+
+
+class Sampled:
+    """Cells that Optuna's TPE sampler proposes, from what was learned.
+
+    Args:
+        distributions: per name, what values may be drawn, as `contract.distributions` says.
+        count: how many cells.
+        seed: of the sampler.
+        larger_is_better: whether a larger metric is better.
+    """
+
+    def __init__(self, distributions: Mapping[str, Any], count: int, seed: int, larger_is_better: bool) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        direction = "maximize" if larger_is_better else "minimize"
+        self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
+        self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
+        self._left = count
+        self._asked: dict[str, list[optuna.Trial]] = {}
+
+    def propose(self) -> Params | None:
+        if not self._left:
+            return None
+        self._left -= 1
+        trial = self._study.ask(self._distributions)
+        params = {name: _value(value) for name, value in trial.params.items()}
+        self._asked.setdefault(_key(params), []).append(trial)
+        return params
+
+    def learn(self, params: Params, value: float | None) -> None:
+        import optuna
+
+        trial = self._asked[_key(params)].pop()
+        self._study.tell(trial, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
+
+    def is_final(self, params: Params) -> bool:
+        return True
+
+
+def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution:
+    from optuna import distributions
+
+    ((kind, values),) = said.items()
+    if kind == "choice":
+        return distributions.CategoricalDistribution([json.dumps(value) for value in values])
+    if kind == "int":
+        return distributions.IntDistribution(*values)
+    return distributions.FloatDistribution(*values, log=kind == "loguniform")
+
+
+def _value(said: Any) -> Any:
+    """A value that Optuna chose; texts stand for JSON, as lists and dicts cannot be chosen from."""
+    return json.loads(said) if isinstance(said, str) else said
+
+
+def _key(params: Params) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
+def _logarithm(number: int, base: int) -> int:
+    """The largest power of the base that is no more than the number."""
+    power = 0
+    while base ** (power + 1) <= number:
+        power += 1
+    return power
