@@ -106,9 +106,8 @@ def _scored(group: RowGroup, features: str, keys: int, target: pa.Schema, scorer
     """A row group's keys and scores, a batch at a time."""
     names = target.names[:keys]
     stored = [name for name in names if name not in group.partitions]
-    width = scorer.forward.features or 1024
     # Whole batches of the network: a part of one is filled up, and costs as much as a whole.
-    rows = scorer.batch_size * max(1, min(_MOST_ROWS, _BATCH_BYTES // (4 * width)) // scorer.batch_size)
+    rows = scorer.batch_size * max(1, min(_MOST_ROWS, _BATCH_BYTES // (4 * scorer.forward.features)) // scorer.batch_size)
     with pq.ParquetFile(local_path(group.path), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(rows, [group.number], [*stored, features], use_threads=False):
             lists = batch.column(features).cast(pa.list_(pa.float32()))

@@ -130,15 +130,14 @@ class Scorer:
         return told
 
 
-def usable(features: pa.Array, expected: int | None) -> tuple[NDArray[np.float32], dict[int, str]]:
+def usable(features: pa.Array, width: int) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Rows of features as a matrix, and why some of them, by row number, cannot be scored; those are zeros in it.
 
     Args:
         features: float32 lists.
-        expected: how many features the network takes; None where any number will do.
+        width: how many features the network takes.
     """
     lengths = features.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
-    width = max(int(lengths.max()), 0) if expected is None else expected
     fits = lengths == width
     values = (features if fits.all() else features.filter(pa.array(fits))).flatten()
     rows = values.to_numpy(zero_copy_only=False).reshape(int(fits.sum()), width)
