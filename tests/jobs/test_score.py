@@ -10,8 +10,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
-from airflow_provider_distkeras.jobs import score
-from airflow_provider_distkeras.ml import artifact, csv
+from airflow_provider_distkeras.ml import artifact, csv, inputs
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Output
 
@@ -155,14 +154,16 @@ def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is
 
 
 def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
-    write = score.output.write
-
-    def lossy(data, *args):
-        return write(data.limit(1), *args)
-
-    monkeypatch.setattr(score.output, "write", lossy)
-    with pytest.raises(ArtifactError, match="3 rows were read, but 1 scored and 0 quarantined: expected as many together"):
-        scoring(regression, prepared([[0.0, 0.0]] * 3))
+    folder = prepared([[0.0, 0.0]] * 3, row_group_size=1)
+    write, row_groups = inputs.output.write, inputs.parquet.row_groups
+    message = "3 rows were read, but 1 scored and 0 quarantined: expected as many together"
+    with monkeypatch.context() as lossy:
+        lossy.setattr(inputs.output, "write", lambda data, *args: write(data.limit(1), *args))
+        with pytest.raises(ArtifactError, match=message):
+            scoring(regression, folder, output_format="json")
+    monkeypatch.setattr(inputs.parquet, "row_groups", lambda *args: row_groups(*args)[:1])
+    with pytest.raises(ArtifactError, match=message):
+        scoring(regression, folder)
 
 
 def test_every_row_of_every_batch_and_row_group_is_scored(spark, regression, scoring, prepared):
