@@ -116,15 +116,23 @@ class ParquetInput(Input):
     footers: list[FileMetaData] | None = None
 
     def stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream:
-        paths, schema = list(self.sizes), self.data.schema
-        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, csv.FEATURES):
+        groups = self._row_groups(columns)
+        if groups is None:
             return super().stream(columns, scorer, backend)
-        groups = parquet.row_groups(paths, self.footers)
-        kept = StructType([schema[name] for name in columns])
+        kept = StructType([self.data.schema[name] for name in columns])
         return parquet.stream(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
 
     def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        if self._row_groups(columns) is None:
+            return super().scored(columns, scorer, backend)
         return self.stream(columns, scorer, backend).frame
+
+    def _row_groups(self, columns: list[str]) -> list[parquet.RowGroup] | None:
+        """What workers read themselves; None if only Spark can read these columns."""
+        paths, schema = list(self.sizes), self.data.schema
+        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, csv.FEATURES):
+            return None
+        return parquet.row_groups(paths, self.footers)
 
 
 def read(spark: SparkSession, spec: ScoreSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:

@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml import output, parquet
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.ml.scoring import REASON, Batches, Stream
@@ -63,15 +63,18 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Targe
     try:
         reports = stream.mapped(_writing(stream.score, layouts, staging), from_arrow_schema(_REPORT)).collect()
         files = {kind: [Path(report.file) for report in reports if report.kind == kind] for kind in layouts}
-        rows = _settle(files[_PREDICTIONS], local_path(target.predictions), layouts[_PREDICTIONS])
-        if files[_QUARANTINE]:
-            _settle(files[_QUARANTINE], local_path(target.quarantine), layouts[_QUARANTINE])
-        if measured:
-            _settle(files[_MEASURED], staging / _SETTLED, layouts[_MEASURED])
-        place = f"{target.folder}/{_STAGING}/{_SETTLED}" if measured else target.predictions
-        schema = layouts[_MEASURED if measured else _PREDICTIONS].schema
-        measurable = stream.source.sparkSession.read.schema(schema).parquet(place)
-        yield Written(rows, output.by_frequency(_sum(report.reasons for report in reports)), measurable)
+        folders = {
+            _PREDICTIONS: local_path(target.predictions),
+            _QUARANTINE: local_path(target.quarantine),
+            _MEASURED: staging / _SETTLED,
+        }
+        rows = {
+            kind: _settle(files[kind], folders[kind], layouts[kind]) for kind in layouts if files[kind] or kind != _QUARANTINE
+        }
+        shown = _MEASURED if measured else _PREDICTIONS
+        read = stream.source.sparkSession.read.schema(layouts[shown].schema)
+        reasons = output.by_frequency(_sum(report.reasons for report in reports))
+        yield Written(rows[_PREDICTIONS], reasons, read.parquet(as_uri(str(folders[shown]))))
     finally:
         _remove(staging)
 
@@ -194,7 +197,8 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _remove(staging: Path) -> None:
-    """Remove the folder. Renamed first: a task that Spark has given up could otherwise still add files to it."""
+    """Remove the folder, renamed first: a task that Spark has given up could otherwise still add files to it."""
     removed = staging.with_name(f"{staging.name}-removed")
     os.rename(staging, removed)
-    shutil.rmtree(removed)
+    # What such a task has open may stay for a while on NFS: nothing to fail for, as nobody looks there.
+    shutil.rmtree(removed, ignore_errors=True)
