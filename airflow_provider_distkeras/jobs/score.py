@@ -14,16 +14,15 @@ from pyspark.sql.types import NumericType
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv, inputs, layout, output
+from airflow_provider_distkeras.ml import csv, inputs, layout
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.evaluation import measure
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.scoring import REASON, Scorer
+from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
+from airflow_provider_distkeras.ml.scoring import Scorer
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
-#: Why a row is in the quarantine.
-_REASON_COLUMN = "reason"
 #: How many reasons are named in the manifest and in messages.
 _NAMED = 10
 
@@ -72,67 +71,54 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
     rows = inputs.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
-    scored = rows.scored(keys, scorer, backend)
-    predictions_path, quarantine_path = f"{folder}/predictions", f"{folder}/quarantine"
-    written = output.write(_good(scored), predictions_path, spec.output_format, spec.partition_by)
-    count = output.count(written, predictions_path)
-    reasons = _quarantine(scored, scorer, quarantine_path, spec.output_format) if count < rows.rows else {}
-    quarantined = sum(reasons.values())
-    if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
-        rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
-    _check(spec, rows.rows, count, reasons, quarantine_path)
-    # The label is measured as it was written; if it was not, the rows are scored again.
-    labelled = _good(rows.scored([rows.label], scorer, backend)) if rows.label and rows.label not in keys else written
-    metrics = _measure(labelled, rows, model.texts, scorer)
+    target = Target(folder, spec.output_format, tuple(spec.partition_by))
+    with rows.written(keys, scorer, backend, target) as written:
+        if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
+            rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
+        quarantined = sum(written.reasons.values())
+        _check(spec, rows.rows, written, target)
+        metrics = _measure(written.measurable, rows, model.texts, scorer)
     told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    logger.info("%s rows scored, %s quarantined %s", f"{count:,}", f"{quarantined:,}", told)
+    logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", told)
     return Outcome(
-        result={"predictions_path": predictions_path, "rows": count, "quarantined_rows": quarantined, "metrics": metrics},
+        result={
+            "predictions_path": target.predictions,
+            "rows": written.rows,
+            "quarantined_rows": quarantined,
+            "metrics": metrics,
+        },
         inputs=rows.sizes,
         details={
             "model_path": spec.model_path,
-            "quarantine_path": quarantine_path if quarantined else None,
+            "quarantine_path": target.quarantine if quarantined else None,
             "bad_lines": rows.bad_lines,
-            "quarantined": dict(list(reasons.items())[:_NAMED]),
+            "quarantined": dict(list(written.reasons.items())[:_NAMED]),
         },
     )
 
 
-def _good(scored: DataFrame) -> DataFrame:
-    """The rows that could be scored."""
-    return scored.where(F.col(REASON).isNull()).drop(REASON)
-
-
 def _keys(spec: ScoreSpec, rows: inputs.Input, scorer: Scorer) -> list[str]:
     """The columns to keep, among which must be those that partition the output."""
-    keys = rows.keep(spec.key_columns, [*scorer.names, _REASON_COLUMN])
+    keys = rows.keep(spec.key_columns, [*scorer.names, REASON_COLUMN])
     for name in spec.partition_by:
         if name not in keys:
             raise SpecError(f"partition_by: {unknown_name('column', name, keys)}")
     return keys
 
 
-def _quarantine(scored: DataFrame, scorer: Scorer, path: str, output_format: str) -> dict[str, int]:
-    """Write the rows that have a reason; how many have which, the commonest first. The network runs again, to find them."""
-    bad = scored.where(F.col(REASON).isNotNull()).drop(*scorer.names).withColumnRenamed(REASON, _REASON_COLUMN)
-    written = output.write(bad, path, output_format)
-    counts = written.groupBy(_REASON_COLUMN).count().collect()
-    return dict(sorted(((row[0], row[1]) for row in counts), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _check(spec: ScoreSpec, rows: int, scored: int, reasons: dict[str, int], quarantine_path: str) -> None:
+def _check(spec: ScoreSpec, rows: int, written: Written, target: Target) -> None:
     """Every row must be scored or quarantined, and not too many of them quarantined."""
-    quarantined = sum(reasons.values())
-    if scored + quarantined != rows:
+    quarantined = sum(written.reasons.values())
+    if written.rows + quarantined != rows:
         raise ArtifactError(
-            f"{rows:,} rows were read, but {scored:,} scored and {quarantined:,} quarantined: expected as many together. "
+            f"{rows:,} rows were read, but {written.rows:,} scored and {quarantined:,} quarantined: expected as many together. "
             f"Do not change {', '.join(spec.input_path[:3])} while it is read; clear the task to run it anew."
         )
     if quarantined > spec.max_quarantined * rows:
-        listed = ", ".join(f"{reason} ({count:,} rows)" for reason, count in list(reasons.items())[:_NAMED])
+        listed = ", ".join(f"{reason} ({count:,} rows)" for reason, count in list(written.reasons.items())[:_NAMED])
         raise DataError(
             f"{quarantined:,} of {rows:,} rows cannot be scored: {listed}. max_quarantined={spec.max_quarantined:g} allows "
-            f"{int(spec.max_quarantined * rows):,}. They are in {quarantine_path}: correct them, or raise max_quarantined."
+            f"{int(spec.max_quarantined * rows):,}. They are in {target.quarantine}: correct them, or raise max_quarantined."
         )
 
 

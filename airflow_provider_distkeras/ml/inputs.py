@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -17,11 +18,12 @@ from airflow_provider_distkeras.contract import parquet as contract
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.header import refuse_reserved
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.ml import csv, parquet
+from airflow_provider_distkeras.ml import csv, output, parquet, parts
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.features import as_floats
+from airflow_provider_distkeras.ml.output import Target, Written
 from airflow_provider_distkeras.ml.reading import Reader
-from airflow_provider_distkeras.ml.scoring import REASON, Scorer, add_scores
+from airflow_provider_distkeras.ml.scoring import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.storage import storage_for
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
@@ -65,15 +67,42 @@ class Input:
                 )
         return kept
 
-    def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
-        """The key columns of every row, and the columns of the scorer's schema."""
-        if self.reason is None:
-            data = self.data.select(*map(F.col, keys), self.features.alias(_FEATURES))
-            return add_scores(data, F.col(_FEATURES), scorer, backend).drop(_FEATURES)
-        features = F.when(self.reason.isNull(), self.features)
-        data = self.data.select(*map(F.col, keys), features.alias(_FEATURES), self.reason.alias(_REASON))
-        scored = add_scores(data, F.col(_FEATURES), scorer, backend)
+    @contextmanager
+    def written(self, keys: list[str], scorer: Scorer, backend: str, target: Target) -> Iterator[Written]:
+        """Score the rows, and write the key columns of each with what it is told or why it is told nothing.
+
+        By the workers that score them, where they can. The context ends when what was written has been measured.
+        """
+        measured = self.label if self.label not in keys and "prediction" in scorer.columns else None
+        columns = [*keys, measured] if measured else keys
+        if parts.suits(self.data.sparkSession, target, StructType([self.data.schema[name] for name in columns])):
+            with parts.written(self.stream(columns, scorer, backend), keys, measured, target) as written:
+                yield written
+        else:
+            yield self._written_by_spark(keys, measured, scorer, backend, target)
+
+    def stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream:
+        """These columns of every row, and those of the scorer's schema, as workers have them."""
+        return stream(self._with_features(columns), _FEATURES, _REASON, scorer, backend)
+
+    def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        """These columns of every row, and those of the scorer's schema, as Spark has them."""
+        scored = add_scores(self._with_features(columns), F.col(_FEATURES), scorer, backend)
         return scored.withColumn(REASON, F.coalesce(_REASON, REASON)).drop(_FEATURES, _REASON)
+
+    def _with_features(self, columns: list[str]) -> DataFrame:
+        reason = F.lit(None).cast("string") if self.reason is None else self.reason
+        features = F.when(reason.isNull(), self.features)
+        return self.data.select(*map(F.col, columns), features.alias(_FEATURES), reason.alias(_REASON))
+
+    def _written_by_spark(self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: Target) -> Written:
+        """The network runs again to find the rows that cannot be scored, and for a label that is not kept."""
+        scored = self.scored(keys, scorer, backend)
+        predictions = output.write(output.good(scored), target.predictions, target.output_format, target.partition_by)
+        count = output.count(predictions, target.predictions)
+        reasons = output.quarantine(scored, scorer.names, target) if count < self.rows else {}
+        measurable = output.good(self.scored([measured], scorer, backend)) if measured else predictions
+        return Written(count, reasons, measurable)
 
 
 @dataclass(frozen=True)
@@ -86,13 +115,24 @@ class ParquetInput(Input):
 
     footers: list[FileMetaData] | None = None
 
-    def scored(self, keys: list[str], scorer: Scorer, backend: str) -> DataFrame:
+    def stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream:
+        groups = self._row_groups(columns)
+        if groups is None:
+            return super().stream(columns, scorer, backend)
+        kept = StructType([self.data.schema[name] for name in columns])
+        return parquet.stream(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
+
+    def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        if self._row_groups(columns) is None:
+            return super().scored(columns, scorer, backend)
+        return self.stream(columns, scorer, backend).frame
+
+    def _row_groups(self, columns: list[str]) -> list[parquet.RowGroup] | None:
+        """What workers read themselves; None if only Spark can read these columns."""
         paths, schema = list(self.sizes), self.data.schema
-        if self.footers is None or not parquet.readable(paths, self.footers, schema, keys, csv.FEATURES):
-            return super().scored(keys, scorer, backend)
-        groups = parquet.row_groups(paths, self.footers)
-        kept = StructType([schema[name] for name in keys])
-        return parquet.scores(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
+        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, csv.FEATURES):
+            return None
+        return parquet.row_groups(paths, self.footers)
 
 
 def read(spark: SparkSession, spec: ScoreSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:

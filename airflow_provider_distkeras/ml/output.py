@@ -2,19 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructField, StructType
 
 from airflow_provider_distkeras.contract import parquet as contract
 from airflow_provider_distkeras.ml import parquet
+from airflow_provider_distkeras.ml.scoring import REASON
 from airflow_provider_distkeras.ml.storage import storage_for
 
+#: Why a row is in the quarantine.
+REASON_COLUMN = "reason"
 #: A quote inside quotes is doubled, and a text may hold line breaks.
 _CSV: dict[str, Any] = {"header": True, "escape": '"'}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where what is scored goes, and how.
+
+    Attributes:
+        folder: the folder of `predictions` and `quarantine`.
+        output_format: parquet, csv (arrays as JSON) or json (a line per row).
+        partition_by: columns whose values name the folders below `predictions`.
+    """
+
+    folder: str
+    output_format: str = "parquet"
+    partition_by: tuple[str, ...] = ()
+
+    @property
+    def predictions(self) -> str:
+        """The folder of the rows that could be scored."""
+        return f"{self.folder}/predictions"
+
+    @property
+    def quarantine(self) -> str:
+        """The folder of the others, if there are any."""
+        return f"{self.folder}/quarantine"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What scoring has written.
+
+    Attributes:
+        rows: how many could be scored.
+        reasons: why others could not, and how many each, the commonest first.
+        measurable: the rows that could be scored, with the label, if they have one, and what they were told.
+    """
+
+    rows: int
+    reasons: dict[str, int]
+    measurable: DataFrame
+
+
+def good(scored: DataFrame) -> DataFrame:
+    """The rows that could be scored."""
+    return scored.where(F.col(REASON).isNull()).drop(REASON)
+
+
+def quarantine(scored: DataFrame, told: list[str], target: Target) -> dict[str, int]:
+    """Write the rows that have a reason, without what the others are told; how many have which."""
+    bad = scored.where(F.col(REASON).isNotNull()).drop(*told).withColumnRenamed(REASON, REASON_COLUMN)
+    counts = write(bad, target.quarantine, target.output_format).groupBy(REASON_COLUMN).count().collect()
+    return by_frequency({row[0]: row[1] for row in counts})
+
+
+def by_frequency(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Reasons, the commonest first."""
+    return dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def write(data: DataFrame, path: str, output_format: str, partition_by: Sequence[str] = ()) -> DataFrame:
@@ -56,16 +117,19 @@ def _flat(data: DataFrame) -> DataFrame:
 
 def _without_dictionaries(schema: StructType) -> dict[str, str]:
     """Options that spare measures and identifiers the search for repeated values, which takes longer than writing them."""
-    paths = [_path(field.name, field.dataType) for field in schema if _rarely_repeats(field.dataType)]
-    return {f"parquet.enable.dictionary#{path}": "false" for path in paths}
+    return {f"parquet.enable.dictionary#{path_of(field)}": "false" for field in schema if rarely_repeats(field.dataType)}
 
 
-def _rarely_repeats(kind: DataType) -> bool:
+def rarely_repeats(kind: DataType) -> bool:
+    """Whether a column of this type is not worth a dictionary."""
     if isinstance(kind, ArrayType):
-        return _rarely_repeats(kind.elementType)
+        return rarely_repeats(kind.elementType)
     return isinstance(kind, (FloatType, DoubleType, LongType))
 
 
-def _path(name: str, kind: DataType) -> str:
+def path_of(field: StructField) -> str:
     """A column's path in a Parquet file."""
-    return _path(f"{name}.list.element", kind.elementType) if isinstance(kind, ArrayType) else name
+    path, kind = field.name, field.dataType
+    while isinstance(kind, ArrayType):
+        path, kind = f"{path}.list.element", kind.elementType
+    return path

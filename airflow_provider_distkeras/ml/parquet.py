@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import (
     ArrayType,
@@ -27,9 +27,8 @@ from pyspark.sql.types import (
 
 from airflow_provider_distkeras.contract.parquet import partitions_of
 from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
-from airflow_provider_distkeras.ml.scoring import Scorer
+from airflow_provider_distkeras.ml.scoring import Scorer, Stream
 from airflow_provider_distkeras.ml.storage import storage_for
-from airflow_provider_distkeras.training.environment import worker_environment
 
 #: Types that Spark and pyarrow read alike, whoever wrote the file. Dates and times are not: old writers had other calendars.
 _ALIKE = (BooleanType, ByteType, ShortType, IntegerType, LongType, FloatType, DoubleType, StringType, BinaryType)
@@ -75,7 +74,7 @@ def readable(paths: list[str], said: list[pq.FileMetaData], schema: StructType, 
     """
     in_folders = partitions_of(paths[0])
     kinds = {name: schema[name].dataType for name in columns}
-    alike = all(_is_alike(kind) or (name in in_folders and isinstance(kind, DateType)) for name, kind in kinds.items())
+    alike = all(is_alike(kind) or (name in in_folders and isinstance(kind, DateType)) for name, kind in kinds.items())
     one_schema = all(footer.schema.equals(said[0].schema) for footer in said)
     return alike and one_schema and _are_floats(schema[features].dataType)
 
@@ -85,12 +84,11 @@ def row_groups(paths: list[str], said: list[pq.FileMetaData]) -> list[RowGroup]:
     return [group for path, footer in zip(paths, said, strict=True) for group in _row_groups(path, footer)]
 
 
-def scores(
-    spark: SparkSession, groups: list[RowGroup], keys: StructType, features: str, scorer: Scorer, backend: str
-) -> DataFrame:
-    """The key columns of every row of the row groups, and the columns of the scorer's schema."""
+def stream(spark: SparkSession, groups: list[RowGroup], keys: StructType, features: str, scorer: Scorer, backend: str) -> Stream:
+    """A stream of all rows of the row groups, with these key columns."""
     tasks = _tasks(groups, spark.sparkContext.defaultParallelism)
-    target = to_arrow_schema(StructType([*keys, *scorer.schema]))
+    schema = StructType([*keys, *scorer.schema])
+    target = to_arrow_schema(schema)
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -98,17 +96,15 @@ def scores(
                 for group in tasks[task]:
                     yield from _scored(group, features, len(keys), target, scorer)
 
-    with worker_environment(spark.sparkContext, backend):
-        return spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(score, StructType([*keys, *scorer.schema]))
+    return Stream(spark.range(0, len(tasks), 1, len(tasks)), score, schema, backend)
 
 
 def _scored(group: RowGroup, features: str, keys: int, target: pa.Schema, scorer: Scorer) -> Iterator[pa.RecordBatch]:
     """A row group's keys and scores, a batch at a time."""
     names = target.names[:keys]
     stored = [name for name in names if name not in group.partitions]
-    width = scorer.forward.features or 1024
     # Whole batches of the network: a part of one is filled up, and costs as much as a whole.
-    rows = scorer.batch_size * max(1, min(_MOST_ROWS, _BATCH_BYTES // (4 * width)) // scorer.batch_size)
+    rows = scorer.batch_size * max(1, min(_MOST_ROWS, _BATCH_BYTES // (4 * scorer.forward.features)) // scorer.batch_size)
     with pq.ParquetFile(local_path(group.path), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(rows, [group.number], [*stored, features], use_threads=False):
             lists = batch.column(features).cast(pa.list_(pa.float32()))
@@ -122,7 +118,8 @@ def _key(batch: pa.RecordBatch, name: str, partitions: dict[str, str | None], ki
     return pa.repeat(pa.scalar(partitions[name], pa.string()).cast(kind), batch.num_rows)
 
 
-def _is_alike(kind: DataType) -> bool:
+def is_alike(kind: DataType) -> bool:
+    """Whether Spark and pyarrow read and write values of this type alike."""
     return isinstance(kind.elementType if isinstance(kind, ArrayType) else kind, _ALIKE)
 
 

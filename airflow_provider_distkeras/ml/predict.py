@@ -30,29 +30,23 @@ _loaded: dict[tuple[str, int, bool], Forward] = {}
 
 @dataclass(frozen=True)
 class Forward:
-    """A compiled network, called with exactly `batch_size` rows at a time (the last ones padded), so compiled once.
+    """A compiled network.
 
     Attributes:
-        features: the features it takes, all inputs together; None where any number will do.
+        compiled: what `training.steps.compile_forward` gives.
+        features: the features it takes, all inputs together.
     """
 
-    compiled: Callable[[Any], list[NDArray[Any]]]
-    batch_size: int
-    features: int | None
+    compiled: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+    features: int
 
     def __call__(self, rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Per output, its values of these rows, at least one, as (rows, values)."""
-        if self.features is not None and rows.shape[1] != self.features:
+        if rows.shape[1] != self.features:
             raise DataError(
                 f"The network takes {self.features} features, received {rows.shape[1]}: prepare the data as in training."
             )
-        parts = []
-        for start in range(0, len(rows), self.batch_size):
-            part = rows[start : start + self.batch_size]
-            missing = self.batch_size - len(part)
-            padded = np.pad(part, ((0, missing), (0, 0))) if missing else part
-            parts.append([output[: len(part)].reshape(len(part), -1) for output in self.compiled(padded)])
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return self.compiled(rows)
 
 
 class Kind(Enum):
@@ -103,9 +97,8 @@ def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_siz
         while len(_loaded) >= _LOADED_AT_ONCE:
             del _loaded[next(iter(_loaded))]
         network = artifact.from_bytes(content, custom_modules)
-        shapes = [tensor.shape[1:] for tensor in network.inputs]
-        features = None if any(None in shape for shape in shapes) else sum(math.prod(shape) for shape in shapes)
-        _loaded[key] = Forward(compile_forward(with_members(network) if members else network), batch_size, features)
+        features = sum(math.prod(tensor.shape[1:]) for tensor in network.inputs)
+        _loaded[key] = Forward(compile_forward(with_members(network) if members else network, batch_size), features)
     return _loaded[key]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import SpecError
@@ -19,6 +20,8 @@ from airflow_provider_distkeras.contract.vocabulary import SCORES
 from airflow_provider_distkeras.ml import artifact, predict
 from airflow_provider_distkeras.training.environment import worker_environment
 
+#: What makes Arrow batches of others, in a Python worker.
+Batches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 #: The column that says why a row could not be scored; null where it was.
 REASON = "__distkeras_reason"
 _SCORES = "__distkeras_scores"
@@ -130,15 +133,14 @@ class Scorer:
         return told
 
 
-def usable(features: pa.Array, expected: int | None) -> tuple[NDArray[np.float32], dict[int, str]]:
+def usable(features: pa.Array, width: int) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Rows of features as a matrix, and why some of them, by row number, cannot be scored; those are zeros in it.
 
     Args:
         features: float32 lists.
-        expected: how many features the network takes; None where any number will do.
+        width: how many features the network takes.
     """
     lengths = features.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
-    width = max(int(lengths.max()), 0) if expected is None else expected
     fits = lengths == width
     values = (features if fits.all() else features.filter(pa.array(fits))).flatten()
     rows = values.to_numpy(zero_copy_only=False).reshape(int(fits.sum()), width)
@@ -160,6 +162,54 @@ def _misfit(length: int, width: int) -> str:
 def _not_finite(row: NDArray[np.float32]) -> str:
     position = int(np.flatnonzero(~np.isfinite(row))[0])
     return f"feature {position} is {'missing' if np.isnan(row[position]) else 'infinite'}"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows that go through Python workers, which score them.
+
+    Attributes:
+        source: what Spark hands to the workers.
+        score: makes Arrow batches of `schema` from that, in a worker.
+        schema: columns of the input, and those of the scorer's schema.
+        backend: what the workers run Keras on.
+    """
+
+    source: DataFrame
+    score: Batches
+    schema: StructType
+    backend: str
+
+    @property
+    def frame(self) -> DataFrame:
+        """The scored rows, back in Spark."""
+        return self.mapped(self.score, self.schema)
+
+    def mapped(self, function: Batches, schema: StructType) -> DataFrame:
+        """What a function that runs in the workers makes of the source."""
+        with worker_environment(self.source.sparkSession.sparkContext, self.backend):
+            return self.source.mapInArrow(function, schema)
+
+
+def stream(data: DataFrame, features: str, reason: str, scorer: Scorer, backend: str) -> Stream:
+    """A stream of rows that Spark has read.
+
+    Args:
+        data: the columns to keep, and two more:
+        features: the column of the features, as float32 arrays.
+        reason: the column that says why a row cannot be scored, whatever its features.
+    """
+    kept = [field for field in data.schema if field.name not in (features, reason)]
+    schema = StructType([*kept, *scorer.schema])
+    target = to_arrow_schema(schema)
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            *told, own = scorer(batch.column(features)).flatten()
+            why = pc.coalesce(batch.column(reason), own)
+            yield pa.RecordBatch.from_arrays([*(batch.column(field.name) for field in kept), *told, why], schema=target)
+
+    return Stream(data, score, schema, backend)
 
 
 def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) -> DataFrame:

@@ -9,87 +9,10 @@ import pytest
 from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
-from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
-from airflow_provider_distkeras.jobs import score
-from airflow_provider_distkeras.ml import artifact, csv
-from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.network import Output
+from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.ml import csv, inputs
 
 pytestmark = pytest.mark.spark
-
-TRAINING = "a,b,label,kind\n0,0,0,sour\n1,0,0,sweet\n0,1,0,salty\n1,2,0,sour\n"
-
-
-@pytest.fixture(scope="module")
-def network(spark):
-    """Makes a trained model of two features from the weights of its one layer."""
-
-    def make(weights, bias, loss="mse"):
-        import keras
-
-        activation = "softmax" if len(bias) > 1 else "linear"
-        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(len(bias), activation)])
-        network.set_weights([np.array(weights, np.float32), np.array(bias, np.float32)])
-        model = DistKerasModel(artifact.to_bytes(network), (), [Output("dense", loss, len(bias))])
-        model._set(loss=loss, backend="tensorflow")
-        return model
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def save(spark, network, tmp_path_factory):
-    """Saves a model that takes the features a and b; returns its path."""
-
-    def save(model, **said):
-        folder = tmp_path_factory.mktemp("model")
-        (folder / "training.csv").write_text(TRAINING)
-        spec = PreprocessSpec.build(input_path=str(folder / "training.csv"), **said)
-        pipeline = csv.prepare(spark, spec).pipeline
-        PipelineModel([*pipeline.stages, model]).write().save(f"file://{folder}/model")
-        return f"file://{folder}/model"
-
-    return save
-
-
-@pytest.fixture(scope="module")
-def regression(save, network):
-    """Predicts 2a - 3b + 1."""
-    return save(network([[2.0], [-3.0]], [1.0]), excluded_columns=["kind"])
-
-
-@pytest.fixture(scope="module")
-def classes(save, network):
-    """Tells salty, sour and sweet by which of 0, a and b is the largest."""
-    model = network([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0]], [1.0, 0.0, 0.0], "categorical_crossentropy")
-    return save(model, label_col="kind", excluded_columns=["label"], categorical_columns=["kind"])
-
-
-@pytest.fixture
-def scoring(run_job, tmp_path):
-    """Runs a score job on rows written as CSV, or on a path; returns its manifest."""
-
-    def run(model_path, given, **said):
-        if "\n" in given:
-            (tmp_path / "new.csv").write_text(given)
-            given = str(tmp_path / "new.csv")
-        return run_job(ScoreSpec.build(model_path=model_path, input_path=given, **said))
-
-    return run
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    """Writes prepared rows as Parquet; returns their folder."""
-
-    def write(features, folder="prepared", row_group_size=None, **columns):
-        path = tmp_path / folder
-        path.mkdir(parents=True, exist_ok=True)
-        table = pa.table({"features": pa.array(features, pa.list_(pa.float32())), **columns})
-        pq.write_table(table, path / f"part-{len(list(path.iterdir()))}.parquet", row_group_size=row_group_size)
-        return str(path)
-
-    return write
 
 
 def rows_of(spark, path, *order):
@@ -155,14 +78,16 @@ def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is
 
 
 def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
-    write = score.output.write
-
-    def lossy(data, *args):
-        return write(data.limit(1), *args)
-
-    monkeypatch.setattr(score.output, "write", lossy)
-    with pytest.raises(ArtifactError, match="3 rows were read, but 1 scored and 0 quarantined: expected as many together"):
-        scoring(regression, prepared([[0.0, 0.0]] * 3))
+    folder = prepared([[0.0, 0.0]] * 3, row_group_size=1)
+    write, row_groups = inputs.output.write, inputs.parquet.row_groups
+    message = "3 rows were read, but 1 scored and 0 quarantined: expected as many together"
+    with monkeypatch.context() as lossy:
+        lossy.setattr(inputs.output, "write", lambda data, *args: write(data.limit(1), *args))
+        with pytest.raises(ArtifactError, match=message):
+            scoring(regression, folder, output_format="json")
+    monkeypatch.setattr(inputs.parquet, "row_groups", lambda *args: row_groups(*args)[:1])
+    with pytest.raises(ArtifactError, match=message):
+        scoring(regression, folder)
 
 
 def test_every_row_of_every_batch_and_row_group_is_scored(spark, regression, scoring, prepared):

@@ -149,7 +149,38 @@ def test_flat_weights_make_the_same_network():
     network, other = linear(), linear()
     weights.set_flat(other, weights.get_flat(network))
     data = rows(7).records[:, :FEATURES]
-    np.testing.assert_allclose(compile_forward(other)(data)[0], network.predict(data, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(compile_forward(other, BATCH)(data)[0], network.predict(data, verbose=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, 200 * BATCH + 3])
+def test_a_prediction_takes_any_number_of_rows_and_tells_every_output_of_each(count):
+    network = two_in_two_out()
+    forward = compile_forward(network, BATCH)
+    data = np.random.default_rng(count).normal(size=(count, 6)).astype(np.float32)
+    expected = network({"left": data[:, :2], "right": data[:, 2:].reshape(-1, 2, 2)})
+    kind, price = forward(data)
+    np.testing.assert_allclose(kind, keras.ops.convert_to_numpy(expected["kind"]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(price, keras.ops.convert_to_numpy(expected["price"]), rtol=1e-4, atol=1e-6)
+    assert kind.dtype == price.dtype == np.float32
+
+
+def test_a_prediction_is_traced_no_more_than_twice_whatever_the_numbers_of_rows():
+    """The batch that a padded backend sees, and on JAX the abstract and the real one."""
+    traced = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, inputs):
+            traced.append(inputs.shape)
+            return inputs
+
+    network = keras.Sequential([keras.Input((FEATURES,)), Spy(), keras.layers.Reshape((FEATURES, 1))])
+    forward = compile_forward(network, BATCH)
+    traced.clear()
+    for count in (1, 2, 3, 9, 17, 4):
+        (output,) = forward(np.ones((count, FEATURES), np.float32))
+        assert output.shape == (count, FEATURES)
+    if keras.config.backend() != "torch":  # it compiles nothing
+        assert len(traced) <= 2
 
 
 def test_what_was_saved_is_gone_on_from():

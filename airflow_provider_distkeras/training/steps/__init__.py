@@ -6,6 +6,9 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.contract.vocabulary import BACKENDS
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
@@ -13,7 +16,6 @@ from airflow_provider_distkeras.training.steps.objective import Objective
 
 if TYPE_CHECKING:
     import keras
-    from numpy.typing import NDArray
 
 __all__ = ["CompiledWindow", "NetworkPlan", "compile_forward", "compile_window"]
 
@@ -24,11 +26,16 @@ def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> CompiledW
     return compiled
 
 
-def compile_forward(network: keras.Model) -> Callable[[Matrix], list[NDArray[Any]]]:
-    """The network's prediction, compiled: from rows, (n, features of all inputs), to one array per output."""
-    inputs_of = Objective(network, [], [], []).inputs_of
-    compiled: Callable[[Any], list[NDArray[Any]]] = _backend().compile_forward(network)
-    return lambda rows: compiled(inputs_of(rows))
+def compile_forward(network: keras.Model, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
+    """The network's prediction, compiled: from rows, (n, features of all inputs), to (n, values) per output.
+
+    Args:
+        network: a Keras network whose inputs have fixed shapes.
+        batch_size: rows that the network takes at a time, of any number of rows that it is given, at least one.
+    """
+    compiled: Callable[[Matrix], list[NDArray[np.float32]]]
+    compiled = _backend().compile_forward(network, Objective(network, [], [], []), batch_size)
+    return compiled
 
 
 def _backend() -> Any:

@@ -14,6 +14,7 @@ from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.steps.objective import Objective
 
 
 class Window(CompiledWindow):
@@ -111,13 +112,23 @@ class Window(CompiledWindow):
         self._seeds = [jnp.asarray(value) for value in values[count:]]
 
 
-def compile_forward(network: Any) -> Callable[[Any], list[NDArray[Any]]]:
-    """The network's prediction as a compiled function from rows to outputs; compiled again for another number of rows."""
+def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
+    """See `steps.compile_forward`. The last batch is filled up, so that it is compiled once."""
     trainable = [v.value for v in network.trainable_variables]
     state = [v.value for v in network.non_trainable_variables]
 
     @jax.jit
-    def compiled(trainable: Any, state: Any, inputs: Any) -> Any:
-        return jax.tree.leaves(network.stateless_call(trainable, state, inputs, training=False)[0])
+    def compiled(trainable: Any, state: Any, rows: Any) -> list[Any]:
+        outputs = network.stateless_call(trainable, state, objective.inputs_of(rows), training=False)[0]
+        return [output.astype(jnp.float32).reshape(len(rows), -1) for output in jax.tree.leaves(outputs)]
 
-    return lambda inputs: [np.asarray(output) for output in compiled(trainable, state, inputs)]
+    def forward(rows: Matrix) -> list[NDArray[np.float32]]:
+        parts = []
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            missing = batch_size - len(part)
+            filled = np.pad(part, ((0, missing), (0, 0))) if missing else part
+            parts.append([np.asarray(output)[: len(part)] for output in compiled(trainable, state, filled)])
+        return [np.concatenate(output) for output in zip(*parts, strict=True)]
+
+    return forward

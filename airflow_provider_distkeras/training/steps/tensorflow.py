@@ -13,6 +13,10 @@ from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.steps.objective import Objective
+
+#: Batches that a prediction takes at once: enough that what a call costs is little, and its outputs too.
+_BATCHES_PER_CALL = 32
 
 
 class Window(CompiledWindow):
@@ -75,7 +79,32 @@ class Window(CompiledWindow):
             variable.assign(value)
 
 
-def compile_forward(network: Any) -> Callable[[Matrix], list[NDArray[Any]]]:
-    """The network's prediction as a compiled function from rows to outputs, for any number of rows."""
-    compiled = tf.function(lambda inputs: tf.nest.flatten(network(inputs, training=False)), jit_compile=False)
-    return lambda inputs: [output.numpy() for output in compiled(inputs)]
+def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
+    """See `steps.compile_forward`. The loop over batches runs inside the graph: a call from Python costs about as much as one."""
+    outputs = len(network.outputs)
+
+    def predict(rows: Any) -> list[Any]:
+        starts = tf.range(0, tf.shape(rows)[0], batch_size)
+        batches = tf.size(starts)
+
+        def step(batch: Any, told: list[Any]) -> tuple[Any, list[Any]]:
+            part = rows[starts[batch] : starts[batch] + batch_size]
+            values = tf.nest.flatten(network(objective.inputs_of(part), training=False))
+            flat = [tf.reshape(tf.cast(value, tf.float32), [tf.shape(part)[0], -1]) for value in values]
+            return batch + 1, [array.write(batch, value) for array, value in zip(told, flat, strict=True)]
+
+        # The last batch may be shorter than the others. One at a time, so that one batch's activations are held, not ten's.
+        told = [tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=[None, None]) for _ in range(outputs)]
+        told = tf.while_loop(lambda batch, _: batch < batches, step, (0, told), parallel_iterations=1)[1]
+        return [array.concat() for array in told]
+
+    # For any number of rows, so that it is traced once.
+    rows_of_any_number = tf.TensorSpec([None, objective.num_features], tf.float32)
+    compiled = tf.function(predict, [rows_of_any_number], autograph=False, jit_compile=False)
+
+    def forward(rows: Matrix) -> list[NDArray[np.float32]]:
+        most = _BATCHES_PER_CALL * batch_size
+        parts = [compiled(rows[start : start + most]) for start in range(0, len(rows), most)]
+        return [np.concatenate([part.numpy() for part in output]) for output in zip(*parts, strict=True)]
+
+    return forward

@@ -15,6 +15,7 @@ from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.environment import task_cores
 from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.steps.objective import Objective
 
 
 class Window(CompiledWindow):
@@ -75,12 +76,18 @@ class Window(CompiledWindow):
             variable.assign(value)
 
 
-def compile_forward(network: Any) -> Callable[[Any], list[NDArray[Any]]]:
-    """The network's prediction as a function from rows to outputs."""
+def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
+    """See `steps.compile_forward`."""
     torch.set_num_threads(task_cores())
 
-    def forward(inputs: Any) -> list[NDArray[Any]]:
+    def predict(rows: Matrix) -> list[NDArray[np.float32]]:
+        inputs = objective.inputs_of(keras.ops.convert_to_tensor(rows))
+        outputs = keras.tree.flatten(network(inputs, training=False))
+        return [keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")).reshape(len(rows), -1) for output in outputs]
+
+    def forward(rows: Matrix) -> list[NDArray[np.float32]]:
         with torch.no_grad():
-            return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(network(inputs, training=False))]
+            parts = [predict(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
+        return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
     return forward
