@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
+from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.request import cut_off
@@ -26,6 +27,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     """
     storage = storage_for(spark, folder)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), beside(spec.dataset_path))
+    _check_rows(spec, manifest.result["rows"])
     data = spark.read.parquet(spec.dataset_path)
     earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
     found = search(data, spec, manifest.details, Journal(storage, f"{folder}/{_TRIALS}", earlier))
@@ -48,6 +50,17 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
             "test_error": found.tested and found.tested.error,
         },
     )
+
+
+def _check_rows(spec: TrainSpec, rows: int) -> None:
+    """Raise DataError, before anything is trained, if a fold cannot have as many rows as a cell has workers."""
+    largest = int(rows * (1 - spec.test_share) * (1 - 1 / spec.num_folds))
+    workers = max([spec.trainer_params.get("num_workers", 1), *spec.param_grid.get("num_workers", [])])
+    if largest < workers or rows < spec.num_folds:
+        raise DataError(
+            f"The dataset has {rows} rows: too few for {spec.num_folds} folds and {workers} workers. "
+            "Set a smaller num_workers or num_folds, or use more data."
+        )
 
 
 def _told(found: SearchResult, metric: str) -> dict[str, float | None]:

@@ -7,11 +7,15 @@ import json
 import logging
 from dataclasses import asdict
 
+from airflow_provider_distkeras.contract.errors import PERMANENT
 from airflow_provider_distkeras.contract.storage import Storage
 from airflow_provider_distkeras.ml.agenda import Outcome
 from airflow_provider_distkeras.ml.strategies import Params
 
 logger = logging.getLogger(__name__)
+
+#: Failures that the same cell would meet again; others are tried again.
+_LASTING = {kind.__name__ for kind in PERMANENT}
 
 
 class Journal:
@@ -28,8 +32,9 @@ class Journal:
         self._known: dict[str, Outcome] = {}
         for place in earlier or []:
             for name in storage.list_names(place):
-                if name.endswith(".json"):
-                    self._known[name] = Outcome(**json.loads(storage.read_bytes(f"{place}/{name}"))["outcome"])
+                outcome = Outcome(**json.loads(storage.read_bytes(f"{place}/{name}"))["outcome"])
+                if outcome.error is None or outcome.error.split(":")[0] in _LASTING:
+                    self._known[name] = outcome
         if self._known:
             logger.info("going on: %d fits are known from an earlier attempt", len(self._known))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,7 +61,8 @@ class Halving:
         self._epochs = [max(1, num_epoch // factor**below) for below in reversed(range(rungs))]
         self._factor = factor
         self._sign = 1 if larger_is_better else -1
-        self._cells = iter(cells)
+        # The first ones go on with little to be compared with: in a grid's order, these would often be its worst.
+        self._cells = iter(random.Random(0).sample(cells, len(cells)))
         self._learned: list[list[tuple[float, Params]]] = [[] for _ in range(rungs)]
         self._promoted: set[tuple[int, str]] = set()
 
@@ -102,7 +104,7 @@ class Sampled:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        direction = "maximize" if larger_is_better else "minimize"
+        direction = optuna.study.StudyDirection.MAXIMIZE if larger_is_better else optuna.study.StudyDirection.MINIMIZE
         self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
         self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
         self._left = count
@@ -135,7 +137,8 @@ def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution
         return distributions.CategoricalDistribution([json.dumps(value) for value in values])
     if kind == "int":
         return distributions.IntDistribution(*values)
-    return distributions.FloatDistribution(*values, log=kind == "loguniform")
+    low, high = values
+    return distributions.FloatDistribution(low, high, log=kind == "loguniform")
 
 
 def _value(said: Any) -> Any:

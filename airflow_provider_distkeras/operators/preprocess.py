@@ -29,6 +29,8 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     :param label_col: The column to predict, by its new name. (templated)
     :param weight_col: How much a row counts in training, by its new name. (templated)
     :param fold_col: The number, from 0, of the fold a row is held out in. (templated)
+    :param group_col: A column whose equal values stay in one fold. (templated)
+    :param time_col: A time or a number to order rows by, so that folds train on what came before. (templated)
     :param validation_col: Rows to validate on, and not to train on, by its new name. (templated)
     :param categorical_columns: Columns to one-hot encode, by their new names. (templated)
     :param max_categories: Columns with more categories are hashed into this many features. (templated)
@@ -49,6 +51,7 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     template_fields = (
         *CsvInputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
+        "group_col", "time_col",
         "categorical_columns", "max_categories", "unseen_categories", "timestamp_columns", "cyclic_timestamps",
         "missing", "scaling", "num_workers", "compare_with", "max_drift",
     )  # fmt: skip
@@ -66,6 +69,8 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         label_col: str = "label",
         weight_col: str | None = None,
         fold_col: str | None = None,
+        group_col: str | None = None,
+        time_col: str | None = None,
         validation_col: str | None = None,
         categorical_columns: list[str] | str | None = None,
         max_categories: int | str = 256,
@@ -86,6 +91,8 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         self.label_col = label_col
         self.weight_col = weight_col
         self.fold_col = fold_col
+        self.group_col = group_col
+        self.time_col = time_col
         self.validation_col = validation_col
         self.categorical_columns = categorical_columns
         self.max_categories = max_categories

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class DistKerasTrainOperator(DistKerasBaseOperator):
-    """Search a grid by cross validation, each cell trained on all workers, and refit the best on all rows.
+    """Search hyper-parameters by cross validation, on the whole cluster, and refit the best on all rows.
+
+    A retried task takes over the fits that the try before it has finished.
 
     Returns `model_path`, `report_path`, `best_params`, `metrics`, `rows` and `manifest_path`.
 
@@ -24,10 +26,20 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param trainer: The trainer, by name. (templated)
     :param trainer_params: Its parameters, such as batch_size, num_epoch, num_workers. (templated)
     :param hyperparameters: What every cell of the grid shares, such as layer_dims, optimizer, learning_rate. (templated)
+    :param search: "grid", "random" or "optuna". (templated)
     :param param_grid: Values to search, per name of a hyper-parameter or trainer parameter. (templated)
+    :param param_distributions: What random and optuna draw from beside it, per name, such as
+        ``{"loguniform": [1e-4, 0.1]}``; also "uniform", "int" and "choice". (templated)
+    :param num_cells: Cells that random and optuna try. (templated)
+    :param halving_factor: Train all cells a little, and one in so many of them so many times longer, up to num_epoch. (templated)
+    :param max_minutes: Minutes after which no other cell is begun. (templated)
+    :param max_failed_cells: Cells that may fail or diverge; by default all but one. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
     :param metric: The evaluator's metric that decides; its first if not given. (templated)
+    :param metrics: Further metrics of the evaluator to measure. (templated)
     :param num_folds: Folds of the cross validation. (templated)
+    :param stratified: Whether every fold gets the same share of each label. (templated)
+    :param test_share: Share of the rows that the search does not see, to measure the best cell on. (templated)
     :param parallelism: Cells trained at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
     :param backend: Keras backend of the workers: "tensorflow" or "jax". (templated)
@@ -37,14 +49,16 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     path_fields = ("dataset_path",)
     template_fields = (
         *DistKerasBaseOperator.template_fields,
-        "dataset_path", "trainer", "trainer_params", "hyperparameters", "param_grid", "evaluator", "metric", "num_folds",
-        "parallelism", "seed", "backend",
+        "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
+        "num_cells", "halving_factor", "max_minutes", "max_failed_cells", "evaluator", "metric", "metrics", "num_folds",
+        "stratified", "test_share", "parallelism", "seed", "backend",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **DistKerasBaseOperator.template_fields_renderers,
         "trainer_params": "json",
         "hyperparameters": "json",
         "param_grid": "json",
+        "param_distributions": "json",
     }
     operator_extra_links = (*DistKerasBaseOperator.operator_extra_links, TrainingReportLink())
 
@@ -55,10 +69,19 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         trainer: str = "ADAG",
         trainer_params: dict[str, Any] | str | None = None,
         hyperparameters: dict[str, Any] | str | None = None,
+        search: str = "grid",
         param_grid: dict[str, Any] | str | None = None,
+        param_distributions: dict[str, Any] | str | None = None,
+        num_cells: int | str | None = None,
+        halving_factor: int | str | None = None,
+        max_minutes: float | str | None = None,
+        max_failed_cells: int | str | None = None,
         evaluator: str = "regression",
         metric: str | None = None,
+        metrics: list[str] | str | None = None,
         num_folds: int | str = 3,
+        stratified: bool | str = False,
+        test_share: float | str = 0.0,
         parallelism: int | str | None = None,
         seed: int | str = 0,
         backend: str | None = None,
@@ -69,10 +92,19 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.trainer = trainer
         self.trainer_params = trainer_params
         self.hyperparameters = hyperparameters
+        self.search = search
         self.param_grid = param_grid
+        self.param_distributions = param_distributions
+        self.num_cells = num_cells
+        self.halving_factor = halving_factor
+        self.max_minutes = max_minutes
+        self.max_failed_cells = max_failed_cells
         self.evaluator = evaluator
         self.metric = metric
+        self.metrics = metrics
         self.num_folds = num_folds
+        self.stratified = stratified
+        self.test_share = test_share
         self.parallelism = parallelism
         self.seed = seed
         self.backend = backend

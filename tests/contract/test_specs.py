@@ -8,6 +8,7 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec,
 from airflow_provider_distkeras.training import trainers
 
 NETWORK = {"layer_dims": [None, 8, 1]}
+RANDOM = {"search": "random", "num_cells": 3, "param_distributions": {"dropout_rate": {"uniform": [0, 0.5]}}}
 
 
 def train_spec(**said):
@@ -25,6 +26,28 @@ def train_spec(**said):
         ({"param_grid": {"dropout_rate": [0.2, "high"]}}, "param_grid['dropout_rate'][1]: expected a number of at least 0"),
         ({"param_grid": {"dropout_rate": 0.2}}, "param_grid['dropout_rate']: expected a list of at least 1 values, received 0.2"),
         ({"param_grid": {"layer_dims": [[None, 4, 1]]}}, "'layer_dims' is both fixed and in param_grid"),
+        ({"metrics": ["f1"]}, "Unknown metric of the regression evaluator 'f1'."),
+        ({"num_cells": 3}, "num_cells: search='grid' tries every cell of param_grid; set search='random' or 'optuna'."),
+        ({"search": "random", "param_grid": {"dropout_rate": [0.1]}}, "num_cells: search='random' needs to know how many"),
+        ({"search": "optuna", "num_cells": 3}, "param_distributions: search='optuna' has nothing to draw from"),
+        ({**RANDOM, "param_distributions": {"dropout_rate": {"uniform": [0.5]}}}, "expected a lower and a higher bound"),
+        (
+            {**RANDOM, "param_distributions": {"dropout_rate": {"uniform": [0.5, 1.5]}}},
+            "['uniform']: expected a number of at least 0",
+        ),
+        (
+            {**RANDOM, "param_distributions": {"dropout_rate": {"unifrom": [0, 0.5]}}},
+            "Unknown distribution 'unifrom'. Did you mean 'uniform'?",
+        ),
+        ({**RANDOM, "param_distributions": {"dropout_rate": [0, 0.5]}}, "expected one distribution, such as"),
+        (
+            {**RANDOM, "param_distributions": {"layer_dims": {"choice": [[None, 4, 1]]}}},
+            "is both fixed and in param_distributions",
+        ),
+        ({**RANDOM, "param_grid": {"dropout_rate": [0.1]}}, "is both in param_grid and in param_distributions"),
+        ({"halving_factor": 2, "param_grid": {"num_epoch": [1, 2]}}, "halving_factor: halving decides num_epoch"),
+        ({**RANDOM, "search": "optuna", "halving_factor": 3}, "halving_factor: halving is for search='grid' and 'random'"),
+        ({"test_share": 1}, "test_share: expected a number of at least 0 and below 1, received 1 (int)."),
         ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
         ({"evaluator": "regresion"}, "evaluator: Unknown evaluator 'regresion'. Did you mean 'regression'?"),
         ({"num_folds": 1}, "num_folds: expected an integer of at least 2, received 1 (int)."),
@@ -112,3 +135,23 @@ def test_a_request_of_another_contract_is_refused():
 def test_every_trainer_of_the_vocabulary_exists_and_takes_its_defaults():
     for name, fields in vocabulary.TRAINERS.items():
         assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
+
+
+def test_cells_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
+    said = {
+        "search": "random",
+        "num_cells": 200,
+        "param_grid": {"optimizer": ["sgd", "adam"]},
+        "param_distributions": {"learning_rate": {"loguniform": [1e-4, 1e-1]}, "batch_size": {"int": [8, 10]}},
+    }
+    cells = train_spec(**said).cells()
+    assert cells == train_spec(**said).cells() != train_spec(**said, seed=1).cells()
+    assert {cell["batch_size"] for cell in cells} == {8, 9, 10}
+    assert {cell["optimizer"] for cell in cells} == {"sgd", "adam"}
+    rates = sorted(cell["learning_rate"] for cell in cells)
+    assert 1e-4 <= rates[0] < 3e-4 < rates[100] < 3e-2 < rates[-1] <= 1e-1
+
+
+def test_only_one_way_to_make_folds():
+    with pytest.raises(SpecError, match=r"one way to make folds, received \{'group_col': 'g', 'time_col': 't'\}"):
+        PreprocessSpec.build(input_path="x.csv", group_col="g", time_col="t")

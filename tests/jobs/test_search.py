@@ -1,0 +1,125 @@
+"""Searches of a train job: what they find, tell, and take over from an attempt that was cut off."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from airflow_provider_distkeras.contract.errors import TrainingError
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
+from airflow_provider_distkeras.ml.folds import TEST
+from airflow_provider_distkeras.ml.search import _folds
+
+from .conftest import claim
+
+pytestmark = pytest.mark.spark
+
+TRAINING = {
+    "trainer": "SingleTrainer",
+    "trainer_params": {"batch_size": 16, "num_epoch": 8},
+    "hyperparameters": {"layer_dims": [None, 8, 1], "optimizer": "adam"},
+    "num_folds": 2,
+}
+
+
+@pytest.fixture
+def dataset(run_job, bikes):
+    """A prepared dataset's path."""
+
+    def prepare(**said):
+        usual = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["busy"], "categorical_columns": ["season"]}
+        usual |= {"missing": {"hum": "mean"}, "scaling": "standard"}
+        return run_job(PreprocessSpec.build(input_path=bikes(), **{**usual, **said})).result["dataset_path"]
+
+    return prepare
+
+
+def trials_of(manifest):
+    return {
+        path.name: json.loads(path.read_bytes()) for path in Path(manifest.result["model_path"][7:]).parent.glob("trials/*.json")
+    }
+
+
+def test_a_random_search_by_halving_tells_all_metrics_and_a_test(run_job, dataset):
+    spec = TrainSpec.build(
+        dataset_path=dataset(excluded_columns=["busy", "id"]),
+        search="random",
+        num_cells=4,
+        halving_factor=2,
+        param_distributions={"learning_rate": {"loguniform": [0.001, 0.3]}},
+        metrics=["rmse", "mae"],
+        test_share=0.2,
+        **{**TRAINING, "trainer_params": {"batch_size": 16, "num_epoch": 8}},
+    )
+    done = run_job(spec)
+    metrics = done.result["metrics"]
+    assert list(metrics) == ["r2", "rmse", "mae"]
+    assert metrics["r2"]["mean"] > 0.5
+    assert metrics["r2"]["test"] == pytest.approx(metrics["r2"]["mean"], abs=0.2)
+    cells = done.details["cells"]
+    assert [cell["params"]["num_epoch"] for cell in cells].count(2) == 4
+    assert done.result["best_params"]["num_epoch"] == 8
+    assert set(done.result["best_params"]) == {"batch_size", "num_epoch", "layer_dims", "optimizer", "learning_rate"}
+    assert all(len(cell["metrics"]["rmse"]["folds"]) == 2 for cell in cells)
+    assert len(trials_of(done)) == 2 * len(cells)
+
+
+def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
+    spec = TrainSpec.build(
+        dataset_path=dataset(excluded_columns=["busy", "id"]), param_grid={"learning_rate": [0.01, 0.1]}, **TRAINING
+    )
+    first = run_job(spec)
+    done = trials_of(first)
+    place = Path(first.result["model_path"][7:]).parent
+    (place / "_MANIFEST.json").unlink()  # as if it had been killed
+    (place.parent / "CURRENT").unlink()
+    lost = sorted(done)[0]
+    (place / "trials" / lost).unlink()
+    again = run_job(spec)
+    taken = trials_of(again)
+    assert taken.keys() == done.keys()
+    assert {name for name in done if taken[name] != done[name]} == {lost}  # how long it took, differs
+    assert again.result["best_params"] == first.result["best_params"]
+    assert [cell["metrics"] for cell in again.details["cells"]] == [cell["metrics"] for cell in first.details["cells"]]
+    third = trials_of(run_job(spec))  # after a result, all is done anew
+    assert all(third[name] != taken[name] for name in taken)
+
+
+def test_a_cell_that_diverges_is_told_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):
+    said = {"dataset_path": dataset(excluded_columns=["busy", "id"]), "param_grid": {"learning_rate": [0.1, 1e30]}, **TRAINING}
+    done = run_job(TrainSpec.build(**said))
+    good, bad = done.details["cells"]
+    assert good["error"] is None
+    assert "Training diverged" in bad["error"]
+    assert bad["metrics"] == {}
+    spec = TrainSpec.build(**said, max_failed_cells=0)
+    attempt = claim(tmp_path / "out", spec)
+    with pytest.raises(TrainingError, match="1 cells failed, max_failed_cells allows 0"):
+        run_job(spec, attempt)
+    assert not Path(attempt.manifest_path[7:]).exists()
+
+
+@pytest.mark.parametrize(("column", "role"), [("season", "group"), ("id", "time")])
+def test_folds_by_group_and_by_time(spark, dataset, column, role):
+    path = dataset(
+        **{f"{role}_col": column}, excluded_columns=["busy"], categorical_columns=[] if role == "group" else ["season"]
+    )
+    data = spark.read.parquet(path)
+    assert role in data.columns
+    folds = _folds(TrainSpec.build(dataset_path=path, **TRAINING), data.columns)
+    parts = (
+        folds.assign(data)
+        .groupBy("__distkeras_part")
+        .agg(F.min(role), F.max(role), F.countDistinct(role), F.count(F.lit(1)))
+        .orderBy("__distkeras_part")
+        .collect()
+    )
+    if role == "group":
+        assert [(low, high) for _, low, high, *_ in parts] in (
+            [("summer", "summer"), ("winter", "winter")],
+            [("winter", "winter"), ("summer", "summer")],
+        )
+    else:
+        assert [(low, high) for _, low, high, *_ in parts] == [(0.0, 79.0), (80.0, 159.0), (160.0, 239.0)]
+    assert TEST not in [part for part, *_ in parts]

@@ -1,0 +1,145 @@
+"""What a search does next, without Spark: strategies, failures, limits, and what an earlier search recorded."""
+
+import threading
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
+from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.ml.agenda import Agenda, Limits, Outcome
+from airflow_provider_distkeras.ml.journal import Journal
+from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled
+
+FOLDS = 3
+
+
+def agenda(strategy, larger=True, **said):
+    return Agenda(strategy, FOLDS, "r2", larger_is_better=larger, **said)
+
+
+def work_off(agenda, measure, threads=1):
+    """Run an agenda's trials by a function from a cell's values to its metric; what was run, in order."""
+    done = []
+
+    def work():
+        while (trial := agenda.next()) is not None:
+            params = agenda.cells[trial.cell].params
+            done.append((params, trial.fold))
+            agenda.end(trial, measure(params))
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return done
+
+
+def good(value):
+    return Outcome({"r2": value})
+
+
+BAD = Outcome(error="DivergenceError: the loss is nan.")
+
+
+def test_every_cell_is_measured_on_every_fold_and_the_best_is_found():
+    search = agenda(Listed([{"x": x} for x in (1, 5, 3)]))
+    done = work_off(search, lambda params: good(params["x"]), threads=4)
+    assert sorted(done, key=repr) == sorted([({"x": x}, fold) for x in (1, 5, 3) for fold in range(FOLDS)], key=repr)
+    assert search.best() == 1
+    assert search.cells[1].mean("r2") == 5
+
+
+def test_less_is_better_where_it_is():
+    search = agenda(Listed([{"x": x} for x in (1, 5, 3)]), larger=False)
+    work_off(search, lambda params: good(params["x"]))
+    assert search.best() == 0
+
+
+def test_a_cell_that_fails_stops_no_other_and_never_wins():
+    search = agenda(Listed([{"x": x} for x in (9, 5, 3)]))
+    work_off(search, lambda params: BAD if params["x"] == 9 else good(params["x"]))
+    assert search.best() == 1
+    assert search.cells[0].to_dict()["error"] == BAD.error
+    assert search.cells[0].mean("r2") is None
+
+
+def test_when_all_fail_the_commonest_cause_is_raised():
+    search = agenda(Listed([{"x": 1}]))
+    work_off(search, lambda _: BAD)
+    with pytest.raises(DivergenceError, match=r"the loss is nan\. Lower learning_rate"):
+        search.best()
+
+
+def test_more_failures_than_may_be_end_the_search():
+    search = agenda(Listed([{"x": x} for x in range(9)]), limits=Limits(failed_cells=1))
+    search.end(search.next(), BAD)
+    for _ in range(FOLDS - 1):
+        search.end(search.next(), BAD)
+    with pytest.raises(TrainingError, match=r"2 cells failed, max_failed_cells allows 1\. The last: DivergenceError"):
+        search.end(search.next(), BAD)
+    assert search.next() is None
+
+
+def test_no_cell_is_begun_after_its_time():
+    search = agenda(Listed([{"x": 1}]), limits=Limits(seconds=0.0))
+    assert search.next() is None
+    with pytest.raises(TrainingError, match="No cell has ended: raise max_minutes"):
+        search.best()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_halving_trains_few_cells_long_and_finds_the_best(threads):
+    strategy = Halving([{"x": x} for x in range(27)], num_epoch=9, factor=3, larger_is_better=True)
+    search = agenda(strategy)
+    done = work_off(search, lambda params: good(params["x"] * params["num_epoch"]), threads)
+    epochs = [params["num_epoch"] for params, fold in done if fold == 0]
+    assert epochs.count(1) == 27
+    assert 9 <= epochs.count(3) <= 18
+    assert 3 <= epochs.count(9) <= 9
+    assert search.cells[search.best()].params == {"x": 26, "num_epoch": 9}
+
+
+def test_halving_gives_up_cells_that_fail():
+    strategy = Halving([{"x": x} for x in range(4)], num_epoch=4, factor=2, larger_is_better=True)
+    search = agenda(strategy)
+    work_off(search, lambda params: BAD if params["x"] == 3 else good(params["x"]))
+    assert search.cells[search.best()].params == {"x": 2, "num_epoch": 4}
+
+
+def test_optuna_s_cells_come_near_the_best():
+    said = {"rate": {"loguniform": [1e-4, 1.0]}, "units": {"int": [1, 8]}, "dims": {"choice": [[1, 2], None]}}
+    search = agenda(Sampled(said, 40, seed=0, larger_is_better=True))
+    work_off(search, lambda params: good(-abs(params["rate"] - 0.1) - abs(params["units"] - 5)))
+    best = search.cells[search.best()].params
+    assert len(search.cells) == 40
+    assert best["units"] == 5
+    assert 0.02 < best["rate"] < 0.3
+    assert best["dims"] in ([1, 2], None)
+
+
+def test_what_an_earlier_search_recorded_is_not_run_again(tmp_path):
+    cells = [{"x": x, "dims": [None, x]} for x in (1, 2, 3)]
+    first = agenda(Listed(cells), journal=Journal(LocalStorage(), f"{tmp_path}/first"))
+    for _ in range(4):
+        trial = first.next()
+        first.end(trial, good(first.cells[trial.cell].params["x"]))
+    assert first.next().cell == 1  # it is cut off in the middle of the second cell
+    journal = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first", f"{tmp_path}/none"])
+    second = agenda(Listed(cells), journal=journal)
+    done = work_off(second, lambda params: good(params["x"]))
+    assert done == [(cells[1], 1), (cells[1], 2), *((cells[2], fold) for fold in range(FOLDS))]
+    assert second.best() == 2
+    assert [cell.values("r2") for cell in second.cells] == [[x] * FOLDS for x in (1, 2, 3)]
+    third = agenda(Listed(cells), journal=Journal(LocalStorage(), f"{tmp_path}/third", [f"{tmp_path}/second"]))
+    assert work_off(third, lambda _: good(0)) == []
+    assert third.best() == 2
+
+
+def test_what_failed_for_a_passing_reason_is_tried_again(tmp_path):
+    journal = Journal(LocalStorage(), f"{tmp_path}/first")
+    journal.record({"x": 1}, 0, BAD)
+    journal.record({"x": 1}, 1, Outcome(error="TrainingError: the executor was lost"))
+    again = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first"])
+    assert again.known({"x": 1}, 0) == BAD
+    assert again.known({"x": 1}, 1) is None
