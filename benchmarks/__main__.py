@@ -20,6 +20,8 @@ BENCHMARKS = {
     "preprocessing": ("preprocessing", "jax"),
     "scoring-tensorflow": ("scoring", "tensorflow"),
     "scoring-jax": ("scoring", "jax"),
+    "search-tensorflow": ("search", "tensorflow"),
+    "search-jax": ("search", "jax"),
 }
 
 

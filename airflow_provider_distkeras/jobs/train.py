@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.request import cut_off
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.jobs.runner import Outcome, main
+from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
 from airflow_provider_distkeras.ml import report
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.search import SearchResult, search
@@ -34,7 +34,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     pipeline = PipelineModel.load(manifest.result["pipeline_path"])
     model_path, report_path = f"{folder}/model", f"{folder}/report.html"
     PipelineModel([*pipeline.stages, found.model]).write().save(model_path)
-    storage.write_bytes(report_path, report.render(found, spec, manifest).encode())
+    storage.write_bytes(report_path, report.render(found, spec, manifest, versions(spark)).encode())
     return Outcome(
         result={
             "model_path": model_path,

@@ -38,12 +38,14 @@ class Outcome:
         error: why it failed, such as "DivergenceError: the loss is nan".
         seconds: it took.
         history: per epoch, what `TrainingSummary` says.
+        sample: some rows it was measured on: the label, then what the network says, for classes their probabilities.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     seconds: float = 0.0
     history: dict[str, list[float]] = field(default_factory=dict)
+    sample: list[list[float]] = field(default_factory=list)
 
 
 @dataclass

@@ -91,13 +91,20 @@ def _rows(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> sha
 
 def _train(task: CellTask, alone: Alone, rows: shared.SharedRows) -> tuple[dict[str, Any], Matrix]:
     members, summary = alone.train(rows.training, rows.validation)
-    measured = _measure(task, alone, members, rows.held_out) if task.metrics else {}
-    return {"metrics": measured, "summary": summary.to_dict()}, members
+    return {"measured": _measure(task, alone, members, rows.held_out), "summary": summary.to_dict()}, members
 
 
-def _measure(task: CellTask, alone: Alone, members: Matrix, rows: Rows) -> dict[str, float]:
+def _measure(task: CellTask, alone: Alone, members: Matrix, rows: Rows) -> dict[str, Any]:
+    """The metrics, and a sample of what they are of."""
+    if not task.metrics:
+        return {"metrics": {}, "sample": []}
     compiled = compiled_window(*alone.job.window_key)
     blocks = list(compiled.predict(members[0], rows))
     outputs = np.concatenate([said[0].reshape(len(block), -1) for block, said in blocks])
     labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in blocks])
-    return metrics.measure(task.metrics, labels, outputs, classifies=task.classifies)
+    some = rows.some(metrics.sample_size(outputs.shape[1]))
+    said = metrics.class_probabilities(outputs[some]) if task.classifies else outputs[some]
+    return {
+        "metrics": metrics.measure(task.metrics, labels, outputs, classifies=task.classifies),
+        "sample": np.column_stack([labels[some], said]).astype(np.float32).tolist(),
+    }

@@ -16,6 +16,15 @@ Vector64 = NDArray[np.float64]
 _LEAST = 1e-15
 
 
+#: Values of a sample of rows that is kept to draw errors from, and its rows at most.
+_SAMPLED, _SAMPLED_ROWS = 3_000, 300
+
+
+def sample_size(units: int) -> int:
+    """How many rows of so many outputs are kept to draw errors from."""
+    return min(_SAMPLED_ROWS, max(1, _SAMPLED // (1 + units)))
+
+
 def measure(names: Sequence[str], labels: Vector64, outputs: NDArray[np.float32], *, classifies: bool) -> dict[str, float]:
     """The metrics of a network's outputs.
 

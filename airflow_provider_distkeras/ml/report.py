@@ -6,15 +6,19 @@ import base64
 import html
 import io
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
+from airflow_provider_distkeras.ml import plots
 from airflow_provider_distkeras.ml.agenda import Cell
 from airflow_provider_distkeras.ml.search import SearchResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: How many of a column's texts are named.
@@ -43,83 +47,110 @@ pre { overflow-x: auto; background: var(--card); padding: .75rem; }
 """
 
 
-def render(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> str:
+def render(found: SearchResult, spec: TrainSpec, prepared: Manifest, versions: Mapping[str, str]) -> str:
     """The page.
 
     Args:
         found: the search's result.
         spec: what was asked for.
         prepared: what the preprocess task said of the dataset.
+        versions: of what made the model.
     """
-    rows, columns = prepared.result["rows"], prepared.result["feature_columns"]
-    metric, summary = spec.metric_name, found.summary
-    facts = {
-        f"{metric}, mean of {spec.num_folds} folds": _spread(found.best, metric),
-        **(
-            {f"{metric}, on rows set aside": f"{found.tested.metrics[metric]:.4f}"}
-            if found.tested and not found.tested.error
-            else {}
+    summary, loss = found.summary, str(found.best_params.get("loss", "mse"))
+    sections = [
+        ("Cells", _cells(found, spec.metric_names)),
+        ("Learning curves of the best cell", _figure(plots.learning_curves(found.best, summary, loss))),
+        (_where_measured(found), _errors(found, prepared)),
+        ("The training on all rows", _figure(summary.plot())),
+        (
+            "Best parameters",
+            _table([[name, plots.plain(value)] for name, value in sorted(found.best_params.items())], ["name", "value"]),
         ),
-        "rows": f"{rows:,}",
-        "columns": str(len(columns)),
-        "cells searched": str(len(found.cells)),
-        "trainer": f"{spec.trainer}, {len(summary.workers)} workers",
-        "training speed": f"{summary.samples_per_second:,.0f} rows/s",
-    }
+        ("Columns of the dataset", _profile(prepared.details.get("profile", {}))),
+        ("Versions", _table([[name, version] for name, version in versions.items()], ["package", "version"])),
+        ("What was asked for", f"<pre>{_text(json.dumps(spec.to_dict(), indent=2))}</pre>"),
+    ]
+    body = "".join(f'<h2>{_text(title)}</h2>\n<div class="scroll">{content}</div>\n' for title, content in sections if content)
+    facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(found, spec, prepared).items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Training report</title><style>{_STYLE}</style></head><body>
 <h1>Training report</h1>
 <p>Trained on {_text(spec.dataset_path)}</p>
-<dl class="facts">{"".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())}</dl>
-<h2>{_text(metric)} per cell, over {spec.num_folds} folds</h2>
-{_figure(_draw_cells(found, metric))}
-<div class="scroll">{_cells_table(found, metric)}</div>
-<h2>Training loss of the refit, per epoch</h2>
-{_figure(_draw_loss(found))}
-<h2>Best parameters</h2>
-<div class="scroll">{_table([[name, _json(value)] for name, value in sorted(found.best_params.items())], ["name", "value"])}</div>
-<h2>Columns of the dataset</h2>
-<div class="scroll">{_profile(prepared.details.get("profile", {}))}</div>
-<h2>What was asked for</h2><pre>{_text(json.dumps(spec.to_dict(), indent=2))}</pre>
-</body></html>
+<dl class="facts">{facts}</dl>
+{body}</body></html>
 """
 
 
-def _plot_cells(axes: Axes, found: SearchResult, metric: str) -> None:
-    """Draw the metric of every cell, the best on top, with its standard deviation over the folds."""
-    ended = sorted((cell for cell in found.cells if cell.mean(metric) is not None), key=lambda cell: cell is found.best)
-    colors = ["#2563c9" if cell is found.best else "#9db4d6" for cell in ended]
-    means, stds = [cell.mean(metric) or 0.0 for cell in ended], [cell.std(metric) or 0.0 for cell in ended]
-    axes.barh([_name(cell, found) for cell in ended], means, xerr=stds, color=colors, capsize=3)
-    axes.set_xlabel(metric)
+def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str, str]:
+    """What to know first."""
+    metric, summary, tested = spec.metric_name, found.summary, found.tested
+    facts = {f"{metric}, mean of {spec.num_folds} folds": _spread(found.best, metric)}
+    if tested is not None:
+        facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
+    return {
+        **facts,
+        "rows": f"{prepared.result['rows']:,}",
+        "columns": str(len(prepared.result["feature_columns"])),
+        "cells tried": str(len(found.cells)),
+        "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
+        "training speed": f"{summary.samples_per_second:,.0f} rows/s",
+    }
 
 
-def _plot_loss(axes: Axes, found: SearchResult) -> None:
-    """Draw the training loss of the refit over its epochs."""
-    loss = found.summary.loss
-    axes.plot(range(1, len(loss) + 1), loss, marker="o", color="#2563c9")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(f"loss ({found.best_params.get('loss', 'mse')})")
-    axes.set_yscale("log" if min(loss) > 0 else "linear")
+def _cells(found: SearchResult, metrics: list[str]) -> str:
+    """What was tried, and what it came to: the best first, those that failed last."""
+    ended = [cell for cell in found.cells if cell is not found.best and cell.mean(metrics[0]) is not None]
+    ended.sort(key=lambda cell: cell.mean(metrics[0]) or 0.0, reverse=found.larger_is_better)
+    ranked = [found.best, *ended]
+    names = plots.varied(found.cells)
+
+    def name(cell: Cell) -> str:
+        return ", ".join(f"{each} = {plots.plain(cell.params.get(each))}" for each in names) or "the one cell"
+
+    drawn = [plots.cells(ranked, metrics[0], name), plots.parallel_coordinates(ranked, metrics[0])]
+    figures = "".join(_figure(figure) for figure in drawn if figure is not None)
+    failed = [cell for cell in found.cells if cell.mean(metrics[0]) is None]
+    lines = []
+    for cell in [*ranked, *failed]:
+        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metrics[0]))
+        seconds = sum(outcome.seconds for outcome in cell.outcomes.values())
+        said = [*(plots.plain(cell.params.get(each)) for each in names), *(_spread(cell, metric) for metric in metrics[:1])]
+        said += [folds, *(_spread(cell, metric) for metric in metrics[1:]), f"{seconds:.1f} s"]
+        columns = "".join(f"<td>{_text(value)}</td>" for value in said)
+        lines.append(f'<tr class="{"best" if cell is found.best else ""}">{columns}</tr>')
+    header = [*names, f"{metrics[0]}, mean ± std", "per fold", *metrics[1:], "trained for"]
+    head = "".join(f"<th>{_text(each)}</th>" for each in header)
+    return f"{figures}<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _draw_cells(found: SearchResult, metric: str) -> Figure:
-    figure = _new_figure(1.0 + 0.45 * len(found.cells))
-    _plot_cells(figure.subplots(), found, metric)
-    return figure
+def _spread(cell: Cell, metric: str) -> str:
+    """A metric over the folds, or why there is none."""
+    mean, std = cell.mean(metric), cell.std(metric)
+    return cell.error or "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
 
 
-def _draw_loss(found: SearchResult) -> Figure:
-    figure = _new_figure(3.2)
-    _plot_loss(figure.subplots(), found)
-    return figure
+def _where_measured(found: SearchResult) -> str:
+    where = "rows set aside" if found.tested is not None else "rows held out of the folds"
+    return f"Predictions of the best cell for {where}"
 
 
-def _new_figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(9, height), layout="constrained")
+def _errors(found: SearchResult, prepared: Manifest) -> str:
+    """Where the best cell is right and where it is wrong, by a sample of rows that it was not trained on."""
+    outcomes = [found.tested] if found.tested is not None else list(found.best.outcomes.values())
+    rows = [row for outcome in outcomes for row in outcome.sample]
+    if not rows:
+        return ""
+    sample = np.array(rows, dtype=np.float64)
+    note = f"<p>A sample of {len(sample):,} rows.</p>"
+    if not is_classification(losses(found.best_params)[0]):
+        return note + _figure(plots.residuals(sample))
+    classes = sorted(
+        text for text, _ in prepared.details.get("profile", {}).get(prepared.details.get("label_col"), {}).get("top", [])
+    )
+    names = classes if len(classes) == sample.shape[1] - 1 else [str(number) for number in range(sample.shape[1] - 1)]
+    binary = _figure(plots.roc_and_calibration(sample)) if sample.shape[1] == 3 else ""
+    return note + _figure(plots.confusion(sample, names)) + binary
 
 
 def _figure(figure: Figure) -> str:
@@ -127,23 +158,6 @@ def _figure(figure: Figure) -> str:
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     data = base64.b64encode(svg.getvalue().encode()).decode()
     return f'<figure><img alt="" src="data:image/svg+xml;base64,{data}"></figure>'
-
-
-def _cells_table(found: SearchResult, metric: str) -> str:
-    lines = []
-    for cell in found.cells:
-        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metric))
-        said = [_name(cell, found), _spread(cell, metric), folds, f"{sum(o.seconds for o in cell.outcomes.values()):.1f} s"]
-        columns = "".join(f"<td>{_text(value)}</td>" for value in said)
-        lines.append(f'<tr class="{"best" if cell is found.best else ""}">{columns}</tr>')
-    header = "".join(f"<th>{_text(name)}</th>" for name in ("cell", f"{metric}, mean ± std", "per fold", "trained for"))
-    return f"<table><tr>{header}</tr>{''.join(lines)}</table>"
-
-
-def _spread(cell: Cell, metric: str) -> str:
-    """A metric over the folds, or why there is none."""
-    mean, std = cell.mean(metric), cell.std(metric)
-    return cell.error or "not ended" if mean is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _profile(profile: dict[str, dict[str, Any]]) -> str:
@@ -167,16 +181,6 @@ def _table(rows: list[list[str]], header: list[str]) -> str:
     head = "".join(f"<th>{_text(name)}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{_text(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _name(cell: Cell, found: SearchResult) -> str:
-    """What sets a cell apart from the others."""
-    varied = {name: value for name, value in cell.params.items() if any(other.params.get(name) != value for other in found.cells)}
-    return ", ".join(f"{name} = {_json(value)}" for name, value in varied.items()) or "the one cell"
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _text(value: str) -> str:

@@ -37,6 +37,7 @@ class SearchResult:
         model: the best cell's network, refitted on all rows.
         best: the best cell; cells: all of them, in the order they were begun.
         best_params: the best cell's values and those that all cells share.
+        larger_is_better: whether a larger metric is better.
         tested: what the best cell came to on the rows set aside, if some were.
     """
 
@@ -44,6 +45,7 @@ class SearchResult:
     best: Cell
     cells: list[Cell]
     best_params: dict[str, Any]
+    larger_is_better: bool
     tested: Outcome | None
 
     @property
@@ -97,7 +99,8 @@ def search(
             tested = trials.run_one(Trial(number, spec.num_folds), params_of(best.params))
     logger.info("best %s %s with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
     model = estimator.fit(data, params_of(best.params))
-    return SearchResult(model, best, agenda.cells, {**spec.trainer_params, **spec.hyperparameters, **best.params}, tested)
+    best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
+    return SearchResult(model, best, agenda.cells, best_params, evaluator.isLargerBetter(), tested)
 
 
 def _folds(spec: TrainSpec, columns: list[str]) -> Folds:

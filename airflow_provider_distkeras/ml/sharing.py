@@ -47,7 +47,7 @@ class Sharing:
         metrics: tuple[str, ...] = (),
         *,
         keeps_weights: bool = False,
-    ) -> tuple[dict[str, float], TrainingSummary, Matrix]:
+    ) -> tuple[dict[str, Any], TrainingSummary, Matrix]:
         """Train by one worker, and measure.
 
         Args:
@@ -57,7 +57,8 @@ class Sharing:
             keeps_weights: whether the trained weights are wanted.
 
         Returns:
-            The metrics, the account of the training, and the trained weights, (1, weights); none if they are not wanted.
+            `metrics` and a `sample` (see `ml.agenda.Outcome`), the account of the training, and the trained weights,
+            (1, weights); none if they are not wanted.
 
         Raises:
             What the task met: DivergenceError, DataError, TrainingError and the like.
@@ -80,7 +81,7 @@ class Sharing:
         report, weights = self._submit(self._spark.range(0, 1, 1, 1), task, fitting.backend, feeds=False)
         if not report:  # it ran on another machine than the first
             report, weights = self._submit(feed.data, task, fitting.backend, feeds=True)
-        return report["metrics"], TrainingSummary(**report["summary"]), np.frombuffer(weights, np.float32).reshape(1, -1)
+        return report["measured"], TrainingSummary(**report["summary"]), np.frombuffer(weights, np.float32).reshape(1, -1)
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""

@@ -19,18 +19,23 @@ from pyspark.ml.evaluation import (
     MulticlassClassificationEvaluator,
     RegressionEvaluator,
 )
+from pyspark.ml.functions import vector_to_array
 from pyspark.ml.param import Param
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
+from airflow_provider_distkeras.ml import metrics
 from airflow_provider_distkeras.ml.agenda import Agenda, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.fitting import Fitting, trainer_of
 from airflow_provider_distkeras.ml.fold_rows import FoldRows
+from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.predict import Kind
 from airflow_provider_distkeras.ml.sharing import Sharing
 from airflow_provider_distkeras.ml.strategies import Params
 from airflow_provider_distkeras.training import cluster
-from airflow_provider_distkeras.training.summary import TrainingSummary
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
@@ -122,24 +127,25 @@ class Trials:
         if not (fitting.is_alone and self._is_known(fitting)):
             return self._measure(trial, fitting.fit(rows.training), rows)
         keeps = self._models is not None
-        metrics, summary, members = self._sharing.run(
+        measured, summary, members = self._sharing.run(
             fitting, rows.name, rows.training, rows.held_out, self._metrics, keeps_weights=keeps
         )
         if self._models is not None:
             self._models[trial] = fitting.model(members, summary)
-        return Outcome(metrics, history=summary.history)
+        return Outcome(**measured, history=summary.history)
 
     def _measure(self, trial: Trial, model: Model, rows: FoldRows) -> Outcome:
         predictions = model.transform(rows.held_out)
         metric: Any = self._evaluator
-        metrics = {
+        found = {
             name: self._evaluator.evaluate(predictions, {metric.metricName: name} if metric.hasParam("metricName") else None)
             for name in self._metrics
         }
         if self._models is not None:
             self._models[trial] = model
-        summary = getattr(model, "summary", None)
-        return Outcome(metrics, history=summary.history if isinstance(summary, TrainingSummary) else {})
+        if not isinstance(model, DistKerasModel) or model.summary is None:
+            return Outcome(found)
+        return Outcome(found, history=model.summary.history, sample=_sample(predictions, model))
 
     def _is_known(self, fitting: Fitting) -> bool:
         """Whether the task itself can measure what the evaluator would."""
@@ -152,6 +158,18 @@ class Trials:
         said = "rawPredictionCol" if type(evaluator) is BinaryClassificationEvaluator else "predictionCol"
         columns = evaluator.getOrDefault("labelCol"), evaluator.getOrDefault(said)
         return columns == (estimator.getLabelCol(), estimator.getOrDefault(said))
+
+
+def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:
+    """Some rows' labels and predictions, for classes their probabilities; none of a network that tells something else."""
+    label, probability, prediction = model.getLabelCol(), model.getProbabilityCol(), model.getPredictionCol()
+    columns = {name: predictions.schema[name].dataType for name in predictions.columns}
+    if not isinstance(columns.get(label), NumericType) or not isinstance(columns.get(prediction), NumericType):
+        return []
+    said = vector_to_array(F.col(probability)) if probability in columns else F.array(F.col(prediction))
+    rows = predictions.select(F.array_insert(said, 1, F.col(label).cast("double")).alias("row"))
+    first = rows.orderBy(F.xxhash64("row")).limit(metrics.sample_size(1)).collect()
+    return [list(row.row) for row in first]
 
 
 class _Slots:

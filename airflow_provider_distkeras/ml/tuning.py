@@ -79,29 +79,49 @@ class CrossValidator(tuning.CrossValidator):
         """A reader of what `write` wrote."""
         return CrossValidatorReader()
 
-    def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
+    def search(self, dataset: DataFrame, models: dict[Trial, Model] | None = None) -> Agenda:
+        """Fit every cell on every fold, and nothing on all rows.
+
+        Args:
+            dataset: the rows.
+            models: gets the models, if they are wanted; a trial's cell is its place among estimatorParamMaps.
+
+        Returns:
+            What every cell came to, and which is the best.
+        """
         estimator, cells, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
         folds = self._folds(estimator)
         preparation = Preparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
         features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
-        metric = evaluator.getOrDefault("metricName") if evaluator.hasParam("metricName") else "metric"
-        larger = evaluator.isLargerBetter()
-        agenda = Agenda(Listed([{"cell": at} for at in range(len(cells))]), folds.num_folds, metric, larger_is_better=larger)
-        models: dict[Trial, Model] | None = {} if self.getCollectSubModels() else None
+        places, larger = [{"cell": place} for place in range(len(cells))], evaluator.isLargerBetter()
+        agenda = Agenda(Listed(places), folds.num_folds, self._metric(), larger_is_better=larger)
         at_once = self.getParallelism() if self.isSet("parallelism") else None
         with (
             fold_rows(dataset, folds, folds.folds, features, preparation) as rows,
-            Trials(estimator, evaluator, [metric], rows, models) as trials,
+            Trials(estimator, evaluator, [self._metric()], rows, models) as trials,
         ):
             trials.run(agenda, at_once, lambda params: cells[params["cell"]])
+        return agenda
+
+    def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
+        estimator, cells = self.getEstimator(), self.getEstimatorParamMaps()
+        models: dict[Trial, Model] | None = {} if self.getCollectSubModels() else None
+        agenda = self.search(dataset, models)
         best = estimator.fit(dataset, cells[agenda.best()])
-        worst = -math.inf if larger else math.inf
-        means = [worst if (mean := cell.mean(metric)) is None else mean for cell in agenda.cells]
-        stds = [math.nan if (std := cell.std(metric)) is None else std for cell in agenda.cells]
-        kept: Any = models and [
-            [models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in range(folds.num_folds)
-        ]
+        worst = -math.inf if self.getEvaluator().isLargerBetter() else math.inf
+        means = [worst if (mean := cell.mean(self._metric())) is None else mean for cell in agenda.cells]
+        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in agenda.cells]
+        kept: Any = None
+        if models is not None:
+            kept = [
+                [models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))]
+                for fold in range(self.getNumFolds())
+            ]
         return self._copyValues(tuning.CrossValidatorModel(best, means, kept, stds))
+
+    def _metric(self) -> str:
+        evaluator = self.getEvaluator()
+        return str(evaluator.getOrDefault("metricName")) if evaluator.hasParam("metricName") else "metric"
 
     def _folds(self, estimator: Estimator) -> Folds:
         marks = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")

@@ -84,6 +84,10 @@ class Rows:
         """A number that the same rows, in whatever order, always have."""
         return int(self._hashes.sum(dtype=np.uint64) >> np.uint64(1))
 
+    def some(self, count: int) -> NDArray[np.intp]:
+        """The positions of so many rows at most, by chance, but always the same ones."""
+        return self._order[:count]
+
     def windows(self, batch_size: int, window: int, seed: list[int], commit_every: int | None = None) -> Iterator[Window]:
         """One epoch: every row exactly once, in an order that only the rows and the seed decide.
 

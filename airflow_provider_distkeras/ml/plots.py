@@ -1,0 +1,213 @@
+"""The figures of a training report, drawn by matplotlib; each function gives one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_provider_distkeras.ml.agenda import Cell
+from airflow_provider_distkeras.ml.metrics import curve
+from airflow_provider_distkeras.training.summary import TrainingSummary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BEST, _OTHER, _LINE = "#2563c9", "#9db4d6", "#5d6b7e"
+#: Cells of which each gets a bar; of more, the best.
+_BARS = 30
+#: Cells of which each gets a line.
+_LINES = 300
+_BINS = 10
+
+Sample = NDArray[np.float64]
+
+
+def cells(ranked: Sequence[Cell], metric: str, name: Callable[[Cell], str]) -> Figure:
+    """The metric of the best cells with its standard deviation over the folds, the best on top.
+
+    Args:
+        ranked: cells that have ended, the best first.
+        name: what sets a cell apart.
+    """
+    shown = ranked[:_BARS][::-1]
+    axes = _axes(1.0 + 0.4 * len(shown))
+    means, stds = [cell.mean(metric) or 0.0 for cell in shown], [cell.std(metric) or 0.0 for cell in shown]
+    axes.barh([name(cell) for cell in shown], means, xerr=stds, color=[_OTHER] * (len(shown) - 1) + [_BEST], capsize=3)
+    low, high = min(m - s for m, s in zip(means, stds, strict=True)), max(m + s for m, s in zip(means, stds, strict=True))
+    if low > 0 and low > 0.5 * high:  # bars from 0 would all look alike
+        axes.set_xlim(left=low - 0.2 * (high - low or low))
+    axes.set_xlabel(f"{metric}, mean and standard deviation over the folds")
+    return _figure_of(axes)
+
+
+def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
+    """A line per cell through its values, the darker the better; None where fewer than two things varied.
+
+    Args:
+        ranked: cells that have ended, the best first.
+    """
+    shown = ranked[:_LINES]
+    scales = {name: _Scale([cell.params.get(name) for cell in shown]) for name in varied(shown)}
+    if len(scales) < 2 or len(shown) < 2:
+        return None
+    axes = _axes(3.6)
+    places = range(len(scales))
+    for rank, cell in reversed(list(enumerate(shown))):
+        heights = [scale.height(cell.params.get(name)) for name, scale in scales.items()]
+        share = rank / max(len(shown) - 1, 1)
+        color, width = (_BEST, 2.2) if rank == 0 else ("#6b87b8", 1.0)
+        axes.plot(places, heights, color=color, linewidth=width, alpha=1.0 if rank == 0 else 0.75 - 0.6 * share)
+    for place, scale in zip(places, scales.values(), strict=True):
+        axes.axvline(place, color=_LINE, linewidth=0.8)
+        for height, text in scale.ticks():
+            axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize="small", va="center")
+    axes.set_xticks(list(places), list(scales))
+    axes.set_yticks([])
+    axes.set_ylim(-0.06, 1.06)
+    axes.set_xlim(-0.1, len(scales) - 0.6)
+    axes.set_title(f"Best {metric}: the thick line", fontsize="medium")
+    return _figure_of(axes)
+
+
+def learning_curves(best: Cell, refit: TrainingSummary, loss: str) -> Figure:
+    """The loss per epoch of the best cell in every fold, and of the refit on all rows."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = _axes(3.4)
+    for fold, outcome in sorted(best.outcomes.items()):
+        _curve(axes, outcome.history.get("loss", []), f"fold {fold}", color=_OTHER, linewidth=1.0)
+    _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)
+    _curve(axes, refit.history.get("val_loss", []), "all rows, on validation rows", color=_BEST, linestyle="--")
+    axes.set(xlabel="epoch", ylabel=f"loss ({loss})", yscale="log" if min(refit.history["loss"]) > 0 else "linear")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(fontsize="small")
+    return _figure_of(axes)
+
+
+def residuals(sample: Sample) -> Figure:
+    """Predicted against actual, and how far off.
+
+    Args:
+        sample: (rows, 2), labels and predictions.
+    """
+    from matplotlib.figure import Figure
+
+    actual, predicted = sample.T
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
+    left.plot(ends, ends, color=_LINE, linewidth=0.8)
+    left.scatter(actual, predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
+    left.set(xlabel="actual", ylabel="predicted", title="Predicted against actual")
+    right.axhline(0, color=_LINE, linewidth=0.8)
+    right.scatter(predicted, actual - predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
+    right.set(xlabel="predicted", ylabel="actual - predicted", title="Residuals")
+    return figure
+
+
+def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
+    """How often which class was taken for which.
+
+    Args:
+        sample: (rows, 1 + classes), class numbers and probabilities.
+        classes: their names.
+    """
+    truth, said = sample[:, 0].astype(int), sample[:, 1:].argmax(axis=1)
+    count = max(len(classes), truth.max() + 1, said.max() + 1)
+    matrix = np.zeros((count, count), int)
+    np.add.at(matrix, (truth, said), 1)
+    names = [classes[number] if number < len(classes) else str(number) for number in range(count)]
+    axes = _axes(min(2.2 + 0.4 * count, 9.0))
+    axes.imshow(matrix, cmap="Blues")
+    if count <= 12:
+        for (row, column), number in np.ndenumerate(matrix):
+            axes.text(column, row, str(number), ha="center", va="center", color="white" if number > matrix.max() / 2 else "black")
+    axes.set_xticks(range(count), names, rotation=45 if count > 6 else 0)
+    axes.set_yticks(range(count), names)
+    axes.set(xlabel="predicted", ylabel="actual")
+    return _figure_of(axes)
+
+
+def roc_and_calibration(sample: Sample) -> Figure:
+    """Of the second of two classes: true against false positives, and how often it was right for what it said.
+
+    Args:
+        sample: (rows, 3), class numbers and probabilities.
+    """
+    from matplotlib.figure import Figure
+
+    truth, said = sample[:, 0], sample[:, 2]
+    positives, negatives = curve(truth, said)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
+    rates = [np.append(0.0, counts / max(counts[-1], 1.0)) for counts in (negatives, positives)]
+    left.plot(*rates, color=_BEST)
+    left.set(xlabel="false positives", ylabel="true positives", title="ROC")
+    bins = np.minimum((said * _BINS).astype(int), _BINS - 1)
+    rows = np.bincount(bins, minlength=_BINS)
+    there = rows > 0
+    mean = [np.bincount(bins, values, _BINS)[there] / rows[there] for values in (said, truth == 1)]
+    right.plot(*mean, marker="o", color=_BEST)
+    right.set(xlabel="probability said", ylabel="share that was so", title="Calibration")
+    return figure
+
+
+def varied(shown: Sequence[Cell]) -> list[str]:
+    """The names whose values differ between cells."""
+    names = dict.fromkeys(name for cell in shown for name in cell.params)
+    return [name for name in names if any(cell.params.get(name) != shown[0].params.get(name) for cell in shown)]
+
+
+def plain(value: Any) -> str:
+    """A value as text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class _Scale:
+    """Where values of one name lie between 0 and 1: numbers by size, others in turn."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+        distinct = {json.dumps(value, sort_keys=True): value for value in values}
+        self._values = sorted(distinct.values()) if self._numeric else [distinct[key] for key in sorted(distinct)]
+        self._log = self._numeric and self._values[0] > 0 and self._values[-1] / self._values[0] > 20
+
+    def height(self, value: Any) -> float:
+        """Where a value lies."""
+        if not self._numeric:
+            return self._values.index(value) / max(len(self._values) - 1, 1)
+        low, high = self._size(self._values[0]), self._size(self._values[-1])
+        return (self._size(value) - low) / (high - low or 1.0)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Some values, and where they lie."""
+        shown = self._values if len(self._values) <= 6 else [self._values[0], self._values[-1]]
+        return [(self.height(value), plain(value)) for value in shown]
+
+    def _size(self, value: float) -> float:
+        return math.log(value) if self._log else value
+
+
+def _curve(axes: Axes, values: Sequence[float], label: str, **style: Any) -> None:
+    if values:
+        axes.plot(range(1, len(values) + 1), values, label=label, **style)
+
+
+def _axes(height: float) -> Axes:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(9, height), layout="constrained").subplots()
+
+
+def _figure_of(axes: Axes) -> Figure:
+    return axes.figure  # type: ignore[return-value]

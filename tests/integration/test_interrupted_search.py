@@ -1,0 +1,49 @@
+"""A search whose job is killed is gone on with: what it has found out is not found out again."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.storage import LocalStorage
+
+pytestmark = pytest.mark.spark
+
+CELLS, FOLDS = 10, 2
+
+
+def recorded(attempt):
+    return {path.name: json.loads(path.read_bytes()) for path in Path(attempt.path[7:]).glob("trials/*.json")}
+
+
+def test_a_killed_search_is_gone_on_with(submit, prepared):
+    spec = TrainSpec.build(
+        dataset_path=prepared,
+        trainer="SingleTrainer",
+        trainer_params={"num_epoch": 20, "batch_size": 16},
+        hyperparameters={"layer_dims": [None, 8, 1]},
+        param_grid={"learning_rate": [0.001 * cell for cell in range(1, CELLS + 1)]},
+        num_folds=FOLDS,
+    )
+    first, process = submit(spec)
+    for line in process.stdout:
+        if re.search(rf"fit {CELLS * FOLDS * 8 // 10}:", line):
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = recorded(first)
+    assert CELLS * FOLDS * 8 // 10 <= len(done) < CELLS * FOLDS
+
+    second, process = submit(spec)
+    said = process.communicate()[0]
+    assert process.returncode == 0, said[-3000:]
+    assert f"{len(done)} fits are known from an earlier attempt" in said
+    assert len(re.findall(r"fit \d+: cell", said)) == CELLS * FOLDS - len(done)
+    assert recorded(second).items() >= done.items()
+    manifest = Manifest.read(LocalStorage(), second.manifest_path)
+    assert all(len(cell["seconds"]) == FOLDS and cell["error"] is None for cell in manifest.details["cells"])
