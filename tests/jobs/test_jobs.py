@@ -55,7 +55,8 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert [cell["params"]["dropout_rate"] for cell in trained.details["cells"]] == [0.0, 0.9]
     assert trained.details["training"]["rows_trained"] == 240 * 30
     report = STORAGE.read_bytes(trained.result["report_path"]).decode()
-    assert "dropout_rate = 0.9" in report
+    assert "<th>dropout_rate</th><th>r2, mean ± std</th>" in report
+    assert '<tr class=""><td>0.9</td>' in report
     assert "<td>hum</td><td>number</td><td>228</td><td>12</td>" in report
     assert "http" not in report.replace("http://www.w3.org", "")
 
