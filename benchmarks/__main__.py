@@ -22,6 +22,8 @@ BENCHMARKS = {
     "scoring-jax": ("scoring", "jax"),
     "search-tensorflow": ("search", "tensorflow"),
     "search-jax": ("search", "jax"),
+    "interruption-tensorflow": ("interruption", "tensorflow"),
+    "interruption-jax": ("interruption", "jax"),
 }
 
 

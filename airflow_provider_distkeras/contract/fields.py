@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 
@@ -56,6 +57,17 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _refuse(name, "a text that is not empty", value)
     return value
+
+
+def uri_without_secret(name: str, value: Any) -> str:
+    """A URI that holds no user and no password: specs are written to files and shown."""
+    uri = text(name, value)
+    if "@" in urlsplit(uri).netloc:
+        raise SpecError(
+            f"{name}: expected a URI without user and password, for it is written to files; received one with "
+            f"(…@{uri.rpartition('@')[2]}). Give them by environment variables."
+        )
+    return uri
 
 
 def choice(kind: str, valid: Iterable[str]) -> Check:

@@ -19,6 +19,7 @@ from airflow_provider_distkeras.contract.fields import (
     number,
     optional,
     text,
+    uri_without_secret,
 )
 from airflow_provider_distkeras.contract.spec import Spec, spec_field
 
@@ -67,6 +68,15 @@ class TrainSpec(Spec):
         "Keras backend of the workers; else KERAS_BACKEND, else tensorflow.",
         None,
     )
+    mlflow_experiment: str | None = spec_field(
+        optional(text), "Log parameters, metrics, cells, model and report to this experiment of MLflow.", None
+    )
+    mlflow_tracking_uri: str | None = spec_field(
+        optional(uri_without_secret), "MLflow's server; else MLFLOW_TRACKING_URI where the job's driver runs.", None
+    )
+    tensorboard: bool = spec_field(
+        boolean, "Whether to write TensorBoard event files into the attempt's folder `tensorboard`.", False
+    )
 
     @classmethod
     def build(cls, **said: Any) -> Self:
@@ -105,6 +115,8 @@ class TrainSpec(Spec):
             raise SpecError(f"num_cells: search={self.search!r} needs to know how many cells to try, such as 20.")
         elif not self.distributions:
             raise SpecError(f"param_distributions: search={self.search!r} has nothing to draw from; set it, or param_grid.")
+        if self.mlflow_tracking_uri and not self.mlflow_experiment:
+            raise SpecError("mlflow_tracking_uri: nothing is logged without mlflow_experiment; set it, or leave both out.")
         if self.halving_factor is not None:
             if self.search == "optuna":
                 raise SpecError("halving_factor: halving is for search='grid' and 'random'; leave it out with 'optuna'.")

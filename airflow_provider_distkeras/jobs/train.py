@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
@@ -11,8 +13,9 @@ from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.request import cut_off
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
-from airflow_provider_distkeras.ml import report
+from airflow_provider_distkeras.ml import event_files, report
 from airflow_provider_distkeras.ml.journal import Journal
+from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
 from airflow_provider_distkeras.ml.search import SearchResult, search
 from airflow_provider_distkeras.ml.storage import storage_for
 
@@ -23,18 +26,28 @@ _TRIALS = "trials"
 def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
 
-    Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over.
+    Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over. Where
+    asked for, `tensorboard` gets event files, and MLflow a run.
     """
     storage = storage_for(spark, folder)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), beside(spec.dataset_path))
     _check_rows(spec, manifest.result["rows"])
-    data = spark.read.parquet(spec.dataset_path)
-    earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
-    found = search(data, spec, manifest.details, Journal(storage, f"{folder}/{_TRIALS}", earlier))
-    pipeline = PipelineModel.load(manifest.result["pipeline_path"])
-    model_path, report_path = f"{folder}/model", f"{folder}/report.html"
-    PipelineModel([*pipeline.stages, found.model]).write().save(model_path)
-    storage.write_bytes(report_path, report.render(found, spec, manifest, versions(spark)).encode())
+    if spec.tensorboard:
+        event_files.check_installed()
+    with _mlflow_run(spec, folder) or nullcontext() as run:
+        data = spark.read.parquet(spec.dataset_path)
+        earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
+        found = search(data, spec, manifest.details, Journal(storage, f"{folder}/{_TRIALS}", earlier))
+        pipeline = PipelineModel.load(manifest.result["pipeline_path"])
+        model = PipelineModel([*pipeline.stages, found.model])
+        model_path, report_path = f"{folder}/model", f"{folder}/report.html"
+        model.write().save(model_path)
+        page = report.render(found, spec, manifest, versions(spark))
+        storage.write_bytes(report_path, page.encode())
+        if spec.tensorboard:
+            for name, content in event_files.event_files(found, spec.metric_names).items():
+                storage.write_bytes(f"{folder}/tensorboard/{name}", content)
+        logged = run.log(found, spec.metric_names, model, page, f"{folder}/_mlflow") if run is not None else None
     return Outcome(
         result={
             "model_path": model_path,
@@ -48,8 +61,17 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
             "cells": [cell.to_dict() for cell in found.cells],
             "training": found.summary.to_dict(),
             "test_error": found.tested and found.tested.error,
+            "mlflow": logged,
         },
     )
+
+
+def _mlflow_run(spec: TrainSpec, folder: str) -> MlflowRun | None:
+    if spec.mlflow_experiment is None:
+        return None
+    attempt = Attempt.of(folder)
+    tags = {"mlflow.runName": attempt.name, "period": attempt.period_path, "dataset_path": spec.dataset_path, "spec": spec.sha256}
+    return MlflowRun(spec.mlflow_experiment, spec.mlflow_tracking_uri, tags)
 
 
 def _check_rows(spec: TrainSpec, rows: int) -> None:

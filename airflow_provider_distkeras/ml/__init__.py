@@ -8,6 +8,6 @@ from airflow_provider_distkeras.ml.csv import process_csv
 from airflow_provider_distkeras.ml.display import show
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.tuning import CrossValidator
+from airflow_provider_distkeras.ml.tuning import CrossValidator, TrainValidationSplit
 
-__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "process_csv", "show"]
+__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "TrainValidationSplit", "process_csv", "show"]

@@ -42,7 +42,7 @@ class Folds:
     """How rows are dealt to parts, by nothing but their values and a seed: the same in every run, however they are partitioned.
 
     Attributes:
-        num_folds: how many folds.
+        num_folds: how many folds; 1 for one split, measured on `test_share` of the rows.
         seed: decides what is left to chance. Equal rows share a part, so that none is measured on what it was trained on.
         fold_col: a column of fold numbers, from 0.
         group_col: a column whose equal values stay together.
@@ -69,16 +69,21 @@ class Folds:
     @property
     def folds(self) -> list[Fold]:
         """The folds; by time, each trains on one part more than the last."""
+        if self.num_folds == 1:
+            return [Fold(self._parts, TEST)]
         if self.time_col:
             return [Fold(tuple(range(held_out)), held_out) for held_out in range(1, self.num_folds + 1)]
-        parts = range(self.num_folds)
-        return [Fold(tuple(part for part in parts if part != held_out), held_out) for held_out in parts]
+        return [Fold(tuple(part for part in self._parts if part != held_out), held_out) for held_out in self._parts]
 
     @property
     def test_fold(self) -> Fold | None:
         """Trains on all that a search sees and is measured on what was set aside, if anything was."""
-        parts = self.num_folds + bool(self.time_col)
-        return Fold(tuple(range(parts)), TEST) if self.test_share else None
+        return Fold(self._parts, TEST) if self.test_share else None
+
+    @property
+    def _parts(self) -> tuple[int, ...]:
+        """What is not set aside; by time, there is one before the first that is held out."""
+        return tuple(range(self.num_folds + bool(self.time_col)))
 
     def assign(self, data: DataFrame) -> DataFrame:
         """The data with their parts.

@@ -43,6 +43,10 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param parallelism: Cells trained at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
     :param backend: Keras backend of the workers: "tensorflow" or "jax". (templated)
+    :param mlflow_experiment: Log parameters, metrics, cells, model and report to this experiment of MLflow. (templated)
+    :param mlflow_tracking_uri: MLflow's server; else MLFLOW_TRACKING_URI where the Spark driver runs. Users and passwords go
+        there too, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. (templated)
+    :param tensorboard: Whether to write TensorBoard event files beside the model. (templated)
     """
 
     spec_class = TrainSpec
@@ -51,7 +55,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         *DistKerasBaseOperator.template_fields,
         "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
         "num_cells", "halving_factor", "max_minutes", "max_failed_cells", "evaluator", "metric", "metrics", "num_folds",
-        "stratified", "test_share", "parallelism", "seed", "backend",
+        "stratified", "test_share", "parallelism", "seed", "backend", "mlflow_experiment", "mlflow_tracking_uri", "tensorboard",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **DistKerasBaseOperator.template_fields_renderers,
@@ -85,6 +89,9 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         parallelism: int | str | None = None,
         seed: int | str = 0,
         backend: str | None = None,
+        mlflow_experiment: str | None = None,
+        mlflow_tracking_uri: str | None = None,
+        tensorboard: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -108,6 +115,9 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.parallelism = parallelism
         self.seed = seed
         self.backend = backend
+        self.mlflow_experiment = mlflow_experiment
+        self.mlflow_tracking_uri = mlflow_tracking_uri
+        self.tensorboard = tensorboard
 
     def check_inputs(self, spec: Spec) -> dict[str, str]:
         """The dataset must have been committed. Its path names its attempt, so the path alone tells whether it is the same."""

@@ -1,12 +1,16 @@
 """`CrossValidator` in a notebook, in place of Spark's, on real Spark."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pyspark.ml import evaluation, tuning
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.ml import CrossValidator, DistKeras
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
+from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark
 
@@ -63,3 +67,66 @@ def test_it_and_its_model_can_be_saved(data, fitted, tmp_path):
     again = tuning.CrossValidatorModel.load(f"{tmp_path}/fitted")
     assert again.avgMetrics == fitted.avgMetrics
     assert again.transform(data).select("prediction").collect() == fitted.transform(data).select("prediction").collect()
+
+
+def split(maker, **said):
+    grid = tuning.ParamGridBuilder().addGrid(maker.learning_rate, [1e-5, 0.05]).build()
+    judge = evaluation.RegressionEvaluator(metricName="r2")
+    return TrainValidationSplit(estimator=maker, estimatorParamMaps=grid, evaluator=judge, **said)
+
+
+def test_one_split_measures_each_cell_once_and_can_be_saved(data, tmp_path):
+    fitted = split(estimator(), trainRatio=0.7, collectSubModels=True).fit(data)
+    assert isinstance(fitted, tuning.TrainValidationSplitModel)
+    assert fitted.validationMetrics[1] > 0.9 > fitted.validationMetrics[0]
+    assert len(fitted.subModels) == 2
+    split(estimator(), trainRatio=0.7, timeCol="mine").write().save(f"{tmp_path}/unfitted")
+    loaded = TrainValidationSplit.load(f"{tmp_path}/unfitted")
+    assert type(loaded) is TrainValidationSplit
+    assert (loaded.getTrainRatio(), loaded.getOrDefault("timeCol")) == (0.7, "mine")
+    fitted.write().save(f"{tmp_path}/fitted")
+    assert tuning.TrainValidationSplitModel.load(f"{tmp_path}/fitted").validationMetrics == fitted.validationMetrics
+
+
+def rows_by_part(maker, data, **said):
+    """What a split trains on and is measured on: the values of `mine` in each."""
+    folds = split(maker, **said)._folds()
+    dealt, (only,) = folds.assign(data), folds.folds
+    return [
+        sorted(row["mine"] for row in rows.select("mine").collect()) for rows in (only.training_rows(dealt), only.held_out_rows(dealt))
+    ]
+
+
+def test_one_split_by_share_by_time_and_by_group(data):
+    trained, measured = rows_by_part(estimator(), data, trainRatio=0.75)
+    assert len(trained) + len(measured) == 240
+    assert 0.6 < len(trained) / 240 < 0.9
+    assert rows_by_part(estimator(), data, trainRatio=0.66, timeCol="mine") == [[0] * 80 + [1] * 80, [2] * 80]
+    trained, measured = rows_by_part(estimator(), data, trainRatio=0.5, groupCol="mine")
+    assert not set(trained) & set(measured)
+    assert trained and measured
+
+
+def test_folds_by_group_and_the_same_share_of_each_label(data):
+    classes = data.withColumn("label", (F.col("label") > 4).cast("double"))
+    maker = estimator()
+    validator = CrossValidator(
+        estimator=maker, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), numFolds=4, stratified=True
+    )
+    dealt = validator._folds().assign(classes).groupBy("__distkeras_part").agg(F.sum("label"), F.count(F.lit(1))).collect()
+    assert max(row[1] for row in dealt) - min(row[1] for row in dealt) <= 1
+    with pytest.raises(SpecError, match="expected one way to make them"):
+        validator.copy().setParams(groupCol="mine").fit(classes)
+
+
+def test_rows_that_tasks_share_go_with_the_last_fit(spark, data):
+    def stored():
+        count = lambda _: len(list(Path(local_folder()).glob("distkeras-rows-*")))  # noqa: E731 - sent to the worker by value
+        return spark.sparkContext.parallelize([0], 1).map(count).first()
+
+    before = stored()
+    fits = estimator().fitMultiple(data, [{}, {}])
+    next(fits)
+    assert stored() == before + 1
+    next(fits)
+    assert stored() == before

@@ -1,0 +1,126 @@
+"""The training report's figures and tables, from results made up."""
+
+import re
+
+import numpy as np
+import pytest
+
+from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.ml import plots, report
+from airflow_provider_distkeras.ml.agenda import Cell, Outcome
+from airflow_provider_distkeras.ml.search import SearchResult
+from airflow_provider_distkeras.training.summary import TrainingSummary
+
+
+class Model:
+    """What the report reads of a model."""
+
+    summary = TrainingSummary(
+        "ADAG", 40, 80, 2, {"loss": [1.0, 0.5]}, None, 2.0, 4, 8, 0.5, [3, 1],
+        [{"worker": 0, "host": "h", "rows": 40, "epochs": [{"epoch": 0, "rows": 40, "seconds": 1.0, "loss": 1.0}]}],
+    )  # fmt: skip
+
+
+def result(cells, *, params=None, tested=None):
+    return SearchResult(Model(), cells[0], cells, params or {"loss": "mse"}, True, tested)
+
+
+def prepared(**details):
+    return Manifest("preprocess", "0", {"rows": 40, "feature_columns": ["a"]}, {}, details)
+
+
+def rendered(found, spec=None, **details):
+    return report.render(found, spec or TrainSpec.build(dataset_path="/d", num_folds=2), prepared(**details), {"keras": "3.15"})
+
+
+def cell(r2, sample=(), **params):
+    outcome = lambda value: Outcome({"r2": value, "rmse": 2 * value}, seconds=1.0, sample=list(sample))  # noqa: E731
+    return Cell(params, {0: outcome(r2), 1: outcome(r2 + 0.1)})
+
+
+def headings(page):
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_it_needs_nothing_from_elsewhere_and_runs_nothing():
+    page = rendered(result([cell(0.5)]))
+    assert not re.search(r"https?://(?!www\.w3\.org)", page)
+    assert "<script" not in page
+
+
+def test_texts_of_the_data_are_shown_as_texts():
+    spec = TrainSpec.build(dataset_path="/d/<script>", num_folds=2)
+    profile = {"<b>": {"kind": "category", "count": 1, "missing": 0, "top": [["<i>", 1]]}}
+    page = rendered(result([cell(0.5, activations=["<u>"]), cell(0.4, activations=["relu"])]), spec, profile=profile)
+    assert not re.search("<(script|b|i|u)>", page)
+    assert "&lt;b&gt;" in page
+
+
+def test_cells_are_ranked_and_those_that_failed_say_why():
+    failed = Cell({"learning_rate": 9.0}, {0: Outcome(error="DivergenceError: the loss is nan"), 1: Outcome({"r2": 0.1})})
+    cells = [cell(0.6, learning_rate=0.1), failed, cell(0.2, learning_rate=0.3), cell(0.4, learning_rate=0.2)]
+    page = rendered(result(cells), TrainSpec.build(dataset_path="/d", num_folds=2, metrics=["rmse"]))
+    table = re.search(r"<th>learning_rate.*?</table>", page, re.DOTALL).group()
+    assert re.findall(r"<tr class=\"\w*\"><td>(.*?)</td>", table) == ["0.1", "0.2", "0.3", "9"]
+    assert "0.6500 ± 0.0500" in table
+    assert "1.3000 ± 0.1000" in table
+    assert "DivergenceError: the loss is nan" in table
+    assert "-, 0.1000" in table
+
+
+def test_the_metric_of_rows_set_aside_stands_beside_the_folds_and_their_errors_are_drawn():
+    tested = Outcome({"r2": 0.3456}, sample=[[1.0, 1.1], [2.0, 1.9]])
+    page = rendered(result([cell(0.5, sample=[[1.0, 3.0]])], tested=tested))
+    assert "<dt>r2, on rows set aside</dt><dd>0.3456</dd>" in page
+    assert "Predictions of the best cell for rows set aside" in headings(page)
+    assert "A sample of 2 rows." in page
+
+
+def test_of_two_classes_there_is_a_roc_and_a_calibration_by_the_classes_names(monkeypatch):
+    sample = [[1.0, 0.2, 0.8], [0.0, 0.9, 0.1], [1.0, 0.6, 0.4]]
+    seen = {}
+    kept = plots.confusion
+    monkeypatch.setattr(plots, "confusion", lambda rows, names: seen.update(names=names) or kept(rows, names))
+    label = {"kind": "category", "count": 3, "missing": 0, "top": [["yes", 2], ["no", 1]]}
+    details = {"label_col": "busy", "profile": {"busy": label}}
+    page = rendered(result([cell(0.5, sample=sample)], params={"loss": "categorical_crossentropy"}), **details)
+    assert seen["names"] == ["no", "yes"]
+    assert page.count("<figure>") == 5
+
+
+def test_no_sample_no_section():
+    assert "Predictions of the best cell for rows held out of the folds" not in headings(rendered(result([cell(0.5)])))
+
+
+def lines_of(axes):
+    return [[float(y) for y in line.get_ydata()] for line in axes.lines]
+
+
+def test_parallel_coordinates_lie_by_size_and_others_in_turn():
+    ranked = [cell(0.9, learning_rate=0.1, optimizer="adam"), cell(0.5, learning_rate=0.001, optimizer="sgd")]
+    (axes,) = plots.parallel_coordinates(ranked, "r2").axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["learning_rate", "optimizer"]
+    assert [0.0, 1.0] in lines_of(axes)
+    assert [1.0, 0.0] in lines_of(axes)
+    assert plots.parallel_coordinates([cell(0.9, a=1), cell(0.5, a=2)], "r2") is None
+
+
+@pytest.mark.parametrize("value", [[None, 8, 1], {"class": "Adam"}, True, None, "text"])
+def test_values_of_any_kind_can_be_drawn(value):
+    ranked = [cell(0.9, some=value, rate=0.1), cell(0.5, some=3, rate=0.2), cell(0.4, some=3, rate=0.3)]
+    page = rendered(result(ranked))
+    assert plots.plain(value) in page.replace("&quot;", '"')
+
+
+def test_confusion_counts():
+    sample = np.array([[0, 0.9, 0.1], [0, 0.2, 0.8], [1, 0.3, 0.7]])
+    (axes,) = plots.confusion(sample, ["a", "b"]).axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[1, 1], [0, 1]])
+
+
+def test_roc_and_calibration_of_what_is_always_right():
+    sample = np.array([[0, 0.95, 0.05], [1, 0.05, 0.95]] * 5)
+    roc, calibration = plots.roc_and_calibration(sample).axes
+    assert lines_of(roc)[1][:2] == [0.0, 1.0]
+    assert lines_of(calibration)[1] == [0.0, 1.0]
