@@ -47,7 +47,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
         if spec.tensorboard:
             for name, content in event_files.event_files(found, spec.metric_names).items():
                 storage.write_bytes(f"{folder}/tensorboard/{name}", content)
-        logged = run.log(found, spec.metric_names, model, page, f"{folder}/_mlflow") if run is not None else None
+        logged = run.log(found, spec.metric_names, model, page, folder) if run is not None else None
     return Outcome(
         result={
             "model_path": model_path,

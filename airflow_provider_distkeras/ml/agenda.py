@@ -145,6 +145,21 @@ class Agenda:
             self._changed.notify_all()
             return None
 
+    def more(self, count: int) -> list[Trial]:
+        """At most so many trials beside the last one; none that would have to be waited for."""
+        with self._changed:
+            while not self._over and len(self._waiting) < count and self._propose():
+                pass
+            taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))] if not self._over else []
+            self._running += len(taken)
+            return taken
+
+    @property
+    def left(self) -> int:
+        """The trials that are known to be ahead."""
+        with self._changed:
+            return len(self._waiting) + self._strategy.left * self._num_folds
+
     def end(self, trial: Trial, outcome: Outcome) -> None:
         """Take what a trial came to. Raises TrainingError if more cells failed than may."""
         with self._changed:

@@ -1,11 +1,12 @@
-"""One cell of a search as one plain Spark task: trained by one worker on rows that its machine holds, and measured there."""
+"""Cells of a search in a plain Spark task: each trained by one worker on rows that its machine holds, and measured there."""
 
 from __future__ import annotations
 
 import json
 import socket
+import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,13 @@ from airflow_provider_distkeras.training.worker import compiled_window, local_fo
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What a task says: JSON, empty where its machine does not hold the rows; and the trained weights, if they are wanted.
+#: What is said of a cell: JSON, empty where the machine does not hold the rows; and the trained weights, if they are wanted.
 REPORT_SCHEMA = "report string, weights binary"
 
 
 @dataclass(frozen=True)
 class CellTask:
-    """What to do on a machine's rows, as plain values.
+    """What to do on a machine's rows, as plain values: one cell.
 
     Attributes:
         key: of the rows; cache_bytes: how much memory they may take before they are stored.
@@ -45,13 +46,13 @@ class CellTask:
     keeps_weights: bool = False
 
 
-def run_cell(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> Iterator[pa.RecordBatch]:
-    """Run a task and report; a failure is reported too, with its traceback.
+def run_cells(batches: Iterable[pa.RecordBatch], tasks: Sequence[CellTask], feeds: bool) -> Iterator[pa.RecordBatch]:
+    """Run cells one after the other and report on each; a failure is reported too, with its traceback.
 
     Args:
-        batches: the rows, if this task `feeds` its machine with them; else anything.
-        task: what to do.
-        feeds: whether the machine may not have them yet.
+        batches: the rows, if this Spark task `feeds` its machine with them; else anything.
+        tasks: what to do; if it feeds, one thing.
+        feeds: whether the machine may not have the rows yet.
     """
     import pyarrow as pa
     from pyspark import TaskContext
@@ -60,18 +61,13 @@ def run_cell(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> 
     if context is None:
         raise TrainingError("A cell runs inside a Spark task only.")
     environment.pin_device(context.resources())
-    said: dict[str, Any] = {}
-    weights = b""
-    try:
-        rows = _rows(batches, task, feeds)
-        if rows is not None and task.alone is not None:
-            said, members = _train(task, task.alone, rows)
-            weights = members.tobytes() if task.keeps_weights else b""
-    except Exception as error:
-        host, trace = socket.gethostname(), traceback.format_exc()
-        said = {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}
+    if not feeds:
+        for _ in batches:
+            pass  # what is left unread would cost Spark this process
     schema = pa.schema([("report", pa.string()), ("weights", pa.binary())])
-    yield pa.RecordBatch.from_pylist([{"report": json.dumps(said), "weights": weights}], schema=schema)
+    for task in tasks:
+        report, weights = _run(task, batches if feeds else None)
+        yield pa.RecordBatch.from_pylist([{"report": json.dumps(report), "weights": weights}], schema=schema)
 
 
 def forget(batches: Iterable[pa.RecordBatch], keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
@@ -81,17 +77,20 @@ def forget(batches: Iterable[pa.RecordBatch], keys: tuple[str, ...]) -> Iterator
     yield from batches
 
 
-def _rows(batches: Iterable[pa.RecordBatch], task: CellTask, feeds: bool) -> shared.SharedRows | None:
-    if feeds:
-        return shared.store(task.key, local_folder(), batches, task.cache_bytes)
-    for _ in batches:
-        pass  # what is left unread would cost Spark this process
-    return shared.find(task.key, local_folder())
-
-
-def _train(task: CellTask, alone: Alone, rows: shared.SharedRows) -> tuple[dict[str, Any], Matrix]:
-    members, summary = alone.train(rows.training, rows.validation)
-    return {"measured": _measure(task, alone, members, rows.held_out), "summary": summary.to_dict()}, members
+def _run(task: CellTask, batches: Iterable[pa.RecordBatch] | None) -> tuple[dict[str, Any], bytes]:
+    """What a cell reports, nothing where this machine lacks its rows, and the weights, if they are wanted."""
+    started = time.perf_counter()
+    try:
+        folder = local_folder()
+        rows = shared.find(task.key, folder) if batches is None else shared.store(task.key, folder, batches, task.cache_bytes)
+        if rows is None or task.alone is None:
+            return {}, b""
+        members, summary = task.alone.train(rows.training, rows.validation)
+        report = {"measured": _measure(task, task.alone, members, rows.held_out), "summary": summary.to_dict()}
+        return {**report, "seconds": time.perf_counter() - started}, members.tobytes() if task.keeps_weights else b""
+    except Exception as error:
+        host, trace = socket.gethostname(), traceback.format_exc()
+        return {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}, b""
 
 
 def _measure(task: CellTask, alone: Alone, members: Matrix, rows: Rows) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from pyspark.sql import DataFrame
 from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.ml.fitting import Fitting
+from airflow_provider_distkeras.ml.fitting import Fitting, Known
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
-from airflow_provider_distkeras.ml.sharing import Sharing
+from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -71,17 +71,19 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         diverges gives a model that predicts infinity, or no class, so that r2, the errors and the accuracies rank it last and
         the other cells are not lost; `fit` raises.
         """
-        sharing, sizes = Sharing(dataset.sparkSession), dict[str, int]()
+        sharing, known = Sharing(dataset.sparkSession), Known()
         left, lock = [len(paramMaps)], threading.Lock()
 
         def fit_cell(index: int) -> DistKerasModel:
             cell = self.copy(paramMaps[index])
             try:
-                fitting = Fitting.of(cell, dataset, sizes)
+                fitting = Fitting.of(cell, dataset, known)
                 if not fitting.is_alone:
                     return fitting.fit(dataset)
-                _, summary, members = sharing.run(fitting, "all", dataset, keeps_weights=True)
-                return fitting.model(members, summary)
+                (fitted,) = sharing.run([Wanted(fitting, "all", dataset)], keeps_weights=True)
+                if isinstance(fitted, Exception):
+                    raise fitted
+                return fitting.model(fitted.members, fitted.summary)
             except DivergenceError as error:
                 logger.warning("Cell %d counts as the worst: %s", index, str(error).splitlines()[0])
                 return cell.diverged()

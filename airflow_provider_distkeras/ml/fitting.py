@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from dataclasses import dataclass, replace
+import threading
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: Hyper-parameters that a network is the same without.
+_NOT_BUILT = ("learning_rate", "lr_decay")
+#: Networks that a search keeps.
+_KEPT = 16
+_building = threading.Lock()
+
+
+@dataclass
+class Known:
+    """What fits on like rows have in common, so that it is found out and built once.
+
+    Attributes:
+        sizes: values per row of columns.
+        networks: by what they were built for.
+    """
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    networks: dict[str, Blueprint] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Fitting:
     """What a fit needs besides the rows.
@@ -53,12 +74,12 @@ class Fitting:
     network: Blueprint
 
     @classmethod
-    def of(cls, estimator: DistKeras, dataset: DataFrame, sizes: dict[str, int] | None = None) -> Fitting:
+    def of(cls, estimator: DistKeras, dataset: DataFrame, known: Known | None = None) -> Fitting:
         """Check an estimator's Params and build its network.
 
         Args:
             dataset: what it will be fitted on, or rows like them.
-            sizes: values per row of the columns that are known; others are added.
+            known: of earlier fits of the same columns; what is new is added.
 
         Raises:
             SpecError: the Params do not go together.
@@ -66,9 +87,7 @@ class Fitting:
         """
         trainer, backend = trainer_of(estimator), _check_backend(estimator)
         said = estimator.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
-        return cls(
-            estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, {} if sizes is None else sizes)
-        )
+        return cls(estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, known or Known()))
 
     @property
     def is_alone(self) -> bool:
@@ -79,6 +98,11 @@ class Fitting:
     def kind(self) -> Kind:
         """What the network tells about a row."""
         return kind_of(self.network.outputs)
+
+    @property
+    def cache_bytes(self) -> int:
+        """How much memory the rows may take in a worker."""
+        return int(self.said["cache_mb"] * 2**20)
 
     @cached_property
     def rows_key(self) -> str:
@@ -119,7 +143,8 @@ class Fitting:
 
     def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
         """The model with trained weights, (members, weights)."""
-        content = to_bytes(self.network.trained(members))
+        with _building:  # other fits may have the same network
+            content = to_bytes(self.network.trained(members))
         model = DistKerasModel(content, self.network.plan.custom_modules, self.network.outputs, summary)
         model._resetUid(self.estimator.uid)
         return self.estimator._copyValues(model)._set(backend=self.backend)
@@ -175,7 +200,7 @@ class Fitting:
             min_delta=said["min_delta"],
             callbacks=tuple(said.get("callbacks") or ()),
             callbacks_on=said["callbacks_on"],
-            cache_bytes=int(said["cache_mb"] * 2**20),
+            cache_bytes=self.cache_bytes,
             force_repartition=said["force_repartition"],
             timeout=said["timeout"],
             encryption=said["encryption"],
@@ -210,24 +235,33 @@ def _check_backend(estimator: DistKeras) -> str:
 
 
 def _build(
-    estimator: DistKeras, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str, sizes: dict[str, int]
+    estimator: DistKeras, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str, known: Known
 ) -> Blueprint:
     """The network, for the sizes of the data's columns."""
     features, labels = estimator.feature_columns(), estimator.label_columns()
+    optimizer = trainer.optimizer(said["optimizer"])
+    members = trainer.num_workers if isinstance(trainer, trainers.EnsembleTrainer) else 1
+    built_for = {name: value for name, value in said.items() if name in vocabulary.HYPERPARAMETERS and name not in _NOT_BUILT}
+    key = repr((features, labels, built_for, optimizer, members, estimator.getSeed(), backend))
+    with _building:
+        if key not in known.networks:
+            label_sizes = _measure(estimator, dataset, features, labels, known.sizes)
+            vocabulary.check_network(said, sum(label_sizes.values()))
+            feature_sizes = {name: known.sizes[column] for name, column in features.items()}
+            while len(known.networks) >= _KEPT:
+                del known.networks[next(iter(known.networks))]
+            known.networks[key] = blueprint(said, feature_sizes, label_sizes, estimator.getSeed(), backend, optimizer, members)
+        return known.networks[key]
+
+
+def _measure(
+    estimator: DistKeras, dataset: DataFrame, features: dict[str, str], labels: dict[str, str], sizes: dict[str, int]
+) -> dict[str, int]:
+    """Check the columns, and add to `sizes` how many values a row of each has; those of the labels, by output."""
     estimator.features(dataset, list(features.values()))
     for column in labels.values():
         as_labels(dataset, column)
     for column in (*features.values(), *labels.values()):
         if column not in sizes:
             sizes[column] = count_values(dataset, column)
-    label_sizes = {name: sizes[column] for name, column in labels.items()}
-    vocabulary.check_network(said, sum(label_sizes.values()))
-    return blueprint(
-        said,
-        {name: sizes[column] for name, column in features.items()},
-        label_sizes,
-        estimator.getSeed(),
-        backend,
-        trainer.optimizer(said["optimizer"]),
-        trainer.num_workers if isinstance(trainer, trainers.EnsembleTrainer) else 1,
-    )
+    return {name: sizes[column] for name, column in labels.items()}

@@ -73,14 +73,16 @@ class MlflowRun:
         except Exception as error:
             self._warn(error)
 
-    def log(self, found: SearchResult, metric_names: list[str], model: PipelineModel, report: str, scratch: str) -> dict[str, Any]:
+    def log(
+        self, found: SearchResult, metric_names: list[str], model: PipelineModel, report: str, scratch: str
+    ) -> dict[str, Any]:
         """Log what a search came to: parameters, metrics, learning curves, cells, the model and the report.
 
         Args:
             found: the search's result; metric_names: its metrics.
             model: with its preprocessing.
             report: the report's HTML.
-            scratch: a folder that Spark and this process may write to; it is gone afterwards.
+            scratch: a folder that Spark may write to; what is written there is deleted again.
 
         Returns:
             The run's `run_id` and `experiment`, and `error`, if the server did not take everything.

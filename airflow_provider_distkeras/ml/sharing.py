@@ -1,16 +1,19 @@
-"""The driver's side of fits that are plain Spark tasks: each machine is given the rows once, and every task its cell."""
+"""The driver's side of fits that are plain Spark tasks: each machine is given the rows once, and every task some cells."""
 
 from __future__ import annotations
 
 import json
 import threading
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
+from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.ml import cells
 from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask
 from airflow_provider_distkeras.ml.fitting import Fitting
@@ -19,6 +22,39 @@ from airflow_provider_distkeras.training import cluster, engine
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.summary import TrainingSummary
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A fit that is wanted.
+
+    Attributes:
+        fitting: what to train; one that `is_alone`.
+        name: of the rows: two fits that say the same are given the same ones.
+        training: the rows to train on; held_out: those to measure on.
+    """
+
+    fitting: Fitting
+    name: str
+    training: DataFrame
+    held_out: DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit came to.
+
+    Attributes:
+        measured: `metrics` and a `sample` (see `ml.agenda.Outcome`).
+        summary: the account of the training.
+        members: the trained weights, (1, weights); none if they are not wanted.
+        seconds: it took.
+    """
+
+    measured: dict[str, Any]
+    summary: TrainingSummary
+    members: Matrix
+    seconds: float
 
 
 class Sharing:
@@ -39,49 +75,53 @@ class Sharing:
         self.close()
 
     def run(
-        self,
-        fitting: Fitting,
-        name: str,
-        training: DataFrame,
-        held_out: DataFrame | None = None,
-        metrics: tuple[str, ...] = (),
-        *,
-        keeps_weights: bool = False,
-    ) -> tuple[dict[str, Any], TrainingSummary, Matrix]:
-        """Train by one worker, and measure.
+        self, wanted: Sequence[Wanted], metrics: tuple[str, ...] = (), *, keeps_weights: bool = False
+    ) -> list[Fitted | Exception]:
+        """Train and measure in one task, one after the other.
 
         Args:
-            fitting: what to train; one that `is_alone`.
-            name: of the rows: two calls that say the same give the same ones.
-            training: the rows to train on; held_out: those to measure `metrics` on.
+            wanted: the fits; all of the same backend.
+            metrics: what to measure on the rows held out.
             keeps_weights: whether the trained weights are wanted.
 
         Returns:
-            `metrics` and a `sample` (see `ml.agenda.Outcome`), the account of the training, and the trained weights,
-            (1, weights); none if they are not wanted.
+            What each came to: of one that failed what it met, such as DivergenceError, DataError or TrainingError.
 
         Raises:
-            What the task met: DivergenceError, DataError, TrainingError and the like.
+            TrainingError: the task itself failed.
         """
+        feeds = [self._feed(each) for each in wanted]
+        tasks = [
+            CellTask(
+                key=feed.key,
+                alone=each.fitting.alone(each.training),
+                metrics=metrics,
+                classifies=each.fitting.kind is Kind.CLASSES,
+                keeps_weights=keeps_weights,
+                cache_bytes=each.fitting.cache_bytes,
+            )
+            for each, feed in zip(wanted, feeds, strict=True)
+        ]
+        backend = wanted[0].fitting.backend
+        told = self._submit(self._spark.range(0, 1, 1, 1), tasks, backend, feeds=False)
+        for place, (feed, task) in enumerate(zip(feeds, tasks, strict=True)):
+            if told[place] is None:  # it ran on another machine than the first
+                told[place] = self._submit(feed.data, [task], backend, feeds=True)[0]
+        return [each or TrainingError("A task reported nothing.") for each in told]
+
+    def _feed(self, wanted: Wanted) -> _Feed:
+        """The rows, which some machine has."""
+        fitting = wanted.fitting
         with self._lock:
-            feed = self._feeds.setdefault((name, fitting.rows_key), _Feed())
-        task = CellTask(
-            key=feed.key,
-            alone=fitting.alone(training),
-            metrics=metrics,
-            classifies=fitting.kind is Kind.CLASSES,
-            keeps_weights=keeps_weights,
-            cache_bytes=int(fitting.said["cache_mb"] * 2**20),
-        )
+            feed = self._feeds.setdefault((wanted.name, fitting.rows_key), _Feed())
         with feed.lock:  # others wait for the rows, not for what is trained on them
             if feed.data is None:
-                data = fitting.feed(training, held_out).coalesce(1)
-                self._submit(data, CellTask(key=feed.key, cache_bytes=task.cache_bytes), fitting.backend, feeds=True)
+                data = fitting.feed(wanted.training, wanted.held_out).coalesce(1)
+                said = self._submit(data, [CellTask(feed.key, fitting.cache_bytes)], fitting.backend, feeds=True)[0]
+                if isinstance(said, Exception):
+                    raise said
                 feed.data, feed.backend = data, fitting.backend
-        report, weights = self._submit(self._spark.range(0, 1, 1, 1), task, fitting.backend, feeds=False)
-        if not report:  # it ran on another machine than the first
-            report, weights = self._submit(feed.data, task, fitting.backend, feeds=True)
-        return report["measured"], TrainingSummary(**report["summary"]), np.frombuffer(weights, np.float32).reshape(1, -1)
+        return feed
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
@@ -94,16 +134,24 @@ class Sharing:
         deleted.collect()
         self._feeds.clear()
 
-    def _submit(self, data: DataFrame, task: CellTask, backend: str, feeds: bool) -> tuple[dict[str, Any], bytes]:
-        """What one task reports, nothing where its machine lacks the rows, and the weights."""
+    def _submit(
+        self, data: DataFrame | None, tasks: list[CellTask], backend: str, feeds: bool
+    ) -> list[Fitted | Exception | None]:
+        """What a task says of each cell; None where its machine lacks the rows, or nothing was to be trained."""
+        assert data is not None  # those who ask have fed it
         context = self._spark.sparkContext
         with worker_environment(context, backend):
-            reports = data.mapInArrow(partial(cells.run_cell, task=task, feeds=feeds), REPORT_SCHEMA)
-        row = engine.collect(context, reports, self._tag)[0]
-        report: dict[str, Any] = json.loads(row.report)
-        if report.get("error_type"):
-            raise engine.worker_error(report)
-        return report, bytes(row.weights)
+            reports = data.mapInArrow(partial(cells.run_cells, tasks=tasks, feeds=feeds), REPORT_SCHEMA)
+        return [_read(json.loads(row.report), row.weights) for row in engine.collect(context, reports, self._tag)]
+
+
+def _read(report: dict[str, Any], weights: bytes) -> Fitted | Exception | None:
+    if not report:
+        return None
+    if report.get("error_type"):
+        return engine.worker_error(report)
+    members = np.frombuffer(weights, np.float32).reshape(1, -1)
+    return Fitted(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])
 
 
 class _Feed:

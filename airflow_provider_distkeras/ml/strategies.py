@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,10 @@ Params = dict[str, Any]
 
 class Strategy(Protocol):
     """Proposes cells. Its calls come one at a time."""
+
+    @property
+    def left(self) -> int:
+        """Cells that it is sure to propose."""
 
     def propose(self) -> Params | None:
         """The next cell; None if there is none, or none before more is learned."""
@@ -31,10 +36,14 @@ class Listed:
     """Every cell of a list, in its order."""
 
     def __init__(self, cells: Sequence[Params]) -> None:
-        self._cells = iter(cells)
+        self._cells = deque(cells)
+
+    @property
+    def left(self) -> int:
+        return len(self._cells)
 
     def propose(self) -> Params | None:
-        return next(self._cells, None)
+        return self._cells.popleft() if self._cells else None
 
     def learn(self, params: Params, value: float | None) -> None:
         """It makes no difference."""
@@ -62,9 +71,13 @@ class Halving:
         self._factor = factor
         self._sign = 1 if larger_is_better else -1
         # The first ones go on with little to be compared with: in a grid's order, these would often be its worst.
-        self._cells = iter(random.Random(0).sample(cells, len(cells)))
+        self._cells = deque(random.Random(0).sample(cells, len(cells)))
         self._learned: list[list[tuple[float, Params]]] = [[] for _ in range(rungs)]
         self._promoted: set[tuple[int, str]] = set()
+
+    @property
+    def left(self) -> int:
+        return len(self._cells)
 
     def propose(self) -> Params | None:
         for rung in reversed(range(len(self._epochs) - 1)):
@@ -72,8 +85,7 @@ class Halving:
             if promoted is not None:
                 self._promoted.add((rung, _key(promoted)))
                 return {**promoted, "num_epoch": self._epochs[rung + 1]}
-        cell = next(self._cells, None)
-        return None if cell is None else {**cell, "num_epoch": self._epochs[0]}
+        return {**self._cells.popleft(), "num_epoch": self._epochs[0]} if self._cells else None
 
     def learn(self, params: Params, value: float | None) -> None:
         cell = {name: said for name, said in params.items() if name != "num_epoch"}
@@ -109,6 +121,10 @@ class Sampled:
         self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
         self._left = count
         self._asked: dict[str, list[optuna.Trial]] = {}
+
+    @property
+    def left(self) -> int:
+        return self._left
 
     def propose(self) -> Params | None:
         if not self._left:

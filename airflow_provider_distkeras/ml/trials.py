@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,16 +31,19 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, SpecErro
 from airflow_provider_distkeras.ml import metrics
 from airflow_provider_distkeras.ml.agenda import Agenda, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
-from airflow_provider_distkeras.ml.fitting import Fitting, trainer_of
+from airflow_provider_distkeras.ml.fitting import Fitting, Known, trainer_of
 from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.predict import Kind
-from airflow_provider_distkeras.ml.sharing import Sharing
+from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
 from airflow_provider_distkeras.ml.strategies import Params
 from airflow_provider_distkeras.training import cluster
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
+
+#: What trials of one task take together, at most: what a job that is killed may lose per slot.
+_TASK_SECONDS = 3.0
 
 ParamMap = dict[Param, Any]
 
@@ -66,7 +71,8 @@ class Trials:
         self._metrics, self._folds, self._models = tuple(metrics), folds, models
         self._spark = folds[0].training.sparkSession
         self._sharing = Sharing(self._spark)
-        self._sizes: dict[str, int] = {}
+        self._known = Known()
+        self._seconds: deque[float] = deque(maxlen=9)
 
     def __enter__(self) -> Trials:
         return self
@@ -82,16 +88,25 @@ class Trials:
             params_of: the Params of a cell.
         """
         slots = cluster.slots(self._spark.sparkContext)
+        threads = min(at_once or slots, slots)
         free = _Slots(slots)
 
         def work(_: int) -> None:
-            while (trial := agenda.next()) is not None:
-                cell = params_of(agenda.cells[trial.cell].params)
-                with free.taken(min(self._workers(cell), slots)):
-                    outcome = self.run_one(trial, cell)
-                agenda.end(trial, outcome)
+            while (first := agenda.next()) is not None:
+                batch = [first, *agenda.more(self._at_once(agenda.left, threads) - 1)]
+                cells = {trial: params_of(agenda.cells[trial.cell].params) for trial in batch}
+                alone = {trial: fitting for trial in batch if (fitting := self._alone(trial, cells[trial])) is not None}
+                if alone:
+                    with free.taken(1):
+                        outcomes = self._fit_together(alone)
+                    for trial, outcome in outcomes.items():
+                        agenda.end(trial, outcome)
+                for trial in batch:
+                    if trial not in alone:
+                        with free.taken(min(self._workers(cells[trial]), slots)):
+                            outcome = self._fit(trial, cells[trial])
+                        agenda.end(trial, outcome)
 
-        threads = min(at_once or slots, slots)
         with ThreadPool(threads) as pool:
             try:
                 pool.map(inheritable_thread_target(self._spark)(work), range(threads), chunksize=1)
@@ -100,15 +115,15 @@ class Trials:
 
     def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""
-        started = time.perf_counter()
-        try:
-            outcome = self._fit(trial, cell)
-            decides = outcome.metrics[self._metrics[0]]
-            if not math.isfinite(decides):
-                raise DivergenceError(f"{self._metrics[0]} is {decides}.")
-        except Exception as error:  # whatever a cell's values, its network or its tasks may raise
-            outcome = Outcome(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-        return replace(outcome, seconds=time.perf_counter() - started)
+        fitting = self._alone(trial, cell)
+        return self._fit(trial, cell) if fitting is None else self._fit_together({trial: fitting})[trial]
+
+    def _at_once(self, left: int, threads: int) -> int:
+        """Trials that a task is given: some seconds' worth, as a task costs a third of one; in the end, its share."""
+        if not self._seconds:
+            return 1
+        worth = int(_TASK_SECONDS / max(statistics.median(self._seconds), 1e-3))
+        return max(1, min(worth, math.ceil((left + 1) / threads)))
 
     def _workers(self, cell: ParamMap) -> int:
         """The tasks that a cell trains on at the same time."""
@@ -119,20 +134,57 @@ class Trials:
         except SpecError:  # it will fail when it is its turn
             return 1
 
-    def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
-        rows = self._folds[trial.fold]
+    def _alone(self, trial: Trial, cell: ParamMap) -> Fitting | None:
+        """The fit, if a plain task can do and measure it; what is wrong with it, if anything, `_fit` will tell."""
         if not isinstance(self._estimator, DistKeras):
-            return self._measure(trial, self._estimator.fit(rows.training, cell), rows)
-        fitting = Fitting.of(self._estimator.copy(cell), rows.training, self._sizes)
-        if not (fitting.is_alone and self._is_known(fitting)):
-            return self._measure(trial, fitting.fit(rows.training), rows)
+            return None
+        try:
+            fitting = Fitting.of(self._estimator.copy(cell), self._folds[trial.fold].training, self._known)
+        except Exception:
+            return None
+        return fitting if fitting.is_alone and self._is_known(fitting) else None
+
+    def _fit_together(self, alone: dict[Trial, Fitting]) -> dict[Trial, Outcome]:
+        """Fit and measure in one task."""
         keeps = self._models is not None
-        measured, summary, members = self._sharing.run(
-            fitting, rows.name, rows.training, rows.held_out, self._metrics, keeps_weights=keeps
-        )
-        if self._models is not None:
-            self._models[trial] = fitting.model(members, summary)
-        return Outcome(**measured, history=summary.history)
+        wanted = [
+            Wanted(fitting, rows.name, rows.training, rows.held_out)
+            for trial, fitting in alone.items()
+            for rows in [self._folds[trial.fold]]
+        ]
+        started = time.perf_counter()
+        try:
+            fits = self._sharing.run(wanted, self._metrics, keeps_weights=keeps)
+        except Exception as error:
+            if len(alone) > 1:  # one of them may have brought it down
+                return {trial: self._fit_together({trial: fitting})[trial] for trial, fitting in alone.items()}
+            fits = [error]
+        outcomes = {}
+        for (trial, fitting), fitted in zip(alone.items(), fits, strict=True):
+            if isinstance(fitted, Exception):
+                outcomes[trial] = _failed(fitted, (time.perf_counter() - started) / len(alone))
+                continue
+            self._seconds.append(fitted.seconds)
+            if self._models is not None:
+                self._models[trial] = fitting.model(fitted.members, fitted.summary)
+            outcomes[trial] = self._judged(Outcome(**fitted.measured, history=fitted.summary.history, seconds=fitted.seconds))
+        return outcomes
+
+    def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
+        """Fit on as many workers as the cell says, and measure; as Spark's evaluators do."""
+        started, rows = time.perf_counter(), self._folds[trial.fold]
+        try:
+            outcome = self._measure(trial, self._estimator.fit(rows.training, cell), rows)
+        except Exception as error:  # whatever a cell's values, its network or its tasks may raise
+            return _failed(error, time.perf_counter() - started)
+        return self._judged(replace(outcome, seconds=time.perf_counter() - started))
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """The outcome; of one whose metric is no number, a failure."""
+        decides = outcome.metrics[self._metrics[0]]
+        if math.isfinite(decides):
+            return outcome
+        return _failed(DivergenceError(f"{self._metrics[0]} is {decides}."), outcome.seconds)
 
     def _measure(self, trial: Trial, model: Model, rows: FoldRows) -> Outcome:
         predictions = model.transform(rows.held_out)
@@ -170,6 +222,10 @@ def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:
     rows = predictions.select(F.array_insert(said, 1, F.col(label).cast("double")).alias("row"))
     first = rows.orderBy(F.xxhash64("row")).limit(metrics.sample_size(1)).collect()
     return [list(row.row) for row in first]
+
+
+def _failed(error: Exception, seconds: float) -> Outcome:
+    return Outcome(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", seconds=seconds)
 
 
 class _Slots:

@@ -98,7 +98,11 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
         if models is None:
             return best, agenda, None
         folds = range(len(self._folds().folds))
-        return best, agenda, [[models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in folds]
+        return (
+            best,
+            agenda,
+            [[models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in folds],
+        )
 
     def _means(self, agenda: Agenda) -> list[float]:
         """Every cell's metric; of one that failed, the worst there is."""
@@ -236,7 +240,7 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
 
     def _fit(self, dataset: DataFrame) -> tuning.TrainValidationSplitModel:
         best, agenda, kept = self._searched(dataset)
-        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(agenda), kept and kept[0]))
+        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(agenda), kept[0] if kept else None))
 
     def _folds(self) -> Folds:
         return Folds(num_folds=1, test_share=1 - self.getTrainRatio(), **self._dealt())

@@ -93,7 +93,8 @@ def rows_by_part(maker, data, **said):
     folds = split(maker, **said)._folds()
     dealt, (only,) = folds.assign(data), folds.folds
     return [
-        sorted(row["mine"] for row in rows.select("mine").collect()) for rows in (only.training_rows(dealt), only.held_out_rows(dealt))
+        sorted(row["mine"] for row in rows.select("mine").collect())
+        for rows in (only.training_rows(dealt), only.held_out_rows(dealt))
     ]
 
 
@@ -104,7 +105,8 @@ def test_one_split_by_share_by_time_and_by_group(data):
     assert rows_by_part(estimator(), data, trainRatio=0.66, timeCol="mine") == [[0] * 80 + [1] * 80, [2] * 80]
     trained, measured = rows_by_part(estimator(), data, trainRatio=0.5, groupCol="mine")
     assert not set(trained) & set(measured)
-    assert trained and measured
+    assert trained
+    assert measured
 
 
 def test_folds_by_group_and_the_same_share_of_each_label(data):

@@ -30,8 +30,12 @@ def prepared(**details):
     return Manifest("preprocess", "0", {"rows": 40, "feature_columns": ["a"]}, {}, details)
 
 
+def asked(dataset_path="/d", **said):
+    return TrainSpec.build(dataset_path=dataset_path, num_folds=2, hyperparameters={"layer_dims": [None, 1]}, **said)
+
+
 def rendered(found, spec=None, **details):
-    return report.render(found, spec or TrainSpec.build(dataset_path="/d", num_folds=2), prepared(**details), {"keras": "3.15"})
+    return report.render(found, spec or asked(), prepared(**details), {"keras": "3.15"})
 
 
 def cell(r2, sample=(), **params):
@@ -50,7 +54,7 @@ def test_it_needs_nothing_from_elsewhere_and_runs_nothing():
 
 
 def test_texts_of_the_data_are_shown_as_texts():
-    spec = TrainSpec.build(dataset_path="/d/<script>", num_folds=2)
+    spec = asked("/d/<script>")
     profile = {"<b>": {"kind": "category", "count": 1, "missing": 0, "top": [["<i>", 1]]}}
     page = rendered(result([cell(0.5, activations=["<u>"]), cell(0.4, activations=["relu"])]), spec, profile=profile)
     assert not re.search("<(script|b|i|u)>", page)
@@ -60,7 +64,7 @@ def test_texts_of_the_data_are_shown_as_texts():
 def test_cells_are_ranked_and_those_that_failed_say_why():
     failed = Cell({"learning_rate": 9.0}, {0: Outcome(error="DivergenceError: the loss is nan"), 1: Outcome({"r2": 0.1})})
     cells = [cell(0.6, learning_rate=0.1), failed, cell(0.2, learning_rate=0.3), cell(0.4, learning_rate=0.2)]
-    page = rendered(result(cells), TrainSpec.build(dataset_path="/d", num_folds=2, metrics=["rmse"]))
+    page = rendered(result(cells), asked(metrics=["rmse"]))
     table = re.search(r"<th>learning_rate.*?</table>", page, re.DOTALL).group()
     assert re.findall(r"<tr class=\"\w*\"><td>(.*?)</td>", table) == ["0.1", "0.2", "0.3", "9"]
     assert "0.6500 ± 0.0500" in table
