@@ -42,7 +42,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--dim); font-weight: 500; }
 tr.best td { color: var(--accent); font-weight: 600; }
-figure { margin: 0; } figure img { width: 100%; height: auto; }
+td.value { white-space: nowrap; } td.error { min-width: 18rem; }
+figure { margin: 0; } figure img { width: 100%; min-width: 36rem; height: auto; }
 pre { overflow-x: auto; background: var(--card); padding: .75rem; }
 """
 
@@ -113,11 +114,13 @@ def _cells(found: SearchResult, metrics: list[str]) -> str:
     failed = [cell for cell in found.cells if cell.mean(metrics[0]) is None]
     lines = []
     for cell in [*ranked, *failed]:
-        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metrics[0]))
         seconds = sum(outcome.seconds for outcome in cell.outcomes.values())
-        said = [*(plots.plain(cell.params.get(each)) for each in names), *(_spread(cell, metric) for metric in metrics[:1])]
-        said += [folds, *(_spread(cell, metric) for metric in metrics[1:]), f"{seconds:.1f} s"]
-        columns = "".join(f"<td>{_text(value)}</td>" for value in said)
+        decides = cell.error if cell.mean(metrics[0]) is None else None
+        columns = "".join(f"<td>{_text(plots.plain(cell.params.get(each)))}</td>" for each in names)
+        columns += f'<td class="{"error" if decides else "value"}">{_text(decides or _spread(cell, metrics[0]))}</td>'
+        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metrics[0]))
+        values = [folds, *(_spread(cell, metric) for metric in metrics[1:]), f"{seconds:.1f} s"]
+        columns += "".join(f'<td class="value">{_text(value)}</td>' for value in values)
         lines.append(f'<tr class="{"best" if cell is found.best else ""}">{columns}</tr>')
     header = [*names, f"{metrics[0]}, mean ± std", "per fold", *metrics[1:], "trained for"]
     head = "".join(f"<th>{_text(each)}</th>" for each in header)
@@ -125,9 +128,9 @@ def _cells(found: SearchResult, metrics: list[str]) -> str:
 
 
 def _spread(cell: Cell, metric: str) -> str:
-    """A metric over the folds, or why there is none."""
+    """A metric over the folds."""
     mean, std = cell.mean(metric), cell.std(metric)
-    return cell.error or "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
+    return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def _where_measured(found: SearchResult) -> str:

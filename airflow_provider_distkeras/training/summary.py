@@ -135,6 +135,7 @@ class TrainingSummary:
     def plot(self) -> Figure:
         """Learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(10, 6.5), layout="constrained")
         (curves, workers), (speed, staleness) = figure.subplots(2, 2)
@@ -160,8 +161,10 @@ class TrainingSummary:
         last = max((i for i, count in enumerate(self.staleness_counts) if count), default=0)
         staleness.bar(range(last + 1), self.staleness_counts[: last + 1])
         staleness.set(title="Staleness of the updates", xlabel="overtaken by", ylabel="updates")
+        for axes, bars in ((speed, len(self.workers)), (staleness, last + 1)):
+            axes.set_xlim(-1, bars)  # a bar alone would fill the axes
         for axes in (curves, workers, speed, staleness):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.suptitle(f"{self.trainer}: {self.rows:,} rows, {self.epochs} epochs, {self.seconds:.1f} s")
         return figure
 
