@@ -8,9 +8,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.errors import TrainingError
@@ -63,7 +65,7 @@ class Sharing:
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
         self._tag = f"distkeras-{uuid.uuid4()}"
-        self._lock = threading.Lock()
+        self._feeding = threading.Lock()
         self._feeds: dict[tuple[str, str], _Feed] = {}
 
     def __enter__(self) -> Sharing:
@@ -90,7 +92,7 @@ class Sharing:
         Raises:
             TrainingError: the task itself failed.
         """
-        feeds = [self._feed(each) for each in wanted]
+        feeds = self.feed(wanted)
         tasks = [
             CellTask(
                 key=feed.key,
@@ -109,23 +111,28 @@ class Sharing:
                 told[place] = self._submit(feed.data, [task], backend, feeds=True)[0]
         return [each or TrainingError("A task reported nothing.") for each in told]
 
-    def _feed(self, wanted: Wanted) -> _Feed:
-        """The rows, which some machine has."""
-        fitting = wanted.fitting
-        with self._lock:
-            feed = self._feeds.setdefault((wanted.name, fitting.rows_key), _Feed())
-        with feed.lock:  # others wait for the rows, not for what is trained on them
-            if feed.data is None:
-                data = fitting.feed(wanted.training, wanted.held_out).coalesce(1)
-                said = self._submit(data, [CellTask(feed.key, fitting.cache_bytes)], fitting.backend, feeds=True)[0]
-                if isinstance(said, Exception):
-                    raise said
-                feed.data, feed.backend = data, fitting.backend
-        return feed
+    def feed(self, wanted: Sequence[Wanted]) -> list[_Feed]:
+        """Have a machine read the rows of fits, if none has; those of several side by side."""
+        names = [(each.name, each.fitting.rows_key) for each in wanted]
+        with self._feeding:  # others wait for rows, not for what is trained on them
+            missing = {name: each for name, each in zip(names, wanted, strict=True) if name not in self._feeds}
+            if missing:
+                with ThreadPool(len(missing)) as pool:
+                    fed = pool.map(inheritable_thread_target(self._spark)(self._feed_one), missing.values())
+                self._feeds.update(zip(missing, fed, strict=True))
+            return [self._feeds[name] for name in names]
+
+    def _feed_one(self, wanted: Wanted) -> _Feed:
+        fitting, key = wanted.fitting, uuid.uuid4().hex
+        data = fitting.feed(wanted.training, wanted.held_out).coalesce(1)
+        said = self._submit(data, [CellTask(key, fitting.cache_bytes)], fitting.backend, feeds=True)[0]
+        if isinstance(said, Exception):
+            raise said
+        return _Feed(key, data, fitting.backend)
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
-        keys = {feed.key: feed.backend for feed in self._feeds.values() if feed.data is not None}
+        keys = {feed.key: feed.backend for feed in self._feeds.values()}
         if not keys:
             return
         tasks = cluster.slots(self._spark.sparkContext)
@@ -134,11 +141,8 @@ class Sharing:
         deleted.collect()
         self._feeds.clear()
 
-    def _submit(
-        self, data: DataFrame | None, tasks: list[CellTask], backend: str, feeds: bool
-    ) -> list[Fitted | Exception | None]:
+    def _submit(self, data: DataFrame, tasks: list[CellTask], backend: str, feeds: bool) -> list[Fitted | Exception | None]:
         """What a task says of each cell; None where its machine lacks the rows, or nothing was to be trained."""
-        assert data is not None  # those who ask have fed it
         context = self._spark.sparkContext
         with worker_environment(context, backend):
             reports = data.mapInArrow(partial(cells.run_cells, tasks=tasks, feeds=feeds), REPORT_SCHEMA)
@@ -154,11 +158,10 @@ def _read(report: dict[str, Any], weights: bytes) -> Fitted | Exception | None:
     return Fitted(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])
 
 
+@dataclass(frozen=True)
 class _Feed:
-    """Rows that tasks share, by a key; `data` when a machine has them."""
+    """Rows that some machine has, by a key, and where another one gets them from."""
 
-    def __init__(self) -> None:
-        self.key = uuid.uuid4().hex
-        self.lock = threading.Lock()
-        self.data: DataFrame | None = None
-        self.backend = ""
+    key: str
+    data: DataFrame
+    backend: str

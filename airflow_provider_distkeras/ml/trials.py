@@ -43,7 +43,7 @@ from airflow_provider_distkeras.training import cluster
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
 
 #: What trials of one task take together, at most: what a job that is killed may lose per slot.
-_TASK_SECONDS = 3.0
+_TASK_SECONDS = 4.0
 
 ParamMap = dict[Param, Any]
 
@@ -93,7 +93,7 @@ class Trials:
 
         def work(_: int) -> None:
             while (first := agenda.next()) is not None:
-                batch = [first, *agenda.more(self._at_once(agenda.left, threads) - 1)]
+                batch = [first, *agenda.more(self._at_once(agenda.outstanding, threads) - 1)]
                 cells = {trial: params_of(agenda.cells[trial.cell].params) for trial in batch}
                 alone = {trial: fitting for trial in batch if (fitting := self._alone(trial, cells[trial])) is not None}
                 if alone:
@@ -118,12 +118,12 @@ class Trials:
         fitting = self._alone(trial, cell)
         return self._fit(trial, cell) if fitting is None else self._fit_together({trial: fitting})[trial]
 
-    def _at_once(self, left: int, threads: int) -> int:
-        """Trials that a task is given: some seconds' worth, as a task costs a third of one; in the end, its share."""
+    def _at_once(self, outstanding: int, threads: int) -> int:
+        """Trials that a task is given: some seconds' worth, as a task costs a third of one, but no more than its share."""
         if not self._seconds:
             return 1
         worth = int(_TASK_SECONDS / max(statistics.median(self._seconds), 1e-3))
-        return max(1, min(worth, math.ceil((left + 1) / threads)))
+        return max(1, min(worth, math.ceil(outstanding / threads)))
 
     def _workers(self, cell: ParamMap) -> int:
         """The tasks that a cell trains on at the same time."""
@@ -147,13 +147,11 @@ class Trials:
     def _fit_together(self, alone: dict[Trial, Fitting]) -> dict[Trial, Outcome]:
         """Fit and measure in one task."""
         keeps = self._models is not None
-        wanted = [
-            Wanted(fitting, rows.name, rows.training, rows.held_out)
-            for trial, fitting in alone.items()
-            for rows in [self._folds[trial.fold]]
-        ]
+        wanted = [self._wanted(fitting, self._folds[trial.fold]) for trial, fitting in alone.items()]
         started = time.perf_counter()
         try:
+            if not self._seconds:  # the first ones: have all folds read side by side
+                self._sharing.feed([self._wanted(next(iter(alone.values())), rows) for rows in self._folds])
             fits = self._sharing.run(wanted, self._metrics, keeps_weights=keeps)
         except Exception as error:
             if len(alone) > 1:  # one of them may have brought it down
@@ -169,6 +167,10 @@ class Trials:
                 self._models[trial] = fitting.model(fitted.members, fitted.summary)
             outcomes[trial] = self._judged(Outcome(**fitted.measured, history=fitted.summary.history, seconds=fitted.seconds))
         return outcomes
+
+    @staticmethod
+    def _wanted(fitting: Fitting, rows: FoldRows) -> Wanted:
+        return Wanted(fitting, rows.name, rows.training, rows.held_out)
 
     def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit on as many workers as the cell says, and measure; as Spark's evaluators do."""
