@@ -19,7 +19,7 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
     for what, names in named.items():
         _check(what, names, columns)
     kept = [spec.columns_renamed.get(name, name) for name in columns if name not in spec.excluded_columns]
-    refuse_twins(kept, "after columns_renamed")
+    refuse_twins(kept, "after columns_renamed", "Rename or exclude one of them.")
     refuse_reserved(kept)
     if spec.label_col not in kept:
         raise DataError(

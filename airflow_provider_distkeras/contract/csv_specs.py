@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -26,8 +27,8 @@ def _share(name: str, value: Any) -> float:
 
 
 def _character(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n":
-        raise SpecError(f"{name}: expected one ASCII character, received {value!r}.")
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n\0\x1a":
+        raise SpecError(f"{name}: expected one ASCII character, no line break, 0x00 or 0x1a, received {value!r}.")
     return value
 
 
@@ -37,9 +38,12 @@ def _quote(name: str, value: Any) -> str:
 
 def _encoding(name: str, value: Any) -> str:
     try:
-        return codecs.lookup(text(name, value)).name.removesuffix("-sig")
-    except LookupError as error:
+        line_end = "\n".encode(text(name, value))
+    except (LookupError, UnicodeError) as error:
         raise SpecError(f"{name}: expected the name of an encoding, such as utf-8 or cp1252, received {value!r}.") from error
+    if len(line_end) == 1 and line_end != b"\n":
+        raise SpecError(f"{name}: {value!r} ends lines by another byte than ASCII does: convert the files to UTF-8 first.")
+    return codecs.lookup(value).name.removesuffix("-sig")
 
 
 _policy = choice("policy", vocabulary.MISSING)
@@ -50,6 +54,9 @@ def _kind(name: str, value: Any) -> str:
 
 
 def _missing(name: str, value: Any) -> str | dict[str, Any]:
+    if not isinstance(value, (str, Mapping)):
+        policies = ", ".join(vocabulary.MISSING)
+        raise SpecError(f"{name}: expected a policy ({policies}), or a dict of them by column, received {value!r}.")
     return _policy(name, value) if isinstance(value, str) else mapping_of(_missing_one)(name, value)
 
 

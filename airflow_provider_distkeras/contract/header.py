@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import csv
 import io
 import itertools
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow_provider_distkeras.contract.dialect import Dialect
@@ -18,11 +20,22 @@ from airflow_provider_distkeras.contract.storage import Storage
 #: Columns that the stages and the model add.
 RESERVED = ("features", "prediction", "probability", "rawPrediction")
 
-#: Enough for the header and some rows of any sane CSV file.
+#: Enough for the header and some rows of any sane CSV file; of others more is read, up to a limit.
 HEAD_BYTES = 256 * 1024
+_MOST_BYTES = 64 * 1024 * 1024
 #: Files whose first rows tell what columns hold.
 _SAMPLED_FILES = 20
 _MARK = b"\xef\xbb\xbf"
+#: What files begin with that are no text, and what to do about them.
+_NO_TEXT = {
+    b"\x1f\x8b": "is compressed by gzip: give it a name that ends with .gz",
+    b"BZh": "is compressed by bzip2: give it a name that ends with .bz2",
+    b"\x28\xb5\x2f\xfd": "is compressed by zstd: give it a name that ends with .zst",
+    b"\xfd7zXZ": "is compressed by xz: unpack it, or compress it by gzip, bzip2 or zstd",
+    b"PK\x03\x04": "is a zip archive, or a spreadsheet: unpack it, or save it as CSV",
+    b"PAR1": "is a Parquet file: expected CSV",
+}
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -50,10 +63,10 @@ class InputFiles:
 def refuse_reserved(columns: list[str]) -> None:
     """Raise DataError for a name that the model's own columns have, or that Spark ML cannot take."""
     for name in columns:
-        if name in RESERVED:
+        if name.lower() in map(str.lower, RESERVED):
             raise DataError(f"The column {name!r} has the name of a column that the model adds: rename or exclude it.")
-        if "." in name or "`" in name:
-            raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. or `): rename or exclude it.")
+        if "." in name or "`" in name or name == "*":
+            raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. ` or *): rename or exclude it.")
 
 
 def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFiles:
@@ -71,13 +84,11 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
     files = InputFiles(sizes, {}, {}, {})
     any_row = False
     for path in sizes:
-        content = storage.read_bytes(path, HEAD_BYTES)
-        head = _decompressed(path, content)
-        records = _first_records(head, dialect, all_of_them=len(content) < HEAD_BYTES and len(head) <= HEAD_BYTES)
+        head, records = _head(storage, path, dialect)
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
         header = [name.strip() for name in records[0]]
-        refuse_twins(header, f"in the header of {path}")
+        _check_header(path, header, head, dialect)
         files.headers[path], files.lines[path] = header, _first_line(head)
         if dialect.by_line and len(_parsed(_text(files.lines[path], dialect), dialect)[0]) != len(header):
             raise DataError(
@@ -87,30 +98,64 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
         if len(files.samples) < _SAMPLED_FILES:
             files.samples[path] = [record for record in records[1:] if len(record) == len(header)]
     if not any_row:
-        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.")
+        asked = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
+        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.{asked}")
     _same_columns(files.headers)
     return files
 
 
-def _decompressed(path: str, head: bytes) -> bytes:
+def _head(storage: Storage, path: str, dialect: Dialect) -> tuple[bytes, list[list[str]]]:
+    """The beginning of a file, decompressed, and the records in it: as much as holds a header and a row, if there is one."""
+    limit = HEAD_BYTES
+    while True:
+        content = storage.read_bytes(path, limit)
+        head = _decompressed(path, content, limit)
+        whole = len(content) < limit and len(head) < limit
+        records = _first_records(head, dialect, all_of_them=whole)
+        if len(records) > 1 or whole or limit >= _MOST_BYTES:
+            return head, records
+        limit *= 4
+
+
+def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -> None:
+    """Raise DataError for a header that cannot be right."""
+    for start, what in _NO_TEXT.items():
+        if head.startswith(start):
+            raise DataError(f"The file {path} {what}.")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not dialect.is_wide:
+        raise DataError(f"The file {path} begins as UTF-16 does: set encoding='utf-16', not {dialect.encoding!r}.")
+    if "\0" in "".join(header):
+        raise DataError(
+            f"The header of {path} holds NUL: this is no text in {dialect.encoding}. Set encoding, or restore the file."
+        )
+    refuse_twins(header, f"in the header of {path}")
+    others = [each for each in _DELIMITERS if each != dialect.delimiter and each in header[0]]
+    if len(header) == 1 and others:
+        raise DataError(
+            f"The header of {path} is one field, {header[0][:200]!r}: expected fields that {dialect.delimiter!r} sets apart. "
+            f"Set delimiter={others[0]!r}."
+        )
+
+
+def _decompressed(path: str, head: bytes, limit: int) -> bytes:
     """The beginning of a file, which its name may call compressed."""
     try:
         if path.endswith(".gz"):
-            return zlib.decompressobj(wbits=31).decompress(head)
+            return zlib.decompressobj(wbits=31).decompress(head, limit)
         if path.endswith(".bz2"):
-            return bz2.BZ2Decompressor().decompress(head)
+            return bz2.BZ2Decompressor().decompress(head, limit)
         if path.endswith(".zst"):
-            return _decompressed_zstd(head)
+            return _decompressed_zstd(head, limit)
     except (zlib.error, OSError) as error:
         raise DataError(f"The file {path} is not compressed as its name says: {error}. Rename it, or restore it.") from error
     return head
 
 
-def _decompressed_zstd(head: bytes) -> bytes:
+def _decompressed_zstd(head: bytes, limit: int) -> bytes:
     import pyarrow as pa
 
     stream, found = pa.input_stream(pa.py_buffer(head), compression="zstd"), b""
-    while len(found) < HEAD_BYTES:
+    while len(found) < limit:
         try:
             block = stream.read(1 << 14)
         except OSError:  # the head ends inside a frame
@@ -124,9 +169,9 @@ def _decompressed_zstd(head: bytes) -> bytes:
 
 
 def _first_records(head: bytes, dialect: Dialect, *, all_of_them: bool) -> list[list[str]]:
-    """The header and the rows after it; the last row only if it cannot have been cut off, or is the only one."""
+    """The header and the rows after it; the last of them only if it cannot have been cut off."""
     records = _parsed(_text(head, dialect), dialect)
-    return records if all_of_them or len(records) <= 2 else records[:-1]
+    return records if all_of_them else records[:-1]
 
 
 def _parsed(text: str, dialect: Dialect) -> list[list[str]]:
@@ -136,9 +181,18 @@ def _parsed(text: str, dialect: Dialect) -> list[list[str]]:
     else:
         reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
     records: list[list[str]] = []
-    with contextlib.suppress(csv.Error):  # a field beyond the module's limit; what comes before it will do
+    with _fields_of_any_length(), contextlib.suppress(csv.Error):  # what comes before what cannot be parsed will do
         records += itertools.dropwhile(lambda record: not any(map(str.strip, record)), filter(None, reader))
     return records
+
+
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    before = csv.field_size_limit(_MOST_BYTES)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _text(content: bytes, dialect: Dialect) -> str:
@@ -150,11 +204,13 @@ def _first_line(head: bytes) -> bytes:
     return next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
 
 
-def refuse_twins(columns: list[str], where: str) -> None:
-    """Raise DataError for two columns of the same name, or one without a name."""
-    twins = sorted(name for name, count in Counter(columns).items() if count > 1)
+def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them in the file.") -> None:
+    """Raise DataError for two columns of the same name, in whatever case, or one without a name."""
+    twins = sorted(name for name, count in Counter(map(str.lower, columns)).items() if count > 1)
     if twins:
-        raise DataError(f"Duplicate column {twins[0]!r} {where}: {', '.join(columns)}. Rename or exclude one of them.")
+        same = [name for name in columns if name.lower() == twins[0]]
+        case = f": {' and '.join(map(repr, same))} differ only in case, and Spark looks past case" if len(set(same)) > 1 else ""
+        raise DataError(f"Duplicate column {same[0]!r} {where}{case}. {fix}")
     if "" in columns:
         raise DataError(f"A column without a name {where}: {columns!r}. Give every column a name.")
 

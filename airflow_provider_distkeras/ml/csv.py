@@ -57,7 +57,7 @@ class Prepared:
 
 
 def process_csv(
-    path: str | Sequence[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     columns_renamed: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     excluded_columns: Sequence[str] = (),
     num_workers: int | None = None,
@@ -80,7 +80,7 @@ def process_csv(
         DataError: the files or their columns are not what was asked for.
     """
     spec = PreprocessSpec.build(
-        input_path=path if isinstance(path, str) else list(path),
+        input_path=[os.fspath(path)] if isinstance(path, (str, os.PathLike)) else _paths(path),
         columns_renamed=_as_dict(columns_renamed),
         excluded_columns=excluded_columns if isinstance(excluded_columns, str) else list(excluded_columns),
         num_workers=num_workers,
@@ -90,7 +90,7 @@ def process_csv(
         raise SpecError("compare_with: process_csv writes no manifest to tell the drift in; use DistKerasPreprocessOperator.")
     prepared = prepare(_session(), spec)
     data = prepared.data.select(*prepared.feature_columns, FEATURES, *role_columns(prepared.data, spec).values())
-    return data.repartition(num_workers) if num_workers else data
+    return data.repartition(spec.num_workers) if spec.num_workers else data
 
 
 def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
@@ -147,9 +147,19 @@ def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: Reader, found: S
         return
     text, reason = found.examples[0]
     where = reader.whereabouts(spark, text)
-    fix = "or set bad_lines='quarantine' or 'drop'" if spec.bad_lines == "fail" else "or raise max_bad_lines"
     raise DataError(
-        f"{found.bad:,} of {everything:,} lines do not fit, such as {where}, {text[:200]!r}: {reason}. Correct them, {fix}."
+        f"{found.bad:,} of {everything:,} lines do not fit, such as {where}, {text[:200]!r}: {reason}. {_fix(spec, found)}"
+    )
+
+
+def _fix(spec: CsvSpec, found: Survey) -> str:
+    """What to do about lines that do not fit."""
+    if "not in the encoding" in found.examples[0][1]:
+        return "Set encoding to what they are written in, such as 'cp1252' or 'utf-16'."
+    if not found.rows:
+        return "As no line fits, what was said of the files does not: check schema, timestamp_columns and the delimiter."
+    return "Correct them, " + (
+        "or set bad_lines='quarantine' or 'drop'." if spec.bad_lines == "fail" else "or raise max_bad_lines."
     )
 
 
@@ -208,11 +218,22 @@ def label_of(data: DataFrame, label_col: str) -> Column:
 
 def _as_dict(renamed: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
     try:
-        return dict(renamed)
+        pairs = list(renamed.items() if isinstance(renamed, Mapping) else renamed)
+        found = dict(pairs)
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"columns_renamed: expected pairs such as [('cnt', 'label')], or a dict, received {renamed!r}."
         ) from error
+    if len(found) < len(pairs):
+        raise SpecError(f"columns_renamed: a column has two new names in {pairs!r}; leave one of them out.")
+    return found
+
+
+def _paths(paths: Any) -> Any:
+    """Paths of any kind as texts; what are none is left for the spec to refuse."""
+    if not isinstance(paths, Iterable):
+        return paths
+    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in paths]
 
 
 def _session() -> SparkSession:

@@ -31,7 +31,7 @@ _SPARK_TYPES = {"number": "double", "boolean": "double", "timestamp": "timestamp
 _TRUE, _FALSE = _spaced(["true", "True", "TRUE"]), _spaced(["false", "False", "FALSE"])
 _EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a date or a time, such as 2026-03-01T12:00"}
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
-_END = "\x1a distkeras \x1a"
+_END = "\x1a" * 16
 _SHOWN = 500
 #: A number as text.
 NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"

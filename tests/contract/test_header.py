@@ -1,5 +1,7 @@
+import bz2
 import gzip
 
+import numpy as np
 import pytest
 
 from airflow_provider_distkeras.contract.dialect import Dialect
@@ -52,6 +54,10 @@ def test_hidden_files_of_a_directory_are_left_out(tmp_path):
         (["a,b\n1,2\n", ""], "1.csv is empty"),
         (["a,b\n"], "hold only a header"),
         (["a,a\n1,2\n"], "Duplicate column 'a' in the header of"),
+        (["a,b,A\n1,2,3\n"], "'a' and 'A' differ only in case"),
+        (["a;b\n1;2\n"], "is one field, 'a;b': expected fields that ',' sets apart. Set delimiter=';'"),
+        (["PK\x03\x04 and more\n"], "0.csv is a zip archive, or a spreadsheet: unpack it"),
+        (["a,\0b\n1,2\n"], "holds NUL: this is no text in utf-8"),
         (["a,,b\n1,2,3\n"], "A column without a name in the header of"),
         (["a,b\n1,2\n", "a,c\n1,2\n"], "lacking ['b'], added ['c']"),
     ],
@@ -59,4 +65,35 @@ def test_hidden_files_of_a_directory_are_left_out(tmp_path):
 def test_files_that_cannot_be_used_are_named(tmp_path, contents, message):
     with pytest.raises(DataError) as error:
         look(tmp_path, *contents)
+    assert message in str(error.value)
+
+
+def test_a_first_row_or_a_block_longer_than_the_first_look_is_read_whole(tmp_path):
+    long = "x" * 1_000_000
+    files = look(tmp_path, f"a,label\n{long},2\nz,3\n")
+    assert files.columns == ["a", "label"]
+    assert files.samples[as_uri(f"{tmp_path}/0.csv")][0] == [long, "2"]
+    names = ",".join(f"{long[:1000]}{number}" for number in range(400))
+    (tmp_path / "wide").mkdir()
+    assert len(look(tmp_path / "wide", f"{names}\n{','.join('1' * 400)}\n").columns) == 400
+    random = np.random.default_rng(0).integers(10**8, 10**9, (40_000, 5))
+    rows = "\n".join(",".join(map(str, row)) for row in random.tolist())
+    (tmp_path / "x.csv.bz2").write_bytes(bz2.compress(f"a,b,c,d,label\n{rows}\n".encode()))
+    files = inspect(LocalStorage(), [f"{tmp_path}/x.csv.bz2"], Dialect())
+    assert files.columns == ["a", "b", "c", "d", "label"]
+    assert next(iter(files.samples.values()))[0] == list(map(str, random[0]))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), "utf-8", "is compressed by gzip: give it a name that ends with .gz"),
+        ("a,b\n1,2\n".encode("utf-16"), "utf-8", "begins as UTF-16 does: set encoding='utf-16'"),
+        (b"a,b\n1,2\n", "utf-16", "Are they written in utf-16?"),
+    ],
+)
+def test_what_files_are_written_in_is_told_where_it_shows(tmp_path, content, encoding, message):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        inspect(LocalStorage(), [f"{tmp_path}/x.csv"], Dialect(encoding=encoding))
     assert message in str(error.value)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -129,6 +130,19 @@ def test_bad_files_are_refused_with_the_fix(spark, write, content, options, mess
     assert message in str(error.value)
 
 
+def test_a_path_may_be_a_path_and_a_number_a_text(spark, write):
+    data = process_csv(Path(write()), [("cnt", "label")], ["id"], "3", categorical_columns=["season"])
+    assert (data.count(), data.rdd.getNumPartitions()) == (4, 3)
+
+
+def test_what_is_wrong_with_all_lines_is_told_apart_from_what_is_wrong_with_some(spark, write, tmp_path):
+    with pytest.raises(DataError, match=r"4 of 4 lines do not fit.* check schema, timestamp_columns and the delimiter"):
+        process_csv(write(), **{**USUAL, "categorical_columns": []}, schema={"season": "number"})
+    (tmp_path / "latin.csv").write_bytes(BIKES.replace("winter", "été").encode("cp1252"))
+    with pytest.raises(DataError, match=r"not in the encoding utf-8\. Set encoding to what they are written in, such as 'cp1252'"):
+        process_csv(str(tmp_path / "latin.csv"), **USUAL)
+
+
 def test_no_file_matches(spark, tmp_path):
     with pytest.raises(DataError, match=r"No file matches '.*/\*\.csv'"):
         process_csv(f"{tmp_path}/*.csv")
@@ -145,6 +159,10 @@ def test_no_file_matches(spark, tmp_path):
         (
             {"columns_renamed": ["cnt"]},
             "columns_renamed: expected pairs such as [('cnt', 'label')], or a dict, received ['cnt'].",
+        ),
+        (
+            {"columns_renamed": [("cnt", "label"), ("cnt", "y")]},
+            "columns_renamed: a column has two new names in [('cnt', 'label'), ('cnt', 'y')]; leave one of them out.",
         ),
     ],
 )
@@ -220,6 +238,7 @@ def test_a_bad_line_of_one_of_many_files_is_found(spark, write, tmp_path):
         ("a.csv", BIKES.replace("winter", "été").encode("cp1252"), {"encoding": "cp1252"}),
         ("a.csv", BIKES.replace("winter", '"win\nter"').encode(), {"multiline": True}),
         ("a.csv", BIKES.replace(",", "|").encode(), {"delimiter": "|"}),
+        ("a.csv", BIKES.replace(",", " ").encode(), {"delimiter": " "}),
     ],
 )
 def test_files_in_many_forms(spark, tmp_path, name, content, options):
@@ -249,7 +268,11 @@ def test_declared_columns_are_not_inferred(spark, write):
         ({"missing": {"a": "mean", "b": [1]}}, "missing['b']: expected a number, received [1]"),
         ({"bad_lines": "skip"}, "Unknown policy 'skip'"),
         ({"encoding": "utf-9"}, "encoding: expected the name of an encoding, such as utf-8 or cp1252, received 'utf-9'"),
-        ({"delimiter": "::"}, "delimiter: expected one ASCII character, received '::'"),
+        ({"encoding": "base64"}, "encoding: expected the name of an encoding"),
+        ({"encoding": "cp037"}, "encoding: 'cp037' ends lines by another byte than ASCII does"),
+        ({"missing": None}, "missing: expected a policy (fail, "),
+        ({"path": 5}, "input_path: expected a list of at least 1 values, received 5"),
+        ({"delimiter": "::"}, "delimiter: expected one ASCII character, no line break, 0x00 or 0x1a, received '::'"),
         ({"delimiter": '"'}, "quote: expected another character than the delimiter"),
         ({"schema": {"temp": "int"}}, "Unknown kind 'int'"),
         ({"max_bad_lines": 2}, "max_bad_lines: expected a number of at least 0 and below 1"),
@@ -257,5 +280,5 @@ def test_declared_columns_are_not_inferred(spark, write):
 )
 def test_options_of_a_wrong_value_are_refused(spark, write, said, message):
     with pytest.raises(SpecError) as error:
-        process_csv(write(), **said)
+        process_csv(**{"path": write(), **said})
     assert message in str(error.value)
