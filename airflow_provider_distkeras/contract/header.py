@@ -96,7 +96,8 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
             )
         any_row = any_row or len(records) > 1
         if len(files.samples) < _SAMPLED_FILES:
-            files.samples[path] = [record for record in records[1:] if len(record) == len(header)]
+            rows = [record for record in records[1:] if len(record) == len(header)]
+            files.samples[path] = [row for row in rows if row != records[0]]  # joined files repeat their header
     if not any_row:
         asked = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.{asked}")

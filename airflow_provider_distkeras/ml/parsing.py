@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -246,13 +247,28 @@ def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
     ways: list[Callable[[], pa.Array]] = [
         lambda: texts.cast(naive),
         lambda: texts.cast(pa.timestamp("us", "UTC")).cast(naive),
-        *(partial(pc.strptime, texts, format=said, unit="us") for said in formats),
+        *(partial(_by_format, texts, said) for said in formats),
     ]
     for parse in ways:
         with contextlib.suppress(pa.ArrowInvalid):
             return parse().cast(naive)
     example = next(iter(texts.drop_null().to_pylist()))
-    raise Misfit(f"is {example[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}")
+    others = f" or one written as {' or '.join(map(repr, formats))}" if formats else ""
+    raise Misfit(f"is {example[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
+
+
+def _by_format(texts: pa.Array, said: str) -> pa.Array:
+    """Texts in a format as times. Raises ArrowInvalid if some are none, such as 31 February, which pyarrow takes for 3 March."""
+    times = pc.strptime(texts, format=said, unit="us")
+    after_short = pc.and_(pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])), pc.less_equal(pc.day(times), 3))
+    for text in pc.unique(texts.filter(pc.fill_null(after_short, False))).to_pylist():
+        try:
+            datetime.strptime(text, said)
+        except ValueError as error:
+            if "bad directive" in str(error):  # one that only pyarrow knows
+                continue
+            raise pa.ArrowInvalid(f"{text!r} is no time in the format {said!r}: {error}") from error
+    return times
 
 
 def parse_arrays(texts: pa.Array, length: int) -> pa.Array:

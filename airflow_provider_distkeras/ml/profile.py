@@ -52,11 +52,15 @@ def _in_order(samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return values[order], reached / reached[-1:]
 
 
+#: What a feature can hold.
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 class NumberProfile:
     """Numbers (and times, as seconds since 1970): how many, how spread, and a sample of them.
 
     Attributes:
-        rows: values seen; missing, infinite: how many of them are null or NaN, or infinite; the rest is described by
+        rows: values seen; missing, infinite: how many of them are null or NaN, or no finite float32; the rest is described by
         mean, m2 (the sum of squared distances from the mean), minimum, maximum and samples.
     """
 
@@ -81,10 +85,11 @@ class NumberProfile:
     def add(self, column: pa.Array) -> None:
         """Take in a block."""
         values = _as_floats(column)
-        finite = np.isfinite(values)
+        finite = np.abs(values) <= _LARGEST
         if not finite.all():
-            self.infinite += int(np.isinf(values).sum())
-            self.missing += int(np.isnan(values).sum())
+            missing = int(np.isnan(values).sum())
+            self.missing += missing
+            self.infinite += len(values) - int(finite.sum()) - missing
             self.rows += len(values) - int(finite.sum())
             values = values[finite]
         if len(values):
@@ -278,7 +283,7 @@ def _by_probability(values: Sequence[float]) -> dict[str, float]:
 def _as_floats(column: pa.Array) -> NDArray[np.float64]:
     """A block's values; NaN where they are null. Times are seconds."""
     if pa.types.is_timestamp(column.type):
-        column = pc.divide(column.cast(pa.int64()).cast(pa.float64()), 1e6)
+        column = pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)  # microseconds may be lost
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 

@@ -56,7 +56,10 @@ def check_survey(spec: PreprocessSpec, found: Survey, checked: Iterable[str]) ->
             raise DataError(f"The column {name!r} has no value in any row. Add it to excluded_columns, or fill it.")
     infinite = found.count("infinite")
     if infinite:
-        raise DataError(f"Infinite values in {listed(infinite)}. Correct them, or exclude those columns.")
+        raise DataError(
+            f"Infinite values in {listed(infinite)}, or such that float32 cannot hold them. Correct them, exclude those columns, "
+            "or take them for missing, such as null_values=['inf']."
+        )
     _check_roles(spec, found)
     lacking = {name: n for name, n in found.count("missing").items() if name in checked and spec.missing_policy(name) == "fail"}
     if spec.label_col in lacking and len(lacking) == 1 and spec.missing != "fail":

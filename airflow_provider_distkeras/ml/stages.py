@@ -76,13 +76,19 @@ def _is_missing(column: str, inputs: Sequence[Input]) -> str:
 def _encoders(spark: SparkSession, inputs: Sequence[Input]) -> list[Transformer]:
     """Numbers categories, those missing or unseen by the last number, and encodes all but that one."""
     names = [each.column for each in inputs]
-    indexed, encoded = [index_of(name) for name in names], [each.assembled for each in inputs]
-    indexer = StringIndexerModel.from_arrays_of_labels(
-        [list(each.categories) for each in inputs], names, indexed, handleInvalid="keep"
+    encoder = OneHotEncoder(
+        inputCols=[index_of(name) for name in names], outputCols=[each.assembled for each in inputs], dropLast=True
     )
-    encoder = OneHotEncoder(inputCols=indexed, outputCols=encoded, dropLast=True)
-    one_row = spark.createDataFrame([[""] * len(names)], ", ".join(f"{quoted(name)} string" for name in names))
-    return [indexer, encoder.fit(indexer.transform(one_row))]
+    row = spark.createDataFrame([[""] * len(names)], ", ".join(f"{quoted(name)} string" for name in names))
+    indexers: list[Transformer] = []
+    for size in sorted({len(each.categories) for each in inputs}):  # of unequal lists, PySpark fills the shorter up with null
+        same = [each for each in inputs if len(each.categories) == size]
+        columns, labels = [each.column for each in same], [list(each.categories) for each in same]
+        indexers.append(
+            StringIndexerModel.from_arrays_of_labels(labels, columns, [*map(index_of, columns)], handleInvalid="keep")
+        )
+        row = indexers[-1].transform(row)
+    return [*indexers, encoder.fit(row)]
 
 
 def _imputer(spark: SparkSession, inputs: Sequence[Input]) -> Model:

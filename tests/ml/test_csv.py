@@ -139,8 +139,35 @@ def test_what_is_wrong_with_all_lines_is_told_apart_from_what_is_wrong_with_some
     with pytest.raises(DataError, match=r"4 of 4 lines do not fit.* check schema, timestamp_columns and the delimiter"):
         process_csv(write(), **{**USUAL, "categorical_columns": []}, schema={"season": "number"})
     (tmp_path / "latin.csv").write_bytes(BIKES.replace("winter", "été").encode("cp1252"))
-    with pytest.raises(DataError, match=r"not in the encoding utf-8\. Set encoding to what they are written in, such as 'cp1252'"):
+    with pytest.raises(
+        DataError, match=r"not in the encoding utf-8\. Set encoding to what they are written in, such as 'cp1252'"
+    ):
         process_csv(str(tmp_path / "latin.csv"), **USUAL)
+
+
+def test_categories_of_columns_with_more_and_with_fewer_of_them(spark, write):
+    text = "color,size,shape,cnt\n" + "".join(f"c{i % 3},{'sl'[i % 2]},{i % 5},{i}\n" for i in range(30))
+    found = rows(process_csv(write(text), [("cnt", "label")], categorical_columns=["color", "size", "shape"]))
+    assert found[7] == [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]
+    assert found[29] == [0, 0, 1, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_days_that_no_month_has_and_days_far_away(spark, write):
+    text = "day,cnt\n{},1\n28/02/2026,2\n"
+    said = {"columns_renamed": [("cnt", "label")], "timestamp_formats": ["%d/%m/%Y"], "timestamp_columns": {"day": ["year"]}}
+    with pytest.raises(DataError, match=r"'day' is '31/02/2026', expected a date .* or one written as '%d/%m/%Y'"):
+        process_csv(write(text.format("31/02/2026")), **said)
+    assert rows(process_csv(write(text.format("31/12/9999")), **said)) == {1: [9999], 2: [2026]}
+
+
+def test_numbers_too_large_for_a_feature_are_refused(spark, write):
+    with pytest.raises(DataError, match=r"Infinite values in 'a' \(1 rows\), or such that float32 cannot hold them"):
+        process_csv(write("a,label\n1e39,1\n2,2\n"))
+    assert rows(process_csv(write("a,label\n1e38,1\ninf,2\n"), null_values=["inf"], missing={"a": 3.0}))[2] == [3]
+
+
+def test_a_header_that_is_repeated_says_nothing_of_what_columns_hold(spark, write):
+    assert sorted(rows(process_csv(write("a,label\n1,2\na,label\n3,4\n")))) == [2, 4]
 
 
 def test_no_file_matches(spark, tmp_path):
