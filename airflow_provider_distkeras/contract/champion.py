@@ -25,7 +25,7 @@ class Champion:
 
     Attributes:
         model_path: what the train task returned; period: its period of data.
-        metrics: per metric, its own on the rows that decided; reason: why it became champion.
+        metrics: its own, and those of the champion that it has beaten, on as many rows; reason: why it became champion.
         manifest_path: of the comparison.
         task: dag_id.task_id, run_id: which run promoted it; user: who triggered that run, if somebody did.
         promoted_at: when, in ISO 8601.
@@ -34,7 +34,8 @@ class Champion:
 
     model_path: str
     period: str
-    metrics: dict[str, float]
+    metrics: dict[str, dict[str, float]]
+    rows: int
     reason: str
     manifest_path: str
     task: str
