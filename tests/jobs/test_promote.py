@@ -111,7 +111,7 @@ def test_two_classes(promoting, save, network):
     rows = "a,b,label\n2,0,1\n-2,0,0\n1,0,1\n-1,0,0\n"
     done = promoting(model, None, rows, evaluator="binary", metrics=["areaUnderPR"])
     assert done.result["metrics"]["challenger"] == {"areaUnderROC": 1.0, "areaUnderPR": 1.0}
-    with pytest.raises(DataError, match="'binary' judges the classes 0 and 1; to the challenger, .* has labels from 0 to 2"):
+    with pytest.raises(DataError, match=r"'binary' judges the classes 0 and 1; to the challenger, .* has labels from 0 to 2"):
         promoting(model, None, rows + "1,0,2\n", evaluator="binary")
 
 
@@ -120,7 +120,7 @@ def test_two_classes(promoting, save, network):
     [
         ("a,b\n1,1\n", {}, DataError, "lacks the column that the challenger predicts; found a, b."),
         ("a,b,label\n1,1,\n", {}, DataError, "has a label that the models could be measured on. Give rows with labels."),
-        ("a,b,label\n1,1,2\n", {}, DataError, "The r2 of the challenger on file://"),
+        ("a,b,label\n1,1,2\n", {}, DataError, "held-out-*.csv is nan: expected a number. Give more, or other, rows."),
         (ROWS, {"evaluator": "multiclass"}, SpecError, "evaluator: the challenger needs 'regression', received 'multiclass'."),
         (ROWS + "1,,2\n", {}, DataError, "The champion cannot score 1 of 4 rows of"),
     ],
@@ -140,9 +140,7 @@ def test_a_class_that_training_did_not_see_has_no_log_loss(promoting, classes):
 
 
 def test_models_of_different_labels_are_not_compared(promoting, save, network, twice):
-    other = save(
-        network([[1.0], [0.0]], [0.0]), columns_renamed={"label": "y", "b": "label", "y": "b"}, excluded_columns=["kind"]
-    )
+    other = save(network([[1.0], [0.0]], [0.0]), label_col="b", excluded_columns=["kind", "label"])
     with pytest.raises(DataError, match="The models predict different columns, the challenger 'label' and the champion 'b'"):
         promoting(twice, other, ROWS)
 
