@@ -1,6 +1,6 @@
 """A human sees how a new model scores held-out rows, and approves before it may become the champion.
 
-Shows: the usual three tasks as one group (`csv_to_scores_group`), and Airflow's own ApprovalOperator between it and the promotion.
+Shows: the usual three tasks as one group (`csv_to_scores_group`), then Airflow's own ApprovalOperator, then the promotion.
 The run waits without a worker; answer it in the UI under Required Actions. Rejected, or not answered in a week, the promotion is
 skipped. Approved, the model still has to beat the present champion. Set: the Params below.
 """
