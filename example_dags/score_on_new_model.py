@@ -1,8 +1,8 @@
 """New files scored with the champion, whenever there is a new one.
 
-Shows: a DAG scheduled on an asset that `monthly_retraining` (or `approval`) updates, and a score task that asks for a name's champion
-instead of a path. It runs after a promotion only: a challenger that lost updates no asset. Set: the Param below; to run by time as
-well, `schedule=AssetOrTimeSchedule(...)`.
+Shows: a DAG scheduled on an asset that `monthly_retraining` (or `approval`) updates, and a score task that asks for the champion
+of a name instead of a path. It runs after a promotion only: a challenger that lost updates no asset. Set: the Param below; to run
+by time as well, `schedule=AssetOrTimeSchedule(...)`.
 """
 
 from __future__ import annotations
