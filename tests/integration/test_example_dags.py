@@ -117,7 +117,7 @@ def test_a_champion_of_monthly_retraining_scores_until_a_better_one_comes(dags_t
 
 def test_a_model_is_promoted_once_a_human_has_approved(dags_test, conf, result, champions, tmp_path):
     """Who runs the test does not wait: the approval is marked as given."""
-    conf["held_out_path"] = f"{tmp_path}/new/*.csv"
+    conf |= {"held_out_path": f"{tmp_path}/new/*.csv", "num_epoch": 5}
     dags_test("approval", "2026-03-01", conf, "--mark-success-pattern", "approve")
 
     model, scores, promoted = (result("approval", task) for task in ("challenger.train", "challenger.score", "promote"))
@@ -127,7 +127,7 @@ def test_a_model_is_promoted_once_a_human_has_approved(dags_test, conf, result, 
 
 def test_tuning_many_segments(dags_test, conf, result, tmp_path):
     del conf["input_path"]
-    conf |= {"segments": [f"{tmp_path}/train/{number}.csv" for number in (1, 2)], "num_cells": 2}
+    conf |= {"segments": [f"{tmp_path}/train/{number}.csv" for number in (1, 2)], "num_cells": 2, "num_epoch": 5}
     dags_test("tuning_many_segments", "2026-03-01", conf)
 
     for segment in ("0", "1"):
