@@ -20,13 +20,13 @@ TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 
 
 @task
-def segments(params: dict[str, Any]) -> list[str]:
+def segments(params: Any = None) -> list[str]:
     """The segments' files, a path each."""
     return list(params["segments"])
 
 
 @task
-def summarise(segments: list[str], trained: Any) -> dict[str, Any]:
+def summarise(segments: Any, trained: Any) -> dict[str, Any]:
     """Per segment, what was best and how good it is over the folds."""
     return {
         segment: {"best_params": result["best_params"], "r2": result["metrics"]["r2"]["mean"]}
