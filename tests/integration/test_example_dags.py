@@ -133,4 +133,4 @@ def test_tuning_many_segments(dags_test, conf, result, tmp_path):
     for segment in ("0", "1"):
         model = result("tuning_many_segments", "train", segment)
         assert model["rows"] == 200
-        assert {*model["best_params"]} == {"learning_rate", "dropout_rate"}
+        assert {"learning_rate", "dropout_rate"} <= {*model["best_params"]}
