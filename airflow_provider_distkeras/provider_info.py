@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_distkeras.operators.preprocess",
                     "airflow_provider_distkeras.operators.train",
                     "airflow_provider_distkeras.operators.score",
+                    "airflow_provider_distkeras.operators.promote",
                 ],
             }
         ],

@@ -1,4 +1,4 @@
-"""What a preprocess and a score job are told, which both read files."""
+"""What jobs are told that read files."""
 
 from __future__ import annotations
 
@@ -193,18 +193,26 @@ class PreprocessSpec(CsvSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSpec(CsvSpec):
-    """A model and rows, raw or prepared, to predictions."""
+class RowsSpec(CsvSpec):
+    """Base of those that read rows for a trained model."""
 
-    kind: ClassVar[str] = "score"
-
-    model_path: str = spec_field(text, "The model_path a train task returned.")
     input_path: list[str] = spec_field(
         _paths, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
     )
     input_format: str | None = spec_field(
         optional(choice("input format", vocabulary.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None
     )
+    max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
+    batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSpec(RowsSpec):
+    """A model and rows, raw or prepared, to predictions."""
+
+    kind: ClassVar[str] = "score"
+
+    model_path: str = spec_field(text, "The model_path a train task returned.")
     output_format: str = spec_field(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
     key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
     output_columns: list[str] | None = spec_field(
@@ -213,8 +221,6 @@ class ScoreSpec(CsvSpec):
         None,
     )
     partition_by: list[str] = spec_field(list_of(text), "Columns whose values name the folders of the output.", [])
-    max_quarantined: float = spec_field(_share, "The largest share of rows that may be quarantined.", 0.1)
-    batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)
 
     def check_whole(self) -> None:
         """The output can only be partitioned by columns that are kept."""

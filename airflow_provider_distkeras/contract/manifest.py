@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.specs import CONTRACT_VERSION
+from airflow_provider_distkeras.contract.spec import CONTRACT_VERSION
 from airflow_provider_distkeras.contract.storage import Storage
 
 #: Per kind of job, what its operator returns.
 RESULTS = {
     "preprocess": ("dataset_path", "pipeline_path", "rows", "rejected_rows", "feature_columns"),
     "train": ("model_path", "report_path", "best_params", "metrics", "rows"),
-    "score": ("predictions_path", "rows", "quarantined_rows", "metrics"),
+    "score": ("predictions_path", "model_path", "rows", "quarantined_rows", "metrics"),
+    "promote": ("champion_path", "promoted", "reason", "metrics", "rows"),
 }
 
 
@@ -23,7 +24,7 @@ class Manifest:
     """A job's result and what it came from.
 
     Attributes:
-        kind: preprocess, train or score.
+        kind: preprocess, train, score or promote.
         spec_sha256: digest of what was asked for.
         result: what the operator returns, less `manifest_path`: paths, numbers and small dicts.
         inputs: a fingerprint per input file, to tell later whether the inputs are still the same.

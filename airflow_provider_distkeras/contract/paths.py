@@ -18,6 +18,7 @@ from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.storage import Storage
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]")
+_DATED = re.compile(r"\d{4}-\d\d")
 
 
 def slug(text: str) -> str:
@@ -34,6 +35,12 @@ def period_key(partition_key: str | None, logical_date: datetime | None, run_aft
         return slug(partition_key)
     moment = (logical_date or run_after).astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H%M%S.%fZ" if moment.microsecond else "%Y-%m-%dT%H%M%SZ")
+
+
+def is_older(period: str, other: str) -> bool:
+    """Whether a period of data is before another; periods that do not begin with a date, such as region=eu, have no order."""
+    dated = _DATED.match(period) and _DATED.match(other)
+    return bool(dated) and period.rstrip("Z") < other.rstrip("Z")
 
 
 @dataclass(frozen=True)
@@ -88,20 +95,29 @@ class Attempt:
         return asdict(self)
 
 
+def current(storage: Storage, period_path: str) -> Attempt | None:
+    """A period's committed attempt, or None if nothing was committed yet.
+
+    Raises:
+        ArtifactError: something was committed, but the pointer to it is damaged.
+    """
+    path = f"{period_path}/CURRENT"
+    try:
+        return Attempt(period_path, json.loads(storage.read_bytes(path))["attempt"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"The pointer {path} cannot be read: {error}. Remove it, and run the task again.") from error
+
+
 def committed(storage: Storage, period_path: str) -> Manifest | None:
     """The manifest of a period's committed attempt, or None if nothing was committed yet.
 
     Raises:
         ArtifactError: something was committed, but it is damaged or gone.
     """
-    path = f"{period_path}/CURRENT"
-    try:
-        name = json.loads(storage.read_bytes(path))["attempt"]
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"The pointer {path} cannot be read: {error}. Remove it, and run the task again.") from error
-    return Manifest.read(storage, Attempt(period_path, name).manifest_path)
+    attempt = current(storage, period_path)
+    return None if attempt is None else Manifest.read(storage, attempt.manifest_path)
 
 
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:

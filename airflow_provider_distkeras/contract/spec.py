@@ -24,7 +24,7 @@ def spec_field(check: Check, doc: str, default: Any = REQUIRED) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Base of the three specs."""
+    """Base of all specs."""
 
     kind: ClassVar[str]
 

@@ -21,11 +21,12 @@ from airflow_provider_distkeras.contract.fields import (
     text,
     uri_without_secret,
 )
-from airflow_provider_distkeras.contract.spec import Spec, spec_field
+from airflow_provider_distkeras.contract.measured_spec import MeasuredSpec
+from airflow_provider_distkeras.contract.spec import spec_field
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSpec(Spec):
+class TrainSpec(MeasuredSpec):
     """A prepared dataset to a cross-validated model, refitted on all rows."""
 
     kind: ClassVar[str] = "train"
@@ -51,9 +52,6 @@ class TrainSpec(Spec):
     max_failed_cells: int | None = spec_field(
         optional(integer(0)), "Cells that may fail or diverge; by default all but one.", None
     )
-    evaluator: str = spec_field(choice("evaluator", vocabulary.EVALUATORS), "regression, binary or multiclass.", "regression")
-    metric: str | None = spec_field(optional(text), "The evaluator's metric that decides; its first if not given.", None)
-    metrics: list[str] = spec_field(list_of(text), "Further metrics of the evaluator to measure.", [])
     num_folds: int = spec_field(integer(2), "Folds of the cross validation.", 3)
     stratified: bool = spec_field(boolean, "Whether every fold gets the same share of each label.", False)
     test_share: float = spec_field(
@@ -105,8 +103,8 @@ class TrainSpec(Spec):
         return spec
 
     def check_whole(self) -> None:
-        """The metrics must be the evaluator's, and a search that draws must know how often."""
-        check_names(f"metric of the {self.evaluator} evaluator", self.metric_names, vocabulary.EVALUATORS[self.evaluator])
+        """A search that draws must know how often, and what from."""
+        super().check_whole()
         if self.search == "grid":
             for name, value in (("num_cells", self.num_cells), ("param_distributions", self.param_distributions)):
                 if value:
@@ -132,16 +130,6 @@ class TrainSpec(Spec):
             raise SpecError(f"{name!r} is both fixed and in {where}: leave it in one of them.")
         if grid & drawn:
             raise SpecError(f"{min(grid & drawn)!r} is both in param_grid and in param_distributions: leave it in one of them.")
-
-    @property
-    def metric_name(self) -> str:
-        """The metric that decides."""
-        return self.metric or vocabulary.EVALUATORS[self.evaluator][0]
-
-    @property
-    def metric_names(self) -> list[str]:
-        """All metrics to measure; the first decides."""
-        return list(dict.fromkeys([self.metric_name, *self.metrics]))
 
     @property
     def distributions(self) -> dict[str, dict[str, list[Any]]]:

@@ -1,4 +1,4 @@
-"""What the three jobs share: the request in, the manifest out, and a cause where there is none."""
+"""What the jobs share: the request in, the manifest out, and a cause where there is none."""
 
 from __future__ import annotations
 

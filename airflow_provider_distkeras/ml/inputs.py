@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 from airflow_provider_distkeras.contract import parquet as contract
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.header import refuse_reserved
-from airflow_provider_distkeras.contract.specs import ScoreSpec
+from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml import csv, output, parquet, parts
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.features import as_floats
@@ -135,7 +135,7 @@ class ParquetInput(Input):
         return parquet.row_groups(paths, self.footers)
 
 
-def read(spark: SparkSession, spec: ScoreSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
+def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
     """Find the rows to score, and what they look like.
 
     Args:

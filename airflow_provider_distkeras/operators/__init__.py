@@ -1,4 +1,4 @@
-"""What a DAG author imports: the three operators, loaded when first asked for."""
+"""What a DAG author imports: the operators, loaded when first asked for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_distkeras.operators.groups import CsvToScores, csv_to_scores_group
     from airflow_provider_distkeras.operators.preprocess import DistKerasPreprocessOperator
+    from airflow_provider_distkeras.operators.promote import DistKerasPromoteOperator
     from airflow_provider_distkeras.operators.score import DistKerasScoreOperator
     from airflow_provider_distkeras.operators.train import DistKerasTrainOperator
 
-__all__ = ["DistKerasPreprocessOperator", "DistKerasScoreOperator", "DistKerasTrainOperator"]
+__all__ = [
+    "CsvToScores",
+    "DistKerasPreprocessOperator",
+    "DistKerasPromoteOperator",
+    "DistKerasScoreOperator",
+    "DistKerasTrainOperator",
+    "csv_to_scores_group",
+]
 
 _MODULES = {
     "DistKerasPreprocessOperator": "preprocess",
     "DistKerasTrainOperator": "train",
     "DistKerasScoreOperator": "score",
+    "DistKerasPromoteOperator": "promote",
+    "CsvToScores": "groups",
+    "csv_to_scores_group": "groups",
 }
 
 

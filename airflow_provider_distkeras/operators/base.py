@@ -1,4 +1,4 @@
-"""What the three operators share: spec -> spark-submit -> manifest -> XCom."""
+"""What the operators share: spec -> spark-submit -> manifest -> XCom."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.errors import PERMANENT, ArtifactError, DistKerasError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
-from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest, beside
-from airflow_provider_distkeras.contract.paths import Attempt, committed, period_key
+from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.paths import Attempt, current, period_key
 from airflow_provider_distkeras.contract.request import Request
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
@@ -139,18 +139,23 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
         self.pushed_links, self._attempt = {}, None
         with _airflow_errors():
-            spec = self._build_spec()
             if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
             self._cast_resources()
             target = self._target()
+            root = self._resolve_root(target["master"])
+            spec = self._build_spec(self.resolve(context, root))
             inputs = self.check_inputs(spec)
-            request = Request(spec, self._name_attempt(context, spec, target["master"]), inputs)
-            result = self._existing_result(request, if_exists)
+            request = Request(spec, self._name_attempt(context, spec, root), inputs)
+            result = self.existing_result(request, if_exists)
             if result is None:
                 attempt = self._run(context, request, target)
                 result = self._read_result(spec, attempt)
             self.publish(context, request, result)
             return result
+
+    def resolve(self, context: Context, root: str) -> dict[str, Any]:
+        """Fields of the spec that no argument says, but what is there when the task runs, such as a champion below the root."""
+        return {}
 
     def check_inputs(self, spec: Spec) -> dict[str, str]:
         """Check what the job will read, as far as Airflow can see it; a fingerprint per input file."""
@@ -168,9 +173,9 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         if in_cluster:
             process.end_group(self._hook._submit_sp)
 
-    def _build_spec(self) -> Spec:
-        """The spec, of the rendered arguments; those that are None take the spec's default."""
-        said = {f.name: getattr(self, f.name) for f in fields(self.spec_class)}
+    def _build_spec(self, resolved: dict[str, Any]) -> Spec:
+        """The spec, of what was resolved and the rendered arguments; those that are None take the spec's default."""
+        said = {f.name: resolved[f.name] if f.name in resolved else getattr(self, f.name) for f in fields(self.spec_class)}
         spec = self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
         uris = {name: _as_uris(value) for name in self.path_fields if (value := getattr(spec, name))}
         return self.spec_class.build(**{**spec.to_dict(), **uris})
@@ -203,17 +208,21 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             raise SpecError("deploy_mode: Spark's standalone clusters run Python only in client mode; expected 'client'.")
         return target
 
-    def _name_attempt(self, context: Context, spec: Spec, master: str) -> Attempt:
+    def period(self, context: Context) -> str:
+        """The run's period of data."""
+        dag_run = context["dag_run"]
+        return period_key(getattr(dag_run, "partition_key", None), context.get("logical_date"), dag_run.run_after)
+
+    def _name_attempt(self, context: Context, spec: Spec, root: str) -> Attempt:
         """A new attempt of this task at the run's data period. It is claimed when its request is written."""
-        ti, dag_run = context["ti"], context["dag_run"]
-        period = period_key(getattr(dag_run, "partition_key", None), context.get("logical_date"), dag_run.run_after)
+        ti, period = context["ti"], self.period(context)
         # Clearing a task raises max_tries, a retry does not: so a job that is tracked across retries is found again by them,
         # but a cleared task really runs again.
         self.external_id_key = f"spark_job_id:g{ti.max_tries}:{spec.sha256[:8]}"
         self._K8S_DRIVER_STATUS_KEY = f"k8s_driver_status:g{ti.max_tries}:{spec.sha256[:8]}"
         self.name = self.name or f"{ti.dag_id}.{ti.task_id} {period}"
         return Attempt.claim(
-            self._resolve_root(master), ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,
+            root, ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,
             claimed_at=datetime.now(UTC), generation=ti.max_tries, try_number=ti.try_number, spec_sha256=spec.sha256,
         )  # fmt: skip
 
@@ -228,13 +237,17 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             )
         return as_uri(root)
 
-    def _existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
+    def existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
         """The period's committed result, where it is to be reused."""
         if if_exists == "overwrite":
             return None
         attempt = request.attempt
         try:
-            manifest = committed(storage_for(attempt.period_path), attempt.period_path)
+            storage = storage_for(attempt.period_path)
+            shown = current(storage, attempt.period_path)
+            if shown is None:
+                return None
+            manifest = Manifest.read(storage, shown.manifest_path)
         except UnreadableHere:
             raise
         except ArtifactError as error:
@@ -242,19 +255,16 @@ class DistKerasBaseOperator(SparkSubmitOperator):
                 raise
             self.log.warning("The committed result cannot be reused: %s", error)
             return None
-        if manifest is None:
-            return None
-        manifest_path = beside(manifest.result[RESULTS[manifest.kind][0]])
         if if_exists == "fail":
             raise SpecError(
-                f"The period has a committed result, {manifest_path}, and if_exists is 'fail'. "
+                f"The period has a committed result, {shown.manifest_path}, and if_exists is 'fail'. "
                 "Set if_exists to 'overwrite' for a new attempt, or to 'reuse' to return that result."
             )
         if manifest.spec_sha256 != request.spec.sha256 or not self._same_inputs(manifest, request):
-            self.log.info("The committed result %s answers another request or other inputs: running again.", manifest_path)
+            self.log.info("The committed result %s answers another request or other inputs: running again.", shown.manifest_path)
             return None
-        self.log.info("Reusing the committed result %s.", manifest_path)
-        return {**manifest.result, "manifest_path": manifest_path}
+        self.log.info("Reusing the committed result %s.", shown.manifest_path)
+        return {**manifest.result, "manifest_path": shown.manifest_path}
 
     def _same_inputs(self, manifest: Manifest, request: Request) -> bool:
         """Whether the files are those that the job read. If Airflow cannot see them, they are taken to have changed."""
@@ -366,7 +376,8 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         """Tell the assets that this task updates where the result lies."""
         self.log.info("Result: %s", json.dumps(result, default=str))
         period = request.attempt.period_path.rsplit("period=", 1)[1]
-        about = {"kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
+        uri = result[RESULTS[request.spec.kind][0]]
+        about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = {**result, **about}
@@ -375,13 +386,6 @@ class DistKerasBaseOperator(SparkSubmitOperator):
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)
-
-
-def require_artifact(path: str, kind: str, argument: str) -> None:
-    """Check that `path` is an artifact that a task of this kind committed."""
-    manifest = Manifest.read(storage_for(path), beside(path))
-    if manifest.kind != kind:
-        raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
 
 
 def _as_uris(paths: str | list[str]) -> str | list[str]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.operators.base import require_artifact
 from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
-from airflow_provider_distkeras.operators.storage import fingerprints
+from airflow_provider_distkeras.operators.storage import fingerprints, require_artifact
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg

@@ -4,81 +4,86 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract import parquet
-from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.champion import Champions
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.operators.base import require_artifact
-from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
-from airflow_provider_distkeras.operators.storage import UnreadableHere, fingerprints, storage_for
+from airflow_provider_distkeras.operators.rows_input import RowsInputOperator
+from airflow_provider_distkeras.operators.storage import require_artifact, storage_for
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import XComArg
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_distkeras.contract.specs import Spec
 
 
-class DistKerasScoreOperator(CsvInputOperator):
+class DistKerasScoreOperator(RowsInputOperator):
     """Score rows with a trained model: raw CSV or Parquet files, which it prepares as in training, or a prepared dataset.
 
-    Returns `predictions_path`, `rows`, `quarantined_rows`, `metrics` and `manifest_path`. Takes the parameters of
-    `CsvInputOperator` beside these.
+    Returns `predictions_path`, `model_path`, `rows`, `quarantined_rows`, `metrics` and `manifest_path`. Takes the parameters of
+    `RowsInputOperator` beside these.
 
     :param model_path: The `model_path` that a train task returned. (templated)
+    :param champion: In its place, the name of a champion (see `DistKerasPromoteOperator`): the one it has when the task runs,
+        kept under the same `artifact_root`. (templated)
     :param input_path: CSV or Parquet files, or the `dataset_path` that a preprocess task returned: a path, a glob, a directory,
         or a list of them. (templated)
-    :param input_format: "csv" or "parquet"; by default as the files are named. (templated)
     :param output_format: "parquet", "csv" or "json". (templated)
     :param key_columns: Columns of the input to keep; by default all. (templated)
     :param output_columns: What to tell about a row: "prediction", "probability", "label" (the class as text), "raw", "std" (of
         an ensemble's networks); by default what the model has, less "label" and "raw". (templated)
     :param partition_by: Columns whose values name the folders of the output, such as day=2026-01-01/. (templated)
-    :param max_quarantined: The share of rows, from 0 to 1, that may be quarantined; with more, the task fails. (templated)
-    :param batch_size: Rows per call of the network. (templated)
     """
 
     spec_class = ScoreSpec
     path_fields = ("model_path", "input_path")
     template_fields = (
-        *CsvInputOperator.template_fields, "model_path", "input_format", "output_format", "key_columns", "output_columns",
-        "partition_by", "max_quarantined", "batch_size",
+        *RowsInputOperator.template_fields, "model_path", "champion", "output_format", "key_columns", "output_columns",
+        "partition_by",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
-        model_path: str | XComArg,
-        input_format: str | None = None,
+        model_path: str | XComArg | None = None,
+        champion: str | None = None,
         output_format: str = "parquet",
         key_columns: list[str] | str | None = None,
         output_columns: list[str] | str | None = None,
         partition_by: list[str] | str | None = None,
-        max_quarantined: float | str = 0.1,
-        batch_size: int | str = 4096,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model_path = model_path
-        self.input_format = input_format
+        self.champion = champion
         self.output_format = output_format
         self.key_columns = key_columns
         self.output_columns = output_columns
         self.partition_by = partition_by
-        self.max_quarantined = max_quarantined
-        self.batch_size = batch_size
+
+    def resolve(self, context: Context, root: str) -> dict[str, Any]:
+        """The model, where a champion is to score."""
+        if bool(self.model_path) == bool(self.champion):
+            raise SpecError(
+                f"Expected either model_path or champion, received {self.model_path!r} and {self.champion!r}: set one of them."
+            )
+        if self.model_path:
+            return {}
+        champions = Champions(storage_for(root), root, text("champion", self.champion))
+        present = champions.present()
+        if present is None:
+            raise SpecError(
+                f"champion: there is no champion of {self.champion!r} in {champions.folder}. Promote a model first (with a "
+                "DistKerasPromoteOperator of the same artifact_root), or set model_path."
+            )
+        self.log.info(
+            "Scoring with the champion of %r: %s, of period %s, promoted at %s by %s.",
+            self.champion, present.model_path, present.period, present.promoted_at, present.task,
+        )  # fmt: skip
+        return {"model_path": present.model_path}
 
     def check_inputs(self, spec: Spec) -> dict[str, str]:
         """The model must have been committed, and the files must be there."""
         assert isinstance(spec, ScoreSpec)
         require_artifact(spec.model_path, "train", "model_path")
-        files = self._find_parquet(spec) or self.inspect_csv(spec)
-        return fingerprints(files) if files else {}
-
-    def _find_parquet(self, spec: ScoreSpec) -> InputFiles | None:
-        """The Parquet files, without a look inside; None if the input is no Parquet, or Airflow cannot reach it."""
-        try:
-            storage = storage_for(spec.input_path[0])
-        except UnreadableHere:
-            return None
-        if spec.input_format == "csv" or (spec.input_format is None and not parquet.is_parquet(storage, spec.input_path)):
-            return None
-        return InputFiles(parquet.find(storage, spec.input_path), {}, {}, {})
+        return self.inspect_rows(spec)

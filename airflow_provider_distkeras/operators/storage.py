@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local, local_path
 
 _GLOB = frozenset("*?[")
@@ -83,6 +84,13 @@ def storage_for(path: str) -> Storage:
             "(such as apache-airflow-providers-amazon[s3fs] for s3a://, -google for gs://, -microsoft-azure for abfss://)."
         ) from error
     return ObjectStorage()
+
+
+def require_artifact(path: str, kind: str, argument: str) -> None:
+    """Check that `path` is an artifact that a task of this kind committed."""
+    manifest = Manifest.read(storage_for(path), beside(path))
+    if manifest.kind != kind:
+        raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
 
 
 def fingerprints(files: InputFiles) -> dict[str, str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.links import TrainingReportLink
-from airflow_provider_distkeras.operators.base import DistKerasBaseOperator, require_artifact
+from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
+from airflow_provider_distkeras.operators.storage import require_artifact
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg

@@ -22,7 +22,9 @@ def claim(root, *, minutes=0, period="2026-03-01"):
 
 
 def manifest(rows):
-    return Manifest("score", "ab" * 32, {"predictions_path": "p", "rows": rows, "quarantined_rows": 0, "metrics": {}})
+    return Manifest(
+        "score", "ab" * 32, {"predictions_path": "p", "model_path": "m", "rows": rows, "quarantined_rows": 0, "metrics": {}}
+    )
 
 
 def rows_shown(root, period="2026-03-01"):

@@ -1,4 +1,4 @@
-"""The example DAG for real: Airflow, Spark, Keras, on a small file."""
+"""The example DAGs for real: Airflow, Spark, Keras, on a small file."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_distkeras.contract.champion import Champions
 from airflow_provider_distkeras.contract.paths import committed
 from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
 
@@ -30,9 +31,9 @@ def write_rows(path, numbers):
 
 @pytest.fixture
 def dags_test(airflow_db, tmp_path):
-    """Runs `airflow dags test csv_to_scores`, as a user would."""
+    """Runs `airflow dags test`, as a user would; returns what it said."""
 
-    def run(date, conf):
+    def run(dag_id, date, conf, *options):
         env = {
             **os.environ,
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "example_dags"),
@@ -40,22 +41,47 @@ def dags_test(airflow_db, tmp_path):
             "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
             "SPARK_LOCAL_IP": "127.0.0.1",
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "csv_to_scores", date, "--conf", json.dumps(conf)]
-        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "airflow", "dags", "test", dag_id, date, "--conf", json.dumps(conf), *options]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        return done.stdout
 
     return run
 
 
-def test_csv_to_scores(dags_test, tmp_path):
+@pytest.fixture
+def conf(tmp_path):
+    """Rows, and the Params that say what they are."""
     write_rows(tmp_path / "train" / "1.csv", range(200))
     write_rows(tmp_path / "train" / "2.csv", range(200, 400))
     write_rows(tmp_path / "new" / "held-out.csv", range(400, 460))
-    conf = {
+    return {
         "input_path": f"{tmp_path}/train/*.csv",
-        "new_path": f"{tmp_path}/new/*.csv",
         "label_column": "y",
         "excluded_columns": ["id"],
         "categorical_columns": ["kind"],
+    }
+
+
+@pytest.fixture
+def result(tmp_path):
+    """The committed result of a task at a month."""
+
+    def read(dag_id, *task, month="03"):
+        period = f"file://{tmp_path}/artifacts/{'/'.join([dag_id, *task])}/period=2026-{month}-01T000000Z"
+        return committed(LocalStorage(), period).result
+
+    return read
+
+
+@pytest.fixture
+def champions(tmp_path):
+    return Champions(LocalStorage(), f"file://{tmp_path}/artifacts", "bikes")
+
+
+def test_csv_to_scores(dags_test, conf, result, tmp_path):
+    conf |= {
+        "new_path": f"{tmp_path}/new/*.csv",
         "layer_dims": [None, 8, 1],
         "learning_rates": [0.2],
         "dropout_rates": [0.0, 0.9],
@@ -63,15 +89,48 @@ def test_csv_to_scores(dags_test, tmp_path):
         "batch_size": 16,
     }
 
-    done = dags_test("2026-03-01", conf)
+    said = dags_test("csv_to_scores", "2026-03-01", conf)
 
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    period = f"file://{tmp_path}/artifacts/csv_to_scores/{{}}/period=2026-03-01T000000Z"
-    dataset, model, scores = (committed(LocalStorage(), period.format(task)).result for task in ("prepare", "train", "score"))
+    dataset, model, scores = (result("csv_to_scores", task) for task in ("prepare", "train", "score"))
     assert dataset["rows"] == model["rows"] == 400
     assert model["best_params"]["dropout_rate"] == 0.0
     assert scores["rows"] == 60
     assert scores["metrics"]["r2"] > 0.9
     for path in (model["model_path"], model["report_path"], scores["predictions_path"]):
         assert local_path(path).exists()
-    assert "distkeras: " in done.stdout
+    assert "distkeras: " in said
+
+
+def test_a_champion_of_monthly_retraining_scores_until_a_better_one_comes(dags_test, conf, result, champions, tmp_path):
+    conf["held_out_path"] = f"{tmp_path}/new/*.csv"
+    dags_test("monthly_retraining", "2026-03-01", conf)
+    dags_test("monthly_retraining", "2026-04-01", conf)
+    dags_test("score_on_new_model", "2026-04-01", {"new_path": f"{tmp_path}/new/*.csv"})
+
+    march, april = (result("monthly_retraining", "promote", month=month) for month in ("03", "04"))
+    assert (march["promoted"], march["rows"]) == (True, 60)
+    assert april["metrics"]["champion"] == march["metrics"]["challenger"]
+    present = champions.present()
+    assert [c.period for c in champions.history()] == ["2026-03-01T000000Z", "2026-04-01T000000Z"][: 1 + april["promoted"]]
+    assert result("score_on_new_model", "score", month="04")["model_path"] == present.model_path == april["champion_path"]
+
+
+def test_a_model_is_promoted_once_a_human_has_approved(dags_test, conf, result, champions, tmp_path):
+    """Who runs the test does not wait: the approval is marked as given."""
+    conf |= {"held_out_path": f"{tmp_path}/new/*.csv", "num_epoch": 5}
+    dags_test("approval", "2026-03-01", conf, "--mark-success-pattern", "approve")
+
+    model, scores, promoted = (result("approval", task) for task in ("challenger.train", "challenger.score", "promote"))
+    assert scores["model_path"] == promoted["champion_path"] == champions.present().model_path == model["model_path"]
+    assert scores["metrics"]["r2"] == pytest.approx(promoted["metrics"]["challenger"]["r2"])
+
+
+def test_tuning_many_segments(dags_test, conf, result, tmp_path):
+    del conf["input_path"]
+    conf |= {"segments": [f"{tmp_path}/train/{number}.csv" for number in (1, 2)], "num_cells": 2, "num_epoch": 5}
+    dags_test("tuning_many_segments", "2026-03-01", conf)
+
+    for segment in ("0", "1"):
+        model = result("tuning_many_segments", "train", segment)
+        assert model["rows"] == 200
+        assert {"learning_rate", "dropout_rate"} <= {*model["best_params"]}

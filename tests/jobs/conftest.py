@@ -14,13 +14,13 @@ from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.request import Request
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
 from airflow_provider_distkeras.contract.storage import LocalStorage
-from airflow_provider_distkeras.jobs import preprocess, runner, score, train
+from airflow_provider_distkeras.jobs import preprocess, promote, runner, score, train
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.csv import prepare
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Output
 
-BODIES = {"preprocess": preprocess.preprocess, "train": train.train, "score": score.score}
+BODIES = {"preprocess": preprocess.preprocess, "train": train.train, "score": score.score, "promote": promote.promote}
 STORAGE = LocalStorage()
 _ticks = itertools.count()
 

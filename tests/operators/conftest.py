@@ -49,6 +49,7 @@ def stub(tmp_path, monkeypatch):
     return SimpleNamespace(
         home=home,
         mode=lambda mode: monkeypatch.setenv("STUB_MODE", mode),
+        metrics=lambda **metrics: monkeypatch.setenv("STUB_METRICS", json.dumps(metrics)),
         copy_package=lambda to: monkeypatch.setenv("STUB_COPY_PACKAGE", str(to)),
         calls=lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [],
     )
@@ -127,6 +128,20 @@ class Run:
     def message(self):
         """What the user reads: the message of the error that failed the task."""
         return str(self.errors[-1])
+
+    def states(self):
+        """The state of each task."""
+        return {ti.task_id: str(ti.state) for ti in self.dag_run.get_task_instances()}
+
+    def asset_events(self):
+        """What the tasks told assets, by the asset's name."""
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == self.dag_run.run_id)).all()
+            return {event.asset.name: event.extra for event in events}
 
     def xcoms(self, task_id):
         from airflow.models.xcom import XComModel

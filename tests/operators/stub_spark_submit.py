@@ -22,6 +22,20 @@ VALUES = {
 }
 
 
+#: What each model measures, unless the test says otherwise.
+METRICS = {"challenger": 0.9, "champion": 0.8}
+
+
+def decide(spec):
+    """What a promote job finds, by metrics that are made up."""
+    measured = json.loads(os.environ.get("STUB_METRICS", json.dumps(METRICS)))
+    champion = measured["champion"] if spec.champion_path else None
+    promoted, reason = spec.decide(measured["challenger"], champion, larger_is_better=True)
+    metrics = {"challenger": {"r2": measured["challenger"]}} | ({} if champion is None else {"champion": {"r2": champion}})
+    path = spec.model_path if promoted else spec.champion_path
+    return {"champion_path": path, "promoted": promoted, "reason": reason, "metrics": metrics}
+
+
 def main() -> int:
     mode = os.environ.get("STUB_MODE", "commit")
     with open(os.environ["STUB_CALLS"], "a") as calls:
@@ -35,6 +49,10 @@ def main() -> int:
         kind = request.spec.kind
         print(f"distkeras: {kind} job, Spark UI at http://127.0.0.1:4040", flush=True)
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
+        if kind == "promote":
+            result |= decide(request.spec)
+        if kind == "score":
+            result["model_path"] = request.spec.model_path
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
         commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs))

@@ -15,6 +15,7 @@ from airflow_provider_distkeras.contract.manifest import RESULTS
 from airflow_provider_distkeras.links import SparkUILink, TrainingReportLink
 from airflow_provider_distkeras.operators import (
     DistKerasPreprocessOperator,
+    DistKerasPromoteOperator,
     DistKerasScoreOperator,
     DistKerasTrainOperator,
 )
@@ -22,7 +23,7 @@ from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 pytestmark = pytest.mark.airflow
 
-OPERATORS = [DistKerasPreprocessOperator, DistKerasTrainOperator, DistKerasScoreOperator]
+OPERATORS = [DistKerasPreprocessOperator, DistKerasTrainOperator, DistKerasScoreOperator, DistKerasPromoteOperator]
 NETWORK = {"layer_dims": [None, 8, 1]}
 
 
@@ -198,18 +199,36 @@ def test_mapped_tasks_keep_their_attempts_apart(stub, csv, run, root):
     assert {options(call["argv"])["--num-executors"] for call in stub.calls()} == {"3"}
 
 
-def test_asset_event_says_where_the_result_lies(stub, prepare, run):
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
+def test_asset_events_tell_path_metrics_period_and_digest(stub, prepare, run, csv, root):
+    def pipeline():
+        prepared = prepare(outlets=[Asset(name="bikes", uri="x://bikes")])
+        trained = DistKerasTrainOperator(
+            task_id="train",
+            dataset_path=prepared.output["dataset_path"],
+            hyperparameters=NETWORK,
+            artifact_root=str(root),
+            outlets=[Asset("bikes_model")],
+        )
+        DistKerasScoreOperator(
+            task_id="score",
+            model_path=trained.output["model_path"],
+            input_path=str(csv),
+            artifact_root=str(root),
+            outlets=[Asset("bikes_scores")],
+        )
 
-    done = run(lambda: prepare(outlets=[Asset(name="bikes", uri="x://bikes")]))
+    done = run(pipeline)
 
-    with create_session() as session:
-        extra = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == done.dag_run.run_id)).one().extra
-    assert extra["dataset_path"] == done.xcoms("prepare")["dataset_path"]
-    assert (extra["kind"], extra["period"]) == ("preprocess", "2026-03-01T000000Z")
-    assert len(extra["spec_sha256"]) == 64
+    events = done.asset_events()
+    for task_id, kind, asset in (
+        ("prepare", "preprocess", "bikes"), ("train", "train", "bikes_model"), ("score", "score", "bikes_scores"),
+    ):  # fmt: skip
+        told, returned = events[asset], done.xcoms(task_id)["return_value"]
+        assert {key: told[key] for key in returned} == returned
+        assert told["uri"] == returned[RESULTS[kind][0]]
+        assert (told["kind"], told["period"]) == (kind, "2026-03-01T000000Z")
+        assert len(told["spec_sha256"]) == 64
+    assert events["bikes_model"]["metrics"] == {"r2": {"mean": 0.9, "std": 0.01}}
 
 
 def test_artifact_root_defaults_to_airflow_home_for_a_local_master(stub, prepare, run):

@@ -1,0 +1,106 @@
+"""Who is the champion of a name: the model that has beaten those before it. A record per promotion; the newest one counts.
+
+    {artifact_root}/champions/{name}/000001-8b1c02aa.json  000002-....json  ...
+
+A record is one file, written at once: a reader sees the champion before a promotion or the one after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.paths import slug
+from airflow_provider_distkeras.contract.storage import Storage
+
+_RECORD = re.compile(r"(\d{6})-[0-9a-f]{8}\.json")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model that became champion.
+
+    Attributes:
+        model_path: what the train task returned; period: its period of data.
+        metrics: its own, and those of the champion that it has beaten, on as many rows; reason: why it became champion.
+        manifest_path: of the comparison.
+        task: dag_id.task_id, run_id: which run promoted it; user: who triggered that run, if somebody did.
+        promoted_at: when, in ISO 8601.
+        record_path: where this is written; empty if it is not.
+    """
+
+    model_path: str
+    period: str
+    metrics: dict[str, dict[str, float]]
+    rows: int
+    reason: str
+    manifest_path: str
+    task: str
+    run_id: str
+    user: str | None
+    promoted_at: str
+    record_path: str = field(default="", compare=False)
+
+
+class Champions:
+    """The champions of a name, the present one and those before it.
+
+    Args:
+        storage: the file system of the root.
+        root: the artifact root.
+        name: any text.
+    """
+
+    def __init__(self, storage: Storage, root: str, name: str) -> None:
+        self.name = name
+        self.folder = f"{root.rstrip('/')}/champions/{slug(name)}"
+        self._storage = storage
+
+    def present(self) -> Champion | None:
+        """The champion, or None if there was never one. Raises ArtifactError if its record cannot be read."""
+        records = self._records()
+        return self._read(records[-1]) if records else None
+
+    def history(self) -> list[Champion]:
+        """All champions, the oldest first. Raises ArtifactError if a record cannot be read."""
+        return [self._read(record) for record in self._records()]
+
+    def promote(self, champion: Champion, over: Champion | None) -> None:
+        """Make a model the champion.
+
+        Args:
+            champion: the model.
+            over: the champion that it has beaten; None if there was none.
+
+        Raises:
+            ArtifactError: the champion is another one by now, which this model was not compared with.
+        """
+        content = {name: value for name, value in asdict(champion).items() if name != "record_path"}
+        text = json.dumps(content, indent=2)
+        last = self._records()
+        if (self._read(last[-1]) if last else None) == over:
+            number = int(last[-1][:6]) + 1 if last else 1
+            digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+            self._storage.write_bytes(f"{self.folder}/{number:06d}-{digest}.json", text.encode())
+        # Storage has no locks: of two that are promoted at the same moment, both are recorded and one counts.
+        if self.present() != champion:
+            raise ArtifactError(
+                f"{champion.model_path} does not become the champion of {self.name!r}: another model was promoted meanwhile. "
+                "Run the task again, to compare it with that one."
+            )
+
+    def _records(self) -> list[str]:
+        return [name for name in self._storage.list_names(self.folder) if _RECORD.fullmatch(name)]
+
+    def _read(self, record: str) -> Champion:
+        path = f"{self.folder}/{record}"
+        try:
+            return Champion(**json.loads(self._storage.read_bytes(path)), record_path=path)
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtifactError(
+                f"The champion of {self.name!r} is not known, as its record {path} cannot be read: {error}. "
+                "Restore it, or delete it: then the champion before it counts again."
+            ) from error

@@ -1,0 +1,49 @@
+"""What a promote job is told, and how it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from airflow_provider_distkeras.contract.csv_specs import RowsSpec
+from airflow_provider_distkeras.contract.fields import boolean, number, optional, text
+from airflow_provider_distkeras.contract.measured_spec import MeasuredSpec
+from airflow_provider_distkeras.contract.paths import is_older
+from airflow_provider_distkeras.contract.spec import spec_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteSpec(MeasuredSpec, RowsSpec):
+    """Two models and labelled rows that neither was trained on to the better of the two."""
+
+    kind: ClassVar[str] = "promote"
+
+    champion: str = spec_field(text, "The name that the champion is kept under.")
+    model_path: str = spec_field(text, "The challenger: the model_path a train task returned.")
+    period: str = spec_field(text, "The challenger's period of data.")
+    champion_path: str | None = spec_field(optional(text), "The present champion's model_path; none if there is none.", None)
+    champion_period: str | None = spec_field(optional(text), "The present champion's period of data.", None)
+    margin: float = spec_field(number(0.0), "By how much more than this the challenger must be better.", 0.0)
+    threshold: float | None = spec_field(optional(number()), "The metric that a challenger must reach in any case.", None)
+    allow_older: bool = spec_field(boolean, "Whether a challenger may replace a champion of a newer period.", False)
+
+    def decide(self, challenger: float, champion: float | None, *, larger_is_better: bool) -> tuple[bool, str]:
+        """Whether the challenger becomes the champion, and why.
+
+        Args:
+            challenger: its metric.
+            champion: the present champion's; None if there is none.
+            larger_is_better: whether a larger metric is better.
+        """
+        sign = 1 if larger_is_better else -1
+        told = f"{self.metric_name} {challenger:.6g}"
+        if self.threshold is not None and sign * challenger < sign * self.threshold:
+            return False, f"{told} does not reach the threshold {self.threshold:g}"
+        if champion is None:
+            return True, f"{told}, and there was no champion"
+        told = f"{told} against the champion's {champion:.6g}"
+        if self.champion_period and is_older(self.period, self.champion_period) and not self.allow_older:
+            return False, f"{told}, which is of a newer period ({self.champion_period}, not {self.period}) and so stays"
+        if not sign * (challenger - champion) > self.margin:
+            return False, f"{told} is not better by more than {self.margin:g}"
+        return True, f"{told} is better by more than {self.margin:g}"

@@ -1,0 +1,61 @@
+"""A challenger and the present champion on the same rows: which of them is the champion from now on."""
+
+from __future__ import annotations
+
+import logging
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
+from airflow_provider_distkeras.contract.specs import PromoteSpec
+from airflow_provider_distkeras.jobs.runner import Outcome, main
+from airflow_provider_distkeras.ml.comparison import compare
+from airflow_provider_distkeras.ml.trained_model import TrainedModel
+
+logger = logging.getLogger("airflow_provider_distkeras.jobs")
+
+
+def promote(spark: SparkSession, spec: PromoteSpec, _folder: str) -> Outcome:
+    """Decide; nothing but the manifest is written, and the operator acts on it.
+
+    Raises:
+        SpecError: the evaluator does not fit a model.
+        DataError: the rows are not what the models take.
+        ArtifactError: a model cannot be read.
+    """
+    models = {"challenger": TrainedModel.load(spec.model_path)}
+    if spec.champion_path is not None:
+        models["champion"] = _load_champion(spec.champion, spec.champion_path)
+    compared = compare(spark, spec, models)
+    ours, theirs = (compared.metrics.get(name, {}).get(spec.metric_name) for name in ("challenger", "champion"))
+    assert ours is not None
+    promoted, reason = spec.decide(ours, theirs, larger_is_better=compared.larger_is_better)
+    logger.info("%s: %s, on %s rows", "promoted" if promoted else "not promoted", reason, f"{compared.rows:,}")
+    return Outcome(
+        result={
+            "champion_path": spec.model_path if promoted else spec.champion_path,
+            "promoted": promoted,
+            "reason": reason,
+            "metrics": compared.metrics,
+            "rows": compared.rows,
+        },
+        inputs=compared.sizes,
+        details={"challenger_path": spec.model_path, "champion_path": spec.champion_path, "rows_left_out": compared.left_out},
+    )
+
+
+def _load_champion(name: str, path: str) -> TrainedModel:
+    try:
+        return TrainedModel.load(path)
+    except (DistKerasError, PySparkException, Py4JJavaError, OSError, ValueError, KeyError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(
+            f"The model of the champion of {name!r}, {path}, cannot be read: {cause} "
+            "Restore it, or delete the newest record of that champion: then the one before it counts again."
+        ) from error
+
+
+if __name__ == "__main__":
+    main(promote)

@@ -1,0 +1,161 @@
+"""Models against each other: what each says about the very same rows, and how good that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.specs import PromoteSpec
+from airflow_provider_distkeras.ml import inputs
+from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.inputs import Input, ParquetInput
+from airflow_provider_distkeras.ml.scoring import REASON
+from airflow_provider_distkeras.ml.trained_model import TrainedModel
+
+_ROW, _LABEL = "__distkeras_row", "__distkeras_label"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How good models are on the same rows.
+
+    Attributes:
+        metrics: per model, its metrics.
+        rows: how many rows decided; left_out: how many did not, as they have no label, or a model cannot score them.
+        sizes: size in bytes per file.
+        larger_is_better: whether a larger one of the metric that decides is better.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    rows: int
+    left_out: int
+    sizes: dict[str, int]
+    larger_is_better: bool
+
+
+def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, TrainedModel]) -> Comparison:
+    """Score the rows with each model, and measure each on the rows that have a label and that all can score.
+
+    Args:
+        spark: the session.
+        spec: the rows and the metrics.
+        models: by name.
+
+    Raises:
+        SpecError: the evaluator does not fit a model.
+        DataError: the rows are not what the models take, have no label, or too many of them cannot be scored.
+    """
+    read = {name: inputs.read(spark, spec, model.stages, model.selected) for name, model in models.items()}
+    _check_inputs(spec, read)
+    together = _together({name: _scored(spec, name, model, read[name]) for name, model in models.items()}).persist()
+    try:
+        total = _check_rows(together, spec, read)
+        told = together.where(F.col(_LABEL).isNotNull()).dropna(subset=[*models])
+        rows = told.count()
+        if not rows:
+            raise DataError(f"No row of {_named(spec)} has a label that the models could be measured on. Give rows with labels.")
+        metrics = {name: _measure(told.select(f"{name}.*"), name, spec) for name in models}
+    finally:
+        together.unpersist()
+    sizes = next(iter(read.values())).sizes
+    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
+    return Comparison(metrics, rows, total - rows, sizes, evaluator.isLargerBetter())
+
+
+def _named(spec: PromoteSpec) -> str:
+    return ", ".join(spec.input_path[:3])
+
+
+def _check_inputs(spec: PromoteSpec, read: Mapping[str, Input]) -> None:
+    """Raise DataError unless these are raw rows with one label."""
+    for name, rows in read.items():
+        if isinstance(rows, ParquetInput):
+            raise DataError(
+                f"input_path: {_named(spec)} holds prepared rows, which fit one pipeline only; expected raw CSV or Parquet "
+                "files, for each model prepares them by its own."
+            )
+        if rows.label is None:
+            raise DataError(f"{_named(spec)} lacks the column that the {name} predicts; found {', '.join(rows.columns)}.")
+    labels = {name: rows.label for name, rows in read.items()}
+    if len({*labels.values()}) > 1:
+        raise DataError(
+            f"The models predict different columns, {' and '.join(f'the {name} {label!r}' for name, label in labels.items())}: "
+            "expected the same. Keep the champions of different labels under different names."
+        )
+
+
+def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: Input) -> DataFrame:
+    """Per row its number, its label as it is written, and, under the model's name, what is told; null where nothing can be."""
+    assert rows.label is not None
+    model.network.set(model.network.predict_batch_size, spec.batch_size)
+    scorer = model.network.scorer()
+    if scorer.classifies == (spec.evaluator == "regression"):
+        fitting = "'binary' or 'multiclass'" if scorer.classifies else "'regression'"
+        raise SpecError(f"evaluator: the {name} needs {fitting}, received {spec.evaluator!r}.")
+    scored = rows.scored([rows.label], scorer, model.network.backend_name())
+    columns = [F.col("prediction")]
+    if scorer.classifies:
+        probability = array_to_vector(F.col("probability"))
+        columns += [probability.alias("probability"), probability.alias("rawPrediction")]
+    told = F.struct(model.label(scored, rows).alias("label"), *columns)
+    return scored.select(
+        # Nothing on the way shuffles rows, and all models read the same files: so a row has one number for all of them.
+        F.monotonically_increasing_id().alias(_ROW),
+        F.col(rows.label).cast("string").alias(f"{_LABEL}_{name}"),
+        F.when(F.col(REASON).isNull(), told).alias(name),
+    )
+
+
+def _together(scored: Mapping[str, DataFrame]) -> DataFrame:
+    """What all models say, side by side, with the label that the first of them has read."""
+    joined = reduce(lambda left, right: left.join(right, _ROW), scored.values())
+    return joined.withColumn(_LABEL, F.col(f"{_LABEL}_{next(iter(scored))}"))
+
+
+def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, Input]) -> int:
+    """How many rows there are. Raises DataError if the models read different ones, or cannot score too many of them."""
+    differ = [F.count_if(~F.col(_LABEL).eqNullSafe(F.col(f"{_LABEL}_{name}"))) for name in read]
+    unscored = [F.count_if(F.col(name).isNull()) for name in read]
+    total, *counts = together.agg(F.count(F.lit(1)), *differ, *unscored).collect()[0]
+    if any(counts[: len(read)]) or {total} != {rows.rows for rows in read.values()}:
+        raise DataError(
+            f"The models do not read the same rows of {_named(spec)}: a line fits one of them and not the other, or the files "
+            "change meanwhile. Correct the lines that do not fit, or leave them out."
+        )
+    for name, count in zip(read, counts[len(read) :], strict=True):
+        if count > spec.max_quarantined * total:
+            raise DataError(
+                f"The {name} cannot score {count:,} of {total:,} rows of {_named(spec)}; max_quarantined="
+                f"{spec.max_quarantined:g} allows {int(spec.max_quarantined * total):,}. Correct the rows (a score task tells "
+                "what is wrong with them), or raise max_quarantined."
+            )
+    return int(total)
+
+
+def _measure(told: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float]:
+    """The metrics of one model."""
+    least, greatest = told.agg(F.min("label"), F.max("label")).collect()[0]
+    if spec.evaluator == "binary" and not 0 <= least <= greatest <= 1:
+        raise DataError(
+            f"evaluator: 'binary' judges the classes 0 and 1; to the {name}, {_named(spec)} has labels from {least:g} to "
+            f"{greatest:g} (-1 is a class that it was not trained on). Leave such rows out, or use 'multiclass'."
+        )
+    if "logLoss" in spec.metric_names and least < 0:
+        raise DataError(
+            f"metric: logLoss cannot judge classes that the {name} was not trained on, which {_named(spec)} has. Leave such rows "
+            "out, or use another metric."
+        )
+    metrics = {metric: make_evaluator(spec.evaluator, metric).evaluate(told) for metric in spec.metric_names}
+    for metric, value in metrics.items():
+        if not math.isfinite(value):
+            raise DataError(
+                f"The {metric} of the {name} on {_named(spec)} is {value}: expected a number. Give more, or other, rows."
+            )
+    return metrics

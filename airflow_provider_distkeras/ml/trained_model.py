@@ -1,0 +1,59 @@
+"""What a train task left, as those need it that score with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import StringIndexerModel
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.ml import csv, layout
+from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml.inputs import Input
+from airflow_provider_distkeras.ml.model import DistKerasModel
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a train task left: the stages that make features, and the network.
+
+    Attributes:
+        stages: the pipeline's stages less the network; selected: the first of them.
+        texts: the classes as texts, by class number; none if the label was a number.
+    """
+
+    stages: list[Transformer]
+    selected: SelectColumns
+    network: DistKerasModel
+    texts: list[str]
+
+    @classmethod
+    def load(cls, path: str) -> TrainedModel:
+        """Load a train task's model_path. Raises ArtifactError if that holds something else."""
+        *stages, network = PipelineModel.load(path).stages
+        selected = stages[0] if stages else None
+        if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
+            raise ArtifactError(f"{path} holds no model of a train task; expected its model_path.")
+        indexed = layout.index_of(selected.getOrDefault("labelCol"))
+        indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
+        texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
+        return cls(stages, selected, network, texts)
+
+    def label(self, data: DataFrame, rows: Input) -> Column:
+        """The label of rows as a number: its class number where it was declared categorical, -1 for a class never seen.
+
+        Args:
+            data: has the column of the label.
+            rows: the input that it comes from, which has a label.
+        """
+        assert rows.label is not None
+        is_number = isinstance(data.schema[rows.label].dataType, NumericType)
+        if rows.indexed or not self.texts:
+            # A number is not taken through text again: over millions of rows that takes longer than scoring them.
+            return F.col(rows.label).cast("double") if is_number else csv.label_of(data, rows.label)
+        classes = F.lit([float(text) for text in self.texts] if is_number else self.texts)
+        return (F.array_position(classes, F.col(rows.label)) - 1).cast("double")
