@@ -65,8 +65,13 @@ def refuse_reserved(columns: list[str]) -> None:
     for name in columns:
         if name.lower() in map(str.lower, RESERVED):
             raise DataError(f"The column {name!r} has the name of a column that the model adds: rename or exclude it.")
-        if "." in name or "`" in name or name == "*":
+        if not is_usable(name):
             raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. ` or *): rename or exclude it.")
+
+
+def is_usable(name: str) -> bool:
+    """Whether a column of this name can stand beside the model's own in Spark ML."""
+    return name.lower() not in map(str.lower, RESERVED) and not ("." in name or "`" in name or name == "*")
 
 
 def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFiles:
@@ -78,6 +83,10 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
     sizes: dict[str, int] = {}
     for pattern in patterns:
         found = storage.list_files(pattern)
+        if not found and storage.exists(pattern):
+            raise DataError(
+                f"There is no file in {pattern!r} itself: for those in folders below it, say '{pattern.rstrip('/')}/*'."
+            )
         if not found:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(found)

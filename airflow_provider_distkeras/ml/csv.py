@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.header import InputFiles, inspect, refuse_reserved
+from airflow_provider_distkeras.contract.header import InputFiles, inspect, is_usable
 from airflow_provider_distkeras.contract.specs import CsvSpec, PreprocessSpec
 from airflow_provider_distkeras.ml import layout, stages
 from airflow_provider_distkeras.ml.columns import SelectColumns
@@ -25,6 +26,8 @@ from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.sql import as_number
 from airflow_provider_distkeras.ml.stages import FEATURES
 from airflow_provider_distkeras.ml.storage import storage_for
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,24 +170,31 @@ def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[
     """Read new files as a fitted pipeline, whose first stage is `selected`, expects them.
 
     Returns:
-        The raw rows (every column of the files, those that are no features as text, but a label that is a number), what reads
-        them, and what is in them.
+        The raw rows (every column of the files that is `passing_through`, those that are no features as text, but a label that is
+        a number), what reads them, and what is in them.
 
     Raises:
         DataError: a column is missing, or lines do not fit.
     """
     files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
     selected.check(files.columns)
-    refuse_reserved(files.columns)
-    kinds = selected.kinds_of(files.columns)
-    reader = Reader(files, {name: kinds.get(name, "text") for name in files.columns}, spec.dialect)
-    label = next((name for name in files.columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
+    kinds, columns = selected.kinds_of(files.columns), passing_through(files.columns)
+    reader = Reader(files, {name: kinds.get(name, "text") for name in columns}, spec.dialect)
+    label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
     found = reader.survey(spark, Question(columns=(label,) if label is not None else ()))
     check_bad_lines(spark, spec, reader, found)
     data = reader.read(spark)
     if label is not None and infer_kind(found.profiles[label].texts) in ("number", "boolean"):
         data = data.withColumn(label, F.expr(as_number(label)))
     return data, reader, found
+
+
+def passing_through(columns: Sequence[str]) -> list[str]:
+    """The columns of rows to score that can stand beside what the model adds; predictions of before, for one, cannot."""
+    left_out = [name for name in columns if not is_usable(name)]
+    if left_out:
+        logger.info("left out, for the model adds columns of these names or Spark ML cannot take them: %s", ", ".join(left_out))
+    return [name for name in columns if name not in left_out]
 
 
 def role_columns(data: DataFrame, spec: PreprocessSpec) -> dict[str, Column]:

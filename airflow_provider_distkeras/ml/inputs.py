@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 
+from py4j.protocol import Py4JJavaError
 from pyarrow.parquet import FileMetaData
+from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import StringIndexerModel, VectorAssembler
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -16,7 +18,6 @@ from pyspark.sql.types import StructType
 
 from airflow_provider_distkeras.contract import parquet as contract
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
-from airflow_provider_distkeras.contract.header import refuse_reserved
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml import csv, output, parquet, parts
 from airflow_provider_distkeras.ml.columns import SelectColumns
@@ -24,6 +25,7 @@ from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.output import Target, Written
 from airflow_provider_distkeras.ml.reading import Reader
 from airflow_provider_distkeras.ml.scoring import REASON, Scorer, Stream, add_scores, stream
+from airflow_provider_distkeras.ml.sql import quoted
 from airflow_provider_distkeras.ml.storage import storage_for
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
@@ -151,15 +153,22 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
         return _read_parquet(spark, contract.find(storage, spec.input_path), stages, selected)
     data, reader, found = csv.apply(spark, selected, spec)
     files = reader.files
-    rows = _raw(data, files.columns, found.rows, files.sizes, stages, selected)
+    rows = _raw(data, data.columns, found.rows, files.sizes, stages, selected)
     return replace(rows, bad_lines=found.bad, reader=reader)
 
 
 def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns) -> Input:
     bases = {contract.base_of(path) for path in sizes}
-    parts = [
-        spark.read.option("basePath", base).parquet(*(path for path in sizes if contract.base_of(path) == base)) for base in bases
-    ]
+    try:
+        parts = [
+            spark.read.option("basePath", base).parquet(*(path for path in sizes if contract.base_of(path) == base))
+            for base in bases
+        ]
+    except (PySparkException, Py4JJavaError) as error:
+        cause = str(getattr(error, "java_exception", error)).splitlines()[0]
+        raise DataError(
+            f"Not all of {', '.join(list(sizes)[:3])} are Parquet files: {cause} Restore them, or set input_format."
+        ) from error
     data = reduce(DataFrame.unionByName, parts)
     footers = parquet.footers(spark, list(sizes))
     rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
@@ -167,7 +176,7 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")
     if csv.FEATURES not in data.columns:
         selected.check(data.columns)
-        refuse_reserved(data.columns)
+        data = data.select(*map(quoted, csv.passing_through(data.columns)))
         return _raw(data, data.columns, rows, sizes, stages, selected)
     label = "label" if "label" in data.columns else None
     return ParquetInput(data, data.columns, as_floats(data, csv.FEATURES), rows, sizes, label, True, footers=footers)

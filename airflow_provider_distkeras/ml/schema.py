@@ -66,6 +66,8 @@ def check_survey(spec: PreprocessSpec, found: Survey, checked: Iterable[str]) ->
         raise DataError(
             f"The label {spec.label_col!r} is missing in {lacking[spec.label_col]} rows. Set missing='drop', or fill it."
         )
+    if lacking and lacking.keys() <= set(spec.roles.values()):
+        raise DataError(f"Missing values in {listed(lacking)}, which are no features. Set missing='drop', or fill them.")
     if lacking:
         raise DataError(
             f"Missing values in {listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import StringIndexerModel
 from pyspark.sql import Column, DataFrame
@@ -34,10 +36,14 @@ class TrainedModel:
     @classmethod
     def load(cls, path: str) -> TrainedModel:
         """Load a train task's model_path. Raises ArtifactError if that holds something else."""
-        *stages, network = PipelineModel.load(path).stages
+        wrong = f"{path} holds no model of a train task; expected its model_path"
+        try:
+            *stages, network = PipelineModel.load(path).stages
+        except (PySparkException, Py4JJavaError) as error:
+            raise ArtifactError(f"{wrong}: {str(error).splitlines()[0]}") from error
         selected = stages[0] if stages else None
         if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
-            raise ArtifactError(f"{path} holds no model of a train task; expected its model_path.")
+            raise ArtifactError(f"{wrong}.")
         indexed = layout.index_of(selected.getOrDefault("labelCol"))
         indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
         texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])

@@ -227,3 +227,28 @@ def test_new_and_missing_categories_follow_the_recorded_policies(
     assert done.result["quarantined_rows"] == len(reasons)
     if reasons:
         assert {row.id: row.reason for row in spark.read.parquet(done.details["quarantine_path"]).collect()} == reasons
+
+
+def test_columns_that_the_model_adds_and_names_that_spark_cannot_take_are_left_out(regression, scoring, spark):
+    given = "a,b,prediction,a.b,Features,id\n1,2,9,8,7,first\n2,1,9,8,7,second\n"
+    done = scoring(regression, given)
+    scored = spark.read.parquet(done.result["predictions_path"]).orderBy("a")
+    assert scored.columns == ["a", "b", "id", "prediction"]
+    assert [row.prediction for row in scored.collect()] == [-3, 2]
+    with pytest.raises(SpecError, match="key_columns: Unknown column 'prediction'"):
+        scoring(regression, given, key_columns=["prediction"])
+
+
+def test_paths_that_hold_something_else_are_told(regression, scoring, tmp_path):
+    with pytest.raises(ArtifactError, match="/nope holds no model of a train task; expected its model_path: "):
+        scoring("file:///nope", "a,b\n1,2\n")
+    (tmp_path / "x.parquet").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"Not all of file:\S+x.parquet are Parquet files: "):
+        scoring(regression, f"{tmp_path}/x.parquet")
+    (tmp_path / "days" / "1").mkdir(parents=True)
+    (tmp_path / "days" / "1" / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        DataError, match=r"There is no file in '\S+/days' itself: for those in folders below it, say '\S+/days/\*'"
+    ):
+        scoring(regression, f"{tmp_path}/days", input_format="csv")
+    assert scoring(regression, f"{tmp_path}/days/*").result["rows"] == 1
