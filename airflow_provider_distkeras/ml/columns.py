@@ -18,6 +18,7 @@ from pyspark.sql.types import (
     BooleanType,
     DataType,
     DateType,
+    FractionalType,
     NumericType,
     StringType,
     TimestampNTZType,
@@ -96,8 +97,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self.check(dataset.columns)
-        renamed = {old: new for old, new in self.getOrDefault("renamed").items() if old in dataset.columns}
-        data = dataset.withColumnsRenamed(renamed)
+        # All at once: withColumnsRenamed goes one by one, and a name that moves on to another column would be there twice.
+        data = dataset.select(*[F.col(sql.quoted(name)).alias(self.new_name(name)) for name in dataset.columns])
         kinds = self.getOrDefault("kinds")
         data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
         constants = {n: said for n, said in self.getOrDefault("missing").items() if said not in MISSING}
@@ -116,7 +117,7 @@ def _typed(name: str, kind: str, found: DataType) -> Column:
     if kind == "timestamp":
         return F.expr(_time(name, found))
     if kind == "text":
-        return F.col(name).cast("string")
+        return F.expr(sql.as_text(name)) if isinstance(found, FractionalType) else F.col(name).cast("string")
     return F.expr(sql.as_number(name)) if isinstance(found, StringType) else F.col(name).cast("double")
 
 

@@ -167,7 +167,8 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
     except (PySparkException, Py4JJavaError) as error:
         cause = str(getattr(error, "java_exception", error)).splitlines()[0]
         raise DataError(
-            f"Not all of {', '.join(list(sizes)[:3])} are Parquet files: {cause} Restore them, or set input_format."
+            f"Spark cannot read all of {', '.join(list(sizes)[:3])} as Parquet: {cause} Restore the files, write times in "
+            "microseconds, or set input_format."
         ) from error
     data = reduce(DataFrame.unionByName, parts)
     footers = parquet.footers(spark, list(sizes))

@@ -20,6 +20,16 @@ def as_number(name: str) -> str:
     )
 
 
+def as_text(name: str) -> str:
+    """A column of fractional numbers as CSV files would hold them: whole ones without a point; null for NaN."""
+    value = f"CAST({quoted(name)} AS DOUBLE)"
+    whole = f"{value} = floor({value}) AND abs({value}) < 1e15"
+    return (
+        f"CASE WHEN isnan({value}) THEN NULL WHEN {whole} THEN CAST(CAST({value} AS BIGINT) AS STRING) "
+        f"ELSE CAST({value} AS STRING) END"
+    )
+
+
 def as_time(name: str) -> str:
     """A column of text in ISO 8601 as a time; one that names its zone in UTC."""
     return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_in_utc(name)} END, {_naive(name)})"

@@ -243,7 +243,7 @@ def test_paths_that_hold_something_else_are_told(regression, scoring, tmp_path):
     with pytest.raises(ArtifactError, match="/nope holds no model of a train task; expected its model_path: "):
         scoring("file:///nope", "a,b\n1,2\n")
     (tmp_path / "x.parquet").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"Not all of file:\S+x.parquet are Parquet files: "):
+    with pytest.raises(DataError, match=r"Spark cannot read all of file:\S+x.parquet as Parquet: "):
         scoring(regression, f"{tmp_path}/x.parquet")
     (tmp_path / "days" / "1").mkdir(parents=True)
     (tmp_path / "days" / "1" / "a.csv").write_text("a,b\n1,2\n")

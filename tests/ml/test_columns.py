@@ -26,6 +26,9 @@ def selected(spark, value, kind, ddl, **params):
         (3, "number", "int", 3.0),
         (True, "boolean", "boolean", 1.0),
         (7, "text", "int", "7"),
+        (7.0, "text", "double", "7"),
+        (7.5, "text", "double", "7.5"),
+        (float("nan"), "text", "double", None),
         (date(2026, 3, 1), "timestamp", "date", datetime(2026, 3, 1)),
         (datetime(2026, 3, 1, 12), "timestamp", "timestamp_ntz", datetime(2026, 3, 1, 12)),
         ("2026-03-01T12:00:00+02:00", "timestamp", "string", datetime(2026, 3, 1, 10)),
@@ -80,3 +83,9 @@ def test_it_is_saved_with_what_it_was_told(spark, tmp_path):
     assert loaded.keeping_rows().with_policy("fail") == ["a"]
     data = spark.createDataFrame([("1 2",), (None,)], "a string")
     np.testing.assert_array_equal([row.a.toArray() for row in loaded.transform(data).collect()], [[1, 2]])
+
+
+def test_a_name_may_move_on_to_another_column(spark):
+    data = spark.createDataFrame([(1.0, 2.0)], "a double, b double")
+    swapped = SelectColumns(kinds={"a": "number", "c": "number"}, renamed={"a": "c", "b": "a"}).transform(data)
+    assert swapped.select("a", "c").first().asDict() == {"a": 2.0, "c": 1.0}
