@@ -93,7 +93,10 @@ def _measure(scored: DataFrame, rows: inputs.Input, model: TrainedModel, scorer:
     """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
     if rows.label is None or "prediction" not in scorer.columns:
         return {}
-    return measure(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
+    found = measure(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
+    if not found:
+        logger.warning("no metrics: no row's label, %r, is what the model tells", rows.label)
+    return found
 
 
 if __name__ == "__main__":

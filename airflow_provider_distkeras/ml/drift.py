@@ -70,7 +70,10 @@ def profile_of(storage: Storage, path: str) -> Described:
     Raises:
         ArtifactError: there is no manifest of a preprocess task, or no profile in it.
     """
-    manifest = Manifest.read(storage, beside(path))
+    try:
+        manifest = Manifest.read(storage, beside(path))
+    except ArtifactError as error:
+        raise ArtifactError(f"compare_with: expected the dataset_path of a preprocess task, received {path}. {error}") from error
     if manifest.kind != "preprocess":
         raise ArtifactError(
             f"compare_with: expected what a preprocess task returned, received {path}, of a {manifest.kind} task."

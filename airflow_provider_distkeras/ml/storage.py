@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +29,19 @@ def storage_for(spark: SparkSession, path: str) -> Storage:
     return HadoopStorage(spark)
 
 
+@contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    """Tell in one line why a file system cannot be reached."""
+    try:
+        yield
+    except Py4JJavaError as error:
+        cause = str(error.java_exception).splitlines()[0]
+        raise ArtifactError(
+            f"Cannot reach {path}: {cause}. Check the address and the rights; a file system such as s3a needs its connector among "
+            "the job's packages."
+        ) from error
+
+
 class HadoopStorage:
     """HDFS and object stores. See `contract.storage.Storage`."""
 
@@ -36,10 +51,15 @@ class HadoopStorage:
         self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
 
     def exists(self, path: str) -> bool:
-        file_system, java_path = self._locate(path)
-        return bool(file_system.exists(java_path))
+        with _reaching(path):
+            file_system, java_path = self._locate(path)
+            return bool(file_system.exists(java_path))
 
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
+        with _reaching(path):
+            return self._read_bytes(path, limit)
+
+    def _read_bytes(self, path: str, limit: int | None) -> bytes:
         file_system, java_path = self._locate(path)
         if not file_system.exists(java_path):
             raise FileNotFoundError(path)
@@ -68,23 +88,26 @@ class HadoopStorage:
             raise ArtifactError(f"Cannot write {path}: {cause}. Choose a path that the job may write to.") from error
 
     def delete(self, path: str) -> None:
-        file_system, java_path = self._locate(path)
-        file_system.delete(java_path, False)
+        with _reaching(path):
+            file_system, java_path = self._locate(path)
+            file_system.delete(java_path, False)
 
     def list_names(self, directory: str) -> list[str]:
-        file_system, java_path = self._locate(directory)
-        if not file_system.exists(java_path):
-            return []
-        return sorted(status.getPath().getName() for status in file_system.listStatus(java_path))
+        with _reaching(directory):
+            file_system, java_path = self._locate(directory)
+            if not file_system.exists(java_path):
+                return []
+            return sorted(status.getPath().getName() for status in file_system.listStatus(java_path))
 
     def list_files(self, pattern: str) -> dict[str, int]:
-        file_system, java_path = self._locate(pattern)
         found: dict[str, int] = {}
-        for match in file_system.globStatus(java_path) or []:
-            inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
-            for status in inside:
-                if status.isFile() and (status is match or not is_hidden(status.getPath().getName())):
-                    found[status.getPath().toString()] = int(status.getLen())
+        with _reaching(pattern):
+            file_system, java_path = self._locate(pattern)
+            for match in file_system.globStatus(java_path) or []:
+                inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
+                for status in inside:
+                    if status.isFile() and (status is match or not is_hidden(status.getPath().getName())):
+                        found[status.getPath().toString()] = int(status.getLen())
         return dict(sorted(found.items()))
 
     def _locate(self, path: str) -> tuple[Any, Any]:
