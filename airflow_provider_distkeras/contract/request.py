@@ -11,6 +11,9 @@ from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.contract.specs import CONTRACT_VERSION, SPECS, Spec
 from airflow_provider_distkeras.contract.storage import Storage
 
+#: The environment variable that tells a job in client mode without which processes nobody waits for it: their ids, by commas.
+SUBMITTERS = "DISTKERAS_SUBMITTERS"
+
 
 @dataclass(frozen=True)
 class Request:

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -19,7 +20,8 @@ import airflow_provider_distkeras
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.paths import commit
-from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
+from airflow_provider_distkeras.jobs import submitter
 from airflow_provider_distkeras.ml.storage import storage_for
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ def main(body: Body) -> None:
     parser.add_argument("--spec", required=True, help="URI of the request")
     spec_path = parser.parse_args().spec
     log_to_stdout()
+    submitter.watch(os.environ.get(SUBMITTERS))
     # Spark would look up the caller of every Column operation, for messages that are ours to write.
     spark = SparkSession.builder.config("spark.python.sql.dataFrameDebugging.enabled", "false").getOrCreate()
     try:

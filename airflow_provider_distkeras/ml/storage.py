@@ -37,8 +37,8 @@ def _reaching(path: str) -> Iterator[None]:
     except Py4JJavaError as error:
         cause = str(error.java_exception).splitlines()[0]
         raise ArtifactError(
-            f"Cannot reach {path}: {cause}. Check the address and the rights; a file system such as s3a needs its connector among "
-            "the job's packages."
+            f"Cannot reach {path}: {cause}. Check the address and the rights; a file system such as s3a needs its connector "
+            "among the job's packages."
         ) from error
 
 

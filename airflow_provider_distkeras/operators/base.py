@@ -29,7 +29,7 @@ from airflow_provider_distkeras.contract.errors import PERMANENT, ArtifactError,
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.paths import Attempt, current, period_key
-from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
 from airflow_provider_distkeras.links import PushedLink, SparkUILink
@@ -301,7 +301,9 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             home = environment.find_spark_home()
             self._spark_binary = str(home / "bin" / "spark-submit")
         said = {key: str(value) for key, value in (self.env_vars or {}).items()}
-        return environment.submit_environment(said, home, force_python=target["deploy_mode"] != "cluster")
+        in_client = target["deploy_mode"] != "cluster"
+        found = environment.submit_environment(said, home, force_python=in_client)
+        return {**found, SUBMITTERS: process.submitters()} if in_client else found
 
     def _watched_hook(self, context: Context, request: Request) -> SparkSubmitHook:
         """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""

@@ -1,4 +1,4 @@
-"""Ending spark-submit together with everything it started."""
+"""Ending spark-submit together with everything it started, and with what started it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 
 #: Airflow kills a task that has not ended five seconds after it was asked to.
@@ -25,6 +26,15 @@ def end_group(leader: subprocess.Popen[str] | None) -> None:
             os.killpg(leader.pid, 0)
             time.sleep(_POLL_S)
         os.killpg(leader.pid, signal.SIGKILL)
+
+
+def submitters() -> str:
+    """The ids of this process and of the one of Airflow that waits for it, if one does, for a job to end with them."""
+    ids = [os.getpid()]
+    comms = getattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS", None)
+    if type(comms).__name__ == "CommsDecoder":  # not so in dag.test, which a shell may leave behind
+        ids.append(os.getppid())
+    return ",".join(map(str, ids))
 
 
 def killed_by(leader: subprocess.Popen[str] | None) -> str | None:

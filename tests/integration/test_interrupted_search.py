@@ -32,12 +32,12 @@ def test_a_killed_search_is_gone_on_with(submit, prepared):
     )
     first, process = submit(spec)
     for line in process.stdout:
-        if re.search(rf"fit {CELLS * FOLDS * 8 // 10}:", line):
+        if re.search(r"fit 1: cell", line):  # others are under way, more than one in a task
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = recorded(first)
-    assert CELLS * FOLDS * 8 // 10 <= len(done) < CELLS * FOLDS
+    assert 1 <= len(done) < CELLS * FOLDS
 
     second, process = submit(spec)
     said = process.communicate()[0]

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import time
 
 import pytest
 
 from airflow_provider_distkeras.contract.paths import committed
+from airflow_provider_distkeras.contract.request import SUBMITTERS
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.storage import LocalStorage
 
@@ -43,3 +46,28 @@ def test_a_killed_job_changes_nothing(submit, prepared):
     said = process.communicate()[0]
     assert process.returncode == 0, said[-3000:]
     assert committed(storage, before.period_path).result["model_path"] == f"{again.path}/model"
+
+
+def survivors(group):
+    """Whether a process group has any process left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_job_ends_soon_after_what_submitted_it(submit, prepared, monkeypatch):
+    with subprocess.Popen(["sleep", "1000"]) as task:
+        monkeypatch.setenv(SUBMITTERS, f"{os.getpid()},{task.pid}")
+        attempt, process = submit(train_spec(prepared, num_epoch=1_000_000))
+        for line in process.stdout:
+            if "samples/s, loss" in line:
+                break
+        task.kill()
+    assert "the task that submitted this job is gone" in process.communicate(timeout=60)[0]
+    deadline = time.monotonic() + 30
+    while survivors(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not survivors(process.pid)
+    assert not LocalStorage().exists(attempt.manifest_path)

@@ -51,5 +51,7 @@ def test_local_paths_go_the_short_way(spark, tmp_path):
 def test_a_file_system_that_cannot_be_reached_is_named_in_one_line(spark):
     storage = storage_for(spark, "foo://somewhere/x")
     for ask in (storage.exists, storage.list_files, storage.list_names, storage.read_bytes):
-        with pytest.raises(ArtifactError, match=r"^Cannot reach foo://somewhere/x: .*No FileSystem for scheme \"foo\".*packages\.$"):
+        with pytest.raises(
+            ArtifactError, match=r"^Cannot reach foo://somewhere/x: .*No FileSystem for scheme \"foo\".*packages\.$"
+        ):
             ask("foo://somewhere/x")
