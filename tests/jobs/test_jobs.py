@@ -145,8 +145,6 @@ def test_new_files_that_do_not_fit_the_model_are_refused_and_rows_quarantined(ru
     assert with_gaps.details["quarantined"] == {"'hum' is missing": 12}
     (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
     assert "text.csv, 'winter,warm,0.5': 'temp' is 'warm', expected a number" in refused(str(tmp_path / "text.csv"))
-    (tmp_path / "taken.csv").write_text("season,temp,hum,prediction\nwinter,1,0.5,3\n")
-    assert "'prediction' has the name of a column that the model adds" in refused(str(tmp_path / "taken.csv"))
 
 
 def test_a_category_that_training_never_saw_is_scored_as_none_of_them(run_job, model, tmp_path):
