@@ -1,4 +1,4 @@
-"""The page of a DAG's models, of artifacts that are really there, in place of runs some that are made up."""
+"""The page of a DAG's models: the artifacts are real, what the runs returned is made up."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def show(monkeypatch):
     """The page of these models."""
 
     def shown(*models):
-        monkeypatch.setattr(metrics_page, "find_models", lambda dag_id: list(models))
+        monkeypatch.setattr(metrics_page, "find_models", lambda _: list(models))
         return metrics_page.metrics_page("dag")
 
     return shown
