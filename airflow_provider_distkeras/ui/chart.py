@@ -45,32 +45,21 @@ def line_chart(points: Sequence[Point], name: str) -> str:
         points: what to draw; a value that is not finite is left out like None.
         name: what is drawn, for those who cannot see it.
     """
-    finite = [point if _is_finite(point) else Point(point.label, None) for point in points]
-    ends = [point.value + sign * point.spread for point in finite if point.value is not None for sign in (-1, 1)]
+    heights = [_finite(point) for point in points]
+    ends = [
+        value + way * point.spread for point, value in zip(points, heights, strict=True) if value is not None for way in (-1, 1)
+    ]
     if not ends:
         return ""
     margin = (max(ends) - min(ends)) * 0.05 or abs(ends[0]) * 0.05 or 1.0
-    low, high = min(ends) - margin, max(ends) + margin
-    xs = [LEFT + (WIDTH - LEFT - RIGHT) * (number + 0.5) / len(points) for number in range(len(points))]
-
-    def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
-
-    grid = "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        f'<text x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
-        for tick in ticks(low, high)
-    )
-    drawn = [(x, y(point.value), point) for x, point in zip(xs, finite, strict=True) if point.value is not None]
-    spreads = "".join(
-        f'<line class="spread" x1="{x:.1f}" x2="{x:.1f}" y1="{y(value - spread):.1f}" y2="{y(value + spread):.1f}"/>'
-        for x, value, spread in ((x, point.value, point.spread) for x, _, point in drawn)
-        if value is not None and spread
-    )
-    dots = "".join(_dot(x, height, point) for x, height, point in drawn)
+    scale = _Scale(min(ends) - margin, max(ends) + margin, len(points))
+    places = [None if value is None else (scale.x(number), scale.y(value)) for number, value in enumerate(heights)]
+    drawn = [(*place, point) for place, point in zip(places, points, strict=True) if place is not None]
+    spreads = "".join(_spread(x, scale, point) for x, _, point in drawn if point.spread)
+    dots = "".join(_dot(x, y, point) for x, y, point in drawn)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(name)}">'
-        f"{grid}{_labels(xs, points)}{spreads}{_line(xs, [None if p.value is None else y(p.value) for p in finite])}{dots}</svg>"
+        f"{_grid(scale)}{_labels(scale, points)}{spreads}{_line(places)}{dots}</svg>"
     )
 
 
@@ -82,16 +71,39 @@ def ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _is_finite(point: Point) -> bool:
-    return point.value is not None and math.isfinite(point.value) and math.isfinite(point.spread)
+@dataclass(frozen=True)
+class _Scale:
+    """Where values from `low` to `high`, `count` of them in a row, lie in the drawing."""
+
+    low: float
+    high: float
+    count: int
+
+    def x(self, number: int) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (number + 0.5) / self.count
+
+    def y(self, value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - value) / (self.high - self.low)
 
 
-def _labels(xs: Sequence[float], points: Sequence[Point]) -> str:
-    """As many labels as there is room for."""
-    every = math.ceil(len(points) / _MAX_LABELS)
+def _finite(point: Point) -> float | None:
+    return point.value if point.value is not None and math.isfinite(point.value) and math.isfinite(point.spread) else None
+
+
+def _grid(scale: _Scale) -> str:
+    """A horizontal line and its value at each tick."""
     return "".join(
-        f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(_short(point.label))}</text>'
-        for x, point in list(zip(xs, points, strict=True))[::every]
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{scale.y(tick):.1f}" y2="{scale.y(tick):.1f}"/>'
+        f'<text x="{LEFT - 8}" y="{scale.y(tick) + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
+        for tick in ticks(scale.low, scale.high)
+    )
+
+
+def _labels(scale: _Scale, points: Sequence[Point]) -> str:
+    """As many labels below the axis as there is room for."""
+    return "".join(
+        f'<text x="{scale.x(number):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(_short(points[number].label))}</text>'
+        for number in range(0, len(points), math.ceil(len(points) / _MAX_LABELS))
     )
 
 
@@ -99,17 +111,24 @@ def _short(label: str) -> str:
     return label if len(label) <= _MAX_LETTERS else f"{label[: _MAX_LETTERS - 1]}…"
 
 
-def _line(xs: Sequence[float], ys: Sequence[float | None]) -> str:
-    """A line through the points, with a gap where one is missing."""
+def _line(places: Sequence[tuple[float, float] | None]) -> str:
+    """A line from place to place, with a gap where one is missing."""
     steps, pen = [], "M"
-    for x, y in zip(xs, ys, strict=True):
-        if y is not None:
-            steps.append(f"{pen}{x:.1f} {y:.1f}")
-        pen = "M" if y is None else "L"
+    for place in places:
+        if place is not None:
+            steps.append(f"{pen}{place[0]:.1f} {place[1]:.1f}")
+        pen = "M" if place is None else "L"
     return f'<path class="line" d="{" ".join(steps)}"/>'
 
 
+def _spread(x: float, scale: _Scale, point: Point) -> str:
+    assert point.value is not None
+    top, bottom = scale.y(point.value + point.spread), scale.y(point.value - point.spread)
+    return f'<line class="spread" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}"/>'
+
+
 def _dot(x: float, y: float, point: Point) -> str:
+    """A point; its title says what it is where a mouse is held over it."""
     told = f"{point.label}: {point.value:.6g}" + (f" ± {point.spread:.2g}" if point.spread else "")
     told += f", {point.mark}" if point.mark else ""
     look = 'class="marked" r="7"' if point.mark else 'r="4"'

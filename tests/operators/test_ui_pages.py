@@ -134,7 +134,7 @@ def test_user_without_the_right_to_the_dag_is_refused(client, log_in, page, monk
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_run_no_script_and_load_nothing(get, airflow_db, page):
+def test_pages_run_no_script_and_load_nothing(get, page):
     policy = get(page).headers["content-security-policy"]
 
     directives = dict(directive.strip().partition(" ")[::2] for directive in policy.split(";"))
@@ -145,7 +145,7 @@ def test_pages_run_no_script_and_load_nothing(get, airflow_db, page):
 
 
 @pytest.mark.parametrize("page", ["/distkeras/metrics/unknown", "/distkeras/run/unknown?run_id=any", "/distkeras/metrics/~"])
-def test_a_dag_that_has_trained_nothing(get, airflow_db, page):
+def test_a_dag_that_has_trained_nothing(get, page):
     answer = get(page)
 
     assert (answer.status_code, "has trained" in answer.text) == (200, True)
