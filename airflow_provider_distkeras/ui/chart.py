@@ -101,9 +101,11 @@ def _grid(scale: _Scale) -> str:
 
 def _labels(scale: _Scale, points: Sequence[Point]) -> str:
     """As many labels below the axis as there is room for."""
+    every = math.ceil(len(points) / _MAX_LABELS)
     return "".join(
-        f'<text x="{scale.x(number):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(_short(points[number].label))}</text>'
-        for number in range(0, len(points), math.ceil(len(points) / _MAX_LABELS))
+        f'<text x="{scale.x(number):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(_short(point.label))}</text>'
+        for number, point in enumerate(points)
+        if number % every == 0
     )
 
 

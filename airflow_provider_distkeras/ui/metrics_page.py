@@ -38,25 +38,23 @@ def _section(models: Sequence[TrainedModel], champions: Sequence[NamedChampion])
     notes += [doubt] if doubt else []
     notes += [_tell(named, models) for named in own]
     marks = _marks(own)
-    points = [
-        chart.Point(
-            period(model.attempt.period),
-            model.measured(metric, "mean"),
-            model.measured(metric, "std") or 0.0,
-            marks.get(model.model_path, ""),
-        )
-        for model in models
-    ]
+    points = [_point(model, metric, marks.get(model.model_path, "")) for model in models]
     drawn = chart.line_chart(points, f"{metric} of {newest.task} by period")
     figure = f'<div class="scroll"><figure>{drawn}</figure></div>' if drawn else ""
     heading = f"<h2>{html.escape(newest.task)}</h2>\n"
     return heading + "".join(map(_paragraph, notes)) + figure + _table(models, metric, marks)
 
 
+def _point(model: TrainedModel, metric: str, mark: str) -> chart.Point:
+    mean, std = model.measured(metric, "mean"), model.measured(metric, "std")
+    return chart.Point(period(model.attempt.period), mean, std or 0.0, f"champion of {mark}" if mark else "")
+
+
 def _table(models: Sequence[TrainedModel], metric: str, marks: dict[str, str]) -> str:
     """A row per period, the newest first."""
     set_aside = any(model.measured(metric, "test") is not None for model in models)
-    header = ["period", f"{metric}, mean ± std", *([f"{metric}, on rows set aside"] if set_aside else []), "", "run", ""]
+    header = ["period", f"{metric}, mean ± std", *([f"{metric}, on rows set aside"] if set_aside else [])]
+    header += ["champion of", "run", "report"]
     lines = []
     for model in reversed(models):
         mark = marks.get(model.model_path, "")
@@ -70,11 +68,11 @@ def _table(models: Sequence[TrainedModel], metric: str, marks: dict[str, str]) -
 
 
 def _marks(champions: Sequence[NamedChampion]) -> dict[str, str]:
-    """Per path of a model, what it is champion of."""
+    """Per path of a model, the names that it is champion of."""
     names: dict[str, list[str]] = {}
     for named in champions:
         names.setdefault(named.champion.model_path, []).append(named.name)
-    return {path: f"champion of {', '.join(each)}" for path, each in names.items()}
+    return {path: ", ".join(each) for path, each in names.items()}
 
 
 def _tell(named: NamedChampion, models: Sequence[TrainedModel]) -> str:

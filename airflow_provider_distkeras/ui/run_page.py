@@ -25,6 +25,6 @@ def run_page(run_id: str, models: Sequence[TrainedModel]) -> str:
         cells = (model.task, period(model.attempt.period), metrics)
         columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         lines.append(f"<tr>{columns}<td>{report_link(model)}</td></tr>")
-    head = "<tr><th>task</th><th>period</th><th>metrics, mean ± std over the folds</th><th></th></tr>"
+    head = "<tr><th>task</th><th>period</th><th>metrics, mean ± std over the folds</th><th>report</th></tr>"
     table = f'<div class="scroll"><table>{head}{"".join(lines)}</table></div>'
     return page("Training reports", f"<p>{html.escape(run_id)}</p>\n{table}")
