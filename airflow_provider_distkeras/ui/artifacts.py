@@ -76,5 +76,5 @@ def _present(storage: Storage, root: str, name: str) -> Champion | None:
 
 
 def _cause(what: str, error: Exception) -> str:
-    """Our own errors say it all."""
+    """Why something was not read; our own errors say it all."""
     return str(error) if isinstance(error, ArtifactError) else f"{what} cannot be read: {str(error) or type(error).__name__}."

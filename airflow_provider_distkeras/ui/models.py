@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -85,10 +87,18 @@ def find_models(dag_id: str, run_id: str | None = None) -> list[TrainedModel]:
     with create_session() as session:
         rows = session.execute(query).all()
     found = (
-        TrainedModel.of_xcoms(dag_id, *key, {row.key: XComModel.deserialize_value(row) for row in group})
+        TrainedModel.of_xcoms(dag_id, *key, {row.key: _plain(row.value) for row in group})
         for key, group in groupby(rows, lambda row: (row.run_id, row.task_id, row.map_index))
     )
     return [model for model in found if model is not None]
+
+
+def _plain(value: Any) -> Any:
+    """An XCom's value as JSON, whether it was stored so or as text; never an object of a class that it names."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def by_task(models: Iterable[TrainedModel]) -> list[list[TrainedModel]]:

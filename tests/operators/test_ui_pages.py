@@ -156,6 +156,14 @@ def test_texts_from_runs_are_escaped(stub, run, train, get):
     assert "<script" not in get("/distkeras/run/dag", run_id="<script>").text
 
 
+def test_a_value_that_names_a_class_is_no_object_of_it(stub, run, train, get):
+    done = run(train)
+    change(done, "metrics", {"r2": {"mean": 0.7}})
+    change(done, "model_path", json.dumps({"__classname__": "os.system", "__version__": 1, "__data__": "true"}))
+
+    assert get(PAGES[0]).status_code == 200
+
+
 def test_damaged_files_are_told(stub, run, train, get, root):
     done = run(train)
     local_path(done.xcoms("train")["manifest_path"]).write_text("{")
