@@ -54,15 +54,15 @@ def _table(models: Sequence[TrainedModel], metric: str, marks: dict[str, str]) -
     """A row per period, the newest first."""
     set_aside = any(model.measured(metric, "test") is not None for model in models)
     header = ["period", f"{metric}, mean ± std", *([f"{metric}, on rows set aside"] if set_aside else [])]
-    header += ["champion of", "run", "report"]
+    header += ["champion of", "report", "run"]
     lines = []
     for model in reversed(models):
         mark = marks.get(model.model_path, "")
         values = [period(model.attempt.period), spread(model, metric)]
         values += [number(model.measured(metric, "test"))] if set_aside else []
         columns = "".join(f'<td class="value">{html.escape(value)}</td>' for value in values)
-        columns += "".join(f"<td>{html.escape(value)}</td>" for value in (mark, model.run_id))
-        lines.append(f'<tr class="{"best" if mark else ""}">{columns}<td>{report_link(model)}</td></tr>')
+        columns += f"<td>{html.escape(mark)}</td><td>{report_link(model)}</td><td>{html.escape(model.run_id)}</td>"
+        lines.append(f'<tr class="{"best" if mark else ""}">{columns}</tr>')
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>\n'
 

@@ -82,8 +82,8 @@ def test_a_row_per_period_the_newest_first(show, train):
     page = show(train("2026-03-01T000000Z", run_id="march"), train("2026-04-01T060000Z", run_id="april", metrics=tested))
 
     assert rows(page) == [
-        ["2026-04-01T060000Z", "0.8000 ± 0.0200", "0.7500", "", "april", "report"],
-        ["2026-03-01", "0.9000 ± 0.0100", "-", "", "march", "report"],
+        ["2026-04-01T060000Z", "0.8000 ± 0.0200", "0.7500", "", "report", "april"],
+        ["2026-03-01", "0.9000 ± 0.0100", "-", "", "report", "march"],
     ]
     assert page.count("<circle") == 2
 
