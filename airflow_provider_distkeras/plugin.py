@@ -1,4 +1,4 @@
-"""The training report inside Airflow's UI, for those who may read the DAG's XComs."""
+"""Training reports and the metrics of models inside Airflow's UI, for those who may read the DAG's XComs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 URL_PREFIX = "/distkeras"
 
-#: The report is a page of text, tables and drawings: it needs no script, and loads nothing.
+#: The pages are text, tables and drawings: they need no script, and load nothing.
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
+)
+#: With an origin, which a file from a storage must not have, links to reports take the user's session along.
+_PAGE_POLICY = f"{_REPORT_POLICY} allow-same-origin"
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
-    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
@@ -33,7 +35,6 @@ def find_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    from airflow_provider_distkeras.contract.errors import ArtifactError
     from airflow_provider_distkeras.contract.manifest import Manifest, beside
     from airflow_provider_distkeras.operators.storage import storage_for
 
@@ -47,7 +48,7 @@ def find_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
         storage = storage_for(path)
         manifest = Manifest.read(storage, beside(path))
         return storage.read_bytes(path) if manifest.result.get("report_path") == path else None
-    except (ArtifactError, OSError):
+    except Exception:  # each storage's driver raises its own kind
         return None
 
 
@@ -56,6 +57,10 @@ def create_app() -> FastAPI:
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
     from airflow.api_fastapi.core_api.security import requires_access_dag, requires_access_view
     from fastapi import Depends, FastAPI, HTTPException, Response
+
+    from airflow_provider_distkeras.ui.metrics_page import metrics_page
+    from airflow_provider_distkeras.ui.models import find_models
+    from airflow_provider_distkeras.ui.run_page import run_page
 
     app = FastAPI(
         title="distkeras",
@@ -66,18 +71,35 @@ def create_app() -> FastAPI:
     )
     may_read = Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM))
 
+    def respond(page: bytes | str, policy: str) -> Response:
+        headers = {"Content-Security-Policy": policy, **_HEADERS}
+        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
     @app.get("/report/{dag_id}", dependencies=[may_read])
     def report(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Response:
         page = find_report(dag_id, run_id, task_id, map_index)
         if page is None:
             raise HTTPException(404, "This task instance has no training report.")
-        return Response(page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+        return respond(page, _REPORT_POLICY)
+
+    @app.get("/run/{dag_id}", dependencies=[may_read])
+    def run(dag_id: str, run_id: str) -> Response:
+        models = find_models(dag_id, run_id)
+        if len(models) == 1:
+            page = find_report(dag_id, run_id, models[0].task_id, models[0].map_index)
+            if page is not None:
+                return respond(page, _REPORT_POLICY)
+        return respond(run_page(run_id, models), _PAGE_POLICY)
+
+    @app.get("/metrics/{dag_id}", dependencies=[may_read])
+    def metrics(dag_id: str) -> Response:
+        return respond(metrics_page(dag_id), _PAGE_POLICY)
 
     return app
 
 
 class DistKerasPlugin(AirflowPlugin):
-    """Registers the page. Every Airflow process loads this class, only the API server asks for its app."""
+    """Registers the pages. Every Airflow process loads this class, only the API server asks for its app."""
 
     name = "distkeras"
 
@@ -88,14 +110,21 @@ class DistKerasPlugin(AirflowPlugin):
 
     @cached_property
     def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """A tab on each task instance."""
-        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-        query = "run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
+        """Tabs on each DAG, DAG run and task instance."""
         return [
-            {
-                "name": "Training report",
-                "href": f"{base}{URL_PREFIX}/report/{{DAG_ID}}?{query}",
-                "destination": "task_instance",
-                "url_route": "distkeras-report",
-            }
+            _tab("Model metrics", "dag", "distkeras-metrics", "metrics/{DAG_ID}"),
+            _tab("Model metrics", "dag_run", "distkeras-run-metrics", "metrics/{DAG_ID}"),
+            _tab("Training reports", "dag_run", "distkeras-run-reports", "run/{DAG_ID}?run_id={RUN_ID}"),
+            _tab(
+                "Training report",
+                "task_instance",
+                "distkeras-report",
+                "report/{DAG_ID}?run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}",
+            ),
         ]
+
+
+def _tab(name: str, destination: str, url_route: str, page: str) -> dict[str, Any]:
+    """A tab that shows one of the pages, below the path that this Airflow is served at."""
+    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return {"name": name, "href": f"{base}{URL_PREFIX}/{page}", "destination": destination, "url_route": url_route}

@@ -45,6 +45,11 @@ class Champion:
     record_path: str = field(default="", compare=False)
 
 
+def champion_names(storage: Storage, root: str) -> list[str]:
+    """The names below an artifact root that have a champion, as their folders spell them; `Champions` takes them as they are."""
+    return storage.list_names(f"{root.rstrip('/')}/champions")
+
+
 class Champions:
     """The champions of a name, the present one and those before it.
 

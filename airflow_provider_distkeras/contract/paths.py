@@ -56,14 +56,19 @@ class Attempt:
         *, claimed_at: datetime, generation: int, try_number: int, spec_sha256: str,
     ) -> Attempt:  # fmt: skip
         """Name a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
-        parts = [root.rstrip("/"), slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else []), f"period={period}"]
         stamp = claimed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        return cls("/".join(parts), f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
+        folder = f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}/period={period}"
+        return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
     @classmethod
     def of(cls, path: str) -> Attempt:
         """The attempt that writes into a folder."""
         return cls(*path.rstrip("/").rsplit("/", 1))
+
+    @property
+    def period(self) -> str:
+        """The period of data that it is about."""
+        return self.period_path.rsplit("/", 1)[-1].removeprefix("period=")
 
     @property
     def path(self) -> str:
@@ -93,6 +98,20 @@ class Attempt:
     def to_dict(self) -> dict[str, Any]:
         """The attempt as plain JSON values."""
         return asdict(self)
+
+
+def locate(artifact_path: str, dag_id: str, task_id: str, map_index: int) -> tuple[str, Attempt] | None:
+    """The artifact root, and the attempt of this task that wrote an artifact below it; None if no attempt of this task did."""
+    folder = re.escape(_task_folder(dag_id, task_id, map_index))
+    match = re.fullmatch(rf"(.+)/{folder}/period=[^/]+/[^/]+/[^/]+", artifact_path)
+    if match is None or ".." in artifact_path.split("/"):
+        return None
+    return match[1], Attempt.of(artifact_path.rsplit("/", 1)[0])
+
+
+def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:
+    """Where the artifacts of a task lie below the root."""
+    return "/".join([slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else [])])
 
 
 def current(storage: Storage, period_path: str) -> Attempt | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.page import page
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
 from airflow_provider_distkeras.ml import plots
@@ -23,29 +24,6 @@ if TYPE_CHECKING:
 
 #: How many of a column's texts are named.
 _TOP = 3
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --dim: #5d6b7e; --line: #d9dfe7; --card: #f6f8fa; --accent: #2563c9; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf0; --dim: #9aa7b8; --line: #333c48; --card: #1b2129; --accent: #7fb0ff; }
-  body { background: #12161c; } figure img { filter: invert(0.9) hue-rotate(180deg); }
-}
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { color: var(--dim); margin: .25rem 0; overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .75rem; margin: 1.25rem 0; padding: 0; }
-.facts div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
-.facts dt { color: var(--dim); font-size: .85rem; } .facts dd { margin: 0; font-size: 1.25rem; font-weight: 600; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .95rem; }
-th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--dim); font-weight: 500; }
-tr.best td { color: var(--accent); font-weight: 600; }
-td.value { white-space: nowrap; } td.error { min-width: 18rem; }
-figure { margin: 0; } figure img { width: 100%; min-width: 36rem; height: auto; }
-pre { overflow-x: auto; background: var(--card); padding: .75rem; }
-"""
 
 
 def render(found: SearchResult, spec: TrainSpec, prepared: Manifest, versions: Mapping[str, str]) -> str:
@@ -73,14 +51,7 @@ def render(found: SearchResult, spec: TrainSpec, prepared: Manifest, versions: M
     ]
     body = "".join(f'<h2>{_text(title)}</h2>\n<div class="scroll">{content}</div>\n' for title, content in sections if content)
     facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(found, spec, prepared).items())
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Training report</title><style>{_STYLE}</style></head><body>
-<h1>Training report</h1>
-<p>Trained on {_text(spec.dataset_path)}</p>
-<dl class="facts">{facts}</dl>
-{body}</body></html>
-"""
+    return page("Training report", f'<p>Trained on {_text(spec.dataset_path)}</p>\n<dl class="facts">{facts}</dl>\n{body}')
 
 
 def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str, str]:

@@ -377,8 +377,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
     def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
         """Tell the assets that this task updates where the result lies."""
         self.log.info("Result: %s", json.dumps(result, default=str))
-        period = request.attempt.period_path.rsplit("period=", 1)[1]
-        uri = result[RESULTS[request.spec.kind][0]]
+        uri, period = result[RESULTS[request.spec.kind][0]], request.attempt.period
         about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
         for outlet in self.outlets:
             if isinstance(outlet, Asset):

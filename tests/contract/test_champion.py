@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from airflow_provider_distkeras.contract.champion import Champion, Champions
+from airflow_provider_distkeras.contract.champion import Champion, Champions, champion_names
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.storage import LocalStorage
 
@@ -24,6 +24,14 @@ def model(number):
 def test_a_name_has_no_champion_at_first(champions):
     assert champions.present() is None
     assert champions.history() == []
+
+
+def test_the_names_below_a_root_are_told_as_their_folders_spell_them(champions, tmp_path):
+    root = f"file://{tmp_path}"
+    assert champion_names(LocalStorage(), root) == []
+    champions.promote(model(1), over=None)
+    (name,) = champion_names(LocalStorage(), root)
+    assert Champions(LocalStorage(), root, name).present() == model(1)
 
 
 def test_the_newest_promotion_counts_and_all_are_kept(champions, tmp_path):

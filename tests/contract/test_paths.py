@@ -5,7 +5,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.manifest import Manifest, beside
-from airflow_provider_distkeras.contract.paths import Attempt, commit, committed, period_key, slug
+from airflow_provider_distkeras.contract.paths import Attempt, commit, committed, locate, period_key, slug
 from airflow_provider_distkeras.contract.storage import LocalStorage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -107,6 +107,25 @@ def test_no_manifest_means_no_result(tmp_path):
 
 def test_an_artifact_knows_its_manifest():
     assert beside("s3a://b/attempt/model/") == "s3a://b/attempt/_MANIFEST.json"
+
+
+@pytest.mark.parametrize(("map_index", "period"), [(-1, "2026-03-01T000000Z"), (3, "period=x")])
+def test_an_artifact_is_located_below_the_root_of_its_own_task(map_index, period):
+    attempt = Attempt.claim(
+        "s3a://b/a/", "my dag", "group.train", map_index, period,
+        claimed_at=NOON, generation=0, try_number=1, spec_sha256="ab" * 32,
+    )  # fmt: skip
+
+    assert attempt.period == period
+    assert locate(f"{attempt.path}/model", "my dag", "group.train", map_index) == ("s3a://b/a", attempt)
+    for dag_id, task_id, index in [
+        ("other", "group.train", map_index),
+        ("my dag", "group", map_index),
+        ("my dag", "group.train", 4),
+    ]:
+        assert locate(f"{attempt.path}/model", dag_id, task_id, index) is None
+    for path in (attempt.path, f"{attempt.path}/../model", f"{attempt.path}/model/part", "model", ""):
+        assert locate(path, "my dag", "group.train", map_index) is None
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path):

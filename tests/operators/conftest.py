@@ -103,6 +103,28 @@ def run(airflow_db):
     return run_tasks
 
 
+@pytest.fixture(scope="session")
+def client(airflow_db):
+    """Asks Airflow's own API server, as nobody."""
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    return TestClient(create_app(apps="core"))
+
+
+@pytest.fixture
+def log_in(client):
+    """The headers of a user with a role of Airflow's simple auth manager."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def headers(role):
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="ada", role=role))
+        return {"Authorization": f"Bearer {token}"}
+
+    return headers
+
+
 def _register(dag):
     """Write a DAG that no file defines into the database, as the DAG processor would."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
