@@ -33,8 +33,9 @@ def main(name: str) -> None:
         root = Path(folder)
         write_rows(root / "in.csv")
         prepared = PreprocessSpec.build(input_path=f"{root}/in.csv")
-        finish(claim(root, prepared), prepared)
-        dataset = f"{newest(root / 'out', 'preprocess')}/dataset"
+        made = claim(root, prepared)
+        finish(made, prepared)
+        dataset = f"{made.path}/dataset"
         whole, spec = train_spec(dataset, seed=0), train_spec(dataset, seed=1)
         full = finish(claim(root, whole), whole)
         attempt = claim(root, spec)
@@ -56,7 +57,7 @@ def main(name: str) -> None:
 def train_spec(dataset: str, seed: int) -> TrainSpec:
     """The search; another seed is another search of the same size."""
     return TrainSpec.build(
-        dataset_path=f"file://{dataset}",
+        dataset_path=dataset,
         trainer_params={"batch_size": 256, "num_epoch": EPOCHS, "communication_window": 12, "num_workers": 1},
         hyperparameters={"layer_dims": [FEATURES, 64, 32, 1], "dropout_rate": 0.2},
         param_grid={"learning_rate": np.linspace(1e-4, 1e-3, CELLS).tolist()},
@@ -83,11 +84,6 @@ def claim(root: Path, spec: Spec) -> Attempt:
     )  # fmt: skip
     LocalStorage().write_bytes(attempt.spec_path, Request(spec, attempt).to_json().encode())
     return attempt
-
-
-def newest(out: Path, kind: str) -> Path:
-    """The folder of a kind's newest attempt."""
-    return max(path for path in (out / "dag" / kind / "period=2026-03").iterdir() if path.is_dir())
 
 
 def submit(attempt: Attempt, spec: Spec) -> subprocess.Popen[Any]:

@@ -63,7 +63,7 @@ class InputFiles:
 def refuse_reserved(columns: list[str]) -> None:
     """Raise DataError for a name that the model's own columns have, or that Spark ML cannot take."""
     for name in columns:
-        if name.lower() in map(str.lower, RESERVED):
+        if _is_reserved(name):
             raise DataError(f"The column {name!r} has the name of a column that the model adds: rename or exclude it.")
         if not is_usable(name):
             raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. ` or *): rename or exclude it.")
@@ -71,7 +71,12 @@ def refuse_reserved(columns: list[str]) -> None:
 
 def is_usable(name: str) -> bool:
     """Whether a column of this name can stand beside the model's own in Spark ML."""
-    return name.lower() not in map(str.lower, RESERVED) and not ("." in name or "`" in name or name == "*")
+    return not (_is_reserved(name) or "." in name or "`" in name or name == "*")
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether it is the name, in whatever case, of a column that the model adds."""
+    return name.lower() in map(str.lower, RESERVED)
 
 
 def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFiles:

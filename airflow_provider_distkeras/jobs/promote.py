@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
@@ -49,7 +47,7 @@ def promote(spark: SparkSession, spec: PromoteSpec, _folder: str) -> Outcome:
 def _load_champion(name: str, path: str) -> TrainedModel:
     try:
         return TrainedModel.load(path)
-    except (DistKerasError, PySparkException, Py4JJavaError, OSError, ValueError, KeyError) as error:
+    except (DistKerasError, OSError, ValueError, KeyError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(
             f"The model of the champion of {name!r}, {path}, cannot be read: {cause} "

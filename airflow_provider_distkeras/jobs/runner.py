@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from airflow_provider_distkeras.contract.paths import commit
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import submitter
 from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.training.environment import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +84,8 @@ def _cause(error: Exception) -> bytes:
 
 def versions(spark: SparkSession) -> dict[str, str]:
     """The versions that made a result, for whoever asks later."""
-    found = {"airflow-provider-distkeras": airflow_provider_distkeras.__version__, "spark": spark.version}
-    for name in ("keras", "tensorflow", "jax", "numpy", "pyarrow"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    own = {"airflow-provider-distkeras": airflow_provider_distkeras.__version__, "spark": spark.version}
+    return own | installed_versions(("keras", "tensorflow", "jax", "numpy", "pyarrow"))
 
 
 def log_to_stdout() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import SpecError, TrainingError
 from airflow_provider_distkeras.ml.plots import plain
+from airflow_provider_distkeras.training.environment import installed_versions
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.agenda import Cell
@@ -93,7 +93,8 @@ class MlflowRun:
             for cell in found.cells:
                 self._log_cell(cell, metric_names)
             self._mlflow.log_text(report, "report.html")
-            self._mlflow.spark.log_model(model, "model", dfs_tmpdir=scratch, pip_requirements=_requirements())
+            requirements = [f"{name}=={version}" for name, version in installed_versions(_PACKAGES).items()]
+            self._mlflow.spark.log_model(model, "model", dfs_tmpdir=scratch, pip_requirements=requirements)
         except Exception as error:
             self._warn(error)
             return {**told, "error": f"{type(error).__name__}: {error}"}
@@ -131,16 +132,6 @@ def _metrics(found: SearchResult, metric_names: list[str]) -> list[tuple[str, in
     if found.tested is not None:
         told += [(f"{name}_test", 0, value) for name, value in found.tested.metrics.items()]
     return told + [(name, step, value) for name, values in found.summary.history.items() for step, value in enumerate(values, 1)]
-
-
-def _requirements() -> list[str]:
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append(f"{name}=={importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _without_user(uri: str) -> str:

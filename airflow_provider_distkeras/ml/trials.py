@@ -176,7 +176,11 @@ class Trials:
         """Fit on as many workers as the cell says, and measure; as Spark's evaluators do."""
         started, rows = time.perf_counter(), self._folds[trial.fold]
         try:
-            outcome = self._measure(trial, self._estimator.fit(rows.training, cell), rows)
+            estimator = self._estimator.copy(cell)
+            fitting: Any = estimator
+            if isinstance(estimator, DistKeras):  # what `_alone` has found out and built serves here too
+                fitting = Fitting.of(estimator, rows.training, self._known)
+            outcome = self._measure(trial, fitting.fit(rows.training), rows)
         except Exception as error:  # whatever a cell's values, its network or its tasks may raise
             return _failed(error, time.perf_counter() - started)
         return self._judged(replace(outcome, seconds=time.perf_counter() - started))

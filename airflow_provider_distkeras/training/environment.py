@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,15 @@ _lock = threading.Lock()
 def default_backend() -> str:
     """The backend where none was asked for: the environment's KERAS_BACKEND, else tensorflow."""
     return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def installed_versions(names: Sequence[str]) -> dict[str, str]:
+    """The versions of those of these packages that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def task_cores() -> int:
