@@ -155,10 +155,10 @@ class Agenda:
             return taken
 
     @property
-    def outstanding(self) -> int:
-        """The trials that are under way, or known to be ahead."""
+    def ahead(self) -> int:
+        """The trials that are known to be ahead, less those under way."""
         with self._changed:
-            return self._running + len(self._waiting) + self._strategy.left * self._num_folds
+            return len(self._waiting) + self._strategy.left * self._num_folds
 
     def end(self, trial: Trial, outcome: Outcome) -> None:
         """Take what a trial came to. Raises TrainingError if more cells failed than may."""

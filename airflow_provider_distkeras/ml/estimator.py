@@ -11,13 +11,16 @@ from pyspark.ml import Estimator
 from pyspark.ml.base import _FitMultipleIterator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml.fitting import Fitting, Known
+from airflow_provider_distkeras.ml.folds import PART, TEST, Fold
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
+from airflow_provider_distkeras.ml.shared_rows import Cut
 from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.trainers import Trainer
@@ -71,7 +74,8 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         diverges gives a model that predicts infinity, or no class, so that r2, the errors and the accuracies rank it last and
         the other cells are not lost; `fit` raises.
         """
-        sharing, known = Sharing(dataset.sparkSession), Known()
+        dealt = dataset.withColumn(PART, F.lit(0))  # all rows are one fold's
+        sharing, known = Sharing(dealt), Known()
         left, lock = [len(paramMaps)], threading.Lock()
 
         def fit_cell(index: int) -> DistKerasModel:
@@ -80,7 +84,8 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
                 fitting = Fitting.of(cell, dataset, known)
                 if not fitting.is_alone:
                     return fitting.fit(dataset)
-                (fitted,) = sharing.run([Wanted(fitting, "all", dataset)], keeps_weights=True)
+                cut = Cut(Fold((0,), TEST), class_weights=fitting.class_weights)
+                (fitted,) = sharing.run([Wanted(fitting, cut)], keeps_weights=True)
                 if isinstance(fitted, Exception):
                     raise fitted
                 return fitting.model(fitted.members, fitted.summary)

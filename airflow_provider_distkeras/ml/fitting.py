@@ -19,16 +19,18 @@ from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
 from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order
+from airflow_provider_distkeras.ml.folds import PART
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.predict import Kind, kind_of
+from airflow_provider_distkeras.ml.refit import FILLED
+from airflow_provider_distkeras.ml.selection import ClassWeights
 from airflow_provider_distkeras.ml.snapshots import Snapshots
 from airflow_provider_distkeras.ml.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, engine, trainers
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.alone import Alone
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
-from airflow_provider_distkeras.training.shared import HELD_OUT
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -105,13 +107,19 @@ class Fitting:
         return int(self.said["cache_mb"] * 2**20)
 
     @cached_property
-    def rows_key(self) -> str:
-        """The same for fits that are given the same of a dataset's rows."""
+    def feed_key(self) -> str:
+        """The same for fits that are cut out of the same `feed`."""
         names = ("featuresCol", "featuresCols", "labelCol", "labelCols", "weightCol", "validationIndicatorCol", "cache_mb")
         params = {name: self.estimator.getOrDefault(name) for name in names if self.estimator.isDefined(name)}
         split = self.said["validation_split"] and (self.said["validation_split"], self.estimator.getSeed())
         outputs = [(output.loss, output.units) for output in self.network.outputs]
-        return repr((sorted(params.items()), self.said.get("class_weight"), split, outputs))
+        return repr((sorted(params.items()), split, outputs))
+
+    @cached_property
+    def class_weights(self) -> ClassWeights | None:
+        """What the weights of training rows are multiplied by. Raises SpecError if classes are weighed that are none."""
+        said = self.said.get("class_weight")
+        return None if said is None else selection.class_weights(said, self.network.outputs)
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster."""
@@ -129,17 +137,10 @@ class Fitting:
         job = engine.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
         return Alone(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
 
-    def feed(self, training: DataFrame, held_out: DataFrame | None) -> DataFrame:
-        """The rows that plain Spark tasks share: those of `rows`, and with HELD_OUT those to be measured on at the end."""
-        data = self.rows(training).withColumn(HELD_OUT, F.lit(False))
-        if held_out is None:
-            return data
-        aside = held_out.select(*self._columns(held_out)).withColumn(HELD_OUT, F.lit(True))
-        if VALIDATION in data.columns:
-            aside = aside.withColumn(VALIDATION, F.lit(False))
-        if WEIGHT in data.columns:
-            aside = aside.withColumn(WEIGHT, F.lit(1.0).cast("float"))
-        return data.unionByName(aside)
+    def feed(self, dealt: DataFrame) -> DataFrame:
+        """The rows that plain Spark tasks share, each with its part; their classes are weighed where fits are cut out of them."""
+        kept = [name for name in (PART, FILLED) if name in dealt.columns]
+        return self._unweighed(dealt, *kept)
 
     def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
         """The model with trained weights, (members, weights)."""
@@ -151,8 +152,13 @@ class Fitting:
 
     def rows(self, dataset: DataFrame) -> DataFrame:
         """The columns that a worker trains on, as float32."""
+        data = self._unweighed(dataset)
+        return data if self.class_weights is None else selection.weigh_classes(data, self.class_weights)
+
+    def _unweighed(self, dataset: DataFrame, *kept: str) -> DataFrame:
+        """The same, and the columns to be `kept`, with every class weighing as much."""
         estimator, said, network = self.estimator, self.said, self.network
-        columns = self._columns(dataset)
+        columns = [*self._columns(dataset), *map(F.col, kept)]
         if estimator.isDefined("weightCol"):
             check_numeric(dataset, estimator.getWeightCol(), "weightCol")
             columns.append(F.col(estimator.getWeightCol()).cast("float").alias(WEIGHT))
@@ -169,8 +175,6 @@ class Fitting:
         for output, size, position in zip(network.outputs, network.plan.label_sizes, positions, strict=False):
             if vocabulary.is_classification(output.loss) and size == 1:
                 selection.check_classes(data, output, position)
-        if said.get("class_weight") is not None:
-            data = selection.weigh_classes(data, said["class_weight"], network.outputs)
         return data
 
     def _columns(self, dataset: DataFrame) -> list[Column]:

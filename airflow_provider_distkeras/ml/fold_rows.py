@@ -1,51 +1,84 @@
-"""The rows of folds, with features by the statistics of what each fold trains on."""
+"""The rows of a search: dealt out once, and per fold with features by the statistics of what the fold trains on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.ml.folds import Fold, Folds, count_parts
-from airflow_provider_distkeras.ml.refit import Preparation, fold_maps, refitted
+from airflow_provider_distkeras.ml.refit import FeatureMap, Preparation, fold_maps, refitted
+from airflow_provider_distkeras.ml.selection import ClassWeights
+from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
 
 
-@dataclass(frozen=True)
 class FoldRows:
-    """The rows of a fold: to train on, and to measure on."""
+    """All rows with their parts; use it as a context manager, for what Spark keeps of them goes with it.
 
-    name: str
-    training: DataFrame
-    held_out: DataFrame
-
-
-@contextmanager
-def fold_rows(
-    dataset: DataFrame, folds: Folds, asked: Sequence[Fold], features: str, preparation: Preparation | None
-) -> Iterator[list[FoldRows]]:
-    """Deal the rows out once, and keep them while folds are asked for their own.
+    Before a fold is asked for, `learn` must be told what the rows are like: by a task that reads them all anyway, or by `survey`.
 
     Args:
         dataset: all rows.
         folds: how they are dealt; asked: the folds wanted.
         features: the column of features; preparation: how they were prepared, if that is known.
 
-    Raises:
-        DataError: a fold would have no rows to train on, or none to be measured on.
+    Attributes:
+        data: the rows, each with its part.
+        features: the column of features.
     """
-    dealt = folds.assign(dataset).persist()
-    try:
-        folds.check_sizes(count_parts(dealt))
-        maps = fold_maps(dealt, features, preparation, asked)
-        yield [
-            FoldRows(
-                f"fold {number}",
-                refitted(fold.training_rows(dealt), features, mapping),
-                refitted(fold.held_out_rows(dealt), features, mapping),
-            )
-            for number, (fold, mapping) in enumerate(zip(asked, maps, strict=True))
-        ]
-    finally:
-        dealt.unpersist()
+
+    def __init__(
+        self, dataset: DataFrame, folds: Folds, asked: Sequence[Fold], features: str, preparation: Preparation | None
+    ) -> None:
+        self.data = folds.assign(dataset)
+        self.features = features
+        self._folds, self._asked = folds, list(asked)
+        self._preparation = preparation
+        self._maps: list[FeatureMap | None] | None = None
+
+    def __enter__(self) -> FoldRows:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.data.is_cached:
+            self.data.unpersist()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was told what the rows are like."""
+        return self._maps is not None
+
+    @property
+    def is_refitted(self) -> bool:
+        """Whether features were prepared by statistics, so that every fold has its own."""
+        return self._preparation is not None and self._preparation.is_fitted
+
+    def survey(self) -> Survey:
+        """Find out what the rows are like, by Spark; it keeps them for the folds that will be asked for."""
+        rows = count_parts(self.data.persist())
+        return Survey(rows, {})
+
+    def learn(self, survey: Survey) -> None:
+        """Take what the rows are like.
+
+        Raises:
+            DataError: a fold would have no rows to train on, or none to be measured on.
+        """
+        self._folds.check_sizes(survey.rows)
+        self._maps = fold_maps(self.data, self.features, self._preparation, self._asked, survey.moments)
+
+    def cut(self, number: int, class_weights: ClassWeights | None) -> Cut:
+        """What a fit on a fold is given of all rows."""
+        return Cut(self._asked[number], self._map(number), class_weights)
+
+    def training(self, number: int) -> DataFrame:
+        """The rows that a fold trains on, and those that it validates on."""
+        return refitted(self._asked[number].training_rows(self.data.persist()), self.features, self._map(number))
+
+    def held_out(self, number: int) -> DataFrame:
+        """The rows that a fold is measured on."""
+        return refitted(self._asked[number].held_out_rows(self.data.persist()), self.features, self._map(number))
+
+    def _map(self, number: int) -> FeatureMap | None:
+        assert self._maps is not None  # `learn` comes first
+        return self._maps[number]

@@ -126,6 +126,15 @@ class Moments:
             np.where(there, values, np.inf).min(axis=0), np.where(there, values, -np.inf).max(axis=0),
         )  # fmt: skip
 
+    def to_bytes(self) -> bytes:
+        """As bytes of float64 values."""
+        return np.concatenate([[float(self.rows)], *(getattr(self, name) for name in _FIELDS)]).tobytes()
+
+    @classmethod
+    def from_vector(cls, values: Vector64) -> Self:
+        """What `to_bytes` wrote."""
+        return cls(int(values[0]), *values[1:].reshape(len(_FIELDS), -1))
+
     def __add__(self, other: Moments) -> Moments:
         """Of both together (Chan, Golub and LeVeque, "Updating formulae ... for computing sample variances", 1979)."""
         count = self.count + other.count
@@ -195,16 +204,23 @@ class FeatureMap:
         return column
 
 
-def fold_maps(data: DataFrame, features: str, preparation: Preparation | None, folds: Sequence[Fold]) -> list[FeatureMap | None]:
-    """What each fold's statistics make of the features, by one pass over the data; None where nothing was ever fitted.
+def fold_maps(
+    data: DataFrame,
+    features: str,
+    preparation: Preparation | None,
+    folds: Sequence[Fold],
+    parts: Mapping[int, Moments] | None = None,
+) -> list[FeatureMap | None]:
+    """What each fold's statistics make of the features; None where nothing was ever fitted.
 
     Args:
         data: with the rows' parts, and their features in a column of that name; and FILLED, if anything was filled in.
         preparation: how the features were prepared; None if that is not known.
+        parts: what describes each part's rows; if that is not known, one pass over the data finds it out.
     """
     if preparation is None or not preparation.is_fitted:
         return [None] * len(folds)
-    parts = _moments(data, features)
+    parts = parts or _moments(data, features)
     found: list[FeatureMap | None] = []
     for fold, medians in zip(folds, _medians(data, features, preparation.filled_by("median"), folds), strict=True):
         training = reduce(Moments.__add__, (parts[part] for part in fold.training if part in parts))
@@ -279,20 +295,29 @@ def _describe(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
     found: dict[int, Moments] = {}
     for batch in batches:
-        if not batch.num_rows:
-            continue
-        features = as_matrix(batch.column("features"))
-        filled = np.zeros(features.shape, bool) if FILLED in batch.schema.names else None
-        if filled is not None:
-            filled[filled_in(batch.column(FILLED))] = True
-        numbers = batch.column(PART).to_numpy()
-        for part in np.unique(numbers).tolist():
-            rows = numbers == part
-            moments = Moments.of(features[rows], None if filled is None else filled[rows])
-            found[part] = found[part] + moments if part in found else moments
+        if batch.num_rows:
+            filled = filled_in(batch.column(FILLED)) if FILLED in batch.schema.names else None
+            add_moments(found, as_matrix(batch.column("features")), batch.column(PART).to_numpy(), filled)
     described = [{"part": p, "rows": m.rows, **{name: getattr(m, name) for name in _FIELDS}} for p, m in sorted(found.items())]
     lists = [(name, pa.list_(pa.float64())) for name in _FIELDS]
     yield pa.RecordBatch.from_pylist(described, pa.schema([("part", pa.int32()), ("rows", pa.int64()), *lists]))
+
+
+def add_moments(
+    found: dict[int, Moments],
+    features: NDArray[np.float32],
+    parts: NDArray[np.integer],
+    filled: tuple[NDArray[np.integer], NDArray[np.integer]] | None,
+) -> None:
+    """Add what describes some rows to what describes their parts; `filled` tells the rows and positions of what was filled in."""
+    marks = None
+    if filled is not None:
+        marks = np.zeros(features.shape, bool)
+        marks[filled] = True
+    for part in np.unique(parts).tolist():
+        rows = parts == part
+        moments = Moments.of(features[rows], None if marks is None else marks[rows])
+        found[part] = found[part] + moments if part in found else moments
 
 
 def filled_in(lists: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,7 +14,7 @@ from airflow_provider_distkeras.contract.vocabulary import trainer_fields
 from airflow_provider_distkeras.ml.agenda import Agenda, Cell, Limits, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.evaluation import make_evaluator
-from airflow_provider_distkeras.ml.fold_rows import fold_rows
+from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.folds import Folds
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.model import DistKerasModel
@@ -89,7 +89,7 @@ def search(
     preparation = Preparation.of(details or {})
     tested = None
     with (
-        fold_rows(data, folds, asked, "features", preparation) as rows,
+        FoldRows(data, folds, asked, "features", preparation) as rows,
         Trials(estimator, evaluator, spec.metric_names, rows) as trials,
     ):
         trials.run(agenda, spec.parallelism, params_of)

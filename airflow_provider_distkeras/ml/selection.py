@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -16,6 +16,11 @@ from airflow_provider_distkeras.ml.network import Output
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 
 _BUCKETS = 1_000_000
+
+#: A weight for every class, or BALANCED.
+ClassWeights = str | dict[float, float]
+#: Every class gets the same sum of weights over the training rows.
+BALANCED = "balanced"
 
 
 def indicator(data: DataFrame, name: str) -> Column:
@@ -45,8 +50,8 @@ def check_classes(data: DataFrame, output: Output, position: int) -> None:
         )
 
 
-def weigh_classes(data: DataFrame, said: str | dict[str, float], outputs: Sequence[Output]) -> DataFrame:
-    """Multiply the training rows' weights by their class's; 'balanced' gives every class the same sum over them.
+def class_weights(said: str | dict[str, float], outputs: Sequence[Output]) -> ClassWeights:
+    """What class_weight says, by class number; or BALANCED.
 
     Raises:
         SpecError: the network does not tell classes apart, or a class number is none of its own.
@@ -56,15 +61,27 @@ def weigh_classes(data: DataFrame, said: str | dict[str, float], outputs: Sequen
         raise SpecError(
             f"class_weight needs a classifier with one output; the loss is {output.loss!r}, the outputs {len(outputs)}."
         )
-    label = F.element_at(LABEL, 1)
-    weights = _balanced(data, label) if isinstance(said, str) else {float(key): weight for key, weight in said.items()}
+    if isinstance(said, str):
+        return BALANCED
+    weights = {float(key): weight for key, weight in said.items()}
     unknown = [key for key in weights if not 0 <= key < max(output.units, 2)]
     if unknown:
         raise SpecError(
             f"class_weight: the network tells classes 0 to {max(output.units, 2) - 1} apart, received {unknown[0]:g}."
         )
+    return weights
+
+
+def balance(counts: Mapping[float, int]) -> dict[float, float]:
+    """Weights by which every class has the same sum over the rows; `counts` tells how many rows each has."""
+    return {key: sum(counts.values()) / (len(counts) * count) for key, count in counts.items()}
+
+
+def weigh_classes(data: DataFrame, weights: ClassWeights) -> DataFrame:
+    """Multiply the training rows' weights by their class's."""
+    label = F.element_at(LABEL, 1)
     weight: Any = F.lit(1.0)
-    for key, value in weights.items():
+    for key, value in (_balanced(data, label) if isinstance(weights, str) else weights).items():
         weight = F.when(label == key, value).otherwise(weight)
     if VALIDATION in data.columns:
         weight = F.when(F.col(VALIDATION), 1.0).otherwise(weight)
@@ -74,5 +91,4 @@ def weigh_classes(data: DataFrame, said: str | dict[str, float], outputs: Sequen
 
 def _balanced(data: DataFrame, label: Column) -> dict[float, float]:
     rows = data.where(~F.col(VALIDATION)) if VALIDATION in data.columns else data
-    counts = {row["label"]: row["count"] for row in rows.groupBy(label.alias("label")).count().collect()}
-    return {key: sum(counts.values()) / (len(counts) * count) for key, count in counts.items()}
+    return balance({row["label"]: row["count"] for row in rows.groupBy(label.alias("label")).count().collect()})

@@ -8,18 +8,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
-from pyspark import inheritable_thread_target
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from airflow_provider_distkeras.contract.errors import TrainingError
+from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 from airflow_provider_distkeras.ml import cells
-from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask
+from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask, Feed
 from airflow_provider_distkeras.ml.fitting import Fitting
 from airflow_provider_distkeras.ml.predict import Kind
+from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
 from airflow_provider_distkeras.training import cluster, engine
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.environment import worker_environment
@@ -32,14 +31,11 @@ class Wanted:
 
     Attributes:
         fitting: what to train; one that `is_alone`.
-        name: of the rows: two fits that say the same are given the same ones.
-        training: the rows to train on; held_out: those to measure on.
+        cut: the rows it is given.
     """
 
     fitting: Fitting
-    name: str
-    training: DataFrame
-    held_out: DataFrame | None = None
+    cut: Cut
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,19 @@ class Fitted:
 
 
 class Sharing:
-    """Runs fits as plain tasks on rows that every machine reads once; use it as a context manager, for the rows go with it."""
+    """Runs fits as plain tasks on rows that every machine reads once; use it as a context manager, for the rows go with it.
 
-    def __init__(self, spark: SparkSession) -> None:
-        self._spark = spark
+    Args:
+        data: all rows, with their parts.
+    """
+
+    def __init__(self, data: DataFrame) -> None:
+        self._data = data
+        self._spark = data.sparkSession
         self._tag = f"distkeras-{uuid.uuid4()}"
         self._feeding = threading.Lock()
-        self._feeds: dict[tuple[str, str], _Feed] = {}
+        self._fed: dict[str, _Fed] = {}
+        self._refused: dict[str, DataError] = {}
 
     def __enter__(self) -> Sharing:
         return self
@@ -91,77 +93,106 @@ class Sharing:
 
         Raises:
             TrainingError: the task itself failed.
+            DataError: the rows are not what they should be.
         """
-        feeds = self.feed(wanted)
+        fed = [self._feed(each.fitting) for each in wanted]
         tasks = [
             CellTask(
-                key=feed.key,
-                alone=each.fitting.alone(each.training),
+                key=rows.feed.key,
+                cut=each.cut,
+                alone=each.fitting.alone(self._data),
                 metrics=metrics,
                 classifies=each.fitting.kind is Kind.CLASSES,
                 keeps_weights=keeps_weights,
-                cache_bytes=each.fitting.cache_bytes,
             )
-            for each, feed in zip(wanted, feeds, strict=True)
+            for each, rows in zip(wanted, fed, strict=True)
         ]
         backend = wanted[0].fitting.backend
-        told = self._submit(self._spark.range(0, 1, 1, 1), tasks, backend, feeds=False)
-        for place, (feed, task) in enumerate(zip(feeds, tasks, strict=True)):
+        told = self._submit(self._spark.range(0, 1, 1, 1), tasks, backend)
+        for place, (rows, task) in enumerate(zip(fed, tasks, strict=True)):
             if told[place] is None:  # it ran on another machine than the first
-                told[place] = self._submit(feed.data, [task], backend, feeds=True)[0]
-        return [each or TrainingError("A task reported nothing.") for each in told]
+                told[place] = self._submit(rows.data, [task], backend, rows.feed)[1]
+        return [_fitted(each) for each in told]
 
-    def feed(self, wanted: Sequence[Wanted]) -> list[_Feed]:
-        """Have a machine read the rows of fits, if none has; those of several side by side."""
-        names = [(each.name, each.fitting.rows_key) for each in wanted]
+    def survey(self, fitting: Fitting, *, describes: bool) -> Survey:
+        """Have a machine read the rows as this fit needs them, and tell what was found out of them.
+
+        Args:
+            describes: whether moments of their features are asked for.
+
+        Raises:
+            DataError, SpecError, TrainingError: the rows are not what they should be, or could not be read.
+        """
+        return self._feed(fitting, describes).survey
+
+    def _feed(self, fitting: Fitting, describes: bool = False) -> _Fed:
+        """The rows as a fit needs them, on some machine; read there now, if none has."""
+        key = fitting.feed_key
         with self._feeding:  # others wait for rows, not for what is trained on them
-            missing = {name: each for name, each in zip(names, wanted, strict=True) if name not in self._feeds}
-            if missing:
-                with ThreadPool(len(missing)) as pool:
-                    fed = pool.map(inheritable_thread_target(self._spark)(self._feed_one), missing.values())
-                self._feeds.update(zip(missing, fed, strict=True))
-            return [self._feeds[name] for name in names]
+            if key in self._refused:
+                raise self._refused[key]
+            if key not in self._fed:
+                try:
+                    self._fed[key] = self._read_rows(fitting, describes)
+                except DataError as error:  # no other try would find other rows
+                    self._refused[key] = error
+                    raise
+            return self._fed[key]
 
-    def _feed_one(self, wanted: Wanted) -> _Feed:
-        fitting, key = wanted.fitting, uuid.uuid4().hex
-        data = fitting.feed(wanted.training, wanted.held_out).coalesce(1)
-        said = self._submit(data, [CellTask(key, fitting.cache_bytes)], fitting.backend, feeds=True)[0]
-        if isinstance(said, Exception):
-            raise said
-        return _Feed(key, data, fitting.backend)
+    def _read_rows(self, fitting: Fitting, describes: bool) -> _Fed:
+        feed = Feed(uuid.uuid4().hex, fitting.cache_bytes, describes)
+        data = fitting.feed(self._data).coalesce(1)
+        told = self._submit(data, [], fitting.backend, feed)[0]
+        if isinstance(told, Exception):
+            raise told
+        if told is None:
+            raise TrainingError("A task reported nothing of the rows it was to store.")
+        return _Fed(feed, data, fitting.backend, Survey.from_report(*told))
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
-        keys = {feed.key: feed.backend for feed in self._feeds.values()}
-        if not keys:
+        if not self._fed:
             return
+        keys, backend = tuple(fed.feed.key for fed in self._fed.values()), next(iter(self._fed.values())).backend
         tasks = cluster.slots(self._spark.sparkContext)
-        with worker_environment(self._spark.sparkContext, next(iter(keys.values()))):
-            deleted = self._spark.range(0, tasks, 1, tasks).mapInArrow(partial(cells.forget, keys=tuple(keys)), "id long")
+        with worker_environment(self._spark.sparkContext, backend):
+            deleted = self._spark.range(0, tasks, 1, tasks).mapInArrow(partial(cells.forget, keys=keys), "id long")
         deleted.collect()
-        self._feeds.clear()
+        self._fed.clear()
 
-    def _submit(self, data: DataFrame, tasks: list[CellTask], backend: str, feeds: bool) -> list[Fitted | Exception | None]:
-        """What a task says of each cell; None where its machine lacks the rows, or nothing was to be trained."""
+    def _submit(self, data: DataFrame, tasks: list[CellTask], backend: str, feed: Feed | None = None) -> list[_Told]:
+        """What a task says of the rows it stores, if it does, and then of each cell."""
         context = self._spark.sparkContext
         with worker_environment(context, backend):
-            reports = data.mapInArrow(partial(cells.run_cells, tasks=tasks, feeds=feeds), REPORT_SCHEMA)
-        return [_read(json.loads(row.report), row.weights) for row in engine.collect(context, reports, self._tag)]
+            reports = data.mapInArrow(partial(cells.run_cells, tasks=tasks, feed=feed), REPORT_SCHEMA)
+        return [_read(json.loads(row.report), row.content) for row in engine.collect(context, reports, self._tag)]
 
 
-def _read(report: dict[str, Any], weights: bytes) -> Fitted | Exception | None:
-    if not report:
-        return None
-    if report.get("error_type"):
-        return engine.worker_error(report)
-    members = np.frombuffer(weights, np.float32).reshape(1, -1)
-    return Fitted(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])
+#: A report with its bytes, what was met instead, or None where the machine lacks the rows.
+_Told = tuple[dict[str, Any], bytes] | Exception | None
 
 
 @dataclass(frozen=True)
-class _Feed:
-    """Rows that some machine has, by a key, and where another one gets them from."""
+class _Fed:
+    """Rows that some machine has, where another one gets them from, and what was found out of them."""
 
-    key: str
+    feed: Feed
     data: DataFrame
     backend: str
+    survey: Survey
+
+
+def _read(report: dict[str, Any], content: bytes) -> _Told:
+    if not report:
+        return None
+    return engine.worker_error(report) if report.get("error_type") else (report, content)
+
+
+def _fitted(told: _Told) -> Fitted | Exception:
+    if told is None:
+        return TrainingError("A task reported nothing.")
+    if isinstance(told, Exception):
+        return told
+    report, weights = told
+    members = np.frombuffer(weights, np.float32).reshape(1, -1)
+    return Fitted(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])

@@ -7,8 +7,8 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -44,6 +44,8 @@ _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassifi
 
 #: What trials of one task take together, at most: what a job that is killed may lose per slot.
 _TASK_SECONDS = 4.0
+#: Seconds that it takes to start a task.
+_TASK_COSTS = 0.2
 
 ParamMap = dict[Param, Any]
 
@@ -55,7 +57,7 @@ class Trials:
         estimator: any estimator; a DistKeras whose cell needs one worker is fitted as a plain task.
         evaluator: measures.
         metrics: the metrics to measure, as the evaluator names them; the first decides.
-        folds: the rows of every fold.
+        rows: the rows of every fold.
         models: gets the models by trial, if they are wanted.
     """
 
@@ -64,13 +66,14 @@ class Trials:
         estimator: Estimator,
         evaluator: Evaluator,
         metrics: Sequence[str],
-        folds: Sequence[FoldRows],
+        rows: FoldRows,
         models: dict[Trial, Model] | None = None,
     ) -> None:
         self._estimator, self._evaluator = estimator, evaluator
-        self._metrics, self._folds, self._models = tuple(metrics), folds, models
-        self._spark = folds[0].training.sparkSession
-        self._sharing = Sharing(self._spark)
+        self._metrics, self._rows, self._models = tuple(metrics), rows, models
+        self._spark = rows.data.sparkSession
+        self._sharing = Sharing(rows.data)
+        self._surveying = threading.Lock()
         self._known = Known()
         self._seconds: deque[float] = deque(maxlen=9)
 
@@ -88,14 +91,16 @@ class Trials:
             params_of: the Params of a cell.
         """
         slots = cluster.slots(self._spark.sparkContext)
+        spare = 1 if at_once is None else 0  # a task that is on its way when a slot becomes free
         threads = min(at_once or slots, slots)
-        free = _Slots(slots)
+        free = _Slots(slots + spare)
 
         def work(_: int) -> None:
             while (first := agenda.next()) is not None:
-                batch = [first, *agenda.more(self._at_once(agenda.outstanding, threads) - 1)]
+                batch = [first, *agenda.more(self._at_once(1 + agenda.ahead, threads) - 1)]
                 cells = {trial: params_of(agenda.cells[trial.cell].params) for trial in batch}
-                alone = {trial: fitting for trial in batch if (fitting := self._alone(trial, cells[trial])) is not None}
+                alone = {trial: fitting for trial in batch if (fitting := self._alone(cells[trial])) is not None}
+                self._survey(alone)
                 if alone:
                     with free.taken(1):
                         outcomes = self._fit_together(alone)
@@ -103,27 +108,31 @@ class Trials:
                         agenda.end(trial, outcome)
                 for trial in batch:
                     if trial not in alone:
-                        with free.taken(min(self._workers(cells[trial]), slots)):
+                        with free.taken(min(self._workers(cells[trial]), slots) + spare):
                             outcome = self._fit(trial, cells[trial])
                         agenda.end(trial, outcome)
 
-        with ThreadPool(threads) as pool:
+        with ThreadPool(threads + spare) as pool:
             try:
-                pool.map(inheritable_thread_target(self._spark)(work), range(threads), chunksize=1)
+                pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
             finally:
                 agenda.stop()
 
     def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""
-        fitting = self._alone(trial, cell)
+        fitting = self._alone(cell)
         return self._fit(trial, cell) if fitting is None else self._fit_together({trial: fitting})[trial]
 
-    def _at_once(self, outstanding: int, threads: int) -> int:
-        """Trials that a task is given: some seconds' worth, as a task costs a third of one, but no more than its share."""
+    def _at_once(self, ahead: int, threads: int) -> int:
+        """Trials that a task is given: half its share of what is ahead, so that all end together.
+
+        But some seconds' worth at most, which is what a job that is killed may lose, and at least what a task costs.
+        """
         if not self._seconds:
             return 1
-        worth = int(_TASK_SECONDS / max(statistics.median(self._seconds), 1e-3))
-        return max(1, min(worth, math.ceil(outstanding / threads)))
+        each = max(statistics.median(self._seconds), 1e-3)
+        wanted = max(math.ceil(ahead / (2 * threads)), math.ceil(_TASK_COSTS / each))
+        return max(1, min(wanted, math.ceil(ahead / threads), int(_TASK_SECONDS / each)))
 
     def _workers(self, cell: ParamMap) -> int:
         """The tasks that a cell trains on at the same time."""
@@ -134,24 +143,35 @@ class Trials:
         except SpecError:  # it will fail when it is its turn
             return 1
 
-    def _alone(self, trial: Trial, cell: ParamMap) -> Fitting | None:
+    def _survey(self, alone: Mapping[Trial, Fitting]) -> None:
+        """Find out what the rows are like, if that is not known: from the task that reads them for these fits, if it can."""
+        with self._surveying:
+            if self._rows.is_known:
+                return
+            survey = None
+            if alone:
+                with suppress(Exception):  # it may be the cell's fault, and the fit will meet it again
+                    survey = self._sharing.survey(next(iter(alone.values())), describes=self._rows.is_refitted)
+            self._rows.learn(survey or self._rows.survey())
+
+    def _alone(self, cell: ParamMap) -> Fitting | None:
         """The fit, if a plain task can do and measure it; what is wrong with it, if anything, `_fit` will tell."""
         if not isinstance(self._estimator, DistKeras):
             return None
         try:
-            fitting = Fitting.of(self._estimator.copy(cell), self._folds[trial.fold].training, self._known)
+            fitting = Fitting.of(self._estimator.copy(cell), self._rows.data, self._known)
         except Exception:
             return None
+        if self._rows.is_refitted and [*fitting.estimator.feature_columns().values()] != [self._rows.features]:
+            return None  # a task holds all features of a row as one
         return fitting if fitting.is_alone and self._is_known(fitting) else None
 
     def _fit_together(self, alone: dict[Trial, Fitting]) -> dict[Trial, Outcome]:
         """Fit and measure in one task."""
         keeps = self._models is not None
-        wanted = [self._wanted(fitting, self._folds[trial.fold]) for trial, fitting in alone.items()]
         started = time.perf_counter()
         try:
-            if not self._seconds:  # the first ones: have all folds read side by side
-                self._sharing.feed([self._wanted(next(iter(alone.values())), rows) for rows in self._folds])
+            wanted = [Wanted(fitting, self._rows.cut(trial.fold, fitting.class_weights)) for trial, fitting in alone.items()]
             fits = self._sharing.run(wanted, self._metrics, keeps_weights=keeps)
         except Exception as error:
             if len(alone) > 1:  # one of them may have brought it down
@@ -168,19 +188,15 @@ class Trials:
             outcomes[trial] = self._judged(Outcome(**fitted.measured, history=fitted.summary.history, seconds=fitted.seconds))
         return outcomes
 
-    @staticmethod
-    def _wanted(fitting: Fitting, rows: FoldRows) -> Wanted:
-        return Wanted(fitting, rows.name, rows.training, rows.held_out)
-
     def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit on as many workers as the cell says, and measure; as Spark's evaluators do."""
-        started, rows = time.perf_counter(), self._folds[trial.fold]
+        started, rows = time.perf_counter(), self._rows.training(trial.fold)
         try:
             estimator = self._estimator.copy(cell)
             fitting: Any = estimator
             if isinstance(estimator, DistKeras):  # what `_alone` has found out and built serves here too
-                fitting = Fitting.of(estimator, rows.training, self._known)
-            outcome = self._measure(trial, fitting.fit(rows.training), rows)
+                fitting = Fitting.of(estimator, rows, self._known)
+            outcome = self._measure(trial, fitting.fit(rows))
         except Exception as error:  # whatever a cell's values, its network or its tasks may raise
             return _failed(error, time.perf_counter() - started)
         return self._judged(replace(outcome, seconds=time.perf_counter() - started))
@@ -192,8 +208,8 @@ class Trials:
             return outcome
         return _failed(DivergenceError(f"{self._metrics[0]} is {decides}."), outcome.seconds)
 
-    def _measure(self, trial: Trial, model: Model, rows: FoldRows) -> Outcome:
-        predictions = model.transform(rows.held_out)
+    def _measure(self, trial: Trial, model: Model) -> Outcome:
+        predictions = model.transform(self._rows.held_out(trial.fold))
         metric: Any = self._evaluator
         found = {
             name: self._evaluator.evaluate(predictions, {metric.metricName: name} if metric.hasParam("metricName") else None)

@@ -18,7 +18,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of
 from airflow_provider_distkeras.ml.agenda import Agenda, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
-from airflow_provider_distkeras.ml.fold_rows import fold_rows
+from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.folds import Folds
 from airflow_provider_distkeras.ml.refit import Preparation
 from airflow_provider_distkeras.ml.strategies import Listed
@@ -79,7 +79,7 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
         agenda = Agenda(Listed(places), len(folds.folds), self._metric(), larger_is_better=larger)
         at_once = self.getParallelism() if self.isSet("parallelism") else None
         with (
-            fold_rows(dataset, folds, folds.folds, features, preparation) as rows,
+            FoldRows(dataset, folds, folds.folds, features, preparation) as rows,
             Trials(estimator, evaluator, [self._metric()], rows, models) as trials,
         ):
             trials.run(agenda, at_once, lambda params: cells[params["cell"]])

@@ -166,22 +166,29 @@ class Loader:
             DataError: values are missing, not finite, or rows are of different lengths.
             TrainingError: the local disk is full.
         """
-        store: _Store | None = None
+        store: RecordStore | None = None
         validation: list[NDArray[np.float32]] = []
         for batch in batches:
             if not batch.num_rows:
                 continue
             block = as_records(batch)
             if VALIDATION in batch.schema.names:
-                held_out = np.asarray(batch.column(VALIDATION).fill_null(False).to_numpy(zero_copy_only=False), bool)
+                held_out = validated(batch)
                 validation.append(block[held_out])
                 block = block[~held_out]
-            store = store or _Store(block.shape[1], self._cache_bytes, self._folder)
+            store = store or RecordStore(block.shape[1], self._cache_bytes, self._folder)
             store.append(block)
         if store is None:
             return Rows(np.empty((0, 1), np.float32)), Rows(np.empty((0, 1), np.float32))
         held = np.concatenate(validation) if validation else np.empty((0, store.width), np.float32)
         return Rows(store.close()), Rows(held)
+
+
+def validated(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Which of a batch's rows are validated on."""
+    if VALIDATION not in batch.schema.names:
+        return np.zeros(batch.num_rows, bool)
+    return np.asarray(batch.column(VALIDATION).fill_null(False).to_numpy(zero_copy_only=False), bool)
 
 
 def as_records(batch: pa.RecordBatch) -> NDArray[np.float32]:
@@ -216,8 +223,14 @@ def _refuse(records: NDArray[np.float32], features: int) -> None:
     raise DataError(f"{what} hold NaN or infinity: drop those rows before training.")
 
 
-class _Store:
-    """A matrix that grows: in memory up to a limit, then in a file without a name."""
+class RecordStore:
+    """A matrix of records that grows: in memory up to a limit, then in a file without a name.
+
+    Args:
+        width: values of a record.
+        cache_bytes: how much memory it may take.
+        folder: where the file is; None for the system's own.
+    """
 
     def __init__(self, width: int, cache_bytes: int, folder: str | None) -> None:
         self.width = width
@@ -228,6 +241,7 @@ class _Store:
         self._file: int | None = None
 
     def append(self, block: NDArray[np.float32]) -> None:
+        """Add records. Raises DataError if they have another width, TrainingError if the disk is full."""
         if block.shape[1] != self.width:
             raise DataError(
                 f"featuresCol, labelCol: rows of different lengths, {block.shape[1] - 1} and {self.width - 1} values together; "

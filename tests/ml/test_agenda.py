@@ -147,15 +147,15 @@ def test_what_failed_for_a_passing_reason_is_tried_again(tmp_path):
 
 def test_more_trials_at_once_are_none_that_would_have_to_be_waited_for():
     search = agenda(Listed([{"x": x} for x in range(3)]))
-    assert search.outstanding == 9
+    assert search.ahead == 9
     first = search.next()
     taken = [first, *search.more(5)]
-    assert search.outstanding == 9
+    assert search.ahead == 3
     assert [(trial.cell, trial.fold) for trial in taken] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     for trial in taken:
         search.end(trial, good(trial.cell))
     rest = [search.next(), *search.more(99)]
-    assert len(rest) == search.outstanding == 3
+    assert (len(rest), search.ahead) == (3, 0)
     assert search.more(1) == []
     search.stop()
     for trial in rest:
