@@ -42,6 +42,8 @@ def main() -> int:
         calls.write(json.dumps({"argv": sys.argv, "env": dict(os.environ)}) + "\n")
     if "STUB_COPY_PACKAGE" in os.environ:
         shutil.copy(sys.argv[sys.argv.index("--py-files") + 1].split(",")[0], os.environ["STUB_COPY_PACKAGE"])
+    if "STUB_COPY_PROPERTIES" in os.environ:
+        shutil.copy(sys.argv[sys.argv.index("--properties-file") + 1], os.environ["STUB_COPY_PROPERTIES"])
     storage = LocalStorage()
     request = Request.from_json(storage.read_bytes(sys.argv[sys.argv.index("--spec") + 1]))
     attempt = request.attempt
