@@ -1,4 +1,4 @@
-"""What the operators cost: in a DAG file beside Airflow's own operator, in a task beside the bare spark-submit of the same job."""
+"""What the operators cost: in a DAG file beside Airflow's own operator, in a task beside the bare spark-submit of its job."""
 
 from __future__ import annotations
 
