@@ -21,7 +21,18 @@ VALUES = {
     "metrics": {"r2": {"mean": 0.9, "std": 0.01}},
 }
 
-
+#: What a preprocess job found in the columns.
+PROFILE = {
+    "temp": {"kind": "number", "count": 11, "missing": 1, "min": 0.5, "max": 0.7, "quantiles": {"0.5": 0.6}},
+    "day": {
+        "kind": "time",
+        "count": 12,
+        "missing": 0,
+        "min": "2026-03-01",
+        "max": "2026-03-02",
+        "quantiles": {"0.5": "2026-03-01"},
+    },
+}
 #: What each model measures, unless the test says otherwise.
 METRICS = {"challenger": 0.9, "champion": 0.8}
 
@@ -57,7 +68,8 @@ def main() -> int:
             result["model_path"] = request.spec.model_path
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
-        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs))
+        details = {"profile": PROFILE} if kind == "preprocess" else {}
+        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs, details))
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])
         with open(os.environ["STUB_CHILD"], "w") as file:  # a fifo: opening it waits for the test

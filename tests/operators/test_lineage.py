@@ -76,6 +76,11 @@ def test_every_task_tells_what_it_read_and_made(stub, run, pipeline, listen, csv
 
     event = listen("prepare")
     assert names(event["inputs"]) == file(csv)
+    found = event["inputs"][0]["facets"]["dataQualityMetrics"]
+    temp, day = found["columnMetrics"]["temp"], found["columnMetrics"]["day"]
+    assert (found["rowCount"], temp["count"], temp["nullCount"], temp["quantiles"]) == (12, 11, 1, {"0.5": 0.6})
+    assert (temp["min"], temp["max"], day["count"]) == (0.5, 0.7, 12)
+    assert not {"min", "max"} & {*day}  # times are no numbers
     assert names(event["outputs"]) == file(prepared["dataset_path"], prepared["pipeline_path"])
     dataset = event["outputs"][0]
     assert dataset["outputFacets"]["outputStatistics"]["rowCount"] == 12
