@@ -22,6 +22,7 @@ BENCHMARKS = {
     "scoring-jax": ("scoring", "jax"),
     "search-tensorflow": ("search", "tensorflow"),
     "search-jax": ("search", "jax"),
+    "operators": ("operators", "jax"),
     "interruption-tensorflow": ("interruption", "tensorflow"),
     "interruption-jax": ("interruption", "jax"),
 }

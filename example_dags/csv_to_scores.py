@@ -1,7 +1,9 @@
 """CSV files in, a cross-validated Keras model, scores out: one run per day of data, each re-runnable for any past day.
 
-Start it from the UI (the form is built from the Params below) or with
-`airflow dags test csv_to_scores 2026-03-01 --conf '{"input_path": "/data/bikes/*.csv", "new_path": "/data/new/*.csv"}'`.
+Shows: the three tasks, one fed by the other, and a form in the UI for what they are to do, the network and the grid included.
+Set: the Params below, in the form, here, or with
+`airflow dags test csv_to_scores 2026-03-01 --conf '{"input_path": "/data/bikes/*.csv", "new_path": "/data/new/*.csv"}'`; the
+Spark master is that of the connection `spark_default`.
 """
 
 from __future__ import annotations

@@ -80,4 +80,7 @@ def test_example_dags_parse(airflow_db):
 
     assert bag.import_errors == {}
     assert set(bag.dags) == {path.stem for path in (REPOSITORY / "example_dags").glob("*.py")}
+    for dag in bag.dags.values():
+        assert "Shows: " in dag.doc_md
+        assert "Set: " in dag.doc_md
     assert bag.dags["csv_to_scores"].task_ids == ["prepare", "train", "score"]

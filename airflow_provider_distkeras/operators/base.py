@@ -34,6 +34,7 @@ from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
 from airflow_provider_distkeras.links import PushedLink, SparkUILink
 from airflow_provider_distkeras.operators import environment, process
+from airflow_provider_distkeras.operators.lineage import LineageMixin
 from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _TEXTS = (
 )  # fmt: skip
 
 
-class DistKerasBaseOperator(SparkSubmitOperator):
+class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
     """Run one job of this package on Spark and return what its manifest says.
 
     Beside the arguments below, those of SparkSubmitOperator are taken, less `application`, `application_args` and `java_class`,
@@ -284,6 +285,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
             package = Path(airflow_provider_distkeras.__file__).parent
             self.application = str(package / "jobs" / f"{request.spec.kind}.py")
             self.application_args = ["--spec", request.attempt.spec_path]
+            self.tell_spark_of_lineage(context, directory)
             self._hook = self._watched_hook(context, request)
             try:
                 super().execute(context)
@@ -376,6 +378,7 @@ class DistKerasBaseOperator(SparkSubmitOperator):
 
     def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
         """Tell the assets that this task updates where the result lies."""
+        self._published = (request, result)
         self.log.info("Result: %s", json.dumps(result, default=str))
         uri, period = result[RESULTS[request.spec.kind][0]], request.attempt.period
         about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}

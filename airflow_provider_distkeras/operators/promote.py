@@ -16,6 +16,7 @@ from airflow_provider_distkeras.operators.storage import require_artifact, stora
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_distkeras.contract.request import Request
     from airflow_provider_distkeras.contract.specs import Spec
@@ -135,6 +136,16 @@ class DistKerasPromoteOperator(RowsInputOperator):
             self._champions.promote(self._record(context, request.spec, result), over=present)
             self.log.info("%s is the champion of %r from now on.", request.spec.model_path, request.spec.champion)
         super().publish(context, request, result)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """As for every operator; and the champion, if it is the challenger from now on."""
+        from airflow_provider_distkeras.operators import lineage_facets
+
+        lineage = super().get_openlineage_facets_on_complete(task_instance)
+        if self._champions is not None and self._published is not None and self._published[1]["promoted"]:
+            request, result = self._published
+            lineage.outputs.append(lineage_facets.champion(request, self._champions.folder, result["champion_path"]))
+        return lineage
 
     @staticmethod
     def _record(context: Context, spec: PromoteSpec, result: dict[str, Any]) -> Champion:

@@ -157,13 +157,19 @@ class Run:
 
     def asset_events(self):
         """What the tasks told assets, by the asset's name."""
+        return {event.asset.name: event.extra for event in self.raw_asset_events()}
+
+    def raw_asset_events(self):
+        """The events as Airflow keeps them."""
         from airflow.models.asset import AssetEvent
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
         with create_session() as session:
             events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == self.dag_run.run_id)).all()
-            return {event.asset.name: event.extra for event in events}
+            for event in events:
+                assert event.asset is not None  # loaded while there is a session
+            return events
 
     def xcoms(self, task_id):
         from airflow.models.xcom import XComModel

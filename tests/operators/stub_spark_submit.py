@@ -21,7 +21,18 @@ VALUES = {
     "metrics": {"r2": {"mean": 0.9, "std": 0.01}},
 }
 
-
+#: What a preprocess job found in the columns.
+PROFILE = {
+    "temp": {"kind": "number", "count": 11, "missing": 1, "min": 0.5, "max": 0.7, "quantiles": {"0.5": 0.6}},
+    "day": {
+        "kind": "time",
+        "count": 12,
+        "missing": 0,
+        "min": "2026-03-01",
+        "max": "2026-03-02",
+        "quantiles": {"0.5": "2026-03-01"},
+    },
+}
 #: What each model measures, unless the test says otherwise.
 METRICS = {"challenger": 0.9, "champion": 0.8}
 
@@ -42,6 +53,8 @@ def main() -> int:
         calls.write(json.dumps({"argv": sys.argv, "env": dict(os.environ)}) + "\n")
     if "STUB_COPY_PACKAGE" in os.environ:
         shutil.copy(sys.argv[sys.argv.index("--py-files") + 1].split(",")[0], os.environ["STUB_COPY_PACKAGE"])
+    if "STUB_COPY_PROPERTIES" in os.environ:
+        shutil.copy(sys.argv[sys.argv.index("--properties-file") + 1], os.environ["STUB_COPY_PROPERTIES"])
     storage = LocalStorage()
     request = Request.from_json(storage.read_bytes(sys.argv[sys.argv.index("--spec") + 1]))
     attempt = request.attempt
@@ -55,7 +68,8 @@ def main() -> int:
             result["model_path"] = request.spec.model_path
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
-        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs))
+        details = {"profile": PROFILE} if kind == "preprocess" else {}
+        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs, details))
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])
         with open(os.environ["STUB_CHILD"], "w") as file:  # a fifo: opening it waits for the test

@@ -226,3 +226,55 @@ def test_the_group_is_the_three_tasks_one_fed_by_the_other(stub, run, csv, root)
     assert done.states() == {"bikes.prepare": "success", "bikes.train": "success", "bikes.score": "success"}
     assert done.xcoms("bikes.score")["model_path"] == done.xcoms("bikes.train")["model_path"]
     assert all("--num-executors" in call["argv"] for call in stub.calls())
+
+
+@pytest.fixture
+def run_as(run, monkeypatch):
+    """Runs tasks as `run` does, in a run that has no logical date, but what is said: a partition key, or events that triggered it."""
+    from airflow.models import dagrun
+
+    create = dagrun.get_or_create_dagrun
+
+    def run_tasks(make, *, partition_key=None, events=()):
+        def create_as(**said):
+            made, session = create(**said), said["session"]
+            made.partition_key = partition_key
+            made.consumed_asset_events.extend(session.merge(event) for event in events)
+            session.commit()
+            return made
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dagrun, "get_or_create_dagrun", create_as)
+            return run(make, logical_date=None)
+
+    return run_tasks
+
+
+def test_the_events_and_the_champion_of_a_partitioned_run_are_of_its_partition(stub, run_as, promote, score, champions):
+    done = run_as(lambda: promote() >> score(outlets=[Asset("bikes_scores")]), partition_key="2026-03-01")
+
+    assert done.state == "success"
+    events = done.asset_events()
+    assert {name: told["period"] for name, told in events.items()} == {
+        "bikes_champion": "2026-03-01",
+        "bikes_scores": "2026-03-01",
+    }
+    assert {event.partition_key for event in done.raw_asset_events()} == {"2026-03-01"}
+    assert champions.present().period == "2026-03-01"
+
+
+def test_a_backfilled_partition_does_not_move_the_champion_back_in_time(stub, run_as, promote, champions):
+    run_as(promote, partition_key="2026-04-01")
+    backfill = run_as(promote, partition_key="2026-03-01")
+
+    assert backfill.states()["promote"] == "skipped"
+    assert champions.present().period == "2026-04-01"
+
+
+def test_a_score_task_takes_the_model_of_the_event_that_triggered_its_run(stub, run, run_as, promote, score):
+    first = run(promote)
+    run(promote, logical_date=APRIL)
+    template = "{{ (triggering_asset_events.values() | first | last).extra.champion_path }}"
+    done = run_as(lambda: score(champion=None, model_path=template), events=first.raw_asset_events())
+
+    assert done.xcoms("score")["model_path"] == first.xcoms("train")["model_path"]
