@@ -91,6 +91,11 @@ class Attempt:
         return f"{self.path}/_ERROR.json"
 
     @property
+    def lease_path(self) -> str:
+        """The lease of a job that runs on another machine than its task."""
+        return f"{self.path}/_LEASE.json"
+
+    @property
     def current_path(self) -> str:
         """The pointer to the period's committed attempt."""
         return f"{self.period_path}/CURRENT"

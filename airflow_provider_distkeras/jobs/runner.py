@@ -20,7 +20,7 @@ from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.paths import commit
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
-from airflow_provider_distkeras.jobs import submitter
+from airflow_provider_distkeras.jobs import lease, submitter
 from airflow_provider_distkeras.ml.storage import storage_for
 from airflow_provider_distkeras.training.environment import installed_versions
 
@@ -63,6 +63,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     """Answer the request at `spec_path`: run the body, then commit its outcome."""
     storage = storage_for(spark, spec_path)
     request = Request.from_json(storage.read_bytes(spec_path))
+    lease.watch(storage, request.attempt)
     logger.info("%s job, Spark UI at %s", request.spec.kind, spark.sparkContext.uiWebUrl or "(off)")
     started = time.time()
     try:

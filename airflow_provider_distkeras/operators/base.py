@@ -7,17 +7,17 @@ import functools
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     AirflowNotFoundException,
+    AirflowTaskTimeout,
     Asset,
     BaseHook,
     conf,
@@ -25,17 +25,20 @@ from airflow.providers.common.compat.sdk import (
 
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.errors import PERMANENT, ArtifactError, DistKerasError, SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.paths import Attempt, current, period_key
+from airflow_provider_distkeras.contract.paths import Attempt, period_key
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
 from airflow_provider_distkeras.links import PushedLink, SparkUILink
-from airflow_provider_distkeras.operators import environment, process
+from airflow_provider_distkeras.operators import applications, environment, process
+from airflow_provider_distkeras.operators.errors import airflow_errors, raise_written_cause
 from airflow_provider_distkeras.operators.lineage import LineageMixin
-from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
+from airflow_provider_distkeras.operators.reuse import committed_result
+from airflow_provider_distkeras.operators.storage import storage_for
+from airflow_provider_distkeras.operators.tracking import TrackingOperator
 
 if TYPE_CHECKING:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
@@ -48,11 +51,11 @@ _TEXTS = (
 )  # fmt: skip
 
 
-class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
+class DistKerasBaseOperator(LineageMixin, TrackingOperator):
     """Run one job of this package on Spark and return what its manifest says.
 
     Beside the arguments below, those of SparkSubmitOperator are taken, less `application`, `application_args` and `java_class`,
-    which are this package's own.
+    which are this package's own. In cluster mode, jobs are always tracked through the cluster's REST API.
 
     :param artifact_root: Where artifacts are written: a path or URI that Airflow and Spark can both reach. Default: the Airflow
         option [distkeras] artifact_root; for a local Spark master, else, {AIRFLOW_HOME}/distkeras. (templated)
@@ -71,6 +74,8 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
     :param yarn_queue: The YARN queue. (templated)
     :param deploy_mode: client or cluster; default: the connection's. (templated)
     :param name: The Spark application's name; default: the DAG, the task and the period. (templated)
+    :param deferrable: Wait in the triggerer, which holds no worker; in cluster mode only. Default: the Airflow option
+        [operators] default_deferrable.
     """
 
     #: What the job is told; each of its fields is an argument of the operator.
@@ -79,7 +84,7 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
     path_fields: ClassVar[tuple[str, ...]] = ()
 
     template_fields = (
-        *(f for f in SparkSubmitOperator.template_fields if f not in ("application", "application_args")),
+        *(f for f in TrackingOperator.template_fields if f not in ("application", "application_args")),
         *_INTEGERS,
         *_TEXTS,
         "artifact_root",
@@ -105,7 +110,7 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
         executor_memory: str | None = None,
         driver_memory: str | None = None,
         num_executors: int | str | None = None,
-        status_poll_interval: int | str = 1,
+        status_poll_interval: int | str = 10,
         spark_binary: str | None = None,
         yarn_queue: str | None = None,
         deploy_mode: str | None = None,
@@ -133,13 +138,11 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
         self.deploy_mode = deploy_mode
         self.name = name
         self.pushed_links: dict[str, str] = {}
-        self._attempt: Attempt | None = None
-        self._killed = False
 
     def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
         """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
-        self.pushed_links, self._attempt = {}, None
-        with _airflow_errors():
+        self.pushed_links, self._attempt, self._external_id, self._started_at = {}, None, None, time.time()
+        with airflow_errors():
             if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
             self._cast_resources()
             target = self._target()
@@ -151,8 +154,31 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
             if result is None:
                 attempt = self._run(context, request, target)
                 result = self._read_result(spec, attempt)
-            self.publish(context, request, result)
-            return result
+            return self.conclude(context, request, result)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on where the trigger has left off, knowing no more than its event; return what `execute` would have."""
+        with airflow_errors():
+            self.pushed_links, self._attempt = {}, Attempt(**event["attempt"])
+            if event["outcome"] == "timeout":
+                raise AirflowTaskTimeout(event["message"])
+            if event["outcome"] == "unreachable":
+                raise applications.ClusterError(event["message"])
+            if event["outcome"] != "succeeded" and not self.has_committed(self._attempt):
+                error = AirflowException(event["message"])
+                raise_written_cause(self._attempt, error)
+                raise error
+            request = Request.from_json(storage_for(self._attempt.path).read_bytes(self._attempt.spec_path))
+            self.resume(context, request)
+            return self.conclude(context, request, self._read_result(request.spec, self._attempt))
+
+    def resume(self, context: Context, request: Request) -> None:
+        """Find again what `resolve` had found, in a new process."""
+
+    def conclude(self, context: Context, request: Request, result: dict[str, Any]) -> dict[str, Any]:
+        """What is to be done about a result, whatever way it came about; the task returns it."""
+        self.publish(context, request, result)
+        return result
 
     def resolve(self, context: Context, root: str) -> dict[str, Any]:
         """Fields of the spec that no argument says, but what is there when the task runs, such as a champion below the root."""
@@ -161,18 +187,6 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
     def check_inputs(self, spec: Spec) -> dict[str, str]:
         """Check what the job will read, as far as Airflow can see it; a fingerprint per input file."""
         raise NotImplementedError
-
-    def on_kill(self) -> None:
-        """End the job within the five seconds that Airflow grants: spark-submit with all its children, or what a cluster runs."""
-        self._killed = True
-        if self._hook is None:
-            return
-        in_cluster = self._hook._connection["deploy_mode"] == "cluster"
-        if not in_cluster:
-            process.end_group(self._hook._submit_sp)
-        super().on_kill()
-        if in_cluster:
-            process.end_group(self._hook._submit_sp)
 
     def _build_spec(self, resolved: dict[str, Any]) -> Spec:
         """The spec, of what was resolved and the rendered arguments; those that are None take the spec's default."""
@@ -188,7 +202,7 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
                 value = getattr(self, name)
                 given = value is not None and str(value).strip() not in ("", "None")
                 setattr(self, f"_{name}", Field(check, None, "").cast(name, value) if given else None)
-        self._status_poll_interval = self._status_poll_interval or 1
+        self._status_poll_interval = self._status_poll_interval or 10
 
     def _target(self) -> dict[str, Any]:
         """Where the job will run, as the provider's hook resolves it; never its silent fallback to YARN."""
@@ -204,9 +218,11 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
             ) from error
         if connection.conn_type != "spark":
             raise SpecError(f"The connection {self._conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
-        target: dict[str, Any] = super()._get_hook()._connection
-        if target["master"].startswith("spark://") and target["deploy_mode"] == "cluster":
-            raise SpecError("deploy_mode: Spark's standalone clusters run Python only in client mode; expected 'client'.")
+        if "k8s" in f"{connection.host}":
+            applications.kube_client()  # the provider's hook cannot be made without it
+        hook = super()._get_hook()
+        self.track(hook)
+        target: dict[str, Any] = hook._connection
         return target
 
     def period(self, context: Context) -> str:
@@ -220,7 +236,6 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
         # Clearing a task raises max_tries, a retry does not: so a job that is tracked across retries is found again by them,
         # but a cleared task really runs again.
         self.external_id_key = f"spark_job_id:g{ti.max_tries}:{spec.sha256[:8]}"
-        self._K8S_DRIVER_STATUS_KEY = f"k8s_driver_status:g{ti.max_tries}:{spec.sha256[:8]}"
         self.name = self.name or f"{ti.dag_id}.{ti.task_id} {period}"
         return Attempt.claim(
             root, ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,
@@ -240,38 +255,7 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
 
     def existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
         """The period's committed result, where it is to be reused."""
-        if if_exists == "overwrite":
-            return None
-        attempt = request.attempt
-        try:
-            storage = storage_for(attempt.period_path)
-            shown = current(storage, attempt.period_path)
-            if shown is None:
-                return None
-            manifest = Manifest.read(storage, shown.manifest_path)
-        except UnreadableHere:
-            raise
-        except ArtifactError as error:
-            if if_exists == "fail":
-                raise
-            self.log.warning("The committed result cannot be reused: %s", error)
-            return None
-        if if_exists == "fail":
-            raise SpecError(
-                f"The period has a committed result, {shown.manifest_path}, and if_exists is 'fail'. "
-                "Set if_exists to 'overwrite' for a new attempt, or to 'reuse' to return that result."
-            )
-        if manifest.spec_sha256 != request.spec.sha256 or not self._same_inputs(manifest, request):
-            self.log.info("The committed result %s answers another request or other inputs: running again.", shown.manifest_path)
-            return None
-        self.log.info("Reusing the committed result %s.", shown.manifest_path)
-        return {**manifest.result, "manifest_path": shown.manifest_path}
-
-    def _same_inputs(self, manifest: Manifest, request: Request) -> bool:
-        """Whether the files are those that the job read. If Airflow cannot see them, they are taken to have changed."""
-        if "input_path" not in self.path_fields:
-            return True
-        return bool(request.inputs) and manifest.inputs == request.inputs
+        return committed_result(request, if_exists, self.log, reads_files="input_path" in self.path_fields)
 
     def _run(self, context: Context, request: Request, target: dict[str, Any]) -> Attempt:
         """Submit the job and wait for it; the attempt that it wrote into."""
@@ -289,12 +273,14 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
             self._hook = self._watched_hook(context, request)
             try:
                 super().execute(context)
+            except DistKerasError:
+                raise
             except Exception as error:
                 self._raise_cause(context, error)
                 raise
             finally:
                 process.end_group(self._hook._submit_sp)
-        return self._attempt_of_job(context)
+        return self.attempt_of_job(context)
 
     def _prepare_environment(self, target: dict[str, Any]) -> dict[str, str]:
         """Find what spark-submit needs; a spark-submit that the user named brings its own SPARK_HOME."""
@@ -311,15 +297,22 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
         """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""
         hook = super()._get_hook()
         submit, read_log = hook.submit, hook._process_spark_submit_log
+        in_cluster = hook._connection["deploy_mode"] == "cluster"
 
         @functools.wraps(submit)
         def claim_and_submit(application: str = "", **kwargs: Any) -> str | None:
             if self._killed:
                 raise AirflowException("The task was killed before its job was submitted.")
             storage_for(request.attempt.path).write_bytes(request.attempt.spec_path, request.to_json().encode())
-            self._attempt = request.attempt
-            self._remember_attempt(context)
-            return submit(application, start_new_session=True, **kwargs)
+            self.remember_attempt(context, request.attempt)
+            if in_cluster:
+                self.lease(context, request.attempt).grant()
+            try:
+                return submit(application, start_new_session=True, **kwargs)
+            except (FileNotFoundError, PermissionError) as error:
+                raise SpecError(
+                    f"spark_binary: expected a program to run, received {error.filename!r}: {error.strerror}."
+                ) from error
 
         def watch(lines: Iterator[str]) -> Iterator[str]:
             for line in lines:
@@ -335,39 +328,14 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
         hook._process_spark_submit_log = read_watched  # type: ignore[method-assign]
         return hook
 
-    @property
-    def _attempt_key(self) -> str:
-        return f"distkeras_attempt:{self.external_id_key}"
-
-    def _remember_attempt(self, context: Context) -> None:
-        """Note the attempt beside the job's id, for a retry that finds the job still running, or done, instead of submitting."""
-        store = context.get("task_state_store")
-        if store is not None and self._attempt is not None:
-            store.set(self._attempt_key, self._attempt.to_dict())
-
-    def _attempt_of_job(self, context: Context) -> Attempt:
-        """The attempt that the job writes into: this try's, or the one noted by the try that submitted it."""
-        if self._attempt is not None:
-            return self._attempt
-        store = context.get("task_state_store")
-        noted = store.get(self._attempt_key) if store is not None else None
-        if not isinstance(noted, dict):
-            raise ArtifactError("The job was found again, but not the attempt it writes into. Clear the task to run it anew.")
-        return Attempt(str(noted["period_path"]), str(noted["name"]))
-
     def _raise_cause(self, context: Context, error: Exception) -> None:
-        """Raise the cause that the job wrote down, if it did."""
-        try:
-            attempt = self._attempt_of_job(context)
-            cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
-        except Exception:  # there is none, or the file system went away: the error at hand says more
-            killed = process.killed_by(self._hook._submit_sp if self._hook else None)
-            if killed is None:
-                return
+        """Raise the cause that the job wrote down, or that it was killed, if either is so."""
+        with contextlib.suppress(ArtifactError):  # nothing was submitted
+            raise_written_cause(self.attempt_of_job(context), error)
+        killed = process.killed_by(self._hook._submit_sp if self._hook else None)
+        if killed is not None:
             message = f"The Spark job was killed ({killed}) before it committed; the previous result is kept."
-            cause = {"message": message, "permanent": False}
-        kind = AirflowFailException if cause["permanent"] else AirflowException
-        raise kind(cause["message"]) from error
+            raise AirflowException(message) from error
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""
@@ -394,14 +362,3 @@ class DistKerasBaseOperator(LineageMixin, SparkSubmitOperator):
 
 def _as_uris(paths: str | list[str]) -> str | list[str]:
     return as_uri(paths) if isinstance(paths, str) else [as_uri(path) for path in paths]
-
-
-@contextlib.contextmanager
-def _airflow_errors() -> Iterator[None]:
-    """Airflow's errors for ours: what trying again cannot help fails at once, without burning retries."""
-    try:
-        yield
-    except (*PERMANENT, environment.SparkEnvironmentError) as error:
-        raise AirflowFailException(str(error)) from error
-    except DistKerasError as error:
-        raise AirflowException(str(error)) from error

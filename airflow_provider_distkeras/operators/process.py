@@ -14,13 +14,13 @@ GRACE_S = 2.0
 _POLL_S = 0.02
 
 
-def end_group(leader: subprocess.Popen[str] | None) -> None:
-    """Ask the process group of a running `leader` to end; after a short grace, kill it."""
+def end_group(leader: subprocess.Popen[str] | None, grace_s: float | None = None) -> None:
+    """Ask the process group of a running `leader` to end; after a grace, by default a short one, kill it."""
     if leader is None or leader.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + (GRACE_S if grace_s is None else grace_s)
         while time.monotonic() < deadline:
             leader.poll()  # a leader that has ended stays in its group until it is reaped
             os.killpg(leader.pid, 0)

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_distkeras.contract.champion import Champion, Champions
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.fields import text
+from airflow_provider_distkeras.contract.paths import locate
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.operators.rows_input import RowsInputOperator
 from airflow_provider_distkeras.operators.storage import require_artifact, storage_for
@@ -77,15 +78,26 @@ class DistKerasPromoteOperator(RowsInputOperator):
         self._champions: Champions | None = None
         self._present: Champion | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
+    def conclude(self, context: Context, request: Request, result: dict[str, Any]) -> dict[str, Any]:
         """As for every operator; the task is skipped if the challenger is not promoted."""
-        result = super().execute(context)
+        super().conclude(context, request, result)
         if result["promoted"]:
             return result
         if self.do_xcom_push:  # Airflow pushes nothing for a task that is skipped
             for key, value in {**(result if self.multiple_outputs else {}), "return_value": result}.items():
                 context["ti"].xcom_push(key=key, value=value)
         raise AirflowSkipException(f"Not promoted: {result['reason']}.")
+
+    def resume(self, context: Context, request: Request) -> None:
+        """The champion that was to be beaten. If there is another one by now, the challenger is not promoted."""
+        ti, spec = context["ti"], request.spec
+        assert isinstance(spec, PromoteSpec)
+        located = locate(f"{request.attempt.path}/model", ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        assert located is not None
+        root = located[0]
+        self._champions = Champions(storage_for(root), root, spec.champion)
+        held = [champion for champion in self._champions.history() if champion.model_path == spec.champion_path]
+        self._present = held[-1] if held else None
 
     def resolve(self, context: Context, root: str) -> dict[str, Any]:
         """The period of the challenger, and the champion that it has to beat."""
