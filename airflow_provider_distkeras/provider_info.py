@@ -32,6 +32,9 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "triggers": [
+            {"integration-name": "Distkeras", "python-modules": ["airflow_provider_distkeras.triggers"]},
+        ],
         "extra-links": [
             "airflow_provider_distkeras.links.SparkUILink",
             "airflow_provider_distkeras.links.TrainingReportLink",

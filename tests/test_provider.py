@@ -48,7 +48,7 @@ def test_operator_modules_and_links_exist():
     import importlib
 
     info = get_provider_info()
-    for module in info["operators"][0]["python-modules"]:
+    for module in (*info["operators"][0]["python-modules"], *info["triggers"][0]["python-modules"]):
         importlib.import_module(module)
     for path in info["extra-links"]:
         module, _, name = path.rpartition(".")

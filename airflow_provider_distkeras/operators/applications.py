@@ -160,7 +160,10 @@ def _why(status: Any) -> str:
 def application(hook: SparkSubmitHook, external_id: str) -> Application:
     """The application of an id, on the cluster of the hook's connection. A new one uses a new connection to the cluster."""
     if hook._is_kubernetes:
-        return KubernetesDriver(kube_client().get_kube_client(), external_id)
+        client = kube_client().get_kube_client()
+        # Several tries within one step would be longer than the step may take.
+        client.api_client.rest_client.pool_manager.connection_pool_kw["retries"] = 0
+        return KubernetesDriver(client, external_id)
     return YarnApplication(hook._get_yarn_rm_base_url(), hook._resolved_yarn_rm_auth, external_id)
 
 

@@ -101,10 +101,12 @@ class TrackingOperator(SparkSubmitOperator):
     def get_job_status(self, external_id: Any, context: Context) -> str:
         """How far the job is that an earlier try has submitted. One that is over has succeeded if it has committed."""
         assert self._hook is not None
-        status = applications.application(self._hook, str(external_id)).look()
+        self._attempt, self._external_id = self.attempt_of_job(context), str(external_id)  # a kill has to reach it already
+        status = applications.application(self._hook, self._external_id).look()
         if status.outcome is Outcome.RUNNING:
             return Outcome.RUNNING
-        return Outcome.SUCCEEDED if self.has_committed(self.attempt_of_job(context)) else Outcome.FAILED
+        self._external_id = None
+        return Outcome.SUCCEEDED if self.has_committed(self._attempt) else Outcome.FAILED
 
     def is_job_active(self, status: str) -> bool:
         """Whether a status of `get_job_status` is that of a job to wait for."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_distkeras.operators import DistKerasPreprocessOperator
+
+from .resource_manager import APPLICATION, resource_manager
 
 STUB = Path(__file__).with_name("stub_spark_submit.py")
 MODULES = "java.base@{version}\njdk.incubator.vector@{version}\n"
@@ -82,6 +85,30 @@ def prepare(csv, root):
         }
         | more
     )
+
+
+@pytest.fixture
+def yarn(stub, monkeypatch):
+    """The ResourceManager that the connection `yarn` names."""
+    with resource_manager() as manager:
+        extra = {"deploy-mode": "cluster", "yarn_resourcemanager_webapp_address": manager.url}
+        monkeypatch.setenv("AIRFLOW_CONN_YARN", json.dumps({"conn_type": "spark", "host": "yarn", "extra": extra}))
+        monkeypatch.setenv("STUB_SUBMITTED", f"INFO YarnClientImpl: Submitted application {APPLICATION}")
+        yield manager
+
+
+@pytest.fixture
+def prepare_on_yarn(prepare):
+    """Makes a preprocess task on YARN."""
+    return lambda **more: prepare(**{"conn_id": "yarn", "status_poll_interval": 1} | more)
+
+
+@pytest.fixture
+def keep_sigterm():
+    """Airflow's tasks set a handler of SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def test_every_argument_is_templated(operator):
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    assert own - {"multiple_outputs"} <= set(operator.template_fields)
+    assert own - {"multiple_outputs", "deferrable"} <= set(operator.template_fields)
 
 
 def test_rendered_texts_become_their_types(stub, prepare, run, root):

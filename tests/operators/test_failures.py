@@ -209,13 +209,6 @@ def is_running(pid):
     return bool(state) and not state.startswith("Z")
 
 
-@pytest.fixture
-def keep_sigterm():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def test_killed_task_ends_spark_submit_and_its_children(stub, prepare, run, root, monkeypatch, tmp_path, keep_sigterm):
     fifo = tmp_path / "child"
     os.mkfifo(fifo)
