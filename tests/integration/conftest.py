@@ -23,15 +23,17 @@ def spark_environment():
 
 @pytest.fixture
 def submit(tmp_path):
-    """Starts the job of a spec on a master; returns its attempt and its process, whose output is a pipe of lines."""
+    """Starts the job of a spec on a master, on a lease if one is given; returns its attempt and its process, with its output."""
     started = []
 
-    def start(spec, master="local[2]", *conf):
+    def start(spec, master="local[2]", *conf, lease=None):
         attempt = Attempt.claim(
             f"file://{tmp_path}/out", "dag", spec.kind, -1, "2026-03",
             claimed_at=datetime.now(UTC), generation=0, try_number=1, spec_sha256=spec.sha256,
         )  # fmt: skip
         LocalStorage().write_bytes(attempt.spec_path, Request(spec, attempt).to_json().encode())
+        if lease is not None:
+            LocalStorage().write_bytes(attempt.lease_path, lease.renewed())
         (tmp_path / "zip").mkdir(exist_ok=True)
         job = Path(airflow_provider_distkeras.__file__).parent / "jobs" / f"{spec.kind}.py"
         command = [

@@ -1,12 +1,15 @@
 """A job that is killed half-way leaves the previous result in place."""
 
+import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
+from airflow_provider_distkeras.contract.lease import Lease
 from airflow_provider_distkeras.contract.paths import committed
 from airflow_provider_distkeras.contract.request import SUBMITTERS
 from airflow_provider_distkeras.contract.specs import TrainSpec
@@ -57,6 +60,13 @@ def survivors(group):
     return True
 
 
+def assert_gone(group):
+    deadline = time.monotonic() + 30
+    while survivors(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not survivors(group)
+
+
 def test_a_job_ends_soon_after_what_submitted_it(submit, prepared, monkeypatch):
     with subprocess.Popen(["sleep", "1000"]) as task:
         monkeypatch.setenv(SUBMITTERS, f"{os.getpid()},{task.pid}")
@@ -66,8 +76,33 @@ def test_a_job_ends_soon_after_what_submitted_it(submit, prepared, monkeypatch):
                 break
         task.kill()
     assert "the task that submitted this job is gone" in process.communicate(timeout=60)[0]
-    deadline = time.monotonic() + 30
-    while survivors(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not survivors(process.pid)
+    assert_gone(process.pid)
     assert not LocalStorage().exists(attempt.manifest_path)
+
+
+def test_a_job_goes_on_as_long_as_its_lease_is_renewed_and_no_longer(submit, prepared):
+    lease, storage = Lease(5.0), LocalStorage()
+    attempt, process = submit(train_spec(prepared, num_epoch=1_000_000), lease=lease)
+    training = threading.Event()
+    said = []
+
+    def read():
+        for line in process.stdout:
+            said.append(line)
+            if "samples/s, loss" in line:
+                training.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    started = time.monotonic()
+    while not (training.is_set() and time.monotonic() - started > 3 * lease.seconds):
+        assert process.poll() is None, "".join(said)[-3000:]
+        storage.write_bytes(attempt.lease_path, lease.renewed())
+        time.sleep(0.2)
+
+    assert process.wait(timeout=60) == 1
+    reader.join()
+    assert "Nobody has waited for this job for 5 s" in "".join(said)
+    assert json.loads(storage.read_bytes(attempt.error_path))["permanent"] is False
+    assert_gone(process.pid)
+    assert not storage.exists(attempt.manifest_path)
