@@ -43,7 +43,7 @@ def marked(value):
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if folder.name.isdigit() and f"{MARK}={value}".encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\\0", b" ").decode()[:200]
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\\0", b" ").decode()
     return found
 
 
@@ -86,7 +86,7 @@ class Task:
         started = time.monotonic()
         while (left := self.job()) and time.monotonic() - started < SOON_S:
             time.sleep(0.02)
-        assert not left, left
+        assert not left, [command[:300] for command in left.values()]
         return time.monotonic() - started
 
 
@@ -100,7 +100,8 @@ def start(airflow_db, prepared, tmp_path):
         started.append(task)
         deadline = time.monotonic() + TRAINING_S
         while not task.training.wait(0.2):
-            assert task.process.poll() is None and time.monotonic() < deadline, "".join(task.said)[-4000:]
+            assert task.process.poll() is None, "".join(task.said)[-4000:]
+            assert time.monotonic() < deadline, "".join(task.said)[-4000:]
         return task
 
     yield start

@@ -125,7 +125,7 @@ def run(airflow_db):
         with DAG("dag", schedule=None, params=params, default_args=callbacks) as dag:
             make()
         _register(dag)
-        return Run(dag.test(logical_date=logical_date, **test), errors)
+        return Run(dag, dag.test(logical_date=logical_date, **test), errors)
 
     return run_tasks
 
@@ -168,7 +168,8 @@ def _register(dag):
 class Run:
     """A finished DAG run."""
 
-    def __init__(self, dag_run, errors):
+    def __init__(self, dag, dag_run, errors):
+        self.dag = dag
         self.dag_run = dag_run
         self.state = str(dag_run.state)
         self.errors = errors
@@ -181,6 +182,18 @@ class Run:
     def states(self):
         """The state of each task."""
         return {ti.task_id: str(ti.state) for ti in self.dag_run.get_task_instances()}
+
+    def clear_and_run(self, task_id):
+        """Clear a task, as the UI does, and run it again; its state."""
+        from airflow.models.taskinstance import clear_task_instances
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            clear_task_instances([self.dag_run.get_task_instance(task_id, session=session)], session)
+        ti = self.dag_run.get_task_instance(task_id)
+        _run_task(ti=ti, task=self.dag.task_dict[task_id], run_triggerer=True)
+        return str(self.dag_run.get_task_instance(task_id).state)
 
     def asset_events(self):
         """What the tasks told assets, by the asset's name."""

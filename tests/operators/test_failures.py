@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -161,6 +162,12 @@ def test_artifact_root_that_cannot_be_written(stub, prepare, run, tmp_path):
     assert stub.calls() == []
 
 
+def test_spark_submit_that_is_not_there(stub, prepare, run):
+    done = run(lambda: prepare(spark_binary="/opt/spark/bin/spark-submit", retries=2))
+
+    assert_refused(done, stub, "spark_binary: expected a program to run, received '/opt/spark/bin/spark-submit'")
+
+
 def test_exit_code_0_without_a_manifest_is_a_failure(stub, prepare, run):
     stub.mode("nothing")
 
@@ -228,6 +235,22 @@ def test_killed_task_ends_spark_submit_and_its_children(stub, prepare, run, root
     assert done.state == "failed"
     assert not is_running(children[0])
     assert not (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").exists()
+
+
+def test_execution_timeout_ends_spark_submit_and_its_children(stub, prepare, run, monkeypatch, tmp_path):
+    fifo = tmp_path / "child"
+    os.mkfifo(fifo)
+    monkeypatch.setenv("STUB_CHILD", str(fifo))
+    stub.mode("hang")
+    children = []
+    reader = threading.Thread(target=lambda: children.append(int(fifo.read_text())))
+    reader.start()
+
+    done = run(lambda: prepare(execution_timeout=timedelta(seconds=5)))
+    reader.join()
+
+    assert "Timeout" in type(done.errors[0]).__name__
+    assert not is_running(children[0])
 
 
 def test_process_that_ignores_the_request_to_end_is_killed(monkeypatch):

@@ -61,6 +61,16 @@ def test_retry_finds_the_job_again_with_its_result(yarn, stub, prepare_on_yarn, 
     assert request_of(stub.calls()[0])["attempt"]["name"] in done.xcoms("prepare")["manifest_path"]
 
 
+def test_clearing_a_succeeded_task_really_runs_it_again(yarn, stub, prepare_on_yarn, run, root):
+    done = run(lambda: prepare_on_yarn(retries=1))
+    yarn.states = ["RUNNING", "SUCCEEDED"]
+
+    state = done.clear_and_run("prepare")
+
+    assert (state, len(stub.calls())) == ("success", 2)
+    assert request_of(stub.calls()[1])["attempt"]["name"] in done.xcoms("prepare")["manifest_path"]
+
+
 @pytest.mark.parametrize("state", ["FAILED", "unknown"])
 def test_retry_of_a_job_without_a_result_is_a_new_attempt(yarn, stub, prepare_on_yarn, run, monkeypatch, state):
     stub.mode("nothing")
