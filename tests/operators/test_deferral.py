@@ -1,12 +1,15 @@
 """Tasks that wait in the triggerer: the trigger is run by Airflow, in line."""
 
 import json
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_distkeras import triggers
 from airflow_provider_distkeras.contract.champion import Champions
 from airflow_provider_distkeras.contract.lease import Lease
 from airflow_provider_distkeras.contract.storage import LocalStorage
@@ -109,11 +112,12 @@ def test_retry_finds_the_job_again(yarn, stub, defer_there, run, monkeypatch, de
     assert done.xcoms("prepare")["rows"] == 12
 
 
-def test_execution_timeout_kills_the_application(yarn, stub, defer_there, run):
+def test_execution_timeout_kills_the_application(yarn, stub, defer_there, run, monkeypatch):
     stub.mode("nothing")
     yarn.states = ["RUNNING"]
+    monkeypatch.setattr(triggers, "time", SimpleNamespace(time=lambda: time.time() + 3700))
 
-    done = run(lambda: defer_there(execution_timeout=timedelta(seconds=2)))
+    done = run(lambda: defer_there(execution_timeout=timedelta(hours=1)))
 
     assert (done.state, yarn.kills) == ("failed", [APPLICATION])
     assert done.message == f"The application {APPLICATION} took longer than execution_timeout."

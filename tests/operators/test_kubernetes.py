@@ -1,7 +1,10 @@
 """Tasks in Kubernetes' cluster mode, with its API on the loopback and a stub in place of spark-submit."""
 
 import json
+import os
+import signal
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
@@ -68,7 +71,14 @@ def test_execution_timeout_deletes_the_pod(kubernetes, stub, prepare_there, run)
     stub.mode("nothing")
     kubernetes.phases = ["Running"]
 
-    done = run(lambda: prepare_there(execution_timeout=timedelta(seconds=3)))
+    def time_is_up():
+        kubernetes.asked.wait()
+        os.kill(os.getpid(), signal.SIGALRM)  # by which Airflow tells itself so
+
+    striker = threading.Thread(target=time_is_up, daemon=True)
+    striker.start()
+    done = run(lambda: prepare_there(execution_timeout=timedelta(hours=1)))
+    striker.join()
 
     (path,) = kubernetes.deletions
     assert done.state == "failed"

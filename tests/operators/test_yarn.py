@@ -138,11 +138,11 @@ def test_silence_for_a_while_is_outlived(yarn, stub, prepare_on_yarn, run):
     yarn.trouble = 503
 
     def recover():
-        yarn.asked.wait(60)
+        yarn.asked.wait()
         yarn.trouble = 0
 
     yarn.states = ["RUNNING", "RUNNING", "SUCCEEDED"]
-    with_trouble = threading.Thread(target=recover)
+    with_trouble = threading.Thread(target=recover, daemon=True)
     with_trouble.start()
     done = run(prepare_on_yarn)
     with_trouble.join()
@@ -150,27 +150,31 @@ def test_silence_for_a_while_is_outlived(yarn, stub, prepare_on_yarn, run):
     assert (done.state, len(done.errors), len(stub.calls())) == ("success", 0, 1)
 
 
-def kill_this_task_once_asked(yarn, took):
-    def kill():
-        assert yarn.asked.wait(60)
+def strike_once_asked(yarn, took, signal_number=signal.SIGTERM):
+    """Send this process a signal while it waits for YARN; note how long it takes to kill the application."""
+
+    def strike():
+        yarn.asked.wait()
         started = time.monotonic()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal_number)
         while not yarn.kills and time.monotonic() - started < 10:
             time.sleep(0.01)
         took.append(time.monotonic() - started)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=strike, daemon=True)
     thread.start()
     return thread
 
 
-def test_killed_task_kills_the_application(yarn, stub, prepare_on_yarn, run, root, keep_sigterm):
+# Airflow asks a task to end by the one, and tells itself by the other that execution_timeout is over.
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGALRM], ids=["killed", "execution_timeout"])
+def test_task_that_ends_early_kills_the_application(yarn, stub, prepare_on_yarn, run, root, keep_sigterm, signal_number):
     stub.mode("nothing")
     yarn.states, took = ["RUNNING"], []
-    killer = kill_this_task_once_asked(yarn, took)
+    striker = strike_once_asked(yarn, took, signal_number)
 
-    done = run(prepare_on_yarn)
-    killer.join()
+    done = run(lambda: prepare_on_yarn(execution_timeout=timedelta(hours=1)))
+    striker.join()
 
     assert (done.state, yarn.kills) == ("failed", [APPLICATION])
     assert took[0] < killing.KILL_S
@@ -184,7 +188,7 @@ def test_retry_that_found_the_job_again_kills_it_too(yarn, stub, prepare_on_yarn
     def mend(context):
         yarn.trouble, yarn.states = 0, ["RUNNING"]
         yarn.asked.clear()
-        killers.append(kill_this_task_once_asked(yarn, took))
+        killers.append(strike_once_asked(yarn, took))
 
     stub.mode("nothing")
     done = run(lambda: prepare_on_yarn(retries=1, on_retry_callback=mend))
@@ -199,22 +203,13 @@ def test_application_that_does_not_die_is_told_to_end_by_its_lease(
     monkeypatch.setattr(killing, "KILL_S", 0.5)
     stub.mode("nothing")
     yarn.states, yarn.ignores_kills = ["RUNNING"], True
-    killer = kill_this_task_once_asked(yarn, [])
+    killer = strike_once_asked(yarn, [])
 
     done = run(prepare_on_yarn)
     killer.join()
 
     assert done.message == "The task was killed, and its job with it."
     assert lease_of(root).revoked
-
-
-def test_execution_timeout_kills_the_application(yarn, stub, prepare_on_yarn, run):
-    stub.mode("nothing")
-    yarn.states = ["RUNNING"]
-
-    done = run(lambda: prepare_on_yarn(execution_timeout=timedelta(seconds=3)))
-
-    assert (done.state, yarn.kills) == ("failed", [APPLICATION])
 
 
 @pytest.mark.parametrize(
