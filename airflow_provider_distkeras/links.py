@@ -1,15 +1,16 @@
-"""Links on a task: the running job's Spark UI, and the training report inside Airflow."""
+"""Links on a task: its job's Spark UI and history, and the training report inside Airflow."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
 
+from airflow_provider_distkeras.contract.errors import SpecError
+
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.providers.common.compat.sdk import BaseOperator, Connection
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 
@@ -35,13 +36,33 @@ class SparkUILink(PushedLink):
 
     name = "Spark UI"
     KEY = "distkeras_spark_ui"
-    _SAID = re.compile(r"^distkeras: .*Spark UI at (https?://\S+)$")
 
-    @classmethod
-    def found_in(cls, line: str) -> str | None:
-        """The address, if this line of the driver's output says it."""
-        match = cls._SAID.match(line.strip())
-        return match[1] if match else None
+
+class HistoryServerLink(PushedLink):
+    """The application in Spark's History Server, which knows it when it has ended, too."""
+
+    name = "Spark history"
+    KEY = "distkeras_spark_history"
+
+    @staticmethod
+    def url(server: str, application_id: str) -> str:
+        """The application's page on a History Server."""
+        return f"{server.rstrip('/')}/history/{application_id}"
+
+
+def history_server(connection: Connection) -> str | None:
+    """The address of Spark's History Server, by a Spark connection or else Airflow's option; None where there is none.
+
+    Raises:
+        SpecError: it is no address.
+    """
+    said = connection.extra_dejson.get("history-server") or conf.get("distkeras", "history_server", fallback="")
+    if said and urlsplit(str(said)).scheme not in ("http", "https"):
+        raise SpecError(
+            f"history_server: expected an address such as http://history.example.com:18080, received {said!r}. Correct it in the "
+            f"extra of the connection {connection.conn_id!r}, as history-server, or in Airflow's [distkeras] history_server."
+        )
+    return str(said) if said else None
 
 
 class TrainingReportLink(PushedLink):

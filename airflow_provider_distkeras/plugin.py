@@ -60,6 +60,7 @@ def create_app() -> FastAPI:
 
     from airflow_provider_distkeras.ui.metrics_page import metrics_page
     from airflow_provider_distkeras.ui.models import find_models
+    from airflow_provider_distkeras.ui.progress_page import find_progress_page
     from airflow_provider_distkeras.ui.run_page import run_page
 
     app = FastAPI(
@@ -77,7 +78,8 @@ def create_app() -> FastAPI:
 
     @app.get("/report/{dag_id}", dependencies=[may_read])
     def report(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Response:
-        page = find_report(dag_id, run_id, task_id, map_index)
+        instance = (dag_id, run_id, task_id, map_index)
+        page = find_report(*instance) or find_progress_page(*instance)
         if page is None:
             raise HTTPException(404, "This task instance has no training report.")
         return respond(page, _REPORT_POLICY)

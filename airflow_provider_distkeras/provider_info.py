@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "extra-links": [
             "airflow_provider_distkeras.links.SparkUILink",
+            "airflow_provider_distkeras.links.HistoryServerLink",
             "airflow_provider_distkeras.links.TrainingReportLink",
         ],
         "config": {
@@ -53,7 +54,17 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "s3a://my-bucket/distkeras",
                         "default": "",
-                    }
+                    },
+                    "history_server": {
+                        "description": (
+                            "The address of Spark's History Server, to which each task then has a link. A Spark connection may "
+                            "name another one, as history-server in its extra."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "http://history.example.com:18080",
+                        "default": "",
+                    },
                 },
             }
         },

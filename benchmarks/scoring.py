@@ -98,10 +98,11 @@ def _job(spark: Any, model: Any, rows: Path, folder: Path, keys: Iterable[str] |
     """What a score job does between loading its model and writing its manifest: read, score, write, count, check."""
     from airflow_provider_distkeras.contract.specs import ScoreSpec
     from airflow_provider_distkeras.jobs.score import score_with
+    from airflow_provider_distkeras.ml.reporter import Reporter
 
     said = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        score_with(model, spark, ScoreSpec.build(**said), f"file://{out}")
+        score_with(model, spark, ScoreSpec.build(**said), f"file://{out}", Reporter())
 
 
 def _predict_batch_udf(spark: Any, rows: Path, network: Path, folder: Path, backend: str) -> None:

@@ -30,6 +30,10 @@ class DivergenceError(TrainingError):
     """The loss or the weights stopped being finite numbers. Trying again with the same spec cannot help."""
 
 
+class JobError(DistKerasError, RuntimeError):
+    """A Spark job failed of what no other error of this package says. Its message does."""
+
+
 #: Errors that the same spec on the same data will meet again, so that a retry is a waste.
 PERMANENT = (SpecError, DataError, DivergenceError)
 

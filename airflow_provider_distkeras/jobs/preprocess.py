@@ -14,17 +14,20 @@ from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import csv, drift, layout
 from airflow_provider_distkeras.ml.features import as_floats, count_values, write_floats
 from airflow_provider_distkeras.ml.profile import Profile
+from airflow_provider_distkeras.ml.reporter import Reporter, tasks
 from airflow_provider_distkeras.ml.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcome:
+def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter: Reporter) -> Outcome:
     """Write `dataset`, `pipeline`, and perhaps `quarantine`, into the folder.
 
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
     and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
     """
+    look = tasks(spark.sparkContext)
+    reporter.begin("reading", 0.5, look)
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = csv.prepare(spark, spec)
     found = prepared.found
@@ -35,7 +38,9 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str) -> Outcom
     if spec.num_workers:
         data = data.repartition(spec.num_workers)
     dataset_path, pipeline_path = f"{folder}/dataset", f"{folder}/pipeline"
+    reporter.begin("writing", 0.45, look)
     write_floats(data, dataset_path)
+    reporter.begin("checking", 0.05, look)
     written = _check_written(spark.read.parquet(dataset_path), spec, found.kept)
     prepared.pipeline.write().save(pipeline_path)
     if found.bad and spec.bad_lines == "quarantine":

@@ -10,12 +10,13 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasE
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml.comparison import compare
+from airflow_provider_distkeras.ml.reporter import Reporter, tasks
 from airflow_provider_distkeras.ml.trained_model import TrainedModel
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def promote(spark: SparkSession, spec: PromoteSpec, _folder: str) -> Outcome:
+def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: Reporter) -> Outcome:
     """Decide; nothing but the manifest is written, and the operator acts on it.
 
     Raises:
@@ -23,6 +24,7 @@ def promote(spark: SparkSession, spec: PromoteSpec, _folder: str) -> Outcome:
         DataError: the rows are not what the models take.
         ArtifactError: a model cannot be read.
     """
+    reporter.begin("comparing", 1.0, tasks(spark.sparkContext))
     models = {"challenger": TrainedModel.load(spec.model_path)}
     if spec.champion_path is not None:
         models["champion"] = _load_champion(spec.champion, spec.champion_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -16,15 +15,20 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
+from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.lines import PREFIX, Started
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.paths import commit
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import lease, submitter
+from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.storage import storage_for
 from airflow_provider_distkeras.training.environment import installed_versions
 
 logger = logging.getLogger(__name__)
+
+#: What tells of single fits, which a job's reporter does.
+FITS = ("ml.fitting", "training.progress")
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-#: The body of a job: Spark, what is asked for, and the folder to write to.
-Body = Callable[[SparkSession, Any, str], Outcome]
+#: The body of a job: Spark, what is asked for, the folder to write to, and whom to tell how far it is.
+Body = Callable[[SparkSession, Any, str, Reporter], Outcome]
 
 
 def main(body: Body) -> None:
@@ -52,8 +56,8 @@ def main(body: Body) -> None:
     try:
         run(spark, spec_path, body)
     except Exception as error:
+        logger.error("%s", cause_of(error).line)
         traceback.print_exc()
-        logger.error("%s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
         sys.exit(1)
     finally:
         spark.stop()
@@ -64,23 +68,27 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     storage = storage_for(spark, spec_path)
     request = Request.from_json(storage.read_bytes(spec_path))
     lease.watch(storage, request.attempt)
-    logger.info("%s job, Spark UI at %s", request.spec.kind, spark.sparkContext.uiWebUrl or "(off)")
+    context = spark.sparkContext
+    logger.info("%s", Started(request.spec.kind, context.applicationId, context.uiWebUrl))
     started = time.time()
     try:
-        outcome = body(spark, request.spec, request.attempt.path)
-        details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
-        manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
-        commit(storage, request.attempt, manifest)
+        with Reporter() as reporter:
+            outcome = body(spark, request.spec, request.attempt.path, reporter)
+            details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
+            manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
+            commit(storage, request.attempt, manifest)
+            reporter.finish()
     except Exception as error:
-        storage.write_bytes(request.attempt.error_path, _cause(error))
+        storage.write_bytes(request.attempt.error_path, cause_of(error).to_json())
         raise
     logger.info("committed %s", request.attempt.manifest_path)
     return manifest
 
 
-def _cause(error: Exception) -> bytes:
-    message = str(error) if isinstance(error, DistKerasError) else f"{type(error).__name__}: {error}"
-    return json.dumps({"type": type(error).__name__, "message": message, "permanent": isinstance(error, PERMANENT)}).encode()
+def cause_of(error: Exception) -> Cause:
+    """Why a job failed; of Java's exceptions what they say, and not that there was one."""
+    java = getattr(error, "java_exception", None)
+    return Cause.of(error) if java is None else Cause.of(error, str(java))
 
 
 def versions(spark: SparkSession) -> dict[str, str]:
@@ -92,8 +100,10 @@ def versions(spark: SparkSession) -> dict[str, str]:
 def log_to_stdout() -> None:
     """Show this package's progress as lines that stand out from Spark's own."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("distkeras: %(message)s"))
+    handler.setFormatter(logging.Formatter(f"{PREFIX}%(message)s"))
     package = logging.getLogger("airflow_provider_distkeras")
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     package.propagate = False
+    for module in FITS:
+        package.getChild(module).setLevel(logging.WARNING)

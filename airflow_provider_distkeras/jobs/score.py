@@ -12,6 +12,7 @@ from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import inputs
 from airflow_provider_distkeras.ml.evaluation import measure
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
+from airflow_provider_distkeras.ml.reporter import Reporter, tasks
 from airflow_provider_distkeras.ml.scoring import Scorer
 from airflow_provider_distkeras.ml.trained_model import TrainedModel
 
@@ -21,7 +22,7 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 _NAMED = 10
 
 
-def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
+def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: Reporter) -> Outcome:
     """Write `predictions`, the key columns and what the model says, and `quarantine`, the rows it cannot score, into the folder.
 
     Raises:
@@ -29,21 +30,25 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
         DataError: the files do not fit the model, or more rows are quarantined than may be.
         ArtifactError: there is no model of a train task, or rows got lost.
     """
-    return score_with(TrainedModel.load(spec.model_path), spark, spec, folder)
+    return score_with(TrainedModel.load(spec.model_path), spark, spec, folder, reporter)
 
 
-def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str) -> Outcome:
+def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str, reporter: Reporter) -> Outcome:
     """As `score`, with a model that is loaded."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
+    look = tasks(spark.sparkContext)
+    reporter.begin("reading", 0.3, look)
     rows = inputs.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
     target = Target(folder, spec.output_format, tuple(spec.partition_by))
+    reporter.begin("scoring", 0.6, look)
     with rows.written(keys, scorer, backend, target) as written:
         if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
             rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
         quarantined = sum(written.reasons.values())
         _check(spec, rows.rows, written, target)
+        reporter.begin("measuring", 0.1, look)
         metrics = _measure(written.measurable, rows, model, scorer)
     told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", told)

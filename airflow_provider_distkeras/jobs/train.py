@@ -16,6 +16,8 @@ from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
 from airflow_provider_distkeras.ml import event_files, report
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
+from airflow_provider_distkeras.ml.outlook import WRITING
+from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.search import SearchResult, search
 from airflow_provider_distkeras.ml.storage import storage_for
 
@@ -23,7 +25,7 @@ from airflow_provider_distkeras.ml.storage import storage_for
 _TRIALS = "trials"
 
 
-def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
+def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: Reporter) -> Outcome:
     """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
 
     Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over. Where
@@ -37,7 +39,9 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str) -> Outcome:
     with _mlflow_run(spec, folder) or nullcontext() as run:
         data = spark.read.parquet(spec.dataset_path)
         earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
-        found = search(data, spec, manifest.details, Journal(storage, f"{folder}/{_TRIALS}", earlier))
+        journal = Journal(storage, f"{folder}/{_TRIALS}", earlier)
+        found = search(data, spec, manifest.details, journal, reporter, manifest.result["rows"])
+        reporter.begin("writing", WRITING)
         pipeline = PipelineModel.load(manifest.result["pipeline_path"])
         model = PipelineModel([*pipeline.stages, found.model])
         model_path, report_path = f"{folder}/model", f"{folder}/report.html"

@@ -98,6 +98,25 @@ class Limits:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a search is.
+
+    Attributes:
+        ended: fits that have ended; known: those of them that an earlier search recorded; expected: fits in the end, about.
+        epochs: passes over a fold's rows, in all fits that this search has ended.
+        best: the number of the best cell so far, and its mean of the metric that decides; None where no cell has ended well.
+        late: how much of the time is over, from 0 to 1, after which no other cell is begun; 0 where there is no limit.
+    """
+
+    ended: int
+    known: int
+    expected: int
+    epochs: int
+    best: tuple[int, float] | None
+    late: float
+
+
 class Agenda:
     """Hands out trials to as many threads as ask.
 
@@ -125,6 +144,7 @@ class Agenda:
         self._limits, self._journal = limits or Limits(), journal
         self._waiting: deque[Trial] = deque()
         self._running = 0
+        self._known = self._epochs = 0
         self._over = False
         self._began = time.monotonic()
         self._changed = threading.Condition()
@@ -160,6 +180,22 @@ class Agenda:
         with self._changed:
             return len(self._waiting) + self._strategy.left * self._num_folds
 
+    def standing(self) -> Standing:
+        """How far the search is."""
+        with self._changed:
+            ended = sum(len(cell.outcomes) for cell in self.cells)
+            sure = self._running + len(self._waiting) + self._strategy.left * self._num_folds
+            worth = self._worth()
+            number = max(worth, key=lambda number: worth[number]) if worth else None
+            return Standing(
+                ended=ended,
+                known=self._known,
+                expected=max(ended + sure, self._strategy.expected * self._num_folds),
+                epochs=self._epochs,
+                best=None if number is None else (number, self._sign * worth[number]),
+                late=(time.monotonic() - self._began) / self._limits.seconds if self._limits.seconds else 0.0,
+            )
+
     def end(self, trial: Trial, outcome: Outcome) -> None:
         """Take what a trial came to. Raises TrainingError if more cells failed than may."""
         with self._changed:
@@ -168,6 +204,7 @@ class Agenda:
                 if self._journal is not None:
                     self._journal.record(cell.params, trial.fold, outcome)
                 self._take(trial, outcome)
+                self._epochs += len(outcome.history.get("loss", ()))
                 self._tell(trial, outcome)
                 self._check_failures()
             except BaseException:
@@ -185,11 +222,7 @@ class Agenda:
 
     def best(self) -> int:
         """The number of the best cell. Raises what most cells met if none has ended well."""
-        worth = {
-            number: self._sign * mean
-            for number, cell in enumerate(self.cells)
-            if self._is_complete(cell) and self._strategy.is_final(cell.params) and (mean := cell.mean(self._metric)) is not None
-        }
+        worth = {number: worth for number, worth in self._worth().items() if self._strategy.is_final(self.cells[number].params)}
         if worth:
             return max(worth, key=lambda number: worth[number])
         causes = [cell.error for cell in self.cells if cell.error is not None]
@@ -199,6 +232,14 @@ class Agenda:
         known = getattr(errors, kind, errors.TrainingError)
         fix = " Lower learning_rate, or scale the features (scaling='standard')." if known is errors.DivergenceError else ""
         raise known(f"Every cell failed, most of them so: {cause}{fix}")
+
+    def _worth(self) -> dict[int, float]:
+        """What the cells are worth, by their numbers, that have ended well."""
+        return {
+            number: self._sign * mean
+            for number, cell in enumerate(self.cells)
+            if self._is_complete(cell) and (mean := cell.mean(self._metric)) is not None
+        }
 
     def _propose(self) -> bool:
         """Take the next cell up; whether there was one."""
@@ -213,6 +254,7 @@ class Agenda:
             if outcome is None:
                 self._waiting.append(Trial(number, fold))
             else:
+                self._known += 1
                 self._take(Trial(number, fold), outcome)
         return True
 
@@ -232,6 +274,6 @@ class Agenda:
             raise errors.TrainingError(f"{len(failed)} cells failed, max_failed_cells allows {most}. The last: {failed[-1]}")
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        ended = sum(len(cell.outcomes) for cell in self.cells)
+        level = logging.DEBUG if outcome.error is None else logging.WARNING
         said = outcome.error or ", ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
-        logger.info("fit %d: cell %d, fold %d in %.1f s: %s", ended, trial.cell, trial.fold, outcome.seconds, said)
+        logger.log(level, "cell %d, fold %d in %.1f s: %s", trial.cell, trial.fold, outcome.seconds, said)

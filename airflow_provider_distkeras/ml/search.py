@@ -18,9 +18,12 @@ from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.folds import Folds
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.outlook import Outlook
 from airflow_provider_distkeras.ml.refit import Preparation
+from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled, Strategy
 from airflow_provider_distkeras.ml.trials import Trials
+from airflow_provider_distkeras.training import cluster
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,12 @@ class SearchResult:
 
 
 def search(
-    data: DataFrame, spec: TrainSpec, details: Mapping[str, Any] | None = None, journal: Journal | None = None
+    data: DataFrame,
+    spec: TrainSpec,
+    details: Mapping[str, Any] | None = None,
+    journal: Journal | None = None,
+    reporter: Reporter | None = None,
+    rows: int | None = None,
 ) -> SearchResult:
     """Cross-validate cells and refit the best on all rows.
 
@@ -65,6 +73,7 @@ def search(
         spec: the cells, the folds and the metrics.
         details: how the features were prepared, as a preprocess manifest's details tell.
         journal: where fits are recorded, and those of an earlier search are known from.
+        reporter: whom to tell how far it is; rows: how many there are, for it to tell the speed.
 
     Raises:
         DivergenceError, SpecError, DataError, TrainingError: the refit, or every cell, failed; or more cells than may.
@@ -87,20 +96,35 @@ def search(
     params_of = lambda params: {estimator.getParam(name): value for name, value in params.items()}  # noqa: E731 - used twice
     asked = [*folds.folds, *([folds.test_fold] if folds.test_fold else [])]
     preparation = Preparation.of(details or {})
+    at_once = _fits_at_once(spec, cluster.slots(data.sparkSession.sparkContext))
+    outlook = Outlook(
+        reporter or Reporter(), agenda, spec.metric_name, spec.num_folds, rows, at_once, tests=bool(folds.test_fold)
+    )
+    outlook.begin_search()
     tested = None
     with (
-        FoldRows(data, folds, asked, "features", preparation) as rows,
-        Trials(estimator, evaluator, spec.metric_names, rows) as trials,
+        FoldRows(data, folds, asked, "features", preparation) as dealt,
+        Trials(estimator, evaluator, spec.metric_names, dealt) as trials,
     ):
         trials.run(agenda, spec.parallelism, params_of)
         number = agenda.best()
         best = agenda.cells[number]
         if folds.test_fold:
+            outlook.begin_test()
             tested = trials.run_one(Trial(number, spec.num_folds), params_of(best.params))
     logger.info("best %s %s with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
+    outlook.begin_refit()
     model = estimator.fit(data, params_of(best.params))
+    logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
     return SearchResult(model, best, agenda.cells, best_params, evaluator.isLargerBetter(), tested)
+
+
+def _fits_at_once(spec: TrainSpec, slots: int) -> int:
+    """Cells that are trained at the same time, about: a grid may have cells of other numbers of workers."""
+    known = trainer_fields(spec.trainer).get("num_workers")
+    workers = spec.trainer_params.get("num_workers", known.default if known else 1)
+    return max(1, min(spec.parallelism or slots, slots) // workers)
 
 
 def _folds(spec: TrainSpec, columns: list[str]) -> Folds:

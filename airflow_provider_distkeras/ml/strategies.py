@@ -22,6 +22,10 @@ class Strategy(Protocol):
     def left(self) -> int:
         """Cells that it is sure to propose."""
 
+    @property
+    def expected(self) -> int:
+        """Cells that it will have proposed in the end, about."""
+
     def propose(self) -> Params | None:
         """The next cell; None if there is none, or none before more is learned."""
 
@@ -37,6 +41,7 @@ class Listed:
 
     def __init__(self, cells: Sequence[Params]) -> None:
         self._cells = deque(cells)
+        self.expected = len(cells)
 
     @property
     def left(self) -> int:
@@ -74,6 +79,7 @@ class Halving:
         self._cells = deque(random.Random(0).sample(cells, len(cells)))
         self._learned: list[list[tuple[float, Params]]] = [[] for _ in range(rungs)]
         self._promoted: set[tuple[int, str]] = set()
+        self.expected = sum(len(cells) // factor**rung for rung in range(rungs))
 
     @property
     def left(self) -> int:
@@ -119,7 +125,7 @@ class Sampled:
         direction = optuna.study.StudyDirection.MAXIMIZE if larger_is_better else optuna.study.StudyDirection.MINIMIZE
         self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
         self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
-        self._left = count
+        self._left = self.expected = count
         self._asked: dict[str, list[optuna.Trial]] = {}
 
     @property

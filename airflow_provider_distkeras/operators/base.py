@@ -25,17 +25,18 @@ from airflow.providers.common.compat.sdk import (
 
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.paths import Attempt, period_key
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.storage import as_uri
-from airflow_provider_distkeras.links import PushedLink, SparkUILink
-from airflow_provider_distkeras.operators import applications, environment, process
-from airflow_provider_distkeras.operators.errors import airflow_errors, raise_written_cause
+from airflow_provider_distkeras.links import HistoryServerLink, PushedLink, SparkUILink, history_server
+from airflow_provider_distkeras.operators import applications, environment, noise, process
+from airflow_provider_distkeras.operators.errors import airflow_errors, written_error
 from airflow_provider_distkeras.operators.lineage import LineageMixin
+from airflow_provider_distkeras.operators.output import Output
 from airflow_provider_distkeras.operators.reuse import committed_result
 from airflow_provider_distkeras.operators.storage import storage_for
 from airflow_provider_distkeras.operators.tracking import TrackingOperator
@@ -91,7 +92,8 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         "if_exists",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
-    operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(),)
+    _job_output: Output
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(), HistoryServerLink())
 
     if TYPE_CHECKING:
         # Airflow declares less than it returns; with this, a type checker takes `task.output["model_path"]`.
@@ -142,7 +144,8 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
         """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
         self.pushed_links, self._attempt, self._external_id, self._started_at = {}, None, None, time.time()
-        with airflow_errors():
+        self.show_links(context)
+        with self._follow(context).told(), airflow_errors():
             if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
             self._cast_resources()
             target = self._target()
@@ -158,19 +161,24 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on where the trigger has left off, knowing no more than its event; return what `execute` would have."""
-        with airflow_errors():
-            self.pushed_links, self._attempt = {}, Attempt(**event["attempt"])
+        with self._follow(context).told(), airflow_errors():
+            self.pushed_links, self._attempt = self._shown_links(context), Attempt(**event["attempt"])
             if event["outcome"] == "timeout":
                 raise AirflowTaskTimeout(event["message"])
             if event["outcome"] == "unreachable":
                 raise applications.ClusterError(event["message"])
             if event["outcome"] != "succeeded" and not self.has_committed(self._attempt):
-                error = AirflowException(event["message"])
-                raise_written_cause(self._attempt, error)
-                raise error
+                raise written_error(self._attempt) or AirflowException(event["message"])
             request = Request.from_json(storage_for(self._attempt.path).read_bytes(self._attempt.spec_path))
             self.resume(context, request)
             return self.conclude(context, request, self._read_result(request.spec, self._attempt))
+
+    def _shown_links(self, context: Context) -> dict[str, str]:
+        """What was pushed before the task was deferred; Airflow would overwrite it with nothing."""
+        ti, keys = context["ti"], [link.xcom_key for link in self.operator_extra_links]
+        index = -1 if ti.map_index is None else ti.map_index
+        shown = {key: ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=index) for key in keys}
+        return {key: url for key, url in shown.items() if url}
 
     def resume(self, context: Context, request: Request) -> None:
         """Find again what `resolve` had found, in a new process."""
@@ -179,6 +187,14 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """What is to be done about a result, whatever way it came about; the task returns it."""
         self.publish(context, request, result)
         return result
+
+    def _follow(self, context: Context) -> Output:
+        """What the task shows of its job from now on."""
+        self._job_output = Output(self.log, context.get("task_state_store"), functools.partial(self.push_link, context))
+        return self._job_output
+
+    def show_links(self, context: Context) -> None:
+        """Show what leads somewhere from the beginning of the task."""
 
     def resolve(self, context: Context, root: str) -> dict[str, Any]:
         """Fields of the spec that no argument says, but what is there when the task runs, such as a champion below the root."""
@@ -220,6 +236,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
             raise SpecError(f"The connection {self._conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
         if "k8s" in f"{connection.host}":
             applications.kube_client()  # the provider's hook cannot be made without it
+        self._job_output.history_server = history_server(connection)
         hook = super()._get_hook()
         self.track(hook)
         target: dict[str, Any] = hook._connection
@@ -264,8 +281,6 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="distkeras-")))
             own = str(environment.zip_package(directory))
             self.py_files = f"{own},{self.py_files}" if self.py_files else own
-            if target["deploy_mode"] != "cluster":
-                self.conf = {"spark.log.level": "WARN", **(self.conf or {})}
             package = Path(airflow_provider_distkeras.__file__).parent
             self.application = str(package / "jobs" / f"{request.spec.kind}.py")
             self.application_args = ["--spec", request.attempt.spec_path]
@@ -275,8 +290,8 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
                 super().execute(context)
             except DistKerasError:
                 raise
-            except Exception as error:
-                self._raise_cause(context, error)
+            except Exception:
+                self._raise_cause(context)
                 raise
             finally:
                 process.end_group(self._hook._submit_sp)
@@ -291,7 +306,9 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         said = {key: str(value) for key, value in (self.env_vars or {}).items()}
         in_client = target["deploy_mode"] != "cluster"
         found = environment.submit_environment(said, home, force_python=in_client)
-        return {**found, SUBMITTERS: process.submitters()} if in_client else found
+        if not in_client:
+            return found
+        return {**found, **noise.quiet({**os.environ, **found}, home), SUBMITTERS: process.submitters()}
 
     def _watched_hook(self, context: Context, request: Request) -> SparkSubmitHook:
         """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""
@@ -314,28 +331,23 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
                     f"spark_binary: expected a program to run, received {error.filename!r}: {error.strerror}."
                 ) from error
 
-        def watch(lines: Iterator[str]) -> Iterator[str]:
-            for line in lines:
-                url = SparkUILink.found_in(line)
-                if url:
-                    self.push_link(context, SparkUILink, url)
-                yield line
-
         def read_watched(itr: Iterator[str]) -> None:
-            read_log(watch(itr))
+            read_log(self._job_output.read(itr, hook))
 
         hook.submit = claim_and_submit  # type: ignore[method-assign]
         hook._process_spark_submit_log = read_watched  # type: ignore[method-assign]
         return hook
 
-    def _raise_cause(self, context: Context, error: Exception) -> None:
+    def _raise_cause(self, context: Context) -> None:
         """Raise the cause that the job wrote down, or that it was killed, if either is so."""
+        error: DistKerasError | None = None
         with contextlib.suppress(ArtifactError):  # nothing was submitted
-            raise_written_cause(self.attempt_of_job(context), error)
+            error = written_error(self.attempt_of_job(context))
         killed = process.killed_by(self._hook._submit_sp if self._hook else None)
-        if killed is not None:
-            message = f"The Spark job was killed ({killed}) before it committed; the previous result is kept."
-            raise AirflowException(message) from error
+        if error is None and killed is not None:
+            error = JobError(f"The Spark job was killed ({killed}) before it committed; the previous result is kept.")
+        if error is not None:
+            raise error from None  # the hook's own only repeats the output, which stands above
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""

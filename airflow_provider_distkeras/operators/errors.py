@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
-from typing import NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_distkeras.contract.cause import Cause
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.operators.environment import SparkEnvironmentError
@@ -26,15 +25,9 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowException(str(error)) from error
 
 
-def raise_written_cause(attempt: Attempt, error: Exception) -> None:
-    """Raise the cause that the job of an attempt wrote down, if it did."""
+def written_error(attempt: Attempt) -> DistKerasError | None:
+    """The error that the job of an attempt wrote down; None if it did not, or that cannot be read."""
     try:
-        cause = json.loads(storage_for(attempt.path).read_bytes(attempt.error_path))
-        message, permanent = str(cause["message"]), bool(cause["permanent"])
+        return Cause.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
     except Exception:  # there is none, or the file system went away: the error at hand says more
-        return
-    _raise(message, permanent, error)
-
-
-def _raise(message: str, permanent: bool, error: Exception) -> NoReturn:
-    raise (AirflowFailException if permanent else AirflowException)(message) from error
+        return None

@@ -12,7 +12,6 @@ from airflow_provider_distkeras.operators.storage import require_artifact
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-    from airflow_provider_distkeras.contract.request import Request
     from airflow_provider_distkeras.contract.specs import Spec
 
 
@@ -126,7 +125,6 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         require_artifact(spec.dataset_path, "preprocess", "dataset_path")
         return {}
 
-    def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
-        """As for every operator; and the link to the report."""
-        super().publish(context, request, result)
+    def show_links(self, context: Context) -> None:
+        """The report, in whose place it is told how far the task is until there is one."""
         self.push_link(context, TrainingReportLink, TrainingReportLink.url(context["ti"]))

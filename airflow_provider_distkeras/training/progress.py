@@ -1,4 +1,4 @@
-"""How a fit goes on, while it runs: a line in the log and a JSON line every few seconds, snapshots, and a watch for silence."""
+"""How fits go on, while they run: a line in the log and a JSON line every few seconds, snapshots, and a watch for silence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_distkeras.contract import lines
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import snapshot
 from airflow_provider_distkeras.training.servers import ParameterServers
@@ -20,6 +21,24 @@ logger = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+#: The fits that run at the moment, in this process.
+_running: set[Progress] = set()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a fit is: epochs done of how many, the speed, and the loss of the epoch under way."""
+
+    epoch: float
+    num_epoch: int
+    samples_per_second: float
+    loss: float
+
+
+def running() -> list[Pace]:
+    """How far the fits are that run at the moment, in this process; less those that have not trained a row yet."""
+    records = [(record, progress.num_epoch) for progress in list(_running) if (record := progress.record()) is not None]
+    return [Pace(said["epoch"], num_epoch, said["samples_per_second"], said["loss"]) for said, num_epoch in records]
 
 
 @dataclass(frozen=True)
@@ -67,11 +86,18 @@ class Progress:
             except OSError as error:
                 raise SpecError(f"progress_path: cannot write {watch.path!r}: {error}") from error
 
+    @property
+    def num_epoch(self) -> int:
+        """Epochs to train."""
+        return self._watch.num_epoch
+
     def __enter__(self) -> Progress:
         self._thread.start()
+        _running.add(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        _running.discard(self)
         self._ended.set()
         self._thread.join()
         self._report()
@@ -100,7 +126,7 @@ class Progress:
                 return
 
     def _report(self) -> None:
-        record = self._record()
+        record = self.record()
         if record is None:
             return
         self.records.append(record)
@@ -110,13 +136,13 @@ class Progress:
                     file.write(json.dumps(record) + "\n")
             except OSError as error:
                 logger.warning("progress_path: %s could not be written: %s; training goes on", self._watch.path, error)
-        logger.info(
-            "epoch %.1f of %d, %s samples/s, loss %.4g, %s, staleness %.1f",
-            record["epoch"], self._watch.num_epoch, f"{record['samples_per_second']:,.0f}", record["loss"],
-            "done" if record["eta_seconds"] == 0 else f"{record['eta_seconds']:.0f} s to go", record["staleness"],
-        )  # fmt: skip
+        done, total = record["epoch"], self._watch.num_epoch
+        speed, loss, eta = record["samples_per_second"], record["loss"], record["eta_seconds"]
+        percent = min(int(100 * done / total), 100)
+        logger.info("%s", lines.Progress(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
 
-    def _record(self) -> dict[str, Any] | None:
+    def record(self) -> dict[str, Any] | None:
+        """How far the fit is; None if no row has been trained."""
         ledger, now = self._servers.ledger, time.monotonic()
         rows = ledger.rows
         known = [worker.rows for worker in list(ledger.workers.values())]

@@ -98,7 +98,10 @@ def test_csv_to_scores(dags_test, conf, result, tmp_path):
     assert scores["metrics"]["r2"] > 0.9
     for path in (model["model_path"], model["report_path"], scores["predictions_path"]):
         assert local_path(path).exists()
-    assert "distkeras: " in said
+    assert said.count("distkeras: progress 100 % | done") == 3
+    assert "distkeras: progress 0 % | search: 0 of 4 fits" in said
+    for noise in ("NativeCodeLoader", "log4j", "SparkContext", "port.cc", "incubator"):
+        assert noise not in said
 
 
 def test_a_champion_of_monthly_retraining_scores_until_a_better_one_comes(dags_test, conf, result, champions, tmp_path):

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from airflow_provider_distkeras.contract.lease import Lease
+from airflow_provider_distkeras.contract.lines import Progress
 from airflow_provider_distkeras.contract.paths import committed
 from airflow_provider_distkeras.contract.request import SUBMITTERS
 from airflow_provider_distkeras.contract.specs import TrainSpec
@@ -27,6 +28,11 @@ def train_spec(dataset_path, num_epoch):
     )
 
 
+def is_training(line):
+    progress = Progress.found_in(line)
+    return progress is not None and progress.samples_per_second is not None
+
+
 def test_a_killed_job_changes_nothing(submit, prepared):
     before, process = submit(train_spec(prepared, num_epoch=1))
     said = process.communicate()[0]
@@ -34,7 +40,7 @@ def test_a_killed_job_changes_nothing(submit, prepared):
 
     attempt, process = submit(train_spec(prepared, num_epoch=1_000_000))
     for line in process.stdout:
-        if "samples/s, loss" in line:  # training is under way
+        if is_training(line):
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -72,7 +78,7 @@ def test_a_job_ends_soon_after_what_submitted_it(submit, prepared, monkeypatch):
         monkeypatch.setenv(SUBMITTERS, f"{os.getpid()},{task.pid}")
         attempt, process = submit(train_spec(prepared, num_epoch=1_000_000))
         for line in process.stdout:
-            if "samples/s, loss" in line:
+            if is_training(line):
                 break
         task.kill()
     assert "the task that submitted this job is gone" in process.communicate(timeout=60)[0]
@@ -89,7 +95,7 @@ def test_a_job_goes_on_as_long_as_its_lease_is_renewed_and_no_longer(submit, pre
     def read():
         for line in process.stdout:
             said.append(line)
-            if "samples/s, loss" in line:
+            if is_training(line):
                 training.set()
 
     reader = threading.Thread(target=read)

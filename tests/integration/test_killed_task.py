@@ -75,7 +75,7 @@ class Task:
     def _read(self):
         for line in self.process.stdout:
             self.said.append(line)
-            if "samples/s, loss" in line:
+            if " samples/s" in line:
                 self.training.set()
 
     def job(self):

@@ -162,3 +162,33 @@ def test_more_trials_at_once_are_none_that_would_have_to_be_waited_for():
         search.end(trial, good(trial.cell))
     assert search.next() is None
     assert search.best() == 2
+
+
+def test_how_far_a_search_is():
+    search = agenda(Listed([{"x": x} for x in (1, 5)]))
+    before = search.standing()
+    for _ in range(FOLDS + 1):
+        search.end(search.next(), Outcome({"r2": 0.5}, history={"loss": [2.0, 1.0]}))
+    after = search.standing()
+    assert (before.ended, before.expected, before.best) == (0, 2 * FOLDS, None)
+    assert (after.ended, after.known, after.expected, after.epochs) == (FOLDS + 1, 0, 2 * FOLDS, 2 * (FOLDS + 1))
+    assert after.best == (0, 0.5)
+
+
+def test_the_best_so_far_is_the_least_where_less_is_better():
+    search = agenda(Listed([{"x": x} for x in (3, 1, 2)]), larger=False)
+    work_off(search, lambda params: good(params["x"]))
+    assert search.standing().best == (1, 1)
+
+
+def test_of_halving_its_promotions_are_expected_too():
+    search = agenda(Halving([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True))
+    expected = search.standing().expected
+    done = work_off(search, lambda params: good(params["x"]))
+    assert expected == (9 + 3 + 1) * FOLDS
+    assert search.standing().expected == len(done) >= expected - FOLDS
+
+
+def test_of_a_search_with_a_limit_the_time_counts():
+    search = agenda(Listed([{"x": 1}]), limits=Limits(seconds=0.000001))
+    assert search.standing().late > 1

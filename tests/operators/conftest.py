@@ -51,8 +51,9 @@ def stub(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.defpath)
     return SimpleNamespace(
         home=home,
-        mode=lambda mode: monkeypatch.setenv("STUB_MODE", mode),
+        mode=lambda mode, of="": monkeypatch.setenv("STUB_MODE", f"{mode} {of}".strip()),
         metrics=lambda **metrics: monkeypatch.setenv("STUB_METRICS", json.dumps(metrics)),
+        lines=lambda *lines: monkeypatch.setenv("STUB_LINES", json.dumps(lines)),
         copy_package=lambda to: monkeypatch.setenv("STUB_COPY_PACKAGE", str(to)),
         calls=lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else [],
     )

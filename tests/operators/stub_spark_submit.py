@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+from airflow_provider_distkeras.contract.lines import PREFIX, Progress, Started
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.paths import commit
 from airflow_provider_distkeras.contract.request import Request
@@ -48,7 +49,6 @@ def decide(spec):
 
 
 def main() -> int:
-    mode = os.environ.get("STUB_MODE", "commit")
     with open(os.environ["STUB_CALLS"], "a") as calls:
         calls.write(json.dumps({"argv": sys.argv, "env": dict(os.environ)}) + "\n")
     if "STUB_COPY_PACKAGE" in os.environ:
@@ -61,9 +61,15 @@ def main() -> int:
     in_cluster = "cluster" in sys.argv[:-1]
     if in_cluster:
         print(os.environ["STUB_SUBMITTED"], flush=True)
+    mode, _, of = os.environ.get("STUB_MODE", "commit").partition(" ")
+    if of not in ("", request.spec.kind):
+        mode = "commit"
     if mode == "commit":
         kind = request.spec.kind
-        print(f"distkeras: {kind} job, Spark UI at http://127.0.0.1:4040", flush=True)
+        if not in_cluster:  # where the driver's output is seen
+            print(f"{PREFIX}{Started(kind, 'local-1772323200000', 'http://127.0.0.1:4040')}", flush=True)
+        for line in json.loads(os.environ.get("STUB_LINES", "[]")):
+            print(line, flush=True)
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
         if kind == "promote":
             result |= decide(request.spec)
@@ -79,7 +85,9 @@ def main() -> int:
             file.write(str(child.pid))
         signal.pause()
     elif mode in ("permanent", "passing"):
-        cause = {"type": "DataError", "message": "The column 'temp' holds text.", "permanent": mode == "permanent"}
+        print(f"{PREFIX}{Progress(40, 'writing')}", flush=True)
+        kind = "DataError" if mode == "permanent" else "ArtifactError"
+        cause = {"type": kind, "message": "The column 'temp' holds text.", "permanent": mode == "permanent"}
         storage.write_bytes(attempt.error_path, json.dumps(cause).encode())
         return 0 if in_cluster else 1
     elif mode == "killed":

@@ -13,6 +13,7 @@ from airflow_provider_distkeras import triggers
 from airflow_provider_distkeras.contract.champion import Champions
 from airflow_provider_distkeras.contract.lease import Lease
 from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.links import HistoryServerLink
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator, monitor
 
 from .conftest import APRIL
@@ -57,6 +58,16 @@ def test_result_and_asset_event_are_those_of_a_task_that_waits_itself(yarn, prep
     told = deferred.asset_events()["bikes"]
     assert told.keys() == waited.asset_events()["bikes"].keys()
     assert (told["period"], told["uri"]) == ("2026-04-01T000000Z", after["dataset_path"])
+
+
+def test_links_outlast_the_wait_and_the_state_is_kept(yarn, defer_there, run, monkeypatch, client, log_in):
+    monkeypatch.setenv("AIRFLOW__DISTKERAS__HISTORY_SERVER", "http://history")
+
+    done = run(defer_there)
+
+    assert done.xcoms("prepare")[HistoryServerLink.KEY] == f"http://history/history/{APPLICATION}"
+    path = f"/api/v2/dags/dag/dagRuns/{done.dag_run.run_id}/taskInstances/prepare/state-store/progress"
+    assert client.get(path, headers=log_in("ADMIN")).json()["value"] == {"percent": 100, "stage": "done"}
 
 
 def test_trigger_knows_the_connection_by_its_name_alone(yarn, defer_there, run, root, deferrals):

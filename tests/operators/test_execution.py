@@ -113,7 +113,6 @@ def test_command_is_the_packaged_job_and_one_spec(stub, prepare, run, root):
     assert application.endswith("/airflow_provider_distkeras/jobs/preprocess.py")
     assert (flag, spec.startswith(f"file://{root}/dag/prepare/period=2026-03-01T000000Z/")) == ("--spec", True)
     assert options(call["argv"])["--name"] == "dag.prepare 2026-03-01T000000Z"
-    assert confs(call["argv"])["spark.log.level"] == "WARN"
     assert done.state == "success"
 
 

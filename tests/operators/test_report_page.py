@@ -11,10 +11,10 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def trained(stub, prepare, run, root):
-    """A run of a train task that has left a report."""
+def pipeline(prepare, root):
+    """Makes a preprocess and a train task."""
 
-    def pipeline():
+    def make():
         DistKerasTrainOperator(
             task_id="train",
             dataset_path=prepare().output["dataset_path"],
@@ -22,6 +22,12 @@ def trained(stub, prepare, run, root):
             artifact_root=str(root),
         )
 
+    return make
+
+
+@pytest.fixture
+def trained(stub, pipeline, run):
+    """A run of a train task that has left a report."""
     return run(pipeline)
 
 
@@ -42,6 +48,17 @@ def test_nobody_comes_in_without_logging_in(client, trained):
 
 def test_user_without_a_role_is_refused(client, log_in, trained):
     assert client.get(trained.xcoms("train")[TrainingReportLink.KEY], headers=log_in(None)).status_code == 403
+
+
+def test_link_leads_to_why_there_is_no_report(client, log_in, stub, pipeline, run):
+    stub.mode("permanent", of="train")
+    failed = run(pipeline)
+
+    answer = client.get(failed.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
+
+    assert answer.status_code == 200
+    assert "<li>DataError: The column &#x27;temp&#x27; holds text.</li>" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
 
 
 @pytest.mark.parametrize("page", ["docs", "redoc", "openapi.json"])

@@ -1,0 +1,151 @@
+"""How far a job is, told in its log: as it begins, every few seconds, and once its result is committed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_distkeras.contract.lines import Best, Progress
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+#: In so many times as many, a line is told that says nothing new.
+_STILL = 6
+#: Before so much of a stage is done, its pace tells nothing.
+_LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What can be seen of a stage under way; see `Progress`.
+
+    Attributes:
+        begun: how much of the total is done of what is under way; before: what was done before the stage began.
+    """
+
+    done: float | None = None
+    total: float | None = None
+    unit: str = ""
+    begun: float = 0.0
+    before: float = 0.0
+    samples_per_second: float | None = None
+    loss: float | None = None
+    best: Best | None = None
+
+    @property
+    def share(self) -> float:
+        """How much of the stage is done, from 0 to 1."""
+        return min((self.done + self.begun) / self.total, 1.0) if self.done is not None and self.total else 0.0
+
+    @property
+    def worked(self) -> float:
+        """How much of it was done since it began."""
+        return self.share - (self.before / self.total if self.total else 0.0)
+
+
+#: Looks at a stage under way.
+Look = Callable[[], Seen]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    share: float
+    look: Look
+    since: float
+
+
+class Reporter:
+    """Tells how far a job is, from a thread of its own; use it as a context manager.
+
+    Args:
+        every: seconds between two lines, at least, but for the last.
+    """
+
+    def __init__(self, every: float = _EVERY_S) -> None:
+        self._every = every
+        self._stage: _Stage | None = None
+        self._done, self._percent = 0.0, 0
+        self._told, self._told_at = "", -math.inf
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="distkeras-reporter", daemon=True)
+
+    def __enter__(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def begin(self, name: str, share: float, look: Look = Seen) -> None:
+        """Begin a stage of the job; the one before it is done.
+
+        Args:
+            share: of the whole job, from 0 to 1.
+            look: tells how far it is.
+        """
+        with self._lock:
+            if self._stage is not None:
+                self._done += self._stage.share
+            self._stage = _Stage(name, share, look, time.monotonic())
+        self._tell()
+
+    def finish(self) -> None:
+        """Tell that the job is done."""
+        self._ended.set()
+        with self._lock:
+            logger.info("%s", Progress(100, "done"))
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every / 10):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell how far the stage is, if it is time to."""
+        with self._lock:
+            now, stage = time.monotonic(), self._stage
+            silent = now - self._told_at
+            if stage is None or self._ended.is_set() or silent < self._every:
+                return
+            try:
+                seen = stage.look()
+            except Exception:  # Spark may be about to end; a line less is no reason to fail
+                seen = Seen()
+            line = str(self._progress(stage, seen, now))
+            if line != self._told or silent >= _STILL * self._every:
+                logger.info("%s", line)
+                self._told, self._told_at = line, now
+
+    def _progress(self, stage: _Stage, seen: Seen, now: float) -> Progress:
+        done = self._done + stage.share * seen.share
+        self._percent = max(self._percent, min(int(100 * done), 99))
+        is_known = seen.worked >= _LEAST_SHARE
+        eta = (now - stage.since) * (1 - done) / (stage.share * seen.worked) if is_known else None
+        return Progress(
+            self._percent, stage.name, seen.done, seen.total, seen.unit, seen.samples_per_second, seen.loss, seen.best, eta
+        )
+
+
+def tasks(context: SparkContext) -> Look:
+    """Looks at how many tasks of Spark's running jobs are done."""
+    tracker = context.statusTracker()
+
+    def look() -> Seen:
+        jobs = [tracker.getJobInfo(number) for number in tracker.getActiveJobsIds()]
+        known = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
+        stages = [stage for stage in known if stage is not None]
+        total = sum(stage.numTasks for stage in stages)
+        return Seen(sum(stage.numCompletedTasks for stage in stages), total, "tasks") if total else Seen()
+
+    return look

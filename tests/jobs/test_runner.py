@@ -1,0 +1,49 @@
+"""A job from the command line, without Spark."""
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.jobs import runner
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """A job's command line; what it does to this process's logging is undone."""
+    package = logging.getLogger("airflow_provider_distkeras")
+    stopped = []
+    session = SimpleNamespace(stop=lambda: stopped.append(True))
+    builder = SimpleNamespace(config=lambda *_: SimpleNamespace(getOrCreate=lambda: session))
+    monkeypatch.setattr(runner, "SparkSession", SimpleNamespace(builder=builder))
+    monkeypatch.setattr(sys, "argv", ["train.py", "--spec", "file:///spec"])
+    monkeypatch.delenv(runner.SUBMITTERS, raising=False)
+    before = (package.handlers[:], package.level, package.propagate)
+    yield stopped
+    package.handlers[:], package.propagate = before[0], before[2]
+    package.setLevel(before[1])
+    for name in runner.FITS:
+        package.getChild(name).setLevel(logging.NOTSET)
+
+
+def test_a_job_that_fails_says_why_in_one_line_above_the_stack_trace(command_line, monkeypatch, capfd):
+    def fail(spark, spec_path, body):
+        raise DataError("No rows.\nNone at all.")
+
+    monkeypatch.setattr(runner, "run", fail)
+    with pytest.raises(SystemExit, match="1"):
+        runner.main(lambda *_: None)
+
+    said = capfd.readouterr()
+    assert said.out.splitlines() == ["distkeras: DataError: No rows."]
+    assert said.err.startswith("Traceback (most recent call last)")
+    assert command_line == [True]
+
+
+def test_of_an_error_of_java_what_it_says_counts():
+    error = RuntimeError("An error occurred while calling o1.collect.\n: java.io.IOException: full")
+    error.java_exception = "java.io.IOException: full\n\tat X"
+
+    assert runner.cause_of(error).line == "RuntimeError: java.io.IOException: full"

@@ -1,0 +1,102 @@
+"""What a job tells of how far it is, and when, by a clock of the test's own."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_distkeras.contract.lines import PREFIX, Progress
+from airflow_provider_distkeras.ml import reporter as module
+from airflow_provider_distkeras.ml.reporter import Reporter, Seen
+
+
+@pytest.fixture
+def job(monkeypatch, caplog):
+    """A reporter that is asked whether it has something to tell, as its thread would, whenever the test says."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock.now)
+    caplog.set_level(logging.INFO, module.__name__)
+    reporter = Reporter()
+
+    def after(seconds):
+        clock.now += seconds
+        reporter._tell()
+
+    def lines():
+        found = [Progress.found_in(f"{PREFIX}{record.getMessage()}") for record in caplog.records]
+        caplog.clear()
+        return found
+
+    return SimpleNamespace(reporter=reporter, after=after, lines=lines)
+
+
+def test_short_job_tells_that_it_begins_and_ends(job):
+    job.reporter.begin("reading", 0.5)
+    job.after(1)
+    job.reporter.begin("writing", 0.5)
+    job.reporter.finish()
+    assert job.lines() == [Progress(0, "reading"), Progress(100, "done")]
+
+
+def test_a_line_is_told_every_five_seconds_and_a_stage_counts_as_its_share(job):
+    seen = {"reading": Seen(0, 4, "tasks"), "writing": Seen(1, 2, "tasks")}
+    job.reporter.begin("reading", 0.4, lambda: seen["reading"])
+    for done in range(1, 5):
+        seen["reading"] = Seen(done, 4, "tasks")
+        job.after(2.5)
+    job.reporter.begin("writing", 0.5, lambda: seen["writing"])
+    job.after(5)
+    assert [(line.percent, line.stage, line.done) for line in job.lines()] == [
+        (0, "reading", 0), (20, "reading", 2), (40, "reading", 4), (65, "writing", 1),
+    ]  # fmt: skip
+
+
+def test_time_to_go_is_by_the_pace_of_the_stage_for_the_whole_job(job):
+    job.reporter.begin("search", 0.8, lambda: Seen(3, 8, "fits", begun=1.0, before=2.0))
+    job.after(10)
+    assert job.lines()[-1] == Progress(40, "search", 3, 8, "fits", eta_seconds=30)
+
+
+def test_what_was_known_before_is_no_pace(job):
+    job.reporter.begin("search", 0.8, lambda: Seen(4, 8, "fits", before=4.0))
+    job.after(10)
+    assert job.lines()[-1] == Progress(40, "search", 4, 8, "fits")
+
+
+def test_percent_never_falls_and_is_complete_only_at_the_end(job):
+    seen = [Seen(9, 9, "tasks"), Seen(1, 9, "tasks")]
+    job.reporter.begin("reading", 1.0, lambda: seen.pop(0))
+    job.after(5)
+    assert [line.percent for line in job.lines()] == [99, 99]
+
+
+def test_nothing_new_is_told_twice_in_a_minute(job):
+    job.reporter.begin("reading", 1.0)
+    for _ in range(12):
+        job.after(5)
+    assert len(job.lines()) == 3
+
+
+def test_a_look_that_fails_does_not_fail_the_job(job):
+    def look():
+        raise RuntimeError("Spark is gone")
+
+    job.reporter.begin("reading", 1.0, look)
+    assert job.lines() == [Progress(0, "reading")]
+
+
+def test_it_tells_by_itself(caplog):
+    caplog.set_level(logging.INFO, module.__name__)
+    counts = iter(range(100))
+    seen = module.threading.Event()
+
+    def look():
+        number = next(counts)
+        if number == 3:
+            seen.set()
+        return Seen(number, 100, "tasks")
+
+    with Reporter(every=0.01) as reporter:
+        reporter.begin("reading", 1.0, look)
+        assert seen.wait(10)
+    assert len(caplog.records) >= 3
