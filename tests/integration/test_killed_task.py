@@ -21,7 +21,7 @@ MARK = "DISTKERAS_TEST_MARK"
 #: Airflow grants five seconds; a machine that runs other tests beside this one may need longer than an idle one.
 SOON_S = 10.0
 #: Until a job is at training, at most.
-TRAINING_S = 180.0
+TRAINING_S = 400.0
 
 DAG = """
 from datetime import timedelta
