@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowPlugin, conf
+from pydantic import BeforeValidator
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -25,6 +26,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
 }
+
+#: Of a task that is not mapped, Airflow's UI leaves the placeholder in the address of the tab.
+_MAP_INDEX = "{MAP_INDEX}"
+MapIndex = Annotated[int, BeforeValidator(lambda said: -1 if said == _MAP_INDEX else said)]
 
 
 def find_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes | None:
@@ -56,8 +61,9 @@ def create_app() -> FastAPI:
     """The plugin's pages. Each asks for a logged-in user with the right to the DAG; Airflow itself would let anyone in."""
     from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
     from airflow.api_fastapi.core_api.security import requires_access_dag, requires_access_view
-    from fastapi import Depends, FastAPI, HTTPException, Response
+    from fastapi import Depends, FastAPI, Response
 
+    from airflow_provider_distkeras.contract.page import page as text_page
     from airflow_provider_distkeras.ui.metrics_page import metrics_page
     from airflow_provider_distkeras.ui.models import find_models
     from airflow_provider_distkeras.ui.progress_page import find_progress_page
@@ -72,16 +78,17 @@ def create_app() -> FastAPI:
     )
     may_read = Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.XCOM))
 
-    def respond(page: bytes | str, policy: str) -> Response:
+    def respond(page: bytes | str, policy: str, status: int = 200) -> Response:
         headers = {"Content-Security-Policy": policy, **_HEADERS}
-        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+        return Response(page, status, headers, media_type="text/html; charset=utf-8")
 
     @app.get("/report/{dag_id}", dependencies=[may_read])
-    def report(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Response:
+    def report(dag_id: str, run_id: str, task_id: str, map_index: MapIndex = -1) -> Response:
         instance = (dag_id, run_id, task_id, map_index)
         page = find_report(*instance) or find_progress_page(*instance)
         if page is None:
-            raise HTTPException(404, "This task instance has no training report.")
+            page = text_page("Training report", "<p>This task instance has no training report, or not yet.</p>")
+            return respond(page, _REPORT_POLICY, 404)
         return respond(page, _REPORT_POLICY)
 
     @app.get("/run/{dag_id}", dependencies=[may_read])
@@ -121,7 +128,7 @@ class DistKerasPlugin(AirflowPlugin):
                 "Training report",
                 "task_instance",
                 "distkeras-report",
-                "report/{DAG_ID}?run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}",
+                f"report/{{DAG_ID}}?run_id={{RUN_ID}}&task_id={{TASK_ID}}&map_index={_MAP_INDEX}",
             ),
         ]
 

@@ -23,6 +23,8 @@ from airflow_provider_distkeras.operators import (
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
 TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+# The form offers arrays as JSON if their items have a type; else as lines of text.
+LAYERS: dict[str, Any] = {"type": "array", "items": {"type": ["integer", "null"], "minimum": 1}, "minItems": 2}
 
 with DAG(
     "csv_to_scores",
@@ -41,7 +43,7 @@ with DAG(
         "categorical_columns": Param(["weather"], title="Columns to one-hot encode", section="Data", **TEXTS),
         "missing": Param("mean", enum=["fail", "mean", "drop"], title="Missing values", section="Data"),
         "scaling": Param("standard", type=["null", "string"], enum=["standard", "minmax", None], title="Scaling", section="Data"),
-        "layer_dims": Param([None, 64, 32, 1], type="array", title="Units per layer (null: the features)", section="Network"),
+        "layer_dims": Param([None, 64, 32, 1], title="Units per layer (null: the features)", section="Network", **LAYERS),
         "learning_rates": Param([0.2, 0.1], title="Learning rates to try", section="Grid", **NUMBERS),
         "dropout_rates": Param([0.0], title="Dropout rates to try", section="Grid", **NUMBERS),
         "num_folds": Param(3, type="integer", minimum=2, title="Folds", section="Training"),

@@ -35,20 +35,29 @@ def make_java(home: Path, version: str, *, vector: bool = True) -> Path:
     return home
 
 
-@pytest.fixture
-def stub(tmp_path, monkeypatch):
-    """An installed pyspark whose spark-submit is the stub: `mode` says what it does, `calls` tells how it was called."""
-    home = tmp_path / "site" / "pyspark"
+def install_stub(folder: Path) -> tuple[Path, dict[str, str]]:
+    """An installed pyspark whose spark-submit is the stub: its home, and the variables that go with it."""
+    home = folder / "site" / "pyspark"
     write_script(home / "bin" / "spark-submit", f'#!/bin/sh\nexec "{sys.executable}" "{STUB}" "$@"\n')
     (home / "__init__.py").touch()
+    return home, {
+        "STUB_CALLS": str(folder / "calls.jsonl"),
+        "JAVA_HOME": str(make_java(folder / "java", "17.0.9")),
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
+    }
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """The stub in place of Spark: `mode` says what it does, `calls` tells how it was called."""
+    home, variables = install_stub(tmp_path)
     monkeypatch.syspath_prepend(str(home.parent))
     for name in [name for name in sys.modules if name == "pyspark"]:
         monkeypatch.delitem(sys.modules, name)
-    calls = tmp_path / "calls.jsonl"
-    monkeypatch.setenv("STUB_CALLS", str(calls))
-    monkeypatch.setenv("JAVA_HOME", str(make_java(tmp_path / "java", "17.0.9")))
-    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": "local[2]"}))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", os.defpath)
+    calls = Path(variables["STUB_CALLS"])
     return SimpleNamespace(
         home=home,
         mode=lambda mode, of="": monkeypatch.setenv("STUB_MODE", f"{mode} {of}".strip()),

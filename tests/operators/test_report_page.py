@@ -68,8 +68,18 @@ def test_there_is_no_documentation_page(client, log_in, page):
 
 def test_task_without_a_report(client, log_in, trained):
     query = {"run_id": trained.dag_run.run_id, "task_id": "prepare"}
+    answer = client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN"))
 
-    assert client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN")).status_code == 404
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "This task instance has no training report, or not yet." in answer.text
+
+
+@pytest.mark.parametrize(("said", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("{RUN_ID}", 422)])
+def test_a_task_that_is_not_mapped_keeps_the_placeholder_of_the_map_index(client, log_in, trained, said, status):
+    """As Airflow's UI leaves it in the address of the tab."""
+    query = {"run_id": trained.dag_run.run_id, "task_id": "train", "map_index": said}
+
+    assert client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN")).status_code == status
 
 
 def test_path_that_no_manifest_vouches_for_is_not_read(client, log_in, trained, tmp_path):

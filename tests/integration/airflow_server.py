@@ -1,0 +1,145 @@
+"""A real Airflow of its own, as a user would run it: API server, scheduler and DAG processor, on loopback and on SQLite."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+REPOSITORY = Path(__file__).parents[2]
+COMPONENTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+#: Who may do what, a stranger nothing; the password of each is made up anew.
+ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": ""}
+
+
+def until(condition, seconds, what):
+    """What `condition` returns, once that is true; `what` says what did not come about in `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what() if callable(what) else what}: not within {seconds} s")
+        time.sleep(0.25)
+    return found
+
+
+class AirflowServer:
+    """Speaks to a running Airflow over HTTP."""
+
+    def __init__(self, home, port):
+        self.home = home
+        self.url = f"http://127.0.0.1:{port}"
+        self.passwords = {user: secrets.token_urlsafe(12) for user in ROLES}
+        self.jwt_secret = secrets.token_hex(32)
+        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._tokens = {}
+
+    def environment(self, dags, **more):
+        """The variables of its processes."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPARK_", "PYSPARK_"))}
+        return inherited | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": self.url.rsplit(":", 1)[1],
+            "AIRFLOW__API_AUTH__JWT_SECRET": self.jwt_secret,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # only the runs that are asked for
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        } | more  # fmt: skip
+
+    def get(self, path, user=None, **query):
+        """An answer, whatever its status, as a user sees it; as nobody, if none is named."""
+        return self._http.get(path, params=query or None, headers=self._headers(user))
+
+    def api(self, method, path, body=None, user="admin"):
+        """What Airflow's REST API says."""
+        answer = self._http.request(method, f"/api/v2/{path}", json=body, headers=self._headers(user))
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def states(self, dag_id, run_id="~"):
+        """Each task's state, by run and task."""
+        listed = self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
+        return {(ti["dag_run_id"], ti["task_id"]): ti["state"] for ti in listed}
+
+    def runs(self, dag_id):
+        """The runs of a DAG, the earliest logical date first."""
+        return self.api("GET", f"dags/{dag_id}/dagRuns?order_by=logical_date&limit=100")["dag_runs"]
+
+    def is_up(self):
+        """Whether all components say so."""
+        with contextlib.suppress(httpx.TransportError):
+            health = self._http.get("/api/v2/monitor/health").json()
+            return all(health[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+        return False
+
+    def has_parsed(self, *dag_ids):
+        """Whether the DAGs are there."""
+        return set(dag_ids) <= {dag["dag_id"] for dag in self.api("GET", "dags?limit=100")["dags"]}
+
+    def _headers(self, user):
+        return {} if user is None else {"Authorization": f"Bearer {self._token(user)}"}
+
+    def _token(self, user):
+        if user not in self._tokens:
+            answer = self._http.post("/auth/token", json={"username": user, "password": self.passwords[user]})
+            self._tokens[user] = answer.json()["access_token"]
+        return self._tokens[user]
+
+
+@contextmanager
+def running(home, dags, **environment):
+    """An Airflow that runs until the end of the block; what its processes say is in `home`/logs of their names."""
+    home.mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = AirflowServer(home, port)
+    (home / "passwords.json").write_text(json.dumps(server.passwords))
+    env = server.environment(dags, **environment)
+    airflow = [sys.executable, "-m", "airflow"]
+    subprocess.run([*airflow, "db", "migrate"], env=env, cwd=home, check=True, capture_output=True)
+    processes = {}
+    try:
+        for component in COMPONENTS:
+            log = (home / f"{component[0]}.log").open("w")
+            processes[component[0]] = subprocess.Popen(
+                [*airflow, *component], env=env, cwd=home, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        until(lambda: _all_alive(processes, home) and server.is_up(), 120, "Airflow is up")
+        yield server
+    finally:
+        for process in reversed(processes.values()):
+            _end(process)
+
+
+def _all_alive(processes, home):
+    for name, process in processes.items():
+        assert process.poll() is None, (home / f"{name}.log").read_text()[-3000:]
+    return True
+
+
+def _end(process):
+    """End a component with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
