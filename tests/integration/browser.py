@@ -49,7 +49,8 @@ class Browser:
         """Through the login page, to which whoever is not logged in is sent."""
         self.open("/")
         self.fill("input[name=username]", user)
-        self.fill("input[name=password]", password + Keys.ENTER)
+        self.fill("input[name=password]", password)
+        self.click("button[type=submit]")
         self.wait(lambda: "/auth/login" not in self.driver.current_url)
 
     def wait(self, condition, seconds=SECONDS):
@@ -80,15 +81,15 @@ class Browser:
         self.wait(lambda: self.find_text(text, tag).click() or True)
 
     def fill(self, css, text):
-        """Replace what is in a field, key by key."""
+        """Replace what is in a field, as by pasting: no key for a brace is known to the driver."""
 
-        def typed():
+        def replaced():
             field = self.find(css)
             field.send_keys(Keys.CONTROL, "a")
-            field.send_keys(text)
-            return True
+            self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
+            return field.get_attribute("value") == text
 
-        self.wait(typed)
+        self.wait(replaced)
 
     def pick_date(self, number, date):
         """Choose a date in one of the fields for dates that can be seen, counted from 0."""

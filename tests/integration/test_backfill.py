@@ -155,7 +155,7 @@ def backfilled(airflow, months, place):
             most = max(most, states.count("running"))
             return len(states) == len(MONTHS) and set(states) <= set(FINISHED)
 
-        until(done, 900 if REAL_SPARK else 120, lambda: f"The six months: {airflow.states(DAG_ID)}")
+        until(done, 900 if REAL_SPARK else 180, lambda: f"The six months: {airflow.states(DAG_ID)}")
         if REAL_SPARK:
             look_around(browser)
     return most, [months.attempts(month, task)[0] for month in MONTHS for task in TASKS]
