@@ -104,9 +104,8 @@ class Months:
 
 def backfill(airflow, month, **conf):
     """Ask for a month again, with other parameters, and wait until it is done; its run."""
-    for earlier in airflow.api("GET", f"backfills?dag_id={DAG_ID}")["backfills"]:
-        if earlier["completed_at"] is None:  # the scheduler would find that it is complete within half a minute
-            airflow.api("PUT", f"backfills/{earlier['id']}/cancel")
+    listed = f"backfills?dag_id={DAG_ID}"  # a DAG has one at a time, and the scheduler looks every half minute whether it is over
+    until(lambda: all(each["completed_at"] for each in airflow.api("GET", listed)["backfills"]), 90, "The last backfill is over")
     said = {"max_active_runs": 4, "reprocess_behavior": "completed", "dag_run_conf": by_month(airflow)[month]["conf"] | conf}
     dates = {"from_date": f"{month}-01T00:00:00Z", "to_date": f"{month}-01T00:00:00Z"}
     airflow.api("POST", "backfills", {"dag_id": DAG_ID, **dates, **said})
