@@ -18,6 +18,8 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": os.path.join(_HOME, "dags"),
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    # A test's DAG replaces that of the test before at once, though both are called alike.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
 }
 # The tests start many JVMs that live for seconds: what these spend on optimizing their code, they never get back.
