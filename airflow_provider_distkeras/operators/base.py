@@ -250,9 +250,10 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
     def _name_attempt(self, context: Context, spec: Spec, root: str) -> Attempt:
         """A new attempt of this task at the run's data period. It is claimed when its request is written."""
         ti, period = context["ti"], self.period(context)
-        # Clearing a task raises max_tries, a retry does not: so a job that is tracked across retries is found again by them,
-        # but a cleared task really runs again.
-        self.external_id_key = f"spark_job_id:g{ti.max_tries}:{spec.sha256[:8]}"
+        # Clearing a task raises these, a retry does not: so a job that is tracked across retries is found again by them, but a
+        # cleared task really runs again. max_tries alone stays as it was if the DAG has fewer retries by then.
+        cleared = f"g{ti.max_tries}c{getattr(context['dag_run'], 'clear_number', None) or 0}"
+        self.external_id_key = f"spark_job_id:{cleared}:{spec.sha256[:8]}"
         self.name = self.name or f"{ti.dag_id}.{ti.task_id} {period}"
         return Attempt.claim(
             root, ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,

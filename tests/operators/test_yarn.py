@@ -61,11 +61,12 @@ def test_retry_finds_the_job_again_with_its_result(yarn, stub, prepare_on_yarn, 
     assert request_of(stub.calls()[0])["attempt"]["name"] in done.xcoms("prepare")["manifest_path"]
 
 
-def test_clearing_a_succeeded_task_really_runs_it_again(yarn, stub, prepare_on_yarn, run, root):
+@pytest.mark.parametrize("retries", [1, 0], ids=["as_before", "fewer_retries_than_before"])
+def test_clearing_a_succeeded_task_really_runs_it_again(yarn, stub, prepare_on_yarn, run, retries):
     done = run(lambda: prepare_on_yarn(retries=1))
     yarn.states = ["RUNNING", "SUCCEEDED"]
 
-    state = done.clear_and_run("prepare")
+    state = done.clear_and_run("prepare", retries)
 
     assert (state, len(stub.calls())) == ("success", 2)
     assert request_of(stub.calls()[1])["attempt"]["name"] in done.xcoms("prepare")["manifest_path"]
