@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -45,4 +46,13 @@ def _is_alive(process: int) -> bool:
             os.kill(process, 0)
     except ProcessLookupError:
         return False
-    return True
+    return not _has_ended(process)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice, as far as this system tells."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state in ("Z", "X")
