@@ -203,7 +203,6 @@ def test_a_month_that_is_done_is_reused_without_spark(airflow, months, backfille
     assert [months.attempts(month, task) for task in ("prepare", "train")] == before
 
 
-@pytest.mark.skip(reason="not yet seen to pass as a whole since it was last changed; see issue 6")
 def test_a_succeeded_task_that_is_cleared_runs_again(airflow, months, backfilled):
     month = "2026-06"
     run = by_month(airflow)[month]

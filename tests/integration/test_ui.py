@@ -63,7 +63,6 @@ def trigger(browser, data):
     return browser.driver.current_url.rsplit("/", 1)[1]
 
 
-@pytest.mark.skip(reason="not yet seen to pass as a whole since it was last changed; see issue 6")
 def test_from_the_form_to_the_report(airflow, browser, place):
     run_id = trigger(browser, place / "data")
     (run,) = airflow.runs(DAG_ID)
