@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
 
+from airflow_provider_distkeras.contract.cause import Cause
 from airflow_provider_distkeras.contract.errors import DistKerasError
 from airflow_provider_distkeras.contract.lease import LOOK_S, Lease
 from airflow_provider_distkeras.contract.paths import Attempt
@@ -67,6 +67,5 @@ def _end_without(storage: Storage, attempt: Attempt) -> None:
     at_the_latest = threading.Timer(_LAST_WORDS_S, os._exit, (1,))
     at_the_latest.start()
     with contextlib.suppress(Exception):  # the end matters more than the cause
-        cause = {"type": "LeaseExpired", "message": reason, "permanent": False}
-        storage.write_bytes(attempt.error_path, json.dumps(cause).encode())
+        storage.write_bytes(attempt.error_path, Cause("LeaseExpired", reason, permanent=False).to_json())
     os._exit(1)

@@ -55,8 +55,7 @@ class FoldRows:
 
     def survey(self) -> Survey:
         """Find out what the rows are like, by Spark; it keeps them for the folds that will be asked for."""
-        rows = count_parts(self.data.persist())
-        return Survey(rows, {})
+        return Survey(count_parts(self._kept()), {})
 
     def learn(self, survey: Survey) -> None:
         """Take what the rows are like.
@@ -73,11 +72,15 @@ class FoldRows:
 
     def training(self, number: int) -> DataFrame:
         """The rows that a fold trains on, and those that it validates on."""
-        return refitted(self._asked[number].training_rows(self.data.persist()), self.features, self._map(number))
+        return refitted(self._asked[number].training_rows(self._kept()), self.features, self._map(number))
 
     def held_out(self, number: int) -> DataFrame:
         """The rows that a fold is measured on."""
-        return refitted(self._asked[number].held_out_rows(self.data.persist()), self.features, self._map(number))
+        return refitted(self._asked[number].held_out_rows(self._kept()), self.features, self._map(number))
+
+    def _kept(self) -> DataFrame:
+        """The rows, which Spark keeps from the first use on."""
+        return self.data if self.data.is_cached else self.data.persist()
 
     def _map(self, number: int) -> FeatureMap | None:
         assert self._maps is not None  # `learn` comes first

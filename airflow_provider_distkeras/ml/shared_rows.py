@@ -187,9 +187,15 @@ def _write_cut(base: Path, cut: Cut, num_labels: int, place: Path) -> None:
     parts, validated = rows[:, _PART], rows[:, _VALIDATED] != 0
     known = np.isin(parts, (*cut.fold.training, VALIDATION))
     chosen = {"training": known & ~validated, "validation": known & validated, "held_out": parts == cut.fold.held_out}
+    filled = _Filled.read(base)
     for name, mask in chosen.items():
-        weights = _label_weights(rows[mask, num_features], cut.class_weights) if name == "training" else None
-        blocks = _blocks(rows, mask, _Filled.read(base, mask), cut.mapping, num_features)
+        weights = None
+        if name == "training" and cut.class_weights is not None:
+            weights = _label_weights(rows[mask, num_features], cut.class_weights)
+        if cut.mapping is None:
+            blocks = _blocks(rows, mask)
+        else:
+            blocks = _mapped_blocks(rows, mask, filled.among(mask), cut.mapping, num_features)
         target = np.lib.format.open_memmap(place / f"{name}.npy", "w+", np.float32, (int(mask.sum()), width))
         start = 0
         for block in blocks:
@@ -200,22 +206,27 @@ def _write_cut(base: Path, cut: Cut, num_labels: int, place: Path) -> None:
             start = stop
 
 
-def _blocks(
-    rows: NDArray[np.float32], mask: NDArray[np.bool_], filled: _Filled, mapping: FeatureMap | None, num_features: int
-) -> Iterator[NDArray[np.float32]]:
-    """The marked rows, less what they were marked by, with features by a fold's statistics."""
+def _blocks(rows: NDArray[np.float32], mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:
+    """The marked rows, less what they were marked by."""
     places = np.flatnonzero(mask)
     for start in range(0, len(places), _BLOCK_ROWS):
-        block = rows[places[start : start + _BLOCK_ROWS], :_PART]
-        if mapping is not None:
-            block[:, :num_features] = mapping.apply(block[:, :num_features], *filled.of(start, start + len(block)))
+        yield rows[places[start : start + _BLOCK_ROWS], :_PART]
+
+
+def _mapped_blocks(
+    rows: NDArray[np.float32], mask: NDArray[np.bool_], filled: _Filled, mapping: FeatureMap, num_features: int
+) -> Iterator[NDArray[np.float32]]:
+    """The same, with features by a fold's statistics."""
+    start = 0
+    for block in _blocks(rows, mask):
+        stop = start + len(block)
+        block[:, :num_features] = mapping.apply(block[:, :num_features], *filled.of(start, stop))
         yield block
+        start = stop
 
 
-def _label_weights(labels: NDArray[np.float32], said: ClassWeights | None) -> NDArray[np.float32] | None:
+def _label_weights(labels: NDArray[np.float32], said: ClassWeights) -> NDArray[np.float32]:
     """What the rows' weights are multiplied by."""
-    if said is None:
-        return None
     if isinstance(said, str):
         classes, counts = np.unique(labels, return_counts=True)
         said = selection.balance(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
@@ -233,13 +244,16 @@ class _Filled:
     positions: NDArray[np.int64]
 
     @classmethod
-    def read(cls, base: Path, mask: NDArray[np.bool_]) -> _Filled:
-        """Of the marked ones among those that are stored, counted anew."""
+    def read(cls, base: Path) -> _Filled:
+        """Of all rows that are stored."""
         if not (base / _FILLED).exists():
             return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-        rows, positions = np.load(base / _FILLED)
-        kept = mask[rows]
-        return cls((np.cumsum(mask) - 1)[rows[kept]], positions[kept])
+        return cls(*np.load(base / _FILLED))
+
+    def among(self, mask: NDArray[np.bool_]) -> _Filled:
+        """Of the marked ones, counted anew."""
+        kept = mask[self.rows]
+        return _Filled((np.cumsum(mask) - 1)[self.rows[kept]], self.positions[kept])
 
     def of(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Of the rows from `start`, counted from there, to `stop`."""

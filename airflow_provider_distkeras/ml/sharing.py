@@ -109,9 +109,12 @@ class Sharing:
         ]
         backend = wanted[0].fitting.backend
         told = self._submit(self._spark.range(0, 1, 1, 1), tasks, backend)
-        for place, (rows, task) in enumerate(zip(fed, tasks, strict=True)):
-            if told[place] is None:  # it ran on another machine than the first
-                told[place] = self._submit(rows.data, [task], backend, rows.feed)[1]
+        lacking = [place for place, each in enumerate(told) if each is None]  # it ran on another machine than the first
+        for rows in {fed[place].feed.key: fed[place] for place in lacking}.values():
+            places = [place for place in lacking if fed[place] is rows]
+            _, *again = self._submit(rows.data, [tasks[place] for place in places], backend, rows.feed)
+            for place, each in zip(places, again, strict=True):
+                told[place] = each
         return [_fitted(each) for each in told]
 
     def survey(self, fitting: Fitting, *, describes: bool) -> Survey:

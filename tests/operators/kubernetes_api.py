@@ -3,7 +3,8 @@
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from .loopback import JsonHandler, serving
 
 POD = "spark-0123abc-driver"
 PATH = f"/api/v1/namespaces/jobs/pods/{POD}"
@@ -35,7 +36,7 @@ class KubernetesApi:
         return 200, {"kind": "Pod", "status": {"phase": phase, "containerStatuses": [container]}}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     def do_GET(self):
         self.answer(*self.server.api.look())
 
@@ -47,28 +48,15 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"kind": "Pod"})
 
     def answer(self, status, content):
-        api = self.server.api
-        api.authorizations.add(self.headers.get("Authorization"))
+        self.server.api.authorizations.add(self.headers.get("Authorization"))
         assert self.path.startswith(PATH)
-        body = json.dumps(content).encode()
-        self.send_response(api.trouble or status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        super().answer(status, content)
 
 
 @contextmanager
 def kubernetes_api(config_file):
     """The API, with the configuration file of a user of it."""
-    api = KubernetesApi()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.api = api
-        api.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(KubernetesApi(), Handler) as api:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -79,4 +67,3 @@ def kubernetes_api(config_file):
         }
         config_file.write_text(json.dumps(config))
         yield api
-        server.shutdown()

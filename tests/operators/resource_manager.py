@@ -4,8 +4,8 @@ import json
 import re
 import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from .loopback import JsonHandler, serving
 
 APPLICATION = "application_1700000000000_0001"
 
@@ -42,42 +42,25 @@ class ResourceManager:
             self.states = ["KILLED"]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     def do_GET(self):
-        manager = self.server.manager
+        manager = self.server.api
         time.sleep(manager.delay_s)
         self.answer(200, manager.look()) if self.application() else self.answer(404, {})
 
     def do_PUT(self):
         said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert said == {"state": "KILLED"}
-        if not self.server.manager.trouble:
-            self.server.manager.kill(self.application("/state"))
+        if not self.server.api.trouble:
+            self.server.api.kill(self.application("/state"))
         self.answer(202, said)
 
     def application(self, suffix=""):
-        manager = self.server.manager
+        manager = self.server.api
         manager.authorizations.add(self.headers.get("Authorization"))
         match = re.fullmatch(rf"/ws/v1/cluster/apps/(application_\d+_\d+){suffix}", self.path)
         return match and manager.states != ["unknown"] and match[1]
 
-    def answer(self, status, content):
-        body = json.dumps(content).encode()
-        self.send_response(self.server.manager.trouble or status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
 def resource_manager():
-    manager = ResourceManager()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.manager = manager
-        manager.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield manager
-        server.shutdown()
+    return serving(ResourceManager(), Handler)
