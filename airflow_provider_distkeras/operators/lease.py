@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
     from airflow.sdk.types import Logger, RuntimeTaskInstanceProtocol
 
+    from airflow_provider_distkeras.operators.killing import LaterLog
+
 #: Between two renewals.
 RENEW_S = 10.0
 #: How long a job goes on without its task, and without its triggerer, which may be restarted or moved.
@@ -48,7 +50,7 @@ def _retry_delay_s(task: BaseOperator, try_number: int) -> float:
 class LeaseKeeper:
     """Writes the lease of an attempt's job."""
 
-    def __init__(self, attempt: Attempt, seconds: float, log: Logger) -> None:
+    def __init__(self, attempt: Attempt, seconds: float, log: Logger | LaterLog) -> None:
         self._attempt = attempt
         self._seconds = seconds
         self._log = log

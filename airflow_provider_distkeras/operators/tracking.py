@@ -187,7 +187,9 @@ class TrackingOperator(SparkSubmitOperator):
         process.end_group(hook._submit_sp, grace_s=0)
         external_id = self._external_id or applications.submitted_id(hook)
         if external_id is not None and self._attempt is not None:
-            killing.end(applications.application(hook, external_id), LeaseKeeper(self._attempt, TASK_S, self.log), self.log)
+            log = killing.LaterLog(self.log)
+            killing.end(applications.application(hook, external_id), LeaseKeeper(self._attempt, TASK_S, log), log)
+            log.tell()
 
 
 def _require_resource_manager(hook: SparkSubmitHook, conn_id: str | None) -> None:
