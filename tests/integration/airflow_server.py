@@ -57,6 +57,7 @@ class AirflowServer:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_connection.CONNECT_ARGS",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # only the runs that are asked for
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
@@ -106,7 +107,8 @@ class AirflowServer:
 @contextmanager
 def running(home, dags, **environment):
     """An Airflow that runs until the end of the block; what its processes say is in `home`/logs of their names."""
-    home.mkdir(parents=True)
+    (home / "config").mkdir(parents=True)  # Airflow imports from there
+    (home / "config" / "sqlite_connection.py").symlink_to(Path(__file__).with_name("sqlite_connection.py"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
