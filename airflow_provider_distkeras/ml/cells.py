@@ -64,49 +64,64 @@ class CellTask:
     keeps_weights: bool = False
 
 
-def run_cells(batches: Iterable[pa.RecordBatch], tasks: Sequence[CellTask], feed: Feed | None) -> Iterator[pa.RecordBatch]:
-    """Run cells one after the other and report on each; a failure is reported too, with its traceback.
+def run_cells(nothing: Iterable[Any], tasks: Sequence[CellTask]) -> Iterator[tuple[str, bytes]]:
+    """Run cells one after the other, in a Spark task, and report on each; a failure is reported too, with its traceback."""
+    _begin()
+    _drain(nothing)
+    yield from (_reported(partial(_run, task)) for task in tasks)
+
+
+def feed_cells(batches: Iterable[pa.RecordBatch], feed: Feed, tasks: Sequence[CellTask]) -> Iterator[pa.RecordBatch]:
+    """Store rows on this machine, and run cells on them; what was found out of the rows is reported first.
 
     Args:
-        batches: the rows, if this Spark task feeds its machine with them; else anything.
-        tasks: what to do.
-        feed: how to store the rows; what was found out of them is reported first. None if the machine may have them.
+        batches: the rows.
+        feed: how to store them.
+        tasks: what to do then, as `run_cells`.
     """
     import pyarrow as pa
+
+    _begin()
+    schema = pa.schema([("report", pa.string()), ("content", pa.binary())])
+    for work in (partial(_store, feed, batches), *(partial(_run, task) for task in tasks)):
+        report, content = _reported(work)
+        _drain(batches)
+        yield pa.RecordBatch.from_pylist([{"report": report, "content": content}], schema=schema)
+
+
+def forget(nothing: Iterable[Any], keys: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Delete rows from this task's machine."""
+    _drain(nothing)
+    for key in keys:
+        shared_rows.forget(key, local_folder())
+    yield from ()
+
+
+def _begin() -> None:
+    """Have this Python worker use the device that its task was given."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     if context is None:
         raise TrainingError("A cell runs inside a Spark task only.")
     environment.pin_device(context.resources())
-    schema = pa.schema([("report", pa.string()), ("content", pa.binary())])
-
-    def told(work: Callable[[], tuple[dict[str, Any], bytes]]) -> pa.RecordBatch:
-        report, content = _reported(work)
-        return pa.RecordBatch.from_pylist([{"report": json.dumps(report), "content": content}], schema=schema)
-
-    if feed is not None:
-        yield told(partial(_store, feed, batches))
-    for _ in batches:
-        pass  # what is left unread would cost Spark this process
-    for task in tasks:
-        yield told(partial(_run, task))
 
 
-def forget(batches: Iterable[pa.RecordBatch], keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """Delete rows from this task's machine."""
-    for key in keys:
-        shared_rows.forget(key, local_folder())
-    yield from batches
+def _drain(given: Iterable[Any]) -> None:
+    """Read what a task is given to its end: what is left unread would cost Spark this process, with all that it has compiled."""
+    for _ in given:
+        pass
 
 
-def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
-    """What a piece of work reports, or what it met."""
+def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, bytes]:
+    """What a piece of work reports, as JSON and bytes, or what it met."""
     try:
-        return work()
+        report, content = work()
     except Exception as error:
         host, trace = socket.gethostname(), traceback.format_exc()
-        return {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}, b""
+        report = {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}
+        content = b""
+    return json.dumps(report), content
 
 
 def _store(feed: Feed, batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, Any], bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from pyspark.ml.functions import vector_to_array
@@ -65,6 +66,11 @@ def as_labels(data: DataFrame, name: str) -> Column:
         f"labelCol: expected numbers in {name!r}, received {kind.simpleString()}. For classes, index them first "
         "(StringIndexer, or process_csv with the label in categorical_columns)."
     )
+
+
+def joined(arrays: Sequence[Column]) -> Column:
+    """Arrays one behind the other; a single one as it is, which `concat` would copy row by row."""
+    return arrays[0] if len(arrays) == 1 else F.concat(*arrays)
 
 
 def count_values(data: DataFrame, name: str) -> int:

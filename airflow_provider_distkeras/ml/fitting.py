@@ -18,7 +18,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order
+from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order, joined
 from airflow_provider_distkeras.ml.folds import PART
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
@@ -183,7 +183,7 @@ class Fitting:
         labels = in_order(self.estimator.label_columns(), output_names(self.network.network), "labelCols")
         return [
             self.estimator.features(dataset, features).alias(FEATURES),
-            F.concat(*[as_labels(dataset, column) for column in labels]).alias(LABEL),
+            joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
     def _run(self, dataset: DataFrame) -> engine.Run:

@@ -102,7 +102,8 @@ class Folds:
             dealt = self._by_time(data, self.time_col)
         else:
             number = self._numbered(data, self.fold_col) if self.fold_col else F.pmod(self._hash(data, "fold"), self.num_folds)
-            dealt = data.withColumn(PART, F.when(self._hashed_share(data) < self.test_share, TEST).otherwise(number))
+            is_test = self._hashed_share(data) < self.test_share if self.test_share else F.lit(False)
+            dealt = data.withColumn(PART, F.when(is_test, TEST).otherwise(number))
         if not self.validation_col:
             return dealt.withColumn(PART, F.col(PART).cast("int"))
         marked = F.coalesce(F.col(self.validation_col), F.lit(False))

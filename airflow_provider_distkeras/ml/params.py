@@ -20,11 +20,10 @@ from pyspark.ml.param.shared import (
     HasWeightCol,
 )
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.vocabulary import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
-from airflow_provider_distkeras.ml.features import as_floats
+from airflow_provider_distkeras.ml.features import as_floats, joined
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.environment import default_backend
 
@@ -168,7 +167,7 @@ class DistKerasParams(
     def features(self, data: DataFrame, columns: list[str]) -> Column:
         """All features of a row as one array of float32. Raises DataError for a column that cannot be one of them."""
         several = self.isDefined("featuresCols")
-        return F.concat(*[as_floats(data, column, numbers=several) for column in columns])
+        return joined([as_floats(data, column, numbers=several) for column in columns])
 
     def label_columns(self) -> dict[str, str]:
         """The label columns by the output they are for; by position where no outputs were named."""

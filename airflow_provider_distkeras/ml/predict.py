@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.vocabulary import is_classification
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.network import Output, with_members
+from airflow_provider_distkeras.training import environment
 from airflow_provider_distkeras.training.dataset import as_matrix
 from airflow_provider_distkeras.training.steps import compile_forward
 
@@ -99,6 +100,7 @@ def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_siz
         network = artifact.from_bytes(content, custom_modules)
         features = sum(math.prod(tensor.shape[1:]) for tensor in network.inputs)
         _loaded[key] = Forward(compile_forward(with_members(network) if members else network, batch_size), features)
+        environment.keep_loaded()
     return _loaded[key]
 
 

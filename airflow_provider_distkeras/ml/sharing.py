@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from pyspark import RDD
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import DataError, TrainingError
@@ -95,7 +96,7 @@ class Sharing:
             TrainingError: the task itself failed.
             DataError: the rows are not what they should be.
         """
-        fed = [self._feed(each.fitting) for each in wanted]
+        fed = [self._feed(each.fitting).rows for each in wanted]
         tasks = [
             CellTask(
                 key=rows.feed.key,
@@ -108,11 +109,11 @@ class Sharing:
             for each, rows in zip(wanted, fed, strict=True)
         ]
         backend = wanted[0].fitting.backend
-        told = self._submit(self._spark.range(0, 1, 1, 1), tasks, backend)
+        told = self._submit(tasks, backend)
         lacking = [place for place, each in enumerate(told) if each is None]  # it ran on another machine than the first
         for rows in {fed[place].feed.key: fed[place] for place in lacking}.values():
             places = [place for place in lacking if fed[place] is rows]
-            _, *again = self._submit(rows.data, [tasks[place] for place in places], backend, rows.feed)
+            _, *again = self._submit([tasks[place] for place in places], backend, rows)
             for place, each in zip(places, again, strict=True):
                 told[place] = each
         return [_fitted(each) for each in told]
@@ -143,32 +144,35 @@ class Sharing:
             return self._fed[key]
 
     def _read_rows(self, fitting: Fitting, describes: bool) -> _Fed:
-        feed = Feed(uuid.uuid4().hex, fitting.cache_bytes, describes)
-        data = fitting.feed(self._data).coalesce(1)
-        told = self._submit(data, [], fitting.backend, feed)[0]
+        rows = _Rows(Feed(uuid.uuid4().hex, fitting.cache_bytes, describes), fitting.feed(self._data).coalesce(1))
+        told = self._submit([], fitting.backend, rows)[0]
         if isinstance(told, Exception):
             raise told
         if told is None:
             raise TrainingError("A task reported nothing of the rows it was to store.")
-        return _Fed(feed, data, fitting.backend, Survey.from_report(*told))
+        return _Fed(rows, fitting.backend, Survey.from_report(*told))
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
         if not self._fed:
             return
-        keys, backend = tuple(fed.feed.key for fed in self._fed.values()), next(iter(self._fed.values())).backend
-        tasks = cluster.slots(self._spark.sparkContext)
-        with worker_environment(self._spark.sparkContext, backend):
-            deleted = self._spark.range(0, tasks, 1, tasks).mapInArrow(partial(cells.forget, keys=keys), "id long")
-        deleted.collect()
+        keys, backend = tuple(fed.rows.feed.key for fed in self._fed.values()), next(iter(self._fed.values())).backend
+        context, slots = self._spark.sparkContext, cluster.slots(self._spark.sparkContext)
+        with worker_environment(context, backend):
+            context.range(slots, numSlices=slots).mapPartitions(partial(cells.forget, keys=keys)).collect()
         self._fed.clear()
 
-    def _submit(self, data: DataFrame, tasks: list[CellTask], backend: str, feed: Feed | None = None) -> list[_Told]:
+    def _submit(self, tasks: list[CellTask], backend: str, rows: _Rows | None = None) -> list[_Told]:
         """What a task says of the rows it stores, if it does, and then of each cell."""
         context = self._spark.sparkContext
         with worker_environment(context, backend):
-            reports = data.mapInArrow(partial(cells.run_cells, tasks=tasks, feed=feed), REPORT_SCHEMA)
-        return [_read(json.loads(row.report), row.content) for row in engine.collect(context, reports, self._tag)]
+            reports: DataFrame | RDD[Any]
+            if rows is None:  # Spark would take as long to plan a query as to run this
+                reports = context.range(1, numSlices=1).mapPartitions(partial(cells.run_cells, tasks=tasks))
+                reports.setName(self._tag)  # which has Spark take the environment now
+            else:
+                reports = rows.data.mapInArrow(partial(cells.feed_cells, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
+        return [_read(json.loads(report), content) for report, content in engine.collect(context, reports, self._tag)]
 
 
 #: A report with its bytes, what was met instead, or None where the machine lacks the rows.
@@ -176,11 +180,18 @@ _Told = tuple[dict[str, Any], bytes] | Exception | None
 
 
 @dataclass(frozen=True)
-class _Fed:
-    """Rows that some machine has, where another one gets them from, and what was found out of them."""
+class _Rows:
+    """Rows that a machine is to store, and how."""
 
     feed: Feed
     data: DataFrame
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """Rows that some machine has, from where another one gets them, and what was found out of them."""
+
+    rows: _Rows
     backend: str
     survey: Survey
 

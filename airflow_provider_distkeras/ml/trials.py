@@ -45,7 +45,7 @@ _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassifi
 #: What trials of one task take together, at most: what a job that is killed may lose per slot.
 _TASK_SECONDS = 4.0
 #: Seconds that it takes to start a task.
-_TASK_COSTS = 0.2
+_TASK_COSTS = 0.05
 
 ParamMap = dict[Param, Any]
 
@@ -124,14 +124,14 @@ class Trials:
         return self._fit(trial, cell) if fitting is None else self._fit_together({trial: fitting})[trial]
 
     def _at_once(self, ahead: int, threads: int) -> int:
-        """Trials that a task is given: half its share of what is ahead, so that all end together.
+        """Trials that a task is given: two thirds of its share of what is ahead, so that all end together.
 
         But some seconds' worth at most, which is what a job that is killed may lose, and at least what a task costs.
         """
         if not self._seconds:
             return 1
         each = max(statistics.median(self._seconds), 1e-3)
-        wanted = max(math.ceil(ahead / (2 * threads)), math.ceil(_TASK_COSTS / each))
+        wanted = max(math.ceil(2 * ahead / (3 * threads)), math.ceil(_TASK_COSTS / each))
         return max(1, min(wanted, math.ceil(ahead / threads), int(_TASK_SECONDS / each)))
 
     def _workers(self, cell: ParamMap) -> int:

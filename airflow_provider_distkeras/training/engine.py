@@ -28,8 +28,8 @@ from airflow_provider_distkeras.training.trainers import Trainer
 from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob, run_worker
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
-    from pyspark.sql import DataFrame, Row
+    from pyspark import RDD, SparkContext
+    from pyspark.sql import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +202,9 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
         return servers.result(), summary
 
 
-def collect(context: SparkContext, reports: DataFrame, tag: str, failure: Callable[[], str | None] = lambda: None) -> list[Row]:
+def collect(
+    context: SparkContext, reports: DataFrame | RDD[Any], tag: str, failure: Callable[[], str | None] = lambda: None
+) -> list[Any]:
     """Run a Spark job whose tasks report.
 
     Args:

@@ -288,7 +288,10 @@ class Worker:
 def compiled_window(plan: steps.NetworkPlan, batch_size: int, window: int) -> steps.CompiledWindow:
     """The compiled window of a network; kept in this process for the next fit with the same one."""
     key = (plan, batch_size, window)
-    found = _compiled.pop(key, None) or steps.compile_window(*key)
+    found = _compiled.pop(key, None)
+    if found is None:
+        found = steps.compile_window(*key)
+        environment.keep_loaded()
     _compiled[key] = found  # last used, last out
     while len(_compiled) > _COMPILED_AT_ONCE:
         del _compiled[next(iter(_compiled))]

@@ -1,5 +1,7 @@
 """Fits that share what their machine holds of the rows, on real Spark."""
 
+import gc
+import os
 import shutil
 from pathlib import Path
 
@@ -10,15 +12,46 @@ from airflow_provider_distkeras.ml.fitting import Fitting
 from airflow_provider_distkeras.ml.folds import PART, Fold
 from airflow_provider_distkeras.ml.shared_rows import Cut
 from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
+from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark
 
 
-def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, monkeypatch):
+def rows_and_fit(spark):
     data = spark.range(90).selectExpr("array(float(id % 7)) AS features", "double(id % 7) AS label", f"int(id % 3) AS {PART}")
     estimator = DistKeras("SingleTrainer", {"batch_size": 16, "num_epoch": 1}, layer_dims=[None, 1])
-    fitting = Fitting.of(estimator, data)
+    return data, Fitting.of(estimator, data)
+
+
+def workers(spark, backend):
+    """The Python worker of each slot: its process, and how many objects its garbage collector leaves alone."""
+
+    def tell(rows):
+        list(rows)
+        return [(os.getpid(), gc.get_freeze_count())]
+
+    context = spark.sparkContext
+    with worker_environment(context, backend):
+        told = context.range(context.defaultParallelism, numSlices=context.defaultParallelism).mapPartitions(tell)
+        told.setName("workers")
+    return dict(told.collect())
+
+
+def test_the_process_of_a_task_serves_the_next_with_all_that_it_has_loaded_and_compiled(spark):
+    data, fitting = rows_and_fit(spark)
+    with Sharing(data) as sharing:
+        sharing.run([Wanted(fitting, Cut(Fold((0, 1), 2)))])
+        after_one = workers(spark, fitting.backend)
+        sharing.run([Wanted(fitting, Cut(Fold((1, 2), 0)))])
+    after_two = workers(spark, fitting.backend)
+
+    assert set(after_one) & set(after_two)
+    assert max(after_two.values()) > 100_000  # Spark collects garbage after every task, over all that is not left alone
+
+
+def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, monkeypatch):
+    data, fitting = rows_and_fit(spark)
 
     def lose(_):
         for rows in Path(local_folder()).glob("distkeras-rows-*"):
@@ -29,7 +62,7 @@ def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, m
         spark.sparkContext.parallelize([0], 1).foreach(lose)
         fed = []
         submit = sharing._submit
-        monkeypatch.setattr(sharing, "_submit", lambda *said: fed.append(len(said) > 3) or submit(*said))
+        monkeypatch.setattr(sharing, "_submit", lambda *said: fed.append(len(said) > 2) or submit(*said))
         fits = sharing.run([Wanted(fitting, Cut(Fold((0, 1), 2))), Wanted(fitting, Cut(Fold((1, 2), 0)))], ("rmse",))
     assert fed == [False, True]
     assert [fit.summary.rows for fit in fits] == [60, 60]
