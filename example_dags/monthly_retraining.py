@@ -44,7 +44,7 @@ with DAG(
         "num_epoch": Param(15, type="integer", minimum=1, title="Epochs"),
         "if_exists": Param("overwrite", enum=["overwrite", "reuse", "fail"], title="Where a month has a result"),
         "margin": Param(0.0, type="number", minimum=0, title="A new champion's r2 must be better by more than"),
-        "threshold": Param(0.5, type="number", title="A champion's r2 must be at least"),
+        "threshold": Param(0.0, type="number", title="A champion's r2 must be at least", description="0: as good as the mean."),
     },
     default_args={"if_exists": "{{ params.if_exists }}"},
 ):
