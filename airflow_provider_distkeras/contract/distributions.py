@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,9 @@ from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import Check, integer, json_value, list_of, number
 
 _BOUNDS: dict[str, Check] = {"uniform": number(), "loguniform": number(positive=True), "int": integer(-(2**53))}
+
+#: Draws per dict that is wanted, at most: of few values, the same come again and again.
+_TRIES = 100
 
 
 def distribution(name: str, value: Any) -> dict[str, list[Any]]:
@@ -29,10 +33,17 @@ def distribution(name: str, value: Any) -> dict[str, list[Any]]:
 
 
 def draw(said: Mapping[str, Mapping[str, list[Any]]], count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """So many dicts of values, drawn independently; the same ones for the same seed."""
+    """So many different dicts of values, drawn independently; fewer if no others are found. The same ones for the same seed."""
     chance = random.Random(seed)
-    for _ in range(count):
-        yield {name: _DRAWN[kind](chance, values) for name, each in sorted(said.items()) for kind, values in each.items()}
+    drawn: set[str] = set()
+    for _ in range(_TRIES * count):
+        values = {name: _DRAWN[kind](chance, each) for name, one in sorted(said.items()) for kind, each in one.items()}
+        key = json.dumps(values)
+        if key not in drawn:
+            drawn.add(key)
+            yield values
+        if len(drawn) == count:
+            return
 
 
 _DRAWN: dict[str, Callable[[random.Random, list[Any]], Any]] = {

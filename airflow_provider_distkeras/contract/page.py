@@ -11,7 +11,7 @@ _STYLE = """
   body { background: #12161c; } figure img { filter: invert(0.9) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 a { color: var(--accent); }
 p { color: var(--dim); margin: .25rem 0; overflow-wrap: anywhere; }
@@ -25,6 +25,7 @@ th { color: var(--dim); font-weight: 500; }
 tr.best td { color: var(--accent); font-weight: 600; }
 td.value { white-space: nowrap; } td.error { min-width: 18rem; }
 figure { margin: 0; } figure img { width: 100%; min-width: 36rem; height: auto; }
+figure.half { display: inline-block; width: min(100%, 32rem); vertical-align: top; } figure.half img { min-width: 0; }
 pre { overflow-x: auto; background: var(--card); padding: .75rem; }
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -9,6 +10,7 @@ from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.distributions import distribution, draw
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
+    Field,
     boolean,
     check_names,
     choice,
@@ -95,9 +97,12 @@ class TrainSpec(MeasuredSpec):
             spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(values)]
         for name, said in spec.param_distributions.items():
             ((kind, values),) = said.items()
-            said[kind] = [grid[name].cast(f"param_distributions[{name!r}][{kind!r}]", value) for value in values]
+            where = f"param_distributions[{name!r}][{kind!r}]"
+            said[kind] = [grid[name].cast(where, value) for value in values]
+            if kind in ("uniform", "loguniform"):
+                _check_continuous(where, grid[name], *said[kind])
         spec._check_fixed()
-        for cell in spec.cells():
+        for cell in spec.cells() or draw(spec.distributions, 1, spec.seed):
             vocabulary.check_network({**spec.hyperparameters, **cell})
             vocabulary.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
         return spec
@@ -146,3 +151,11 @@ class TrainSpec(MeasuredSpec):
         for name, values in sorted(self.param_grid.items()):
             cells = [{**cell, name: value} for cell in cells for value in values]
         return cells
+
+
+def _check_continuous(where: str, field: Field, low: float, high: float) -> None:
+    """Raise SpecError unless a field takes what lies between bounds that it takes."""
+    try:
+        field.cast(where, low + (high - low) / math.pi)
+    except SpecError:
+        raise SpecError(f"{where}: only whole numbers will do; draw them by {{'int': [{low}, {high}]}}.") from None

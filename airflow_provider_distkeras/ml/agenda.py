@@ -221,17 +221,17 @@ class Agenda:
             self._changed.notify_all()
 
     def best(self) -> int:
-        """The number of the best cell. Raises what most cells met if none has ended well."""
-        worth = {number: worth for number, worth in self._worth().items() if self._strategy.is_final(self.cells[number].params)}
+        """The number of the best cell of those that came furthest. Raises what most cells met if none has ended well."""
+        worth = self._worth()
         if worth:
-            return max(worth, key=lambda number: worth[number])
+            return max(worth, key=lambda number: (self._strategy.rung(self.cells[number].params), worth[number]))
         causes = [cell.error for cell in self.cells if cell.error is not None]
         if not causes:
-            raise errors.TrainingError("No cell has ended: raise max_minutes, or set a smaller halving_factor.")
+            raise errors.TrainingError("No cell has ended: raise max_minutes.")
         kind, cause = max(causes, key=causes.count).split(": ", 1)
         known = getattr(errors, kind, errors.TrainingError)
         fix = " Lower learning_rate, or scale the features (scaling='standard')." if known is errors.DivergenceError else ""
-        raise known(f"Every cell failed, most of them so: {cause}{fix}")
+        raise known(f"Every cell failed, most of them so: {cause.rstrip('.')}.{fix}")
 
     def _worth(self) -> dict[int, float]:
         """What the cells are worth, by their numbers, that have ended well."""

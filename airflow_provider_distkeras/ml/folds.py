@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, IntegralType, MapType, VariantType
+from pyspark.sql.types import DatetimeType, IntegralType, MapType, NumericType, VariantType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml.features import check_column
@@ -120,10 +120,16 @@ class Folds:
                 raise DataError(
                     f"Fold {number} of {self.num_folds} has {sum(rows.get(part, 0) for part in fold.training)} rows to train on "
                     f"and {rows.get(fold.held_out, 0)} to be measured on; expected some of both. "
-                    "Set a smaller num_folds, or use more data."
+                    f"{self._fix}"
                 )
         if self.test_share and not rows.get(TEST):
             raise DataError(f"No row was set aside for the test: set a larger share than {self.test_share:g}, or use more data.")
+
+    @property
+    def _fix(self) -> str:
+        column = self.group_col or self.time_col or self.fold_col
+        few = f" They are dealt by {column!r}, which may have too few different values." if column else ""
+        return f"Set fewer folds, or use more data.{few}"
 
     def _hash(self, data: DataFrame, salt: str, columns: Sequence[str] = ()) -> Column:
         names = columns or [f.name for f in data.schema if not isinstance(f.dataType, (MapType, VariantType))]
@@ -139,11 +145,15 @@ class Folds:
             raise DataError(f"Column {name!r}: expected fold numbers as integers, received {kind}.")
         rows = data if self.validation_col is None else data.where(~F.coalesce(F.col(self.validation_col), F.lit(False)))
         known = F.col(name).between(0, self.num_folds - 1)
-        bad = rows.where(~F.coalesce(known, F.lit(False))).agg(F.count(F.lit(1)), F.max(name)).collect()[0]
-        if bad[0]:
+        others = rows.where(~F.coalesce(known, F.lit(False)))
+        count, least, most, missing = others.agg(
+            F.count(F.lit(1)), F.min(name), F.max(name), F.count_if(F.col(name).isNull())
+        ).collect()[0]
+        if count:
+            said = f"{missing} of them null" if least is None else f"from {least} to {most}, {missing} of them null"
             raise DataError(
-                f"Column {name!r}: expected fold numbers from 0 to {self.num_folds - 1}, received others in {bad[0]} rows, "
-                f"up to {bad[1]}. Set num_folds to how many there are, or mend them."
+                f"Column {name!r}: expected fold numbers from 0 to {self.num_folds - 1}, received others in {count} rows: "
+                f"{said}. Number the folds from 0 in every row, or set the number of folds to how many there are."
             )
         return F.col(name)
 
@@ -170,14 +180,17 @@ class Folds:
 
     def _by_time(self, data: DataFrame, time: str) -> DataFrame:
         """One part more than folds, as equal as may be; equal times stay together."""
-        if isinstance(data.schema[time].dataType, BooleanType):
-            raise DataError(f"Column {time!r}: expected times or numbers to order by, received boolean.")
-        moment = F.col(time).cast("double")
+        kind = data.schema[time].dataType
+        if not isinstance(kind, (NumericType, DatetimeType)):
+            raise DataError(
+                f"Column {time!r}: expected times or numbers to order by, received {kind.simpleString()}. "
+                "Cast it first, such as with to_timestamp."
+            )
+        moment = F.col(time).cast("timestamp").cast("double") if isinstance(kind, DatetimeType) else F.col(time).cast("double")
         parts = self.num_folds + 1
         shares = [(1 - self.test_share) * part / parts for part in range(1, parts + bool(self.test_share))]
-        counts = data.agg(
-            F.percentile_approx(moment, shares, 100_000).alias("cuts"), F.count_if(moment.isNull()).alias("missing")
-        ).collect()[0]
+        missing = F.count_if(moment.isNull() | F.isnan(moment)).alias("missing")
+        counts = data.agg(F.percentile_approx(moment, shares, 100_000).alias("cuts"), missing).collect()[0]
         if counts["missing"]:
             raise DataError(f"Column {time!r}: expected a time or a number in every row, received none in {counts['missing']}.")
         part = sum(((moment > cut).cast("int") for cut in counts["cuts"]), F.lit(0))

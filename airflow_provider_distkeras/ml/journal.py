@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import asdict
 
 from airflow_provider_distkeras.contract.errors import PERMANENT
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 #: Failures that the same cell would meet again; others are tried again.
 _LASTING = {kind.__name__ for kind in PERMANENT}
+_RECORD = re.compile(r"[0-9a-f]{24}\.json")
 
 
 class Journal:
@@ -30,13 +32,21 @@ class Journal:
     def __init__(self, storage: Storage, folder: str, earlier: list[str] | None = None) -> None:
         self._storage, self._folder = storage, folder
         self._known: dict[str, Outcome] = {}
+        self._cells: dict[str, Params] = {}
         for place in earlier or []:
-            for name in storage.list_names(place):
-                outcome = Outcome(**json.loads(storage.read_bytes(f"{place}/{name}"))["outcome"])
+            for name in filter(_RECORD.fullmatch, storage.list_names(place)):  # a killed job may have left half a file by another
+                said = json.loads(storage.read_bytes(f"{place}/{name}"))
+                outcome = Outcome(**said["outcome"])
                 if outcome.error is None or outcome.error.split(":")[0] in _LASTING:
                     self._known[name] = outcome
+                    self._cells[json.dumps(said["params"], sort_keys=True)] = said["params"]
         if self._known:
             logger.info("going on: %d fits are known from an earlier attempt", len(self._known))
+
+    @property
+    def cells(self) -> list[Params]:
+        """The cells of which a fit is known."""
+        return [*self._cells.values()]
 
     def known(self, params: Params, fold: int) -> Outcome | None:
         """What a cell came to on a fold, if that is known."""

@@ -25,6 +25,11 @@ def sample_size(units: int) -> int:
     return min(_SAMPLED_ROWS, max(1, _SAMPLED // (1 + units)))
 
 
+def are_known(names: Sequence[str], *, classifies: bool) -> bool:
+    """Whether `measure` knows these metrics."""
+    return set(names) <= set(_OF_CLASSES if classifies else _OF_NUMBERS)
+
+
 def measure(names: Sequence[str], labels: Vector64, outputs: NDArray[np.float32], *, classifies: bool) -> dict[str, float]:
     """The metrics of a network's outputs.
 

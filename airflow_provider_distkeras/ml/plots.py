@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BEST, _OTHER, _LINE = "#2563c9", "#9db4d6", "#5d6b7e"
-#: Cells of which each gets a bar; of more, the best.
-_BARS = 30
+#: Cells of which each gets a row; of more, the best.
+_ROWS = 30
+#: Inches: as wide as the page, and as half of it.
+WIDE, _HALF = 9.0, 4.5
 #: Cells of which each gets a line.
 _LINES = 300
 _BINS = 10
@@ -35,19 +37,20 @@ def cells(ranked: Sequence[Cell], metric: str, name: Callable[[Cell], str]) -> F
         ranked: cells that have ended, the best first.
         name: what sets a cell apart.
     """
-    shown = ranked[:_BARS][::-1]
-    axes = _axes(1.0 + 0.4 * len(shown))
-    means, stds = [cell.mean(metric) or 0.0 for cell in shown], [cell.std(metric) or 0.0 for cell in shown]
-    axes.barh([name(cell) for cell in shown], means, xerr=stds, color=[_OTHER] * (len(shown) - 1) + [_BEST], capsize=3)
-    low, high = min(m - s for m, s in zip(means, stds, strict=True)), max(m + s for m, s in zip(means, stds, strict=True))
-    if low > 0 and low > 0.5 * high:  # bars from 0 would all look alike
-        axes.set_xlim(left=low - 0.2 * (high - low or low))
+    shown = ranked[:_ROWS]
+    axes = _axes(1.0 + 0.3 * len(shown))
+    for place, cell in enumerate(shown):
+        color = _BEST if place == 0 else _OTHER
+        axes.errorbar(cell.mean(metric) or 0.0, place, xerr=cell.std(metric) or 0.0, fmt="o", color=color, capsize=3)
+    axes.set_yticks(range(len(shown)), [name(cell) for cell in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.4)
     axes.set_xlabel(f"{metric}, mean and standard deviation over the folds")
     return _figure_of(axes)
 
 
 def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
-    """A line per cell through its values, the darker the better; None where fewer than two things varied.
+    """A line per cell through its values, coloured by the metric; None where fewer than two things varied.
 
     Args:
         ranked: cells that have ended, the best first.
@@ -56,17 +59,28 @@ def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
     scales = {name: _Scale([cell.params.get(name) for cell in shown]) for name in varied(shown)}
     if len(scales) < 2 or len(shown) < 2:
         return None
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     axes = _axes(3.6)
     places = range(len(scales))
+    means = [cell.mean(metric) or 0.0 for cell in shown]
+    scale_of_colors = Normalize(min(means), max(means))
+    colors = colormaps["viridis"](scale_of_colors(np.array(means)))
     for rank, cell in reversed(list(enumerate(shown))):
+        # What lies between two names is bent a little by rank, so that lines through the same values can be told apart.
         heights = [scale.height(cell.params.get(name)) for name, scale in scales.items()]
-        share = rank / max(len(shown) - 1, 1)
-        color, width = (_BEST, 2.2) if rank == 0 else ("#6b87b8", 1.0)
-        axes.plot(places, heights, color=color, linewidth=width, alpha=1.0 if rank == 0 else 0.75 - 0.6 * share)
+        shift = 0.05 * (rank / max(len(shown) - 1, 1) - 0.5)
+        axes.plot(places, [height + shift for height in heights], color=colors[rank], linewidth=2.6 if rank == 0 else 1.2)
+    _figure_of(axes).colorbar(ScalarMappable(scale_of_colors, "viridis"), ax=axes, label=metric, pad=0.02)
     for place, scale in zip(places, scales.values(), strict=True):
         axes.axvline(place, color=_LINE, linewidth=0.8)
         for height, text in scale.ticks():
-            axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize="small", va="center")
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+            axes.annotate(
+                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small", bbox=box
+            )
     axes.set_xticks(list(places), list(scales))
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.06)
@@ -90,25 +104,33 @@ def learning_curves(best: Cell, refit: TrainingSummary, loss: str) -> Figure:
     return _figure_of(axes)
 
 
-def residuals(sample: Sample) -> Figure:
-    """Predicted against actual, and how far off.
+def predictions(sample: Sample) -> Figure:
+    """Predicted against actual.
 
     Args:
         sample: (rows, 2), labels and predictions.
     """
-    from matplotlib.figure import Figure
-
     actual, predicted = sample.T
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    axes = _axes(3.8, _HALF)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
-    left.plot(ends, ends, color=_LINE, linewidth=0.8)
-    left.scatter(actual, predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
-    left.set(xlabel="actual", ylabel="predicted", title="Predicted against actual")
-    right.axhline(0, color=_LINE, linewidth=0.8)
-    right.scatter(predicted, actual - predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
-    right.set(xlabel="predicted", ylabel="actual - predicted", title="Residuals")
-    return figure
+    axes.plot(ends, ends, color=_LINE, linewidth=0.8)
+    axes.scatter(actual, predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
+    axes.set(xlabel="actual", ylabel="predicted", title="Predicted against actual")
+    return _figure_of(axes)
+
+
+def residuals(sample: Sample) -> Figure:
+    """How far off predictions are.
+
+    Args:
+        sample: (rows, 2), labels and predictions.
+    """
+    actual, predicted = sample.T
+    axes = _axes(3.8, _HALF)
+    axes.axhline(0, color=_LINE, linewidth=0.8)
+    axes.scatter(predicted, actual - predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
+    axes.set(xlabel="predicted", ylabel="actual - predicted", title="Residuals")
+    return _figure_of(axes)
 
 
 def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
@@ -123,7 +145,7 @@ def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
     matrix = np.zeros((count, count), int)
     np.add.at(matrix, (truth, said), 1)
     names = [classes[number] if number < len(classes) else str(number) for number in range(count)]
-    axes = _axes(min(2.2 + 0.4 * count, 9.0))
+    axes = _axes(3.8, _HALF) if count <= 6 else _axes(min(2.2 + 0.4 * count, WIDE))
     axes.imshow(matrix, cmap="Blues")
     if count <= 12:
         for (row, column), number in np.ndenumerate(matrix):
@@ -134,30 +156,37 @@ def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
     return _figure_of(axes)
 
 
-def roc_and_calibration(sample: Sample) -> Figure:
-    """Of the second of two classes: true against false positives, and how often it was right for what it said.
+def roc(sample: Sample) -> Figure:
+    """True against false positives of the second of two classes.
 
     Args:
         sample: (rows, 3), class numbers and probabilities.
     """
-    from matplotlib.figure import Figure
+    positives, negatives = curve(sample[:, 0], sample[:, 2])
+    axes = _axes(3.8, _HALF)
+    axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
+    axes.plot(*(np.append(0.0, counts / max(counts[-1], 1.0)) for counts in (negatives, positives)), color=_BEST)
+    axes.set(xlabel="false positives", ylabel="true positives", title="ROC")
+    return _figure_of(axes)
 
+
+def calibration(sample: Sample) -> Figure:
+    """How often the second of two classes was right for what was said; the larger a point, the more rows it is of.
+
+    Args:
+        sample: (rows, 3), class numbers and probabilities.
+    """
     truth, said = sample[:, 0], sample[:, 2]
-    positives, negatives = curve(truth, said)
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes in (left, right):
-        axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
-    rates = [np.append(0.0, counts / max(counts[-1], 1.0)) for counts in (negatives, positives)]
-    left.plot(*rates, color=_BEST)
-    left.set(xlabel="false positives", ylabel="true positives", title="ROC")
+    axes = _axes(3.8, _HALF)
+    axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
     bins = np.minimum((said * _BINS).astype(int), _BINS - 1)
     rows = np.bincount(bins, minlength=_BINS)
     there = rows > 0
-    mean = [np.bincount(bins, values, _BINS)[there] / rows[there] for values in (said, truth == 1)]
-    right.plot(*mean, marker="o", color=_BEST)
-    right.set(xlabel="probability said", ylabel="share that was so", title="Calibration")
-    return figure
+    mean, share = (np.bincount(bins, values, _BINS)[there] / rows[there] for values in (said, truth == 1))
+    axes.plot(mean, share, color=_BEST, linewidth=0.8)
+    axes.scatter(mean, share, s=15 + 120 * rows[there] / rows.max(), color=_BEST)
+    axes.set(xlabel="probability said", ylabel="share that was so", title="Calibration")
+    return _figure_of(axes)
 
 
 def varied(shown: Sequence[Cell]) -> list[str]:
@@ -203,10 +232,10 @@ def _curve(axes: Axes, values: Sequence[float], label: str, **style: Any) -> Non
         axes.plot(range(1, len(values) + 1), values, label=label, **style)
 
 
-def _axes(height: float) -> Axes:
+def _axes(height: float, width: float = WIDE) -> Axes:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(9, height), layout="constrained").subplots()
+    return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
 def _figure_of(axes: Axes) -> Figure:

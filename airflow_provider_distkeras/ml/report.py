@@ -116,22 +116,25 @@ def _errors(found: SearchResult, prepared: Manifest) -> str:
     if not rows:
         return ""
     sample = np.array(rows, dtype=np.float64)
-    note = f"<p>A sample of {len(sample):,} rows.</p>"
+    note = f"<p>{len(sample):,} of the rows.</p>"
     if not is_classification(losses(found.best_params)[0]):
-        return note + _figure(plots.residuals(sample))
+        return note + _figure(plots.predictions(sample)) + _figure(plots.residuals(sample))
     classes = sorted(
         text for text, _ in prepared.details.get("profile", {}).get(prepared.details.get("label_col"), {}).get("top", [])
     )
     names = classes if len(classes) == sample.shape[1] - 1 else [str(number) for number in range(sample.shape[1] - 1)]
-    binary = _figure(plots.roc_and_calibration(sample)) if sample.shape[1] == 3 else ""
-    return note + _figure(plots.confusion(sample, names)) + binary
+    drawn = [plots.confusion(sample, names)]
+    if sample.shape[1] == 3:
+        drawn += [plots.roc(sample), plots.calibration(sample)]
+    return note + "".join(map(_figure, drawn))
 
 
 def _figure(figure: Figure) -> str:
     svg = io.StringIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     data = base64.b64encode(svg.getvalue().encode()).decode()
-    return f'<figure><img alt="" src="data:image/svg+xml;base64,{data}"></figure>'
+    kind = ' class="half"' if figure.get_figwidth() < plots.WIDE else ""
+    return f'<figure{kind}><img alt="" src="data:image/svg+xml;base64,{data}"></figure>'
 
 
 def _profile(profile: dict[str, dict[str, Any]]) -> str:

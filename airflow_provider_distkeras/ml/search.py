@@ -86,7 +86,7 @@ def search(
     folds = _folds(spec, data.columns)
     logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
     agenda = Agenda(
-        _strategy(spec, larger_is_better=evaluator.isLargerBetter()),
+        _strategy(spec, journal, larger_is_better=evaluator.isLargerBetter()),
         spec.num_folds,
         spec.metric_name,
         larger_is_better=evaluator.isLargerBetter(),
@@ -141,9 +141,10 @@ def _folds(spec: TrainSpec, columns: list[str]) -> Folds:
     )
 
 
-def _strategy(spec: TrainSpec, *, larger_is_better: bool) -> Strategy:
+def _strategy(spec: TrainSpec, journal: Journal | None, *, larger_is_better: bool) -> Strategy:
     if spec.search == "optuna":
-        return Sampled(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better)
+        begun = journal.cells if journal else []
+        return Sampled(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better, begun)
     if spec.halving_factor is None:
         return Listed(spec.cells())
     num_epoch = spec.trainer_params.get("num_epoch", trainer_fields(spec.trainer)["num_epoch"].default)

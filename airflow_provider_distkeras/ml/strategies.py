@@ -32,8 +32,8 @@ class Strategy(Protocol):
     def learn(self, params: Params, value: float | None) -> None:
         """Take what a cell came to: the mean of the metric that decides, None if it failed."""
 
-    def is_final(self, params: Params) -> bool:
-        """Whether a cell may be chosen."""
+    def rung(self, params: Params) -> int:
+        """How far a cell has come: the best of those that came furthest is chosen."""
 
 
 class Listed:
@@ -53,8 +53,8 @@ class Listed:
     def learn(self, params: Params, value: float | None) -> None:
         """It makes no difference."""
 
-    def is_final(self, params: Params) -> bool:
-        return True
+    def rung(self, params: Params) -> int:
+        return 0
 
 
 class Halving:
@@ -96,10 +96,10 @@ class Halving:
     def learn(self, params: Params, value: float | None) -> None:
         cell = {name: said for name, said in params.items() if name != "num_epoch"}
         worth = -math.inf if value is None else self._sign * value
-        self._learned[self._epochs.index(params["num_epoch"])].append((worth, cell))
+        self._learned[self.rung(params)].append((worth, cell))
 
-    def is_final(self, params: Params) -> bool:
-        return bool(params["num_epoch"] == self._epochs[-1])
+    def rung(self, params: Params) -> int:
+        return self._epochs.index(params["num_epoch"])
 
     def _promotable(self, rung: int) -> Params | None:
         """The best of a rung's first share that has not gone on yet."""
@@ -116,17 +116,29 @@ class Sampled:
         count: how many cells.
         seed: of the sampler.
         larger_is_better: whether a larger metric is better.
+        begun: cells that come first, of an earlier search for the same: which ones it proposes depends on what ended when.
     """
 
-    def __init__(self, distributions: Mapping[str, Any], count: int, seed: int, larger_is_better: bool) -> None:
+    def __init__(
+        self,
+        distributions: Mapping[str, Any],
+        count: int,
+        seed: int,
+        larger_is_better: bool,
+        begun: Sequence[Params] = (),
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction = optuna.study.StudyDirection.MAXIMIZE if larger_is_better else optuna.study.StudyDirection.MINIMIZE
-        self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True))
+        other = (seed + len(begun)) % 2**32  # the same seed would propose what was begun once more
+        self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=other, constant_liar=True))
         self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
         self._left = self.expected = count
         self._asked: dict[str, list[optuna.Trial]] = {}
+        for params in begun[:count]:
+            kinds = self._distributions.items()
+            self._study.enqueue_trial({name: _as_optuna(params[name], kind) for name, kind in kinds})
 
     @property
     def left(self) -> int:
@@ -147,8 +159,8 @@ class Sampled:
         trial = self._asked[_key(params)].pop()
         self._study.tell(trial, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
 
-    def is_final(self, params: Params) -> bool:
-        return True
+    def rung(self, params: Params) -> int:
+        return 0
 
 
 def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution:
@@ -161,6 +173,13 @@ def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution
         return distributions.IntDistribution(*values)
     low, high = values
     return distributions.FloatDistribution(low, high, log=kind == "loguniform")
+
+
+def _as_optuna(value: Any, kind: optuna.distributions.BaseDistribution) -> Any:
+    """A value as Optuna chooses it (see `_value`)."""
+    from optuna import distributions
+
+    return json.dumps(value) if isinstance(kind, distributions.CategoricalDistribution) else value
 
 
 def _value(said: Any) -> Any:

@@ -41,6 +41,8 @@ from airflow_provider_distkeras.training import cluster
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
+#: Those of their Params that leave a metric as it is.
+_NAMES = ("metricName", "labelCol", "predictionCol", "rawPredictionCol", "weightCol")
 
 #: What trials of one task take together, at most: what a job that is killed may lose per slot.
 _TASK_SECONDS = 4.0
@@ -96,6 +98,13 @@ class Trials:
         free = _Slots(slots + spare)
 
         def work(_: int) -> None:
+            try:
+                take_turns()
+            except BaseException:
+                agenda.stop()  # others may be waiting for what this one would have ended
+                raise
+
+        def take_turns() -> None:
             while (first := agenda.next()) is not None:
                 batch = [first, *agenda.more(self._at_once(1 + agenda.ahead, threads) - 1)]
                 cells = {trial: params_of(agenda.cells[trial.cell].params) for trial in batch}
@@ -113,10 +122,7 @@ class Trials:
                         agenda.end(trial, outcome)
 
         with ThreadPool(threads + spare) as pool:
-            try:
-                pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
-            finally:
-                agenda.stop()
+            pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
 
     def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""
@@ -226,6 +232,8 @@ class Trials:
         evaluator: Any = self._evaluator
         if type(evaluator) not in _KNOWN or fitting.kind is Kind.ARRAYS or fitting.network.plan.label_sizes != (1,):
             return False
+        if not metrics.are_known(self._metrics, classifies=fitting.kind is Kind.CLASSES) or not _is_plain(evaluator):
+            return False
         if evaluator.isDefined("weightCol") or (type(evaluator) is RegressionEvaluator) != (fitting.kind is Kind.NUMBER):
             return False
         estimator = fitting.estimator
@@ -244,6 +252,13 @@ def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:
     rows = predictions.select(F.array_insert(said, 1, F.col(label).cast("double")).alias("row"))
     first = rows.orderBy(F.xxhash64("row")).limit(metrics.sample_size(1)).collect()
     return [list(row.row) for row in first]
+
+
+def _is_plain(evaluator: Evaluator) -> bool:
+    """Whether nothing but names was said to the evaluator: what changes its metrics, only Spark knows."""
+    usual = type(evaluator)()
+    said = [param for param in evaluator.params if evaluator.isSet(param) and param.name not in _NAMES]
+    return all(usual.isDefined(param.name) and evaluator.getOrDefault(param) == usual.getOrDefault(param.name) for param in said)
 
 
 def _failed(error: Exception, seconds: float) -> Outcome:

@@ -15,7 +15,7 @@ from pyspark.ml.util import DefaultParamsReader, MLReader
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.fields import json_value, mapping_of
+from airflow_provider_distkeras.contract.fields import integer, json_value, mapping_of
 from airflow_provider_distkeras.ml.agenda import Agenda, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.fold_rows import FoldRows
@@ -72,6 +72,9 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
             What every cell came to, and which is the best.
         """
         estimator, cells, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
+        _check_cells(cells)
+        if self.isSet("parallelism"):
+            integer(1)("parallelism", self.getParallelism())
         folds = self._folds()
         preparation = Preparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
         features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
@@ -189,7 +192,7 @@ class CrossValidator(Validator, tuning.CrossValidator):
         return self._copyValues(tuning.CrossValidatorModel(best, self._means(agenda), kept, stds))
 
     def _folds(self) -> Folds:
-        return Folds(num_folds=self.getNumFolds(), fold_col=self.getFoldCol() or None, **self._dealt())
+        return Folds(num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._dealt())
 
 
 class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
@@ -263,6 +266,17 @@ class ValidatorReader(MLReader[Any]):
         validator._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(validator, metadata, skipParams=["estimatorParamMaps"])
         return validator
+
+
+def _check_cells(cells: Any) -> None:
+    """Raise SpecError for what is no grid."""
+    if not isinstance(cells, (list, tuple)) or not cells or not all(isinstance(cell, dict) for cell in cells):
+        raise SpecError(
+            f"estimatorParamMaps: expected at least one cell, a dict of Params, received {cells!r}. "
+            "Build them with ParamGridBuilder; [{}] is the estimator as it is."
+        )
+    for name in (name for cell in cells for name in cell if not isinstance(name, Param)):
+        raise SpecError(f"estimatorParamMaps: expected Params, such as estimator.learning_rate, received {name!r}.")
 
 
 def _stand_in(estimator: Estimator) -> Model | None:

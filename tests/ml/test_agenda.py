@@ -107,6 +107,34 @@ def test_halving_gives_up_cells_that_fail():
     assert search.cells[search.best()].params == {"x": 2, "num_epoch": 4}
 
 
+def test_the_best_of_those_that_came_furthest_is_chosen_where_the_last_ones_fail():
+    strategy = Halving([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True)
+    search = agenda(strategy)
+    work_off(search, lambda params: BAD if params["num_epoch"] == 9 else good(params["x"]))
+    assert search.cells[search.best()].params == {"x": 8, "num_epoch": 3}
+
+
+def test_optuna_s_cells_of_an_earlier_search_come_first_and_are_not_run_again(tmp_path):
+    said = {"rate": {"loguniform": [1e-4, 1.0]}, "dims": {"choice": [[1, 2], None]}}
+
+    def search(folder, *earlier):
+        journal = Journal(LocalStorage(), f"{tmp_path}/{folder}", [f"{tmp_path}/{name}" for name in earlier])
+        strategy = Sampled(said, 12, seed=0, larger_is_better=True, begun=journal.cells)
+        return agenda(strategy, journal=journal)
+
+    first, taken = search("first"), []
+    for _ in range(20):  # in another order than the next search would have it
+        taken.append(first.next())
+        if len(taken) == 4:
+            trial = taken.pop(2)
+            first.end(trial, good(first.cells[trial.cell].params["rate"]))
+    ended = sum(len(cell.outcomes) for cell in first.cells)
+    second = search("second", "first")
+    done = work_off(second, lambda params: good(params["rate"]))
+    assert len(second.cells) == 12
+    assert len(done) == 12 * FOLDS - ended
+
+
 def test_optuna_s_cells_come_near_the_best():
     said = {"rate": {"loguniform": [1e-4, 1.0]}, "units": {"int": [1, 8]}, "dims": {"choice": [[1, 2], None]}}
     search = agenda(Sampled(said, 40, seed=0, larger_is_better=True))
@@ -140,6 +168,7 @@ def test_what_failed_for_a_passing_reason_is_tried_again(tmp_path):
     journal = Journal(LocalStorage(), f"{tmp_path}/first")
     journal.record({"x": 1}, 0, BAD)
     journal.record({"x": 1}, 1, Outcome(error="TrainingError: the executor was lost"))
+    (tmp_path / "first" / ".half.json.0123").write_text('{"par')  # what a job that was killed was writing
     again = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first"])
     assert again.known({"x": 1}, 0) == BAD
     assert again.known({"x": 1}, 1) is None

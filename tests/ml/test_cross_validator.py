@@ -8,7 +8,7 @@ from pyspark.ml import evaluation, tuning
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
 from airflow_provider_distkeras.training.worker import local_folder
 
@@ -132,3 +132,44 @@ def test_rows_that_tasks_share_go_with_the_last_fit(spark, data):
     assert stored() == before + 1
     next(fits)
     assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"estimatorParamMaps": []}, "estimatorParamMaps: expected at least one cell"),
+        (
+            {"estimatorParamMaps": [{"learning_rate": 0.1}]},
+            "expected Params, such as estimator.learning_rate, received 'learning_rate'",
+        ),
+        ({"numFolds": 1}, "numFolds: expected an integer of at least 2, received 1"),
+        ({"parallelism": 0}, "parallelism: expected an integer of at least 1, received 0"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_at_once(data, said, error):
+    asked = validator(CrossValidator, estimator())
+    for name, value in said.items():
+        asked._paramMap[asked.getParam(name)] = value
+    with pytest.raises(SpecError, match=error):
+        asked.fit(data)
+
+
+def test_folds_that_cannot_be_end_a_search_of_fewer_fits_than_threads(data):
+    maker = estimator()
+    alike = TrainValidationSplit(
+        estimator=maker, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), groupCol="one"
+    )
+    with pytest.raises(DataError, match="dealt by 'one', which may have too few different values"):
+        alike.fit(data.withColumn("one", F.lit(1)))
+
+
+def test_a_metric_that_only_spark_knows_is_measured_by_spark(data):
+    maker = estimator()
+    judge = evaluation.RegressionEvaluator(metricName="r2", throughOrigin=True)
+    ours, theirs = (
+        kind(estimator=maker, estimatorParamMaps=[{}], evaluator=judge, foldCol="mine").fit(
+            data.withColumn("label", F.col("label") + 5)
+        )
+        for kind in (CrossValidator, tuning.CrossValidator)
+    )
+    np.testing.assert_allclose(ours.avgMetrics, theirs.avgMetrics, atol=0.02)

@@ -69,10 +69,34 @@ def test_by_time_a_fold_trains_on_the_past_only(data):
         assert max(max(times[part]) for part in fold.training) < min(times[fold.held_out])
 
 
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamp_ntz", "long"])
+def test_times_of_every_kind_are_ordered_by(spark, kind):
+    days = spark.range(40).select(F.expr("date_add(date'2026-01-01', int(id))").alias("day"))
+    when = F.expr("unix_date(day)") if kind == "long" else F.col("day").cast(kind)
+    dealt = Folds(3, time_col="when").assign(days.withColumn("when", when))
+    assert [row[PART] for row in dealt.orderBy("day").collect()] == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("'2026-01-01'", "expected times or numbers to order by, received string"),
+        ("true", "expected times or numbers to order by, received boolean"),
+        ("double('NaN')", "expected a time or a number in every row, received none in 1200"),
+    ],
+    ids=["text", "boolean", "nan"],
+)
+def test_what_is_no_time_is_refused(data, column, said):
+    with pytest.raises(DataError, match=said):
+        Folds(3, time_col="when").assign(data.withColumn("when", F.expr(column)))
+
+
 def test_chosen_folds_are_taken_and_checked(data):
     chosen = data.withColumn("mine", F.expr("int(id % 3)"))
     assert all(part == row % 3 for row, part in parts(Folds(3, fold_col="mine"), chosen).items())
-    with pytest.raises(DataError, match="expected fold numbers from 0 to 1, received others in 400 rows, up to 2"):
+    with pytest.raises(
+        DataError, match="expected fold numbers from 0 to 1, received others in 400 rows: from 2 to 2, 0 of them null"
+    ):
         Folds(2, fold_col="mine").assign(chosen)
     with pytest.raises(DataError, match="expected fold numbers as integers, received double"):
         Folds(2, fold_col="x").assign(chosen)
