@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ _BEST, _OTHER, _LINE = "#2563c9", "#9db4d6", "#5d6b7e"
 _ROWS = 30
 #: Inches: as wide as the page, and as half of it.
 WIDE, _HALF = 9.0, 4.5
+#: Characters that leave room for what is drawn beside them.
+_SHORT = 24
 #: Cells of which each gets a line.
 _LINES = 300
 _BINS = 10
@@ -30,19 +32,21 @@ _BINS = 10
 Sample = NDArray[np.float64]
 
 
-def cells(ranked: Sequence[Cell], metric: str, name: Callable[[Cell], str]) -> Figure:
+def cells(ranked: Sequence[Cell], metric: str, names: Sequence[str]) -> Figure:
     """The metric of the best cells with its standard deviation over the folds, the best on top.
 
     Args:
         ranked: cells that have ended, the best first.
-        name: what sets a cell apart.
+        names: what sets cells apart.
     """
     shown = ranked[:_ROWS]
-    axes = _axes(1.0 + 0.3 * len(shown))
+    labels = [", ".join(plain(cell.params.get(name)) for name in names) for cell in shown]
+    axes = _axes(1.0 + 0.3 * len(shown), _HALF if max(map(len, labels)) < _SHORT else WIDE)
     for place, cell in enumerate(shown):
         color = _BEST if place == 0 else _OTHER
         axes.errorbar(cell.mean(metric) or 0.0, place, xerr=cell.std(metric) or 0.0, fmt="o", color=color, capsize=3)
-    axes.set_yticks(range(len(shown)), [name(cell) for cell in shown])
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set_title(", ".join(names) or "the one cell", fontsize="medium", loc="left")
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.4)
     axes.set_xlabel(f"{metric}, mean and standard deviation over the folds")
@@ -93,7 +97,7 @@ def learning_curves(best: Cell, refit: TrainingSummary, loss: str) -> Figure:
     """The loss per epoch of the best cell in every fold, and of the refit on all rows."""
     from matplotlib.ticker import MaxNLocator
 
-    axes = _axes(3.4)
+    axes = _axes(3.4, _HALF)
     for fold, outcome in sorted(best.outcomes.items()):
         _curve(axes, outcome.history.get("loss", []), f"fold {fold}", color=_OTHER, linewidth=1.0)
     _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)

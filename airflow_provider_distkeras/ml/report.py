@@ -77,10 +77,7 @@ def _cells(found: SearchResult, metrics: list[str]) -> str:
     ranked = [found.best, *ended]
     names = plots.varied(found.cells)
 
-    def name(cell: Cell) -> str:
-        return ", ".join(f"{each} = {plots.plain(cell.params.get(each))}" for each in names) or "the one cell"
-
-    drawn = [plots.cells(ranked, metrics[0], name), plots.parallel_coordinates(ranked, metrics[0])]
+    drawn = [plots.cells(ranked, metrics[0], names), plots.parallel_coordinates(ranked, metrics[0])]
     figures = "".join(_figure(figure) for figure in drawn if figure is not None)
     failed = [cell for cell in found.cells if cell.mean(metrics[0]) is None]
     lines = []

@@ -41,6 +41,14 @@ def train_spec(**said):
         ),
         ({**RANDOM, "param_distributions": {"dropout_rate": [0, 0.5]}}, "expected one distribution, such as"),
         (
+            {**RANDOM, "param_distributions": {"batch_size": {"uniform": [8, 64]}}},
+            "['uniform']: only whole numbers will do; draw them by {'int': [8, 64]}.",
+        ),
+        (
+            {**RANDOM, "search": "optuna", "evaluator": "binary"},
+            "evaluator: the loss 'mse' needs 'regression', received 'binary'.",
+        ),
+        (
             {**RANDOM, "param_distributions": {"layer_dims": {"choice": [[None, 4, 1]]}}},
             "is both fixed and in param_distributions",
         ),
@@ -150,6 +158,13 @@ def test_cells_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
     assert {cell["optimizer"] for cell in cells} == {"sgd", "adam"}
     rates = sorted(cell["learning_rate"] for cell in cells)
     assert 1e-4 <= rates[0] < 3e-4 < rates[100] < 3e-2 < rates[-1] <= 1e-1
+
+
+def test_no_cell_is_drawn_twice():
+    said = {"search": "random", "num_cells": 9, "param_grid": {"optimizer": ["sgd", "adam"], "batch_size": [8, 16]}}
+    cells = train_spec(**said).cells()
+    assert len(cells) == 4
+    assert len({repr(cell) for cell in cells}) == 4
 
 
 def test_only_one_way_to_make_folds():

@@ -90,8 +90,8 @@ def test_of_two_classes_there_is_a_roc_and_a_calibration_by_the_classes_names(mo
     details = {"label_col": "busy", "profile": {"busy": label}}
     page = rendered(result([cell(0.5, sample=sample)], params={"loss": "categorical_crossentropy"}), **details)
     assert seen["names"] == ["no", "yes"]
-    assert page.count('<figure class="half">') == 3
-    assert page.count("<figure>") == 3
+    assert page.count('<figure class="half">') == 5
+    assert page.count("<figure>") == 1
 
 
 def test_no_sample_no_section():
