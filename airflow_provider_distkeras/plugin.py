@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowPlugin, conf
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -29,25 +29,27 @@ _HEADERS = {
 
 #: Of a task that is not mapped, Airflow's UI leaves the placeholder in the address of the tab.
 _MAP_INDEX = "{MAP_INDEX}"
-MapIndex = Annotated[int, BeforeValidator(lambda said: -1 if said == _MAP_INDEX else said)]
+MapIndex = Annotated[int, Field(ge=-1, lt=2**31), BeforeValidator(lambda said: -1 if said == _MAP_INDEX else said)]
 
 
 def find_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes | None:
     """The report of a train task's run, or None if there is none.
 
-    Its path comes from what the operator pushed, never from the browser, and counts only if the manifest beside it says the same.
+    Its path comes from what the operator pushed, never from the browser, and counts only if an attempt of this very task wrote
+    it, and the manifest beside it says the same.
     """
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
     from airflow_provider_distkeras.contract.manifest import Manifest, beside
+    from airflow_provider_distkeras.contract.paths import locate
     from airflow_provider_distkeras.operators.storage import storage_for
 
     with create_session() as session:
         query = XComModel.get_many(run_id=run_id, key="report_path", dag_ids=dag_id, task_ids=task_id, map_indexes=map_index)
         row = session.scalars(query).first()
         path = XComModel.deserialize_value(row) if row is not None else None
-    if not isinstance(path, str):
+    if not isinstance(path, str) or locate(path, dag_id, task_id, map_index) is None:
         return None
     try:
         storage = storage_for(path)

@@ -17,7 +17,7 @@ from airflow.sdk import DAG, Asset, Param
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, csv_to_scores_group
 
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
-TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+TEXTS: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string"}}  # null: the form may leave it empty
 
 with DAG(
     "approval",

@@ -3,7 +3,7 @@
 Shows: the three tasks, one fed by the other, and a form in the UI for what they are to do, the network and the grid included.
 Set: the Params below, in the form, here, or with
 `airflow dags test csv_to_scores 2026-03-01 --conf '{"input_path": "/data/bikes/*.csv", "new_path": "/data/new/*.csv"}'`; the
-Spark master is that of the connection `spark_default`.
+Spark master is that of the connection `spark_default`. Once the DAG is unpaused, which the form does, too, the last day is run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_distkeras.operators import (
 )
 
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
-TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+TEXTS: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string"}}  # null: the form may leave it empty
 NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 # The form offers arrays as JSON if their items have a type; else as lines of text.
 LAYERS: dict[str, Any] = {"type": "array", "items": {"type": ["integer", "null"], "minimum": 1}, "minItems": 2}
@@ -31,7 +31,7 @@ with DAG(
     schedule="@daily",
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=2,
     render_template_as_native_obj=True,
     tags=["distkeras"],
     doc_md=__doc__,

@@ -3,7 +3,8 @@
 Shows: a schedule that any past month can be re-run for (Backfill in the UI), a gate by a metric, a champion kept by name, and an
 asset that is updated only when there is a new champion (see `score_on_new_model`). The run of a month starts when the month is
 over. A backfill never replaces the champion of a newer month, and leaves months that are done as they are if it is to reuse them.
-Set: the Params below, in the form or here. Held-out rows must not be among those to train on.
+Set: the Params below, in the form or here. Held-out rows must not be among those to train on, and should be of what the models
+are for: a model of one month that is judged by a whole year seldom beats the mean.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from airflow_provider_distkeras.operators import (
 )
 
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
-TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+TEXTS: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string"}}  # null: the form may leave it empty
 #: The files of the run's month. A run that was started without a logical date is about the month in which it was due.
 INPUT_PATH = "{{ params.input_path.replace('{month}', (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m')) }}"
 

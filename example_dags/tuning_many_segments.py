@@ -1,8 +1,9 @@
 """A model of its own for every segment, each with a search of its own: as many tasks as there are segments when the DAG runs.
 
-Shows: dynamic task mapping, `.partial(...).expand(...)`, from files to models to a table of what was best where. A segment that
-fails can be cleared alone. Set: the Params below; a segment is whatever files a path stands for, such as "s3a://bikes/city=*/*.csv".
-`max_active_tis_per_dag` keeps the segments from taking the whole cluster at once.
+Shows: dynamic task mapping, `.partial(...).expand(...)`, from files to models to a table of what was best where. What comes next
+waits for all segments: where one fails, mend its files and clear it alone, and the others are not run again. Set: the Params
+below; a segment is whatever files a path stands for, such as "s3a://bikes/city=*/*.csv". `max_active_tis_per_dag` keeps the
+segments from taking the whole cluster at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from airflow.sdk import DAG, Param, task
 from airflow_provider_distkeras.operators import DistKerasPreprocessOperator, DistKerasTrainOperator
 
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
-TEXTS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+TEXTS: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string"}}  # null: the form may leave it empty
+FILES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
 
 @task
@@ -42,7 +44,7 @@ with DAG(
     tags=["distkeras"],
     doc_md=__doc__,
     params={
-        "segments": Param([f"{DATA}/train/part-{number}.csv" for number in (1, 2, 3)], title="Files of each segment", **TEXTS),
+        "segments": Param([f"{DATA}/train/part-{number}.csv" for number in (1, 2, 3)], title="Files of each segment", **FILES),
         "label_column": Param("rentals", title="Column to predict"),
         "excluded_columns": Param(["id", "timestamp"], title="Columns to leave out", **TEXTS),
         "categorical_columns": Param(["weather"], title="Columns to one-hot encode", **TEXTS),

@@ -22,6 +22,10 @@ class ArtifactError(DistKerasError, RuntimeError):
     """An artifact cannot be read, written or trusted."""
 
 
+class SupersededError(ArtifactError):
+    """Another attempt has claimed the same period since, and decides. Trying again would take it from that one."""
+
+
 class TrainingError(DistKerasError, RuntimeError):
     """A worker failed while training; the message carries the worker's traceback."""
 
@@ -35,7 +39,7 @@ class JobError(DistKerasError, RuntimeError):
 
 
 #: Errors that the same spec on the same data will meet again, so that a retry is a waste.
-PERMANENT = (SpecError, DataError, DivergenceError)
+PERMANENT = (SpecError, DataError, DivergenceError, SupersededError)
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> SpecError:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.manifest import Manifest
 from airflow_provider_distkeras.contract.storage import Storage
 
@@ -148,7 +148,7 @@ def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
     """Make an attempt the one its period shows.
 
     Raises:
-        ArtifactError: a newer attempt has claimed the period; its result is the one that counts.
+        SupersededError: a newer attempt has claimed the period; its result is the one that counts.
     """
     newer = [
         name
@@ -156,9 +156,9 @@ def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
         if name > attempt.name and storage.exists(Attempt(attempt.period_path, name).spec_path)
     ]
     if newer:
-        raise ArtifactError(
-            f"Attempt {attempt.name} is not committed: the newer attempt {newer[-1]} has claimed {attempt.period_path}. "
-            "This job outlived its task; nothing is lost, the newer attempt decides."
+        raise SupersededError(
+            f"Attempt {attempt.name} is not committed: the newer attempt {newer[-1]} has claimed {attempt.period_path} since. "
+            "It is a later try of this task, or another run about the same period. The newest attempt decides; nothing is lost."
         )
     storage.write_bytes(attempt.manifest_path, manifest.to_json().encode())
     storage.write_bytes(attempt.current_path, json.dumps({"attempt": attempt.name}).encode())

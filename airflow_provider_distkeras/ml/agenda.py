@@ -230,7 +230,8 @@ class Agenda:
             raise errors.TrainingError("No cell has ended: raise max_minutes.")
         kind, cause = max(causes, key=causes.count).split(": ", 1)
         known = getattr(errors, kind, errors.TrainingError)
-        fix = " Lower learning_rate, or scale the features (scaling='standard')." if known is errors.DivergenceError else ""
+        told = known is not errors.DivergenceError or "Lower learning_rate" in cause
+        fix = "" if told else " Lower learning_rate, or scale the features (scaling='standard')."
         raise known(f"Every cell failed, most of them so: {cause.rstrip('.')}.{fix}")
 
     def _worth(self) -> dict[int, float]:

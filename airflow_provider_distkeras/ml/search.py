@@ -112,7 +112,7 @@ def search(
         if folds.test_fold:
             outlook.begin_test()
             tested = trials.run_one(Trial(number, spec.num_folds), params_of(best.params))
-    logger.info("best %s %s with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
+    logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
     outlook.begin_refit()
     model = estimator.fit(data, params_of(best.params))
     logger.info("%s", model.summary)

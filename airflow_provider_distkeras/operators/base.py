@@ -6,10 +6,11 @@ import contextlib
 import functools
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,8 +49,10 @@ if TYPE_CHECKING:
 
 _INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
 _TEXTS = (
-    "conn_id", "archives", "repositories", "executor_memory", "driver_memory", "spark_binary", "yarn_queue", "deploy_mode",
+    "conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode",
 )  # fmt: skip
+_MEMORIES = ("executor_memory", "driver_memory")
+_MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
 
 
 class DistKerasBaseOperator(LineageMixin, TrackingOperator):
@@ -88,6 +91,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         *(f for f in TrackingOperator.template_fields if f not in ("application", "application_args")),
         *_INTEGERS,
         *_TEXTS,
+        *_MEMORIES,
         "artifact_root",
         "if_exists",
     )
@@ -207,13 +211,19 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
     def _build_spec(self, resolved: dict[str, Any]) -> Spec:
         """The spec, of what was resolved and the rendered arguments; those that are None take the spec's default."""
         said = {f.name: resolved[f.name] if f.name in resolved else getattr(self, f.name) for f in fields(self.spec_class)}
+        for name in self._required_paths():
+            if isinstance(said[name], str) and said[name].strip() in ("", "None"):
+                raise SpecError(f"{name}: expected a path, received {said[name]!r}: its template found nothing, such as no XCom.")
         spec = self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
         uris = {name: _as_uris(value) for name in self.path_fields if (value := getattr(spec, name))}
         return self.spec_class.build(**{**spec.to_dict(), **uris})
 
+    def _required_paths(self) -> list[str]:
+        return [f.name for f in fields(self.spec_class) if f.name in self.path_fields and f.default_factory is MISSING]
+
     def _cast_resources(self) -> None:
         """Give the provider's hook the rendered resources, in the types it expects; an empty text means none."""
-        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS)):
+        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (_memory, _MEMORIES)):
             for name in names:
                 value = getattr(self, name)
                 given = value is not None and str(value).strip() not in ("", "None")
@@ -240,6 +250,8 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         hook = super()._get_hook()
         self.track(hook)
         target: dict[str, Any] = hook._connection
+        if target["deploy_mode"] == "cluster" and str(target["master"]).startswith("local"):
+            raise SpecError(f"deploy_mode: the master {target['master']!r} runs jobs in client mode only; leave deploy_mode out.")
         return target
 
     def period(self, context: Context) -> str:
@@ -371,6 +383,13 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)
+
+
+def _memory(name: str, value: Any) -> str:
+    """An amount of memory, as Spark takes it."""
+    if not _MEMORY.fullmatch(str(value).strip()):
+        raise SpecError(f"{name}: expected an amount of memory, such as 2g or 512m, received {value!r}.")
+    return str(value).strip()
 
 
 def _as_uris(paths: str | list[str]) -> str | list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_distkeras.contract.champion import Champion, Champions
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.paths import locate
 from airflow_provider_distkeras.contract.specs import PromoteSpec
@@ -115,7 +115,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         if self._present is not None:
             try:
                 require_artifact(self._present.model_path, "train", "champion")
-            except ArtifactError as error:
+            except (ArtifactError, SpecError) as error:
                 raise ArtifactError(
                     f"The model of the champion of {spec.champion!r} cannot be read. {error} Restore it, or delete the record "
                     f"{self._present.record_path}: then the champion before it counts again."

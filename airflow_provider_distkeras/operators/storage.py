@@ -88,7 +88,13 @@ def storage_for(path: str) -> Storage:
 
 def require_artifact(path: str, kind: str, argument: str) -> None:
     """Check that `path` is an artifact that a task of this kind committed."""
-    manifest = Manifest.read(storage_for(path), beside(path))
+    storage = storage_for(path)
+    if not storage.exists(beside(path)):
+        raise SpecError(
+            f"{argument}: expected what a {kind} task returned, received {path!r}: there is no {Manifest.FILE_NAME} beside it. "
+            "Nothing was committed there, or it is gone."
+        )
+    manifest = Manifest.read(storage, beside(path))
     if manifest.kind != kind:
         raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
 

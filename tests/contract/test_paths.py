@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.paths import Attempt, commit, committed, locate, period_key, slug
 from airflow_provider_distkeras.contract.storage import LocalStorage
@@ -59,7 +59,7 @@ def test_nothing_is_shown_before_the_first_commit_and_the_newest_afterwards(tmp_
 def test_an_attempt_that_a_newer_one_has_overtaken_cannot_commit_even_if_that_one_is_still_running(tmp_path):
     zombie = claim(tmp_path)
     claim(tmp_path, minutes=1)
-    with pytest.raises(ArtifactError, match="outlived its task"):
+    with pytest.raises(SupersededError, match="a later try of this task, or another run about the same period"):
         commit(STORAGE, zombie, manifest(1))
     assert not STORAGE.exists(zombie.manifest_path)
 

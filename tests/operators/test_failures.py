@@ -92,8 +92,33 @@ def test_dataset_that_nothing_committed(stub, run, root, tmp_path):
         )
     )
 
-    assert done.message == f"There is no manifest at file://{tmp_path}/a/_MANIFEST.json: the job did not commit a result."
+    assert done.message == (
+        f"dataset_path: expected what a preprocess task returned, received 'file://{tmp_path}/a/dataset': there is no "
+        "_MANIFEST.json beside it. Nothing was committed there, or it is gone."
+    )
+    assert isinstance(done.errors[-1], AirflowFailException)
     assert stub.calls() == []
+
+
+@pytest.mark.parametrize("said", ["", "None", "{{ ti.xcom_pull(task_ids='nothing') }}"])
+def test_a_path_that_a_template_did_not_find(stub, run, root, said):
+    done = run(
+        lambda: DistKerasTrainOperator(task_id="train", dataset_path=said, hyperparameters=NETWORK, artifact_root=str(root))
+    )
+
+    assert_refused(done, stub, "dataset_path: expected a path, received ")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"driver_memory": "2 gigs"}, "driver_memory: expected an amount of memory, such as 2g or 512m, received '2 gigs'."),
+        ({"executor_memory": "lots"}, "executor_memory: expected an amount of memory, such as 2g or 512m, received 'lots'."),
+        ({"deploy_mode": "cluster"}, "deploy_mode: the master 'local[2]' runs jobs in client mode only; leave deploy_mode out."),
+    ],
+)
+def test_resources_that_spark_would_refuse(stub, run, prepare, csv, said, message):
+    assert_refused(run(lambda: prepare(**said)), stub, message)
 
 
 def test_dataset_in_place_of_a_model(stub, prepare, run, csv, root):

@@ -172,7 +172,7 @@ def test_a_champion_whose_model_is_gone_is_told_with_the_fix(stub, run, promote,
     failed = run(promote, logical_date=APRIL)
 
     record = champions.present().record_path
-    assert failed.message.startswith("The model of the champion of 'bikes' cannot be read. There is no manifest at file://")
+    assert failed.message.startswith("The model of the champion of 'bikes' cannot be read. champion: expected what")
     assert failed.message.endswith(f"Restore it, or delete the record {record}: then the champion before it counts again.")
     local_path(record).unlink()
     assert run(promote, logical_date=APRIL).state == "success"

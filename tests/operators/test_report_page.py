@@ -74,7 +74,7 @@ def test_task_without_a_report(client, log_in, trained):
     assert "This task instance has no training report, or not yet." in answer.text
 
 
-@pytest.mark.parametrize(("said", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("{RUN_ID}", 422)])
+@pytest.mark.parametrize(("said", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("9" * 30, 422), ("{RUN_ID}", 422)])
 def test_a_task_that_is_not_mapped_keeps_the_placeholder_of_the_map_index(client, log_in, trained, said, status):
     """As Airflow's UI leaves it in the address of the tab."""
     query = {"run_id": trained.dag_run.run_id, "task_id": "train", "map_index": said}
@@ -101,6 +101,18 @@ def test_path_beside_another_reports_manifest_is_not_read(client, log_in, traine
     spec = f"{report.rsplit('/', 1)[0]}/_SPEC.json"
     of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
     XComModel.set(key="report_path", value=spec, **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_the_report_of_another_task_is_not_shown(client, log_in, trained):
+    """Whoever may read this DAG need not be allowed to read the other's."""
+    from airflow.models.xcom import XComModel
+
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=trained.xcoms("train")["report_path"], **of)
 
     answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
 
