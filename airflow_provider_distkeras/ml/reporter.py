@@ -145,7 +145,7 @@ def tasks(context: SparkContext) -> Look:
         jobs = [tracker.getJobInfo(number) for number in tracker.getActiveJobsIds()]
         known = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
         stages = [stage for stage in known if stage is not None]
-        total = sum(stage.numTasks for stage in stages)
-        return Seen(sum(stage.numCompletedTasks for stage in stages), total, "tasks") if total else Seen()
+        done = sum(stage.numCompletedTasks for stage in stages)
+        return Seen(done, sum(stage.numTasks for stage in stages), "tasks") if done else Seen()  # of many jobs of a task or two
 
     return look
