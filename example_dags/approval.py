@@ -58,7 +58,9 @@ with DAG(
         task_id="approve",
         subject="Should this model become the champion of bikes, if it beats the present one?",
         body=(
-            "On rows that it was not trained on: {{ ti.xcom_pull(task_ids='challenger.score', key='metrics') }}\n\n"
+            "On rows that it was not trained on:\n\n"
+            "{% for name, value in ti.xcom_pull(task_ids='challenger.score', key='metrics').items() %}"
+            "- {{ name }} {{ '%.4f' % value }}\n{% endfor %}\n"
             "Model: {{ ti.xcom_pull(task_ids='challenger.train', key='model_path') }}"
         ),
         defaults="Reject",

@@ -143,6 +143,8 @@ def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -
         raise DataError(
             f"The header of {path} holds NUL: this is no text in {dialect.encoding}. Set encoding, or restore the file."
         )
+    if "\ufffd" in "".join(header):
+        raise DataError(f"The header of {path} is no text in {dialect.encoding}. Set encoding, or restore the file.")
     refuse_twins(header, f"in the header of {path}")
     others = [each for each in _DELIMITERS if each != dialect.delimiter and each in header[0]]
     if len(header) == 1 and others:

@@ -375,9 +375,14 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         self.log.info("Result: %s", json.dumps(result, default=str))
         uri, period = result[RESULTS[request.spec.kind][0]], request.attempt.period
         about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
+        about.update(self.event_details(request.spec))
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = {**result, **about}
+
+    def event_details(self, spec: Spec) -> dict[str, Any]:
+        """What an asset is told beside the result, of what was asked for."""
+        return {}
 
     def push_link(self, context: Context, link: type[PushedLink], url: str) -> None:
         """Show a link from now on."""

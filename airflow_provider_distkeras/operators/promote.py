@@ -149,6 +149,11 @@ class DistKerasPromoteOperator(RowsInputOperator):
             self.log.info("%s is the champion of %r from now on.", request.spec.model_path, request.spec.champion)
         super().publish(context, request, result)
 
+    def event_details(self, spec: Spec) -> dict[str, Any]:
+        """Whose champion it is, and what it had to reach."""
+        assert isinstance(spec, PromoteSpec)
+        return {"champion": spec.champion, "margin": spec.margin, "threshold": spec.threshold}
+
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
         """As for every operator; and the champion, if it is the challenger from now on."""
         from airflow_provider_distkeras.operators import lineage_facets

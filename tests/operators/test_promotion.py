@@ -74,6 +74,7 @@ def test_the_first_challenger_becomes_the_champion(stub, run, promote, champions
     event = done.asset_events()["bikes_champion"]
     assert (event["uri"], event["kind"], event["period"]) == (model, "promote", "2026-03-01T000000Z")
     assert event["metrics"] == {"challenger": {"r2": 0.9}}
+    assert (event["champion"], event["margin"], event["threshold"]) == ("bikes", 0.0, None)
 
 
 def test_a_better_challenger_replaces_the_champion(stub, run, promote, champions):
