@@ -64,10 +64,10 @@ class Outlook:
 
     def _look_at_search(self) -> Seen:
         standing, paces = self.agenda.standing(), progress.running()
-        begun = sum(min(pace.epoch / pace.num_epoch, 1.0) for pace in paces)
+        done = standing.ended + round(sum(min(pace.epoch / pace.num_epoch, 1.0) for pace in paces), 1)
         speed = sum(pace.samples_per_second for pace in paces) or self._speed(standing)
         return Seen(
-            standing.ended, standing.expected, "fits", max(begun, standing.late * standing.expected - standing.ended),
+            done, standing.expected, "fits", max(0.0, standing.late * standing.expected - done),
             standing.known, speed, best=self._best(standing),
         )  # fmt: skip
 

@@ -74,6 +74,7 @@ class Reporter:
     def __init__(self, every: float = _EVERY_S) -> None:
         self._every = every
         self._stage: _Stage | None = None
+        self._first: tuple[float, float] | None = None  # when work of the stage was first seen, and how much
         self._done, self._percent = 0.0, 0
         self._told, self._told_at = "", -math.inf
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class Reporter:
         with self._lock:
             if self._stage is not None:
                 self._done += self._stage.share
-            self._stage = _Stage(name, share, look, time.monotonic())
+            self._stage, self._first = _Stage(name, share, look, time.monotonic()), None
         self._tell()
 
     def finish(self) -> None:
@@ -130,11 +131,20 @@ class Reporter:
     def _progress(self, stage: _Stage, seen: Seen, now: float) -> Progress:
         done = self._done + stage.share * seen.share
         self._percent = max(self._percent, min(int(100 * done), 99))
-        is_known = seen.worked >= _LEAST_SHARE
-        eta = (now - stage.since) * (1 - done) / (stage.share * seen.worked) if is_known else None
+        pace = self._pace(stage, seen.worked, now)
+        eta = (1 - done) / (stage.share * pace) if pace else None
         return Progress(
             self._percent, stage.name, seen.done, seen.total, seen.unit, seen.samples_per_second, seen.loss, seen.best, eta
         )
+
+    def _pace(self, stage: _Stage, worked: float, now: float) -> float | None:
+        """How much of a stage is done in a second: since it was first seen to go on, or else since it began."""
+        if self._first is None and worked > 0:
+            self._first = (now, worked)
+        for since, before in filter(None, (self._first, (stage.since, 0.0))):
+            if worked - before >= _LEAST_SHARE and now > since:
+                return (worked - before) / (now - since)
+        return None
 
 
 def tasks(context: SparkContext) -> Look:

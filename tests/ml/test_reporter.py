@@ -57,6 +57,15 @@ def test_time_to_go_is_by_the_pace_of_the_stage_for_the_whole_job(job):
     assert job.lines()[-1] == Progress(40, "search", 3, 8, "fits", eta_seconds=30)
 
 
+def test_the_start_of_a_stage_is_not_its_pace(job):
+    seen = {"done": 0.0}
+    job.reporter.begin("search", 0.8, lambda: Seen(seen["done"], 8, "fits"))
+    for done in (0.0, 1.0, 2.0):
+        seen["done"] = done
+        job.after(60 if done < 2 else 10)
+    assert job.lines()[-1] == Progress(20, "search", 2, 8, "fits", eta_seconds=80)
+
+
 def test_what_was_known_before_is_no_pace(job):
     job.reporter.begin("search", 0.8, lambda: Seen(4, 8, "fits", before=4.0))
     job.after(10)
