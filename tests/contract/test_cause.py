@@ -3,13 +3,21 @@
 import pytest
 
 from airflow_provider_distkeras.contract.cause import Cause
-from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, DistKerasError, JobError, TrainingError
+from airflow_provider_distkeras.contract.errors import (
+    ArtifactError,
+    DataError,
+    DistKerasError,
+    JobError,
+    SupersededError,
+    TrainingError,
+)
 
 
 @pytest.mark.parametrize(
     ("error", "cause", "line"),
     [
         (DataError("No rows."), Cause("DataError", "No rows.", True), "DataError: No rows."),
+        (SupersededError("Late."), Cause("SupersededError", "Late.", True), "SupersededError: Late."),
         (ArtifactError("Gone."), Cause("ArtifactError", "Gone.", False), "ArtifactError: Gone."),
         (
             TrainingError("Worker 0 failed.\n\nThe worker's traceback:\nx"),

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.errors import SupersededError
 from airflow_provider_distkeras.contract.lines import PREFIX, Progress, Started
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.paths import commit
+from airflow_provider_distkeras.contract.paths import Attempt, commit
 from airflow_provider_distkeras.contract.request import Request
 from airflow_provider_distkeras.contract.storage import LocalStorage
 
@@ -90,6 +92,13 @@ def main() -> int:
         cause = {"type": kind, "message": "The column 'temp' holds text.", "permanent": mode == "permanent"}
         storage.write_bytes(attempt.error_path, json.dumps(cause).encode())
         return 0 if in_cluster else 1
+    elif mode == "overtaken":  # by another run about the same period
+        storage.write_bytes(Attempt(attempt.period_path, f"9{attempt.name}").spec_path, b"{}")
+        try:
+            commit(storage, attempt, Manifest(request.spec.kind, request.spec.sha256, {}, {}, {}))
+        except SupersededError as error:
+            storage.write_bytes(attempt.error_path, Cause.of(error).to_json())
+            return 1
     elif mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif mode == "crash":

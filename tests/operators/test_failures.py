@@ -220,6 +220,12 @@ def test_cause_that_may_pass_is_told_and_retried(stub, prepare, run):
     assert len(stub.calls()) == 2
 
 
+def test_run_that_another_one_has_overtaken_does_not_take_the_period_back(stub, prepare, run):
+    stub.mode("overtaken")
+
+    assert_refused(run(lambda: prepare(retries=2)), stub, "another run about the same period", submitted=1)
+
+
 def test_job_that_was_killed_is_told_as_that(stub, prepare, run):
     stub.mode("killed")
     failed = run(prepare)
