@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 
 #: Takes the name of the thing and its value; returns the value in its plain type or raises SpecError.
 Check = Callable[[str, Any], Any]
+
+_MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
 
 
 def _refuse(name: str, expected: str, value: Any) -> SpecError:
@@ -57,6 +60,14 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _refuse(name, "a text that is not empty", value)
     return value
+
+
+def memory(name: str, value: Any) -> str:
+    """An amount of memory, as Spark takes it."""
+    said = str(value).strip()
+    if not _MEMORY.fullmatch(said):
+        raise SpecError(f"{name}: expected an amount of memory, such as 2g or 512m, received {value!r}.")
+    return said
 
 
 def uri_without_secret(name: str, value: Any) -> str:

@@ -94,7 +94,7 @@ def forget(nothing: Iterable[Any], keys: tuple[str, ...]) -> Iterator[tuple[str,
     _drain(nothing)
     for key in keys:
         shared_rows.forget(key, local_folder())
-    yield from ()
+    return iter(())
 
 
 def _begin() -> None:

@@ -25,6 +25,8 @@ _ROWS = 30
 WIDE, _HALF = 9.0, 4.5
 #: Characters that leave room for what is drawn beside them.
 _SHORT = 24
+#: What has a text stand out from the lines behind it.
+_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 #: Cells of which each gets a line.
 _LINES = 300
 _BINS = 10
@@ -73,7 +75,7 @@ def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
     scale_of_colors = Normalize(min(means), max(means))
     colors = colormaps["viridis"](scale_of_colors(np.array(means)))
     for rank, cell in reversed(list(enumerate(shown))):
-        # What lies between two names is bent a little by rank, so that lines through the same values can be told apart.
+        # Shifted a little by rank, so that lines through the same values can be told apart.
         heights = [scale.height(cell.params.get(name)) for name, scale in scales.items()]
         shift = 0.05 * (rank / max(len(shown) - 1, 1) - 0.5)
         axes.plot(places, [height + shift for height in heights], color=colors[rank], linewidth=2.6 if rank == 0 else 1.2)
@@ -81,9 +83,8 @@ def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
     for place, scale in zip(places, scales.values(), strict=True):
         axes.axvline(place, color=_LINE, linewidth=0.8)
         for height, text in scale.ticks():
-            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
             axes.annotate(
-                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small", bbox=box
+                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small", bbox=_BOX
             )
     axes.set_xticks(list(places), list(scales))
     axes.set_yticks([])
@@ -115,11 +116,9 @@ def predictions(sample: Sample) -> Figure:
         sample: (rows, 2), labels and predictions.
     """
     actual, predicted = sample.T
-    axes = _axes(3.8, _HALF)
+    axes = _scatter(actual, predicted, xlabel="actual", ylabel="predicted", title="Predicted against actual")
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
-    axes.plot(ends, ends, color=_LINE, linewidth=0.8)
-    axes.scatter(actual, predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
-    axes.set(xlabel="actual", ylabel="predicted", title="Predicted against actual")
+    axes.plot(ends, ends, color=_LINE, linewidth=0.8, zorder=0)
     return _figure_of(axes)
 
 
@@ -130,10 +129,8 @@ def residuals(sample: Sample) -> Figure:
         sample: (rows, 2), labels and predictions.
     """
     actual, predicted = sample.T
-    axes = _axes(3.8, _HALF)
-    axes.axhline(0, color=_LINE, linewidth=0.8)
-    axes.scatter(predicted, actual - predicted, s=9, alpha=0.5, color=_BEST, linewidths=0)
-    axes.set(xlabel="predicted", ylabel="actual - predicted", title="Residuals")
+    axes = _scatter(predicted, actual - predicted, xlabel="predicted", ylabel="actual - predicted", title="Residuals")
+    axes.axhline(0, color=_LINE, linewidth=0.8, zorder=0)
     return _figure_of(axes)
 
 
@@ -234,6 +231,14 @@ class _Scale:
 def _curve(axes: Axes, values: Sequence[float], label: str, **style: Any) -> None:
     if values:
         axes.plot(range(1, len(values) + 1), values, label=label, **style)
+
+
+def _scatter(x: NDArray[np.float64], y: NDArray[np.float64], **labels: str) -> Axes:
+    """A point per row."""
+    axes = _axes(3.8, _HALF)
+    axes.scatter(x, y, s=9, alpha=0.5, color=_BEST, linewidths=0)
+    axes.set(**labels)
+    return axes
 
 
 def _axes(height: float, width: float = WIDE) -> Axes:

@@ -137,8 +137,7 @@ class Sampled:
         self._left = self.expected = count
         self._asked: dict[str, list[optuna.Trial]] = {}
         for params in begun[:count]:
-            kinds = self._distributions.items()
-            self._study.enqueue_trial({name: _as_optuna(params[name], kind) for name, kind in kinds})
+            self._study.enqueue_trial({name: _as_optuna(params[name], kind) for name, kind in self._distributions.items()})
 
     @property
     def left(self) -> int:

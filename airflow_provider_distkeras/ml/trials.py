@@ -122,7 +122,10 @@ class Trials:
                         agenda.end(trial, outcome)
 
         with ThreadPool(threads + spare) as pool:
-            pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
+            try:
+                pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
+            finally:
+                agenda.stop()  # whoever interrupts the search does not want the rest of it, either
 
     def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""

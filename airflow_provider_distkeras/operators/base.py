@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from airflow.providers.common.compat.sdk import (
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import vocabulary
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
-from airflow_provider_distkeras.contract.fields import Field, choice, integer, text
+from airflow_provider_distkeras.contract.fields import Field, choice, integer, memory, text
 from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.paths import Attempt, period_key
 from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
@@ -48,11 +47,8 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 _INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
-_TEXTS = (
-    "conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode",
-)  # fmt: skip
+_TEXTS = ("conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode")
 _MEMORIES = ("executor_memory", "driver_memory")
-_MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
 
 
 class DistKerasBaseOperator(LineageMixin, TrackingOperator):
@@ -223,7 +219,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
 
     def _cast_resources(self) -> None:
         """Give the provider's hook the rendered resources, in the types it expects; an empty text means none."""
-        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (_memory, _MEMORIES)):
+        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (memory, _MEMORIES)):
             for name in names:
                 value = getattr(self, name)
                 given = value is not None and str(value).strip() not in ("", "None")
@@ -388,13 +384,6 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)
-
-
-def _memory(name: str, value: Any) -> str:
-    """An amount of memory, as Spark takes it."""
-    if not _MEMORY.fullmatch(str(value).strip()):
-        raise SpecError(f"{name}: expected an amount of memory, such as 2g or 512m, received {value!r}.")
-    return str(value).strip()
 
 
 def _as_uris(paths: str | list[str]) -> str | list[str]:

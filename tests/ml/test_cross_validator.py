@@ -1,5 +1,6 @@
 """`CrossValidator` in a notebook, in place of Spark's, on real Spark."""
 
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
+from airflow_provider_distkeras.ml.agenda import Agenda
 from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark
@@ -161,6 +163,19 @@ def test_folds_that_cannot_be_end_a_search_of_fewer_fits_than_threads(data):
     )
     with pytest.raises(DataError, match="dealt by 'one', which may have too few different values"):
         alike.fit(data.withColumn("one", F.lit(1)))
+
+
+def test_an_interrupted_search_hands_out_no_more_fits(data, monkeypatch):
+    stopped = []
+
+    def interrupted(*said, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPool, "map", interrupted)
+    monkeypatch.setattr(Agenda, "stop", lambda self: stopped.append(self))
+    with pytest.raises(KeyboardInterrupt):
+        validator(CrossValidator, estimator()).fit(data)
+    assert len(stopped) == 1
 
 
 def test_a_metric_that_only_spark_knows_is_measured_by_spark(data):

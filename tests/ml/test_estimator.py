@@ -192,9 +192,9 @@ def test_a_network_of_ones_own(data, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     data.sparkSession.sparkContext.addPyFile(str(tmp_path / "mynets.py"))
-    estimator = regression(layer_dims=None, network="mynets:build", trainer_params={"num_epoch": 20})
+    estimator = regression(layer_dims=None, network="mynets:build", trainer_params={"num_epoch": 80})
     model = estimator.fit(data)
-    assert r2().evaluate(model.transform(data)) > 0.5  # two asynchronous workers end between 0.75 and 0.95
+    assert r2().evaluate(model.transform(data)) > 0.8
     config = model.keras_network().to_json()
     by_config = regression(layer_dims=None, network=config).fit(data)
     assert [layer.name for layer in by_config.keras_network().layers] == [layer.name for layer in model.keras_network().layers]
