@@ -41,8 +41,8 @@ def find_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    from airflow_provider_distkeras.contract.manifest import Manifest, beside
-    from airflow_provider_distkeras.contract.paths import locate
+    from airflow_provider_distkeras.contract.artifacts.attempt import locate
+    from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
     from airflow_provider_distkeras.operators.storage import storage_for
 
     with create_session() as session:
@@ -65,7 +65,7 @@ def create_app() -> FastAPI:
     from airflow.api_fastapi.core_api.security import requires_access_dag, requires_access_view
     from fastapi import Depends, FastAPI, Response
 
-    from airflow_provider_distkeras.contract.page import page as text_page
+    from airflow_provider_distkeras.contract.html import page as text_page
     from airflow_provider_distkeras.ui.metrics_page import metrics_page
     from airflow_provider_distkeras.ui.models import find_models
     from airflow_provider_distkeras.ui.progress_page import find_progress_page

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.operators import applications, killing
 from airflow_provider_distkeras.operators.applications import Application, ClusterError, Outcome, Status
 from airflow_provider_distkeras.operators.lease import LeaseKeeper

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.request import Request
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, Spec, TrainSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 from airflow_provider_distkeras.operators.environment import find_java_home
 from benchmarks import report
 

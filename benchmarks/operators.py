@@ -100,10 +100,10 @@ def _context() -> Any:
 def _submit(folder: Path) -> None:
     """The same job by spark-submit, its package zipped and its request written beforehand."""
     import airflow_provider_distkeras
-    from airflow_provider_distkeras.contract.paths import Attempt
-    from airflow_provider_distkeras.contract.request import Request
+    from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+    from airflow_provider_distkeras.contract.artifacts.request import Request
+    from airflow_provider_distkeras.contract.files.storage import LocalStorage
     from airflow_provider_distkeras.contract.specs import PreprocessSpec
-    from airflow_provider_distkeras.contract.storage import LocalStorage
     from airflow_provider_distkeras.operators import environment
 
     spec = PreprocessSpec.build(input_path=f"file://{folder}/rows.csv")

@@ -68,7 +68,7 @@ class Trainer:
     def __init__(self, case: Case) -> None:
         import numpy as np
 
-        from airflow_provider_distkeras.contract.vocabulary import HYPERPARAMETERS
+        from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
         from airflow_provider_distkeras.ml.network import blueprint
         from airflow_provider_distkeras.training.steps import compile_window
 

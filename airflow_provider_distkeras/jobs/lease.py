@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.lease import LOOK_S, Lease
 from airflow_provider_distkeras.contract.errors import DistKerasError
-from airflow_provider_distkeras.contract.lease import LOOK_S, Lease
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
 
 logger = logging.getLogger(__name__)
 

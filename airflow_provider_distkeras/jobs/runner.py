@@ -15,11 +15,11 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.cause import Cause
-from airflow_provider_distkeras.contract.lines import PREFIX, Started
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import commit
-from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
+from airflow_provider_distkeras.contract.artifacts.attempt import commit
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Started
+from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import lease, submitter
 from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.storage import storage_for

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.manifest import Manifest, beside
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import cut_off
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
 from airflow_provider_distkeras.ml import event_files, report

@@ -25,10 +25,10 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from airflow_provider_distkeras.contract.dialect import length_of
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
-from airflow_provider_distkeras.contract.vocabulary import MISSING
+from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.params import MISSING
 from airflow_provider_distkeras.ml import sql
 
 #: Types of Spark that say the same as a column of text would, per kind.
@@ -47,7 +47,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         renamed: new name per raw column that is renamed.
         kinds: what each feature holds (see `contract.dialect`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
-        missing: what to do about a missing value, per feature: one of `contract.vocabulary.MISSING`, or what stands for it.
+        missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
     """
 

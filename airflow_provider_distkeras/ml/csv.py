@@ -13,10 +13,10 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.header import InputFiles, inspect, is_usable
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect, is_usable
 from airflow_provider_distkeras.contract.specs import CsvSpec, PreprocessSpec
+from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.ml import layout, stages
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.layout import index_of

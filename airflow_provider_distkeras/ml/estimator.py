@@ -13,7 +13,7 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml.fitting import Fitting, Known
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParamsReadable):
     """Trains a Keras network on a DataFrame of features and labels, distributed over Spark tasks.
 
-    Every name of `contract.vocabulary` is a Param, so each may be set here, by `setParams`, or varied in a grid. A cross
+    Every name of `contract.params` is a Param, so each may be set here, by `setParams`, or varied in a grid. A cross
     entropy as `loss` makes the model a classifier, whose labels are the class numbers 0, 1, ....
 
     Args:
@@ -55,7 +55,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         self._set_vocabulary_defaults()
         self._setDefault(trainer="ADAG", seed=0, predict_batch_size=4096)
         name = trainer_name(trainer)
-        check_names(f"parameter of {name}", trainer_params or {}, vocabulary.trainer_fields(name))
+        check_names(f"parameter of {name}", trainer_params or {}, contract_params.trainer_fields(name))
         twice = sorted({*(trainer_params or {})} & {*params})
         if twice:
             raise SpecError(f"{twice[0]!r} is both in trainer_params and an argument of its own: leave it in one of them.")

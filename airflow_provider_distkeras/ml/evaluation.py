@@ -1,4 +1,4 @@
-"""Spark ML's evaluators, by the names of `contract.vocabulary`."""
+"""Spark ML's evaluators, by the names of `contract.params`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
@@ -88,7 +88,7 @@ class Fitting:
             DataError: the columns are not what they should be.
         """
         trainer, backend = trainer_of(estimator), _check_backend(estimator)
-        said = estimator.said({**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING})
+        said = estimator.said({**contract_params.HYPERPARAMETERS, **contract_params.FITTING})
         return cls(estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, known or Known()))
 
     @property
@@ -173,7 +173,7 @@ class Fitting:
             data = data.withColumn(VALIDATION, selection.split(said["validation_split"], estimator.getSeed()))
         positions = accumulate(network.plan.label_sizes, initial=0)
         for output, size, position in zip(network.outputs, network.plan.label_sizes, positions, strict=False):
-            if vocabulary.is_classification(output.loss) and size == 1:
+            if contract_params.is_classification(output.loss) and size == 1:
                 selection.check_classes(data, output, position)
         return data
 
@@ -221,8 +221,8 @@ class Fitting:
 def trainer_of(estimator: DistKeras) -> Trainer:
     """The trainer with its parameters. Raises SpecError for a parameter that was set but is another trainer's."""
     name = estimator.getOrDefault("trainer")
-    known = vocabulary.trainer_fields(name)
-    said = {p: estimator.getOrDefault(p) for p in vocabulary.TRAINER_PARAMETERS if estimator.isSet(estimator.getParam(p))}
+    known = contract_params.trainer_fields(name)
+    said = {p: estimator.getOrDefault(p) for p in contract_params.TRAINER_PARAMETERS if estimator.isSet(estimator.getParam(p))}
     check_names(f"parameter of {name}", said, known)
     return trainers.get(name)(**said)
 
@@ -233,7 +233,7 @@ def _check_backend(estimator: DistKeras) -> str:
     if importlib.util.find_spec(backend) is None:
         raise SpecError(
             f"backend: {backend!r} is not installed. Install it in the driver's and the executors' Python, such as: "
-            f"pip install {backend}; or choose another of {', '.join(vocabulary.BACKENDS)}."
+            f"pip install {backend}; or choose another of {', '.join(contract_params.BACKENDS)}."
         )
     return backend
 
@@ -245,12 +245,14 @@ def _build(
     features, labels = estimator.feature_columns(), estimator.label_columns()
     optimizer = trainer.optimizer(said["optimizer"])
     members = trainer.num_workers if isinstance(trainer, trainers.EnsembleTrainer) else 1
-    built_for = {name: value for name, value in said.items() if name in vocabulary.HYPERPARAMETERS and name not in _NOT_BUILT}
+    built_for = {
+        name: value for name, value in said.items() if name in contract_params.HYPERPARAMETERS and name not in _NOT_BUILT
+    }
     key = repr((features, labels, built_for, optimizer, members, estimator.getSeed(), backend))
     with _building:
         if key not in known.networks:
             label_sizes = _measure(estimator, dataset, features, labels, known.sizes)
-            vocabulary.check_network(said, sum(label_sizes.values()))
+            contract_params.check_network(said, sum(label_sizes.values()))
             feature_sizes = {name: known.sizes[column] for name, column in features.items()}
             while len(known.networks) >= _KEPT:
                 del known.networks[next(iter(known.networks))]

@@ -16,8 +16,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from airflow_provider_distkeras.contract import parquet as contract
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
+from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml import csv, output, parquet, parts
 from airflow_provider_distkeras.ml.columns import SelectColumns

@@ -9,7 +9,7 @@ import re
 from dataclasses import asdict
 
 from airflow_provider_distkeras.contract.errors import PERMANENT
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.ml.agenda import Outcome
 from airflow_provider_distkeras.ml.strategies import Params
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from airflow_provider_distkeras.contract.dialect import length_of
-from airflow_provider_distkeras.contract.header import refuse_twins
+from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_header import refuse_twins
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.calendar import CalendarFeature, features_of
 from airflow_provider_distkeras.ml.profile import NumberProfile, Profile, TextProfile

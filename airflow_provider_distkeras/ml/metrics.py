@@ -34,7 +34,7 @@ def measure(names: Sequence[str], labels: Vector64, outputs: NDArray[np.float32]
     """The metrics of a network's outputs.
 
     Args:
-        names: metrics of `contract.vocabulary.EVALUATORS`.
+        names: metrics of `contract.params.EVALUATORS`.
         labels: (rows,), numbers or class numbers.
         outputs: (rows, units), what the network says.
         classifies: whether it tells classes apart.

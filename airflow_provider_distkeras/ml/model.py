@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
+from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.ml.network import Output, input_names
@@ -62,7 +62,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         return artifact.from_bytes(self._content, self._custom_modules)
 
     def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
-        """What tells, in any Python process, `columns` of `contract.vocabulary.SCORES` about rows.
+        """What tells, in any Python process, `columns` of `contract.params.SCORES` about rows.
 
         Args:
             columns: what to tell; by default the prediction, for classes their probabilities, and for a regression by an

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.vocabulary import check_outputs, is_classification, losses
+from airflow_provider_distkeras.contract.params import check_outputs, is_classification, losses
 from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Matrix
@@ -78,7 +78,7 @@ def blueprint(
     """Build the network for data of these sizes.
 
     Args:
-        hyperparameters: values of `contract.vocabulary.HYPERPARAMETERS`, checked.
+        hyperparameters: values of `contract.params.HYPERPARAMETERS`, checked.
         feature_sizes: values per row of each feature column, by input or position; label_sizes: of each label column, by
             output or position.
         seed: decides the initial weights.

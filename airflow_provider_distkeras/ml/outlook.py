@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from airflow_provider_distkeras.contract.lines import Best
+from airflow_provider_distkeras.contract.artifacts.progress import Best
 from airflow_provider_distkeras.ml.agenda import Agenda, Standing
 from airflow_provider_distkeras.ml.reporter import Reporter, Seen
 from airflow_provider_distkeras.training import progress

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructField, StructType
 
-from airflow_provider_distkeras.contract import parquet as contract
+from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.ml import parquet
 from airflow_provider_distkeras.ml.scoring import REASON
 from airflow_provider_distkeras.ml.storage import storage_for

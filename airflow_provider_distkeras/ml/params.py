@@ -1,6 +1,6 @@
 """The Params of the Estimator and its Model: one mixin per concern.
 
-Names, checks, defaults and documentation come from `contract.vocabulary`, so a notebook and a DAG are told the same.
+Names, checks, defaults and documentation come from `contract.params`, so a notebook and a DAG are told the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyspark.ml.param.shared import (
 from pyspark.sql import Column, DataFrame
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
-from airflow_provider_distkeras.contract.vocabulary import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
+from airflow_provider_distkeras.contract.params import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
 from airflow_provider_distkeras.ml.features import as_floats, joined
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.environment import default_backend

@@ -25,8 +25,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from airflow_provider_distkeras.contract.parquet import partitions_of
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.files.parquet import partitions_of
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.ml.scoring import Scorer, Stream
 from airflow_provider_distkeras.ml.storage import storage_for
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from airflow_provider_distkeras.contract.dialect import Dialect, length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:

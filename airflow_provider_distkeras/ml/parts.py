@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri, local_path
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml import output, parquet
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.ml.scoring import REASON, Batches, Stream

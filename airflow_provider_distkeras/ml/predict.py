@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.vocabulary import is_classification
+from airflow_provider_distkeras.contract.params import is_classification
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.network import Output, with_members
 from airflow_provider_distkeras.training import environment

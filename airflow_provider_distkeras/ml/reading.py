@@ -18,9 +18,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.ml.calendar import CalendarFeature
 from airflow_provider_distkeras.ml.parsing import BadRecord, Parser, spark_type
 from airflow_provider_distkeras.ml.profile import Profile, profile_for

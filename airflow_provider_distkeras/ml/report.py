@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.page import page
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.html import page
+from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.contract.vocabulary import is_classification, losses
 from airflow_provider_distkeras.ml import plots
 from airflow_provider_distkeras.ml.agenda import Cell
 from airflow_provider_distkeras.ml.search import SearchResult

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_distkeras.contract.lines import Best, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import Best, Progress
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

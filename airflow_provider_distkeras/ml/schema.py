@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from airflow_provider_distkeras.contract.dialect import length_of
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.parsing import infer_kind
 from airflow_provider_distkeras.ml.profile import NumberProfile

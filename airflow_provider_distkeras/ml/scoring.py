@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.vocabulary import SCORES
+from airflow_provider_distkeras.contract.params import SCORES
 from airflow_provider_distkeras.ml import artifact, predict
 from airflow_provider_distkeras.training.environment import worker_environment
 
@@ -39,7 +39,7 @@ class Scorer:
     """Tells about rows what a network says; it travels to the executors, which load the network once per Python process.
 
     Attributes:
-        columns: names of `contract.vocabulary.SCORES`, in the order they are told in.
+        columns: names of `contract.params.SCORES`, in the order they are told in.
         content, custom_modules: the network, as `ml.artifact` takes it; sha256: its digest.
         batch_size: rows per call of the network.
         classifies: whether it tells classes; labels: those as texts, by class number, if they have texts.

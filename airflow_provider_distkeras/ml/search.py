@@ -9,8 +9,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.contract.vocabulary import trainer_fields
 from airflow_provider_distkeras.ml.agenda import Agenda, Cell, Limits, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.evaluation import make_evaluator

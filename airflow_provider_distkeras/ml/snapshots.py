@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.engine import Run
 

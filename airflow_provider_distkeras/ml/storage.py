@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JJavaError
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

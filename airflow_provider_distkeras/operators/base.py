@@ -24,14 +24,15 @@ from airflow.providers.common.compat.sdk import (
 )
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract import params
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, memory, text
-from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.paths import Attempt, period_key
-from airflow_provider_distkeras.contract.request import SUBMITTERS, Request
+from airflow_provider_distkeras.contract.files.storage import as_uri
+from airflow_provider_distkeras.contract.period import period_key
 from airflow_provider_distkeras.contract.specs import Spec
-from airflow_provider_distkeras.contract.storage import as_uri
 from airflow_provider_distkeras.links import HistoryServerLink, PushedLink, SparkUILink, history_server
 from airflow_provider_distkeras.operators import applications, environment, noise, process
 from airflow_provider_distkeras.operators.errors import airflow_errors, written_error
@@ -146,7 +147,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         self.pushed_links, self._attempt, self._external_id, self._started_at = {}, None, None, time.time()
         self.show_links(context)
         with self._follow(context).told(), airflow_errors():
-            if_exists = choice("value", vocabulary.IF_EXISTS)("if_exists", self.if_exists)
+            if_exists = choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
             self._cast_resources()
             target = self._target()
             root = self._resolve_root(target["master"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.header import InputFiles, inspect
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
-from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.operators.environment import SparkEnvironmentError
 from airflow_provider_distkeras.operators.storage import storage_for
 

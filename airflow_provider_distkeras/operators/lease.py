@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_distkeras.contract.lease import Lease
-from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.operators.storage import storage_for
 
 if TYPE_CHECKING:

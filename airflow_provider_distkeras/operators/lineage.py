@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_distkeras.contract.request import Request
+    from airflow_provider_distkeras.contract.artifacts.request import Request
 
 #: Properties of OpenLineage's listener in Spark that may hold a secret: how it logs in, and the headers it sends.
 _SECRET = re.compile(r"spark\.openlineage\.transport\.(?:.*\.)?(?:auth\.(?!type$)|headers\.)")

@@ -20,10 +20,10 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import Request
-from airflow_provider_distkeras.contract.storage import as_uri, is_local, local_path
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.request import Request
+from airflow_provider_distkeras.contract.files.storage import as_uri, is_local, local_path
 from airflow_provider_distkeras.operators.storage import storage_for
 
 #: How file systems are called in OpenLineage, where that is not as in their URIs.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, redact
 
-from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, Progress, Started
 from airflow_provider_distkeras.contract.errors import DistKerasError
-from airflow_provider_distkeras.contract.lines import PROGRESS, Progress, Started
 from airflow_provider_distkeras.links import HistoryServerLink, PushedLink, SparkUILink
 from airflow_provider_distkeras.operators.noise import Noise
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
 from airflow_provider_distkeras.operators.storage import fingerprints, require_artifact
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_distkeras.contract.champion import Champion, Champions
+from airflow_provider_distkeras.contract.artifacts.attempt import locate
+from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
-from airflow_provider_distkeras.contract.paths import locate
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.operators.rows_input import RowsInputOperator
 from airflow_provider_distkeras.operators.storage import require_artifact, storage_for
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_distkeras.contract.request import Request
+    from airflow_provider_distkeras.contract.artifacts.request import Request
     from airflow_provider_distkeras.contract.specs import Spec
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.artifacts.attempt import current
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import current
 from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-    from airflow_provider_distkeras.contract.request import Request
+    from airflow_provider_distkeras.contract.artifacts.request import Request
 
 
 def committed_result(request: Request, if_exists: str, log: Logger, *, reads_files: bool) -> dict[str, Any] | None:

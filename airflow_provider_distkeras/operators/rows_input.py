@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_distkeras.contract import parquet
-from airflow_provider_distkeras.contract.header import InputFiles
+from airflow_provider_distkeras.contract.files import parquet
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
 from airflow_provider_distkeras.operators.storage import UnreadableHere, fingerprints, storage_for

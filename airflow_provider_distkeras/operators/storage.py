@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.header import InputFiles
-from airflow_provider_distkeras.contract.manifest import Manifest, beside
-from airflow_provider_distkeras.contract.storage import LocalStorage, Storage, is_hidden, is_local, local_path
+from airflow_provider_distkeras.contract.files.csv_header import InputFiles
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local, local_path
 
 _GLOB = frozenset("*?[")
 

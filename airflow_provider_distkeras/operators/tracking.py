@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.common.compat.sdk import AirflowException, conf
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.operators import applications, killing, process
 from airflow_provider_distkeras.operators.applications import Outcome, Status
 from airflow_provider_distkeras.operators.environment import SparkEnvironmentError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_distkeras.contract import lines
+from airflow_provider_distkeras.contract.artifacts.progress import Progress as ProgressLine
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import snapshot
 from airflow_provider_distkeras.training.servers import ParameterServers
@@ -139,7 +139,7 @@ class Progress:
         done, total = record["epoch"], self._watch.num_epoch
         speed, loss, eta = record["samples_per_second"], record["loss"], record["eta_seconds"]
         percent = min(int(100 * done / total), 100)
-        logger.info("%s", lines.Progress(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
+        logger.info("%s", ProgressLine(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
 
     def record(self) -> dict[str, Any] | None:
         """How far the fit is; None if no row has been trained."""

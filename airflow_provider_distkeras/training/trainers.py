@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.contract.vocabulary import trainer_fields
+from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.training import algorithms
 
 #: Steps between two commits of a trainer that has nobody to talk to: long enough that its commits cost nothing.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.contract.champion import Champion, Champions, champion_names
+from airflow_provider_distkeras.contract.artifacts.attempt import locate
+from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions, champion_names
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import locate
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.operators.storage import storage_for
 from airflow_provider_distkeras.ui.models import TrainedModel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from airflow_provider_distkeras.contract.page import page
+from airflow_provider_distkeras.contract.html import page
 from airflow_provider_distkeras.ui import chart
 from airflow_provider_distkeras.ui.artifacts import NamedChampion, deciding_metric, find_champions
 from airflow_provider_distkeras.ui.cells import number, period, report_link, spread

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from airflow_provider_distkeras.contract.paths import Attempt, locate
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, locate
 
 #: How far back a page looks: the latest runs, and no more than so many XComs of theirs.
 MAX_RUNS = 200

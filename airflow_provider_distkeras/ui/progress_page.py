@@ -6,8 +6,8 @@ import html
 import json
 from datetime import datetime
 
-from airflow_provider_distkeras.contract.lines import PROGRESS, Progress
-from airflow_provider_distkeras.contract.page import page
+from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, Progress
+from airflow_provider_distkeras.contract.html import page
 
 
 def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:

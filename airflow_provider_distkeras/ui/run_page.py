@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from airflow_provider_distkeras.contract.page import page
+from airflow_provider_distkeras.contract.html import page
 from airflow_provider_distkeras.ui.cells import period, report_link, spread
 from airflow_provider_distkeras.ui.models import TrainedModel
 

@@ -17,8 +17,8 @@ from typing import IO, Any
 import home
 import make_data
 
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.operators.environment import SparkEnvironmentError, find_java_home, find_spark_home
 
 TASKS = ("prepare", "train", "score")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.request import Request
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 from airflow_provider_distkeras.operators.environment import find_java_home, find_spark_home, zip_package
 
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from operators.conftest import install_stub
 
-from airflow_provider_distkeras.contract.champion import Champions
-from airflow_provider_distkeras.contract.paths import committed, current, period_key
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.attempt import committed, current
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.period import period_key
+from tests.operators.conftest import install_stub
 
 from .airflow_server import REPOSITORY, running, until
 from .browser import PICTURES, chromium, require_chromium

@@ -2,9 +2,9 @@
 
 import pytest
 
-from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 
 from .standalone import standalone
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_distkeras.contract.champion import Champions
-from airflow_provider_distkeras.contract.paths import committed
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.attempt import committed
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 
 pytestmark = [pytest.mark.spark, pytest.mark.airflow]
 

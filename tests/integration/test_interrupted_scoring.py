@@ -11,10 +11,10 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import VectorAssembler
 
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import committed
+from airflow_provider_distkeras.contract.artifacts.attempt import committed
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.columns import SelectColumns
 from airflow_provider_distkeras.ml.model import DistKerasModel

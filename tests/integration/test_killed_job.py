@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from airflow_provider_distkeras.contract.lease import Lease
-from airflow_provider_distkeras.contract.lines import Progress
-from airflow_provider_distkeras.contract.paths import committed
-from airflow_provider_distkeras.contract.request import SUBMITTERS
+from airflow_provider_distkeras.contract.artifacts.attempt import committed
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
+from airflow_provider_distkeras.contract.artifacts.progress import Progress
+from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 
 pytestmark = pytest.mark.spark
 

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.plugin import URL_PREFIX, create_app
 
 from .airflow_server import REPOSITORY, running, until

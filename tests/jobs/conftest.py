@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel
 
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import Request
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.request import Request
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 from airflow_provider_distkeras.jobs import preprocess, promote, runner, score, train
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.csv import prepare

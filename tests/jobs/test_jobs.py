@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_distkeras.contract.artifacts.attempt import committed
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
-from airflow_provider_distkeras.contract.paths import committed
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
 
 from .conftest import STORAGE, claim

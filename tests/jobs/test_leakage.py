@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel
 
-from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
 
 from .conftest import STORAGE

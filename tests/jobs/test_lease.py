@@ -2,9 +2,9 @@
 
 import pytest
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.lease import Lease
-from airflow_provider_distkeras.contract.paths import Attempt
 from airflow_provider_distkeras.jobs.lease import LeaseWatch
 
 ATTEMPT = Attempt("p", "a")

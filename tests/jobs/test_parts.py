@@ -10,7 +10,7 @@ from pyspark.errors import PythonException
 from pyspark.sql.types import DoubleType, LongType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.storage import local_path
+from airflow_provider_distkeras.contract.files.storage import local_path
 from airflow_provider_distkeras.ml import inputs, parts
 from airflow_provider_distkeras.ml.output import Target
 from airflow_provider_distkeras.ml.scoring import REASON, Stream

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
+from airflow_provider_distkeras.contract.files.storage import local_path
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.contract.storage import local_path
 
 pytestmark = pytest.mark.spark
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError, TrainingError
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
-from airflow_provider_distkeras.contract.storage import LocalStorage
 from airflow_provider_distkeras.jobs import train as job
 from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
 

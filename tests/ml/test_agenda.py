@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.agenda import Agenda, Limits, Outcome
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled

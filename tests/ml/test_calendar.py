@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.vocabulary import CALENDAR_PARTS
+from airflow_provider_distkeras.contract.params import CALENDAR_PARTS
 from airflow_provider_distkeras.ml import process_csv
 from airflow_provider_distkeras.ml.calendar import features_of
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_distkeras.contract.dialect import Dialect
-from airflow_provider_distkeras.contract.header import inspect
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_header import inspect
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.reading import Question, Reader
 
 pytestmark = pytest.mark.spark

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
-from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.drift import LEAST_SHARE, Drift, compare, profile_of
 from airflow_provider_distkeras.ml.profile import QUANTILES, profile_for
 

@@ -81,7 +81,7 @@ def test_the_single_trainer_is_keras_fit(data):
 
 
 def _hyperparameters():
-    from airflow_provider_distkeras.contract.vocabulary import HYPERPARAMETERS
+    from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
 
     return HYPERPARAMETERS
 

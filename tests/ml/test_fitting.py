@@ -9,7 +9,7 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.vocabulary import TRAINERS
+from airflow_provider_distkeras.contract.params import TRAINERS
 from airflow_provider_distkeras.ml import DistKeras, DistKerasModel
 from airflow_provider_distkeras.training import trainers
 

@@ -5,7 +5,7 @@ import pytest
 from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.vocabulary import EVALUATORS
+from airflow_provider_distkeras.contract.params import EVALUATORS
 from airflow_provider_distkeras.ml import metrics
 from airflow_provider_distkeras.ml.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.predict import class_probabilities

@@ -5,7 +5,7 @@ import random
 import pyarrow as pa
 import pytest
 
-from airflow_provider_distkeras.contract.dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.ml.parsing import Parser, infer_kind
 
 

@@ -6,8 +6,8 @@ import gzip
 import pyarrow as pa
 import pytest
 
-from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.ml import records
 from airflow_provider_distkeras.ml.records import split
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.contract.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml import plots, report
 from airflow_provider_distkeras.ml.agenda import Cell, Outcome

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_distkeras.contract.lines import PREFIX, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress
 from airflow_provider_distkeras.ml import reporter as module
 from airflow_provider_distkeras.ml.reporter import Reporter, Seen
 

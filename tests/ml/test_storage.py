@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.storage import HadoopStorage, storage_for
 
 pytestmark = pytest.mark.spark

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 
-from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress, Started
+from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SupersededError
-from airflow_provider_distkeras.contract.lines import PREFIX, Progress, Started
-from airflow_provider_distkeras.contract.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.paths import Attempt, commit
-from airflow_provider_distkeras.contract.request import Request
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 
 VALUES = {
     "rows": 12,

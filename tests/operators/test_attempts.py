@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_distkeras.contract.storage import local_path
+from airflow_provider_distkeras.contract.files.storage import local_path
 
 from .conftest import APRIL, MARCH
 

@@ -10,9 +10,9 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_distkeras import triggers
-from airflow_provider_distkeras.contract.champion import Champions
-from airflow_provider_distkeras.contract.lease import Lease
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.links import HistoryServerLink
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator, monitor
 

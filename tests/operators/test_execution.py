@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import Asset
 
-from airflow_provider_distkeras.contract.manifest import RESULTS
+from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS
 from airflow_provider_distkeras.links import SparkUILink, TrainingReportLink
 from airflow_provider_distkeras.operators import (
     DistKerasPreprocessOperator,

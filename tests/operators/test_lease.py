@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.operators.lease import LeaseKeeper, lease_seconds
 
 pytestmark = pytest.mark.airflow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Asset
 
-from airflow_provider_distkeras.contract.storage import local_path
+from airflow_provider_distkeras.contract.files.storage import local_path
 from airflow_provider_distkeras.operators import (
     DistKerasPromoteOperator,
     DistKerasScoreOperator,

@@ -1,7 +1,7 @@
 import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.operators.storage import ObjectStorage, UnreadableHere, storage_for
 
 

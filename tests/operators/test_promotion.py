@@ -6,8 +6,8 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_distkeras.contract.champion import Champions
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.operators import (
     DistKerasPromoteOperator,
     DistKerasScoreOperator,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_provider_distkeras.contract.lease import Lease
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.operators import killing, lease, monitor
 from airflow_provider_distkeras.triggers import SparkApplicationTrigger
 

@@ -7,8 +7,8 @@ from urllib.parse import urljoin
 
 import pytest
 
-from airflow_provider_distkeras.contract.champion import Champions
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
 
 from .conftest import APRIL

@@ -8,8 +8,8 @@ import pytest
 from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Best, Progress
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.lines import PREFIX, Best, Progress
 from airflow_provider_distkeras.links import HistoryServerLink, SparkUILink
 from airflow_provider_distkeras.operators import noise, output
 from airflow_provider_distkeras.operators.noise import Noise

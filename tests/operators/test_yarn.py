@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_distkeras.contract.lease import Lease
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.operators import killing, monitor
 
 from .resource_manager import APPLICATION

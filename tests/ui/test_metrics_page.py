@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_distkeras.contract.champion import Champion, Champions
-from airflow_provider_distkeras.contract.manifest import Manifest
-from airflow_provider_distkeras.contract.paths import Attempt, commit
-from airflow_provider_distkeras.contract.storage import LocalStorage, local_path
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
+from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.ui import artifacts, metrics_page
 from airflow_provider_distkeras.ui.models import TrainedModel
 from airflow_provider_distkeras.ui.run_page import run_page

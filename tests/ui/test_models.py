@@ -1,6 +1,6 @@
 import pytest
 
-from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.ui.models import TrainedModel, by_task
 
 PATH = "file:///out/dag/train/period=2026-03-01T000000Z/20260301T060000000000Z-g0-t1-1f0c9b2e/model"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_distkeras.contract.lines import Best, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import Best, Progress
 from airflow_provider_distkeras.ui.progress_page import progress_page
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.contract.vocabulary import BACKENDS
+from airflow_provider_distkeras.contract.params import BACKENDS
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.steps.objective import Objective
 

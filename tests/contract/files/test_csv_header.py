@@ -4,10 +4,10 @@ import gzip
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.header import inspect
-from airflow_provider_distkeras.contract.storage import LocalStorage, as_uri
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_header import inspect
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri
 
 
 def look(tmp_path, *contents, pattern="*.csv", **dialect):

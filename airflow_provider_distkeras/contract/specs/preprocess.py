@@ -1,52 +1,20 @@
-"""What jobs are told that read files."""
+"""The spec of a preprocess job."""
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.dialect import KINDS, Dialect, length_of
+from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
-from airflow_provider_distkeras.contract.spec import Spec, spec_field
+from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, length_of
+from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.csv import CsvSpec
 
-
-def _paths(name: str, value: Any) -> list[str]:
-    return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
-
-
-def _share(name: str, value: Any) -> float:
-    share: float = number(0.0)(name, value)
-    if share > 1:
-        raise SpecError(f"{name}: expected a share from 0 to 1, received {value!r}.")
-    return share
-
-
-def _character(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n\0\x1a":
-        raise SpecError(f"{name}: expected one ASCII character, no line break, 0x00 or 0x1a, received {value!r}.")
-    return value
-
-
-def _quote(name: str, value: Any) -> str:
-    return "" if value == "" else _character(name, value)
-
-
-def _encoding(name: str, value: Any) -> str:
-    try:
-        line_end = "\n".encode(text(name, value))
-    except (LookupError, UnicodeError) as error:
-        raise SpecError(f"{name}: expected the name of an encoding, such as utf-8 or cp1252, received {value!r}.") from error
-    if len(line_end) == 1 and line_end != b"\n":
-        raise SpecError(f"{name}: {value!r} ends lines by another byte than ASCII does: convert the files to UTF-8 first.")
-    return codecs.lookup(value).name.removesuffix("-sig")
-
-
-_policy = choice("policy", vocabulary.MISSING)
+_policy = choice("policy", params.MISSING)
 
 
 def _kind(name: str, value: Any) -> str:
@@ -55,7 +23,7 @@ def _kind(name: str, value: Any) -> str:
 
 def _missing(name: str, value: Any) -> str | dict[str, Any]:
     if not isinstance(value, (str, Mapping)):
-        policies = ", ".join(vocabulary.MISSING)
+        policies = ", ".join(params.MISSING)
         raise SpecError(f"{name}: expected a policy ({policies}), or a dict of them by column, received {value!r}.")
     return _policy(name, value) if isinstance(value, str) else mapping_of(_missing_one)(name, value)
 
@@ -68,34 +36,6 @@ def _missing_one(name: str, value: Any) -> str | float:
 def _earlier(name: str, value: Any) -> str | None:
     """A path; empty where a template found none, as a first run does."""
     return "" if value in ("", "None") else optional(text)(name, value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvSpec(Spec):
-    """Base of those that read CSV files."""
-
-    input_path: list[str] = spec_field(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
-    delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
-    quote: str = spec_field(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
-    encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
-    null_values: list[str] = spec_field(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
-    multiline: bool = spec_field(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
-    timestamp_formats: list[str] = spec_field(list_of(text), "How times are written beside ISO 8601, as for strptime.", [])
-    bad_lines: str = spec_field(
-        choice("policy", vocabulary.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail"
-    )
-    max_bad_lines: float = spec_field(number(0.0, 1.0), "The share of such lines above which the task fails anyway.", 0.01)
-
-    @property
-    def dialect(self) -> Dialect:
-        """How the files are written."""
-        quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
-        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
-
-    def check_whole(self) -> None:
-        """Delimiter and quote must differ."""
-        if self.delimiter == self.quote:
-            raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +64,10 @@ class PreprocessSpec(CsvSpec):
         integer(1), "Columns with more categories are hashed into this many features, instead of a feature for each.", 256
     )
     unseen_categories: str = spec_field(
-        choice("policy", vocabulary.UNSEEN), "New categories in scoring: ignore (none of the known) or quarantine.", "ignore"
+        choice("policy", params.UNSEEN), "New categories in scoring: ignore (none of the known) or quarantine.", "ignore"
     )
     timestamp_columns: dict[str, list[str]] = spec_field(
-        mapping_of(list_of(choice("calendar part", vocabulary.CALENDAR_PARTS), minimum=1)),
+        mapping_of(list_of(choice("calendar part", params.CALENDAR_PARTS), minimum=1)),
         "What to take from columns of times, by their new names, such as month, weekday and hour.",
         {},
     )
@@ -135,7 +75,7 @@ class PreprocessSpec(CsvSpec):
     missing: str | dict[str, Any] = spec_field(
         _missing, "Missing values: fail, mean, median, indicator or drop; or per column one of these or a value.", "fail"
     )
-    scaling: str | None = spec_field(optional(choice("scaling", vocabulary.SCALINGS)), "standard, minmax or none.", None)
+    scaling: str | None = spec_field(optional(choice("scaling", params.SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = spec_field(optional(integer(1)), "Partitions of the prepared dataset.", None)
     compare_with: str | None = spec_field(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
     max_drift: float | None = spec_field(
@@ -182,7 +122,7 @@ class PreprocessSpec(CsvSpec):
         elif column in self.categorical_columns:
             if isinstance(said, float):
                 raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {said!r}.")
-            if said not in vocabulary.MISSING and get_close_matches(said, vocabulary.MISSING, cutoff=0.75):
+            if said not in params.MISSING and get_close_matches(said, params.MISSING, cutoff=0.75):
                 _policy(name, said)  # more likely a policy misspelt than a category
         elif isinstance(said, str) or column in self.timestamp_columns:
             _policy(name, said)
@@ -190,41 +130,3 @@ class PreprocessSpec(CsvSpec):
     def _is_never_filled(self, column: str) -> bool:
         old = {new: old for old, new in self.columns_renamed.items()}
         return column in self.roles.values() or length_of(self.schema.get(old.get(column, column), "")) is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowsSpec(CsvSpec):
-    """Base of those that read rows for a trained model."""
-
-    input_path: list[str] = spec_field(
-        _paths, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
-    )
-    input_format: str | None = spec_field(
-        optional(choice("input format", vocabulary.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None
-    )
-    max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
-    batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreSpec(RowsSpec):
-    """A model and rows, raw or prepared, to predictions."""
-
-    kind: ClassVar[str] = "score"
-
-    model_path: str = spec_field(text, "The model_path a train task returned.")
-    output_format: str = spec_field(choice("output format", vocabulary.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
-    key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
-    output_columns: list[str] | None = spec_field(
-        optional(list_of(choice("output column", vocabulary.SCORES), minimum=1)),
-        "What to tell about a row; by default prediction, for classes probability, for a regression by an ensemble std.",
-        None,
-    )
-    partition_by: list[str] = spec_field(list_of(text), "Columns whose values name the folders of the output.", [])
-
-    def check_whole(self) -> None:
-        """The output can only be partitioned by columns that are kept."""
-        super().check_whole()
-        for name in self.partition_by:
-            if self.key_columns is not None and name not in self.key_columns:
-                raise SpecError(f"partition_by: {name!r} is not among key_columns {self.key_columns!r}: add it there.")

@@ -1,8 +1,8 @@
 import pytest
 
-from airflow_provider_distkeras.contract.columns import feature_columns
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 
 USUAL = {"columns_renamed": {"cnt": "label"}}
 

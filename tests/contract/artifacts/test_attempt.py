@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed, locate
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
-from airflow_provider_distkeras.contract.manifest import Manifest, beside
-from airflow_provider_distkeras.contract.paths import Attempt, commit, committed, locate, period_key, slug
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.contract.period import period_key, slug
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STORAGE = LocalStorage()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_distkeras.contract.cause import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Cause
 from airflow_provider_distkeras.contract.errors import (
     ArtifactError,
     DataError,

@@ -1,7 +1,7 @@
 import pytest
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.paths import is_older
+from airflow_provider_distkeras.contract.period import is_older
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 
 MARCH, APRIL = "2026-03-01T000000Z", "2026-04-01T000000Z"

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from airflow_provider_distkeras.contract.champion import Champion, Champions, champion_names
+from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions, champion_names
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 
 
 @pytest.fixture

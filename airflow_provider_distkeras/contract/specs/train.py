@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract import vocabulary
-from airflow_provider_distkeras.contract.distributions import distribution, draw
+from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
     Field,
@@ -23,8 +22,9 @@ from airflow_provider_distkeras.contract.fields import (
     text,
     uri_without_secret,
 )
-from airflow_provider_distkeras.contract.measured_spec import MeasuredSpec
-from airflow_provider_distkeras.contract.spec import spec_field
+from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.distributions import distribution, draw
+from airflow_provider_distkeras.contract.specs.evaluated import MeasuredSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class TrainSpec(MeasuredSpec):
     kind: ClassVar[str] = "train"
 
     dataset_path: str = spec_field(text, "The dataset_path a preprocess task returned.")
-    trainer: str = spec_field(choice("trainer", vocabulary.TRAINERS), "The trainer, by name.", "ADAG")
+    trainer: str = spec_field(choice("trainer", params.TRAINERS), "The trainer, by name.", "ADAG")
     trainer_params: dict[str, Any] = spec_field(mapping_of(json_value), "Parameters of the trainer.", {})
     hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that every cell shares.", {})
     search: str = spec_field(
-        choice("search", vocabulary.SEARCHES),
+        choice("search", params.SEARCHES),
         "grid: every cell; random: num_cells of them; optuna: num_cells it thinks of.",
         "grid",
     )
@@ -64,7 +64,7 @@ class TrainSpec(MeasuredSpec):
     )
     seed: int = spec_field(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
     backend: str | None = spec_field(
-        optional(choice("backend", vocabulary.BACKENDS)),
+        optional(choice("backend", params.BACKENDS)),
         "Keras backend of the workers; else KERAS_BACKEND, else tensorflow.",
         None,
     )
@@ -82,11 +82,11 @@ class TrainSpec(MeasuredSpec):
     def build(cls, **said: Any) -> Self:
         """As `Spec.build`; the values inside the three dicts are checked and cast under their own names."""
         spec = super().build(**said)
-        known = vocabulary.trainer_fields(spec.trainer)
+        known = params.trainer_fields(spec.trainer)
         check_names(f"parameter of {spec.trainer}", spec.trainer_params, known)
-        fixed = {**vocabulary.HYPERPARAMETERS, **vocabulary.FITTING}
+        fixed = {**params.HYPERPARAMETERS, **params.FITTING}
         check_names("hyper-parameter", spec.hyperparameters, fixed)
-        grid = {**vocabulary.HYPERPARAMETERS, **known}
+        grid = {**params.HYPERPARAMETERS, **known}
         check_names("name in param_grid", spec.param_grid, grid)
         check_names("name in param_distributions", spec.param_distributions, grid)
         for name, value in spec.trainer_params.items():
@@ -103,8 +103,8 @@ class TrainSpec(MeasuredSpec):
                 _check_continuous(where, grid[name], *said[kind])
         spec._check_fixed()
         for cell in spec.cells() or draw(spec.distributions, 1, spec.seed):
-            vocabulary.check_network({**spec.hyperparameters, **cell})
-            vocabulary.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
+            params.check_network({**spec.hyperparameters, **cell})
+            params.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
         return spec
 
     def check_whole(self) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from airflow_provider_distkeras.contract.lease import Lease
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
 
 
 def test_every_renewal_is_another_content_that_says_the_same():

@@ -1,9 +1,9 @@
 import pytest
 
-from airflow_provider_distkeras.contract import vocabulary
+from airflow_provider_distkeras.contract import params
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.paths import Attempt
-from airflow_provider_distkeras.contract.request import Request
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
 from airflow_provider_distkeras.training import trainers
 
@@ -141,7 +141,7 @@ def test_a_request_of_another_contract_is_refused():
 
 
 def test_every_trainer_of_the_vocabulary_exists_and_takes_its_defaults():
-    for name, fields in vocabulary.TRAINERS.items():
+    for name, fields in params.TRAINERS.items():
         assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_provider_distkeras.contract.errors import DataError, unknown_name
-from airflow_provider_distkeras.contract.header import refuse_reserved, refuse_twins
+from airflow_provider_distkeras.contract.files.csv_header import refuse_reserved, refuse_twins
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 
 

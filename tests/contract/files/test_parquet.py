@@ -1,8 +1,8 @@
 import pytest
 
-from airflow_provider_distkeras.contract import parquet
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.storage import LocalStorage
+from airflow_provider_distkeras.contract.files import parquet
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 
 STORAGE = LocalStorage()
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.spec import CONTRACT_VERSION
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.specs.base import CONTRACT_VERSION
 
 #: Per kind of job, what its operator returns.
 RESULTS = {

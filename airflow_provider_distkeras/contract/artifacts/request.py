@@ -6,10 +6,10 @@ import contextlib
 import json
 from dataclasses import dataclass, field
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
-from airflow_provider_distkeras.contract.paths import Attempt
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.specs import CONTRACT_VERSION, SPECS, Spec
-from airflow_provider_distkeras.contract.storage import Storage
 
 #: The environment variable that tells a job in client mode without which processes nobody waits for it: their ids, by commas.
 SUBMITTERS = "DISTKERAS_SUBMITTERS"

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.contract.dialect import Dialect
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.storage import Storage
 
 #: Columns that the stages and the model add.
 RESERVED = ("features", "prediction", "probability", "rawPrediction")

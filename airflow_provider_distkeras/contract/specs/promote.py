@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_provider_distkeras.contract.csv_specs import RowsSpec
 from airflow_provider_distkeras.contract.fields import boolean, number, optional, text
-from airflow_provider_distkeras.contract.measured_spec import MeasuredSpec
-from airflow_provider_distkeras.contract.paths import is_older
-from airflow_provider_distkeras.contract.spec import spec_field
+from airflow_provider_distkeras.contract.period import is_older
+from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.csv import RowsSpec
+from airflow_provider_distkeras.contract.specs.evaluated import MeasuredSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.storage import Storage, is_hidden
+from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 

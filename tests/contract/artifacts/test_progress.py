@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_distkeras.contract.lines import PREFIX, Best, Progress, Started
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Best, Progress, Started
 
 LINES = [
     (Progress(0, "reading"), "progress 0 % | reading"),

@@ -13,8 +13,8 @@ import re
 from dataclasses import asdict, dataclass, field
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.paths import slug
-from airflow_provider_distkeras.contract.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.period import slug
 
 _RECORD = re.compile(r"(\d{6})-[0-9a-f]{8}\.json")
 

@@ -1,0 +1,84 @@
+"""What jobs are told that read files."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_distkeras.contract import params
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, number, optional, text
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
+
+
+def _paths(name: str, value: Any) -> list[str]:
+    return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
+
+
+def _share(name: str, value: Any) -> float:
+    share: float = number(0.0)(name, value)
+    if share > 1:
+        raise SpecError(f"{name}: expected a share from 0 to 1, received {value!r}.")
+    return share
+
+
+def _character(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in "\r\n\0\x1a":
+        raise SpecError(f"{name}: expected one ASCII character, no line break, 0x00 or 0x1a, received {value!r}.")
+    return value
+
+
+def _quote(name: str, value: Any) -> str:
+    return "" if value == "" else _character(name, value)
+
+
+def _encoding(name: str, value: Any) -> str:
+    try:
+        line_end = "\n".encode(text(name, value))
+    except (LookupError, UnicodeError) as error:
+        raise SpecError(f"{name}: expected the name of an encoding, such as utf-8 or cp1252, received {value!r}.") from error
+    if len(line_end) == 1 and line_end != b"\n":
+        raise SpecError(f"{name}: {value!r} ends lines by another byte than ASCII does: convert the files to UTF-8 first.")
+    return codecs.lookup(value).name.removesuffix("-sig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvSpec(Spec):
+    """Base of those that read CSV files."""
+
+    input_path: list[str] = spec_field(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
+    quote: str = spec_field(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
+    encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
+    null_values: list[str] = spec_field(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
+    multiline: bool = spec_field(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
+    timestamp_formats: list[str] = spec_field(list_of(text), "How times are written beside ISO 8601, as for strptime.", [])
+    bad_lines: str = spec_field(choice("policy", params.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
+    max_bad_lines: float = spec_field(number(0.0, 1.0), "The share of such lines above which the task fails anyway.", 0.01)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the files are written."""
+        quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
+        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
+
+    def check_whole(self) -> None:
+        """Delimiter and quote must differ."""
+        if self.delimiter == self.quote:
+            raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsSpec(CsvSpec):
+    """Base of those that read rows for a trained model."""
+
+    input_path: list[str] = spec_field(
+        _paths, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
+    )
+    input_format: str | None = spec_field(
+        optional(choice("input format", params.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None
+    )
+    max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
+    batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)

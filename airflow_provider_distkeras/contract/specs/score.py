@@ -1,0 +1,36 @@
+"""The spec of a score job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from airflow_provider_distkeras.contract import params
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import choice, list_of, optional, text
+from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.csv import RowsSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSpec(RowsSpec):
+    """A model and rows, raw or prepared, to predictions."""
+
+    kind: ClassVar[str] = "score"
+
+    model_path: str = spec_field(text, "The model_path a train task returned.")
+    output_format: str = spec_field(choice("output format", params.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
+    key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
+    output_columns: list[str] | None = spec_field(
+        optional(list_of(choice("output column", params.SCORES), minimum=1)),
+        "What to tell about a row; by default prediction, for classes probability, for a regression by an ensemble std.",
+        None,
+    )
+    partition_by: list[str] = spec_field(list_of(text), "Columns whose values name the folders of the output.", [])
+
+    def check_whole(self) -> None:
+        """The output can only be partitioned by columns that are kept."""
+        super().check_whole()
+        for name in self.partition_by:
+            if self.key_columns is not None and name not in self.key_columns:
+                raise SpecError(f"partition_by: {name!r} is not among key_columns {self.key_columns!r}: add it there.")
