@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from airflow_provider_distkeras.training.environment import variables
+from airflow_provider_distkeras.spark.environment import variables
 from benchmarks import report
 
 _ROWS = 65_536

@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 
-from airflow_provider_distkeras.training.environment import variables
+from airflow_provider_distkeras.spark.environment import variables
 from benchmarks import report
 from benchmarks.reference import Case, Trainer
 

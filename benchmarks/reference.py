@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_distkeras.training.environment import variables
+from airflow_provider_distkeras.spark.environment import variables
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.training.dataset import Rows

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_distkeras.training.environment import worker_environment
+from airflow_provider_distkeras.spark.environment import worker_environment
 from benchmarks import cluster, report
 from benchmarks.bare_scoring import two_processes
 
@@ -98,7 +98,7 @@ def _job(spark: Any, model: Any, rows: Path, folder: Path, keys: Iterable[str] |
     """What a score job does between loading its model and writing its manifest: read, score, write, count, check."""
     from airflow_provider_distkeras.contract.specs import ScoreSpec
     from airflow_provider_distkeras.jobs.score import score_with
-    from airflow_provider_distkeras.ml.reporter import Reporter
+    from airflow_provider_distkeras.spark.progress import Reporter
 
     said = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
     with tempfile.TemporaryDirectory(dir=folder) as out:

@@ -12,10 +12,10 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import csv, drift, layout
-from airflow_provider_distkeras.ml.features import as_floats, count_values, write_floats
 from airflow_provider_distkeras.ml.profile import Profile
-from airflow_provider_distkeras.ml.reporter import Reporter, tasks
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
+from airflow_provider_distkeras.spark.progress import Reporter, tasks
+from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 

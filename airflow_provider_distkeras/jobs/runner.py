@@ -21,9 +21,9 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Started
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import lease, submitter
-from airflow_provider_distkeras.ml.reporter import Reporter
-from airflow_provider_distkeras.ml.storage import storage_for
-from airflow_provider_distkeras.training.environment import installed_versions
+from airflow_provider_distkeras.spark.environment import installed_versions
+from airflow_provider_distkeras.spark.progress import Reporter
+from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
 

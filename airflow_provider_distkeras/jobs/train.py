@@ -17,9 +17,9 @@ from airflow_provider_distkeras.ml import event_files, report
 from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
 from airflow_provider_distkeras.ml.outlook import WRITING
-from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.search import SearchResult, search
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.progress import Reporter
+from airflow_provider_distkeras.spark.storage import storage_for
 
 #: The folder of an attempt where its fits are recorded.
 _TRIALS = "trials"

@@ -16,7 +16,7 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.ml import metrics, shared_rows
 from airflow_provider_distkeras.ml.shared_rows import Cut
-from airflow_provider_distkeras.training import environment
+from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.alone import Alone
 from airflow_provider_distkeras.training.dataset import Rows

@@ -25,7 +25,7 @@ from airflow_provider_distkeras.ml.reading import Question, Reader, Survey
 from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.sql import as_number
 from airflow_provider_distkeras.ml.stages import FEATURES
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
 

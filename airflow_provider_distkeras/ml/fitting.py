@@ -18,7 +18,6 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
 from airflow_provider_distkeras.ml.artifact import to_bytes
-from airflow_provider_distkeras.ml.features import as_labels, check_numeric, count_values, in_order, joined
 from airflow_provider_distkeras.ml.folds import PART
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
@@ -26,7 +25,8 @@ from airflow_provider_distkeras.ml.predict import Kind, kind_of
 from airflow_provider_distkeras.ml.refit import FILLED
 from airflow_provider_distkeras.ml.selection import ClassWeights
 from airflow_provider_distkeras.ml.snapshots import Snapshots
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, count_values, in_order, joined
+from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, engine, trainers
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.alone import Alone

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DatetimeType, IntegralType, MapType, NumericType, VariantType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.ml.features import check_column
+from airflow_provider_distkeras.spark.columns import check_column
 
 #: The column that tells a row's part: a number from 0, or one of the two below.
 PART = "__distkeras_part"

@@ -21,12 +21,12 @@ from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml import csv, output, parquet, parts
 from airflow_provider_distkeras.ml.columns import SelectColumns
-from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.output import Target, Written
 from airflow_provider_distkeras.ml.reading import Reader
 from airflow_provider_distkeras.ml.scoring import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.sql import quoted
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.columns import as_floats
+from airflow_provider_distkeras.spark.storage import storage_for
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
 

@@ -11,7 +11,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import SpecError, TrainingError
 from airflow_provider_distkeras.ml.plots import plain
-from airflow_provider_distkeras.training.environment import installed_versions
+from airflow_provider_distkeras.spark.environment import installed_versions
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.agenda import Cell

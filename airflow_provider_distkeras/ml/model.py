@@ -15,13 +15,13 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.features import in_order
 from airflow_provider_distkeras.ml.network import Output, input_names
 from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
 from airflow_provider_distkeras.ml.scoring import Scorer
-from airflow_provider_distkeras.ml.storage import storage_for
-from airflow_provider_distkeras.training.environment import worker_environment
+from airflow_provider_distkeras.spark.columns import in_order
+from airflow_provider_distkeras.spark.environment import worker_environment
+from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 if TYPE_CHECKING:

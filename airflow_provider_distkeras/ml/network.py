@@ -16,7 +16,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params import check_outputs, is_classification, losses
-from airflow_provider_distkeras.ml.features import in_order
+from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.steps import NetworkPlan, arguments, objective

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_distkeras.contract.artifacts.progress import Best
 from airflow_provider_distkeras.ml.agenda import Agenda, Standing
-from airflow_provider_distkeras.ml.reporter import Reporter, Seen
+from airflow_provider_distkeras.spark.progress import Reporter, Seen
 from airflow_provider_distkeras.training import progress
 
 #: What is left of a job when its models are trained: they and their report are written.

@@ -23,9 +23,9 @@ from pyspark.sql import Column, DataFrame
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.params import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
-from airflow_provider_distkeras.ml.features import as_floats, joined
+from airflow_provider_distkeras.spark.columns import as_floats, joined
+from airflow_provider_distkeras.spark.environment import default_backend
 from airflow_provider_distkeras.training import trainers
-from airflow_provider_distkeras.training.environment import default_backend
 
 
 def _param(name: str, field: Field) -> Param:

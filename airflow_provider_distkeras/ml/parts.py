@@ -26,7 +26,7 @@ from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_u
 from airflow_provider_distkeras.ml import output, parquet
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.ml.scoring import REASON, Batches, Stream
-from airflow_provider_distkeras.ml.storage import storage_for
+from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Where tasks write, in the attempt's folder, and below it where the files to measure end up.
 _STAGING, _SETTLED = "_staging", "settled"

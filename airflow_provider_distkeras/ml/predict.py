@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.params import is_classification
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.network import Output, with_members
-from airflow_provider_distkeras.training import environment
+from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.dataset import as_matrix
 from airflow_provider_distkeras.training.steps import compile_forward
 

@@ -17,8 +17,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.ml.features import as_floats
 from airflow_provider_distkeras.ml.folds import PART, Fold
+from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.training.dataset import as_matrix
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, St
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import SCORES
 from airflow_provider_distkeras.ml import artifact, predict
-from airflow_provider_distkeras.training.environment import worker_environment
+from airflow_provider_distkeras.spark.environment import worker_environment
 
 #: What makes Arrow batches of others, in a Python worker.
 Batches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]

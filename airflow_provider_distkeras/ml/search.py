@@ -20,10 +20,10 @@ from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.outlook import Outlook
 from airflow_provider_distkeras.ml.refit import Preparation
-from airflow_provider_distkeras.ml.reporter import Reporter
 from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled, Strategy
 from airflow_provider_distkeras.ml.trials import Trials
-from airflow_provider_distkeras.training import cluster
+from airflow_provider_distkeras.spark import cluster
+from airflow_provider_distkeras.spark.progress import Reporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)

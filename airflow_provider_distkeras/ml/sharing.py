@@ -20,9 +20,10 @@ from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask, Feed
 from airflow_provider_distkeras.ml.fitting import Fitting
 from airflow_provider_distkeras.ml.predict import Kind
 from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
-from airflow_provider_distkeras.training import cluster, engine
+from airflow_provider_distkeras.spark import cluster
+from airflow_provider_distkeras.spark.environment import worker_environment
+from airflow_provider_distkeras.training import engine
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 

@@ -37,7 +37,7 @@ from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.predict import Kind
 from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
 from airflow_provider_distkeras.ml.strategies import Params
-from airflow_provider_distkeras.training import cluster
+from airflow_provider_distkeras.spark import cluster
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
 _KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract import errors
 from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingError
-from airflow_provider_distkeras.training import certificate, cluster, session, snapshot
+from airflow_provider_distkeras.spark import cluster
+from airflow_provider_distkeras.spark.environment import worker_environment
+from airflow_provider_distkeras.training import certificate, session, snapshot
 from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous, UpdateRule
 from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.environment import worker_environment
 from airflow_provider_distkeras.training.ledger import EarlyStopping
 from airflow_provider_distkeras.training.progress import Progress, Watch
 from airflow_provider_distkeras.training.servers import ParameterServers

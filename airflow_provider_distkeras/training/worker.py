@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, TrainingError
-from airflow_provider_distkeras.training import environment, steps
+from airflow_provider_distkeras.spark import environment
+from airflow_provider_distkeras.training import steps
 from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import Callbacks
 from airflow_provider_distkeras.training.dataset import Ahead, Loader, Rows, Window

@@ -12,7 +12,7 @@ from airflow_provider_distkeras.ml.fitting import Fitting
 from airflow_provider_distkeras.ml.folds import PART, Fold
 from airflow_provider_distkeras.ml.shared_rows import Cut
 from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
-from airflow_provider_distkeras.training.environment import worker_environment
+from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark

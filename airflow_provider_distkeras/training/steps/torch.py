@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from airflow_provider_distkeras.spark.environment import task_cores
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.environment import task_cores
 from airflow_provider_distkeras.training.steps import arguments
 from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.steps.objective import Objective

@@ -4,7 +4,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.ml.storage import HadoopStorage, storage_for
+from airflow_provider_distkeras.spark.storage import HadoopStorage, storage_for
 
 pytestmark = pytest.mark.spark
 

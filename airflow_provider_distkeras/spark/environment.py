@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.training import cluster
+from airflow_provider_distkeras.spark import cluster
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

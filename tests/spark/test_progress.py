@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress
-from airflow_provider_distkeras.ml import reporter as module
-from airflow_provider_distkeras.ml.reporter import Reporter, Seen
+from airflow_provider_distkeras.spark import progress as module
+from airflow_provider_distkeras.spark.progress import Reporter, Seen
 
 
 @pytest.fixture
