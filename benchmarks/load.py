@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_distkeras.training import wire
+from airflow_provider_distkeras.training.server import protocol
 from benchmarks.serving import Far
 
 Exchange = Callable[[], object]
@@ -52,8 +52,10 @@ def replaying(far: Far, number: int, weights: int) -> Exchange:
     """The same bytes as `committing`, made beforehand: many such workers are light enough to show what the server can do."""
     peer = _proven_socket(far, number)
     recorded = _Recorder()
-    update = wire.as_payload(np.zeros(weights, np.float32))
-    wire.Connection(recorded, 1 << 30).send(wire.Frame(wire.Op.COMMIT, number, sequence=1, steps=3, rows=1, payload=update))
+    update = protocol.as_payload(np.zeros(weights, np.float32))
+    protocol.Connection(recorded, 1 << 30).send(
+        protocol.Frame(protocol.Op.COMMIT, number, sequence=1, steps=3, rows=1, payload=update)
+    )
     frame, sequence, received = recorded.frame, 0, memoryview(bytearray(len(recorded.frame)))
 
     def exchange() -> None:
@@ -61,10 +63,10 @@ def replaying(far: Far, number: int, weights: int) -> Exchange:
         sequence += 1
         struct.pack_into("!Q", frame, _SEQUENCE_AT, sequence)
         peer.sendall(frame)
-        wire.receive_into(peer, received)
+        protocol.receive_into(peer, received)
 
     exchange()
-    if received[4] != wire.Op.CENTER or struct.unpack_from("!Q", received, _SEQUENCE_AT)[0] != 1:
+    if received[4] != protocol.Op.CENTER or struct.unpack_from("!Q", received, _SEQUENCE_AT)[0] != 1:
         raise ValueError("The server did not take a commit made by hand: has the frame's header changed?")
     return exchange
 
@@ -72,12 +74,12 @@ def replaying(far: Far, number: int, weights: int) -> Exchange:
 def bouncing(far: Far, _number: int, weights: int) -> Exchange:
     """The same bytes there and back."""
     peer = socket.create_connection((far.shards[0].host, far.shards[0].port))
-    wire.tune(peer)
+    protocol.tune(peer)
     sent, received = bytes(4 * weights), memoryview(bytearray(4 * weights))
 
     def exchange() -> None:
         peer.sendall(sent)
-        wire.receive_into(peer, received)
+        protocol.receive_into(peer, received)
 
     return exchange
 
@@ -85,9 +87,9 @@ def bouncing(far: Far, _number: int, weights: int) -> Exchange:
 def _proven_socket(far: Far, number: int) -> socket.socket:
     """A worker's connection after its hello, without what reads and writes frames on it."""
     shard = far.shards[0]
-    connection = wire.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
+    connection = protocol.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
     said = json.dumps({"rows": 1, "commits": 1, "digest": 0}).encode()
-    connection.send(wire.Frame(wire.Op.HELLO, number, payload=said))
+    connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=said))
     connection.receive()
     return connection._peer
 

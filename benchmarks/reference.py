@@ -70,7 +70,7 @@ class Trainer:
 
         from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
         from airflow_provider_distkeras.ml.network import blueprint
-        from airflow_provider_distkeras.training.steps import compile_window
+        from airflow_provider_distkeras.training.backends import compile_window
 
         said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
         made = blueprint(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")

@@ -145,7 +145,7 @@ def _worker_peaks(spark: Any, backend: str) -> dict[int, int]:
 
         import pyarrow as pa
 
-        from airflow_provider_distkeras.training.steps import _backend
+        from airflow_provider_distkeras.training.backends import _backend
 
         _backend()
         time.sleep(1)  # so that no worker takes both tasks

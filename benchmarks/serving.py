@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from airflow_provider_distkeras.training import wire
-from airflow_provider_distkeras.training.session import Session, Shard
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.client import Session, Shard
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]
 
 def _serve(weights: int, workers: int, shards: int) -> None:
     from airflow_provider_distkeras.training.algorithms import ADAG
-    from airflow_provider_distkeras.training.center import Rendezvous
-    from airflow_provider_distkeras.training.servers import ParameterServers
+    from airflow_provider_distkeras.training.server.shards import ParameterServers
+    from airflow_provider_distkeras.training.server.store import Rendezvous
 
     start = np.zeros((1, weights), np.float32)
     rule = ADAG(weights, workers)
@@ -76,11 +76,11 @@ def _echo(weights: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
     def echo(peer: socket.socket) -> None:
-        wire.tune(peer)
+        protocol.tune(peer)
         buffer = memoryview(bytearray(4 * weights))
         try:
             while True:
-                wire.receive_into(peer, buffer)
+                protocol.receive_into(peer, buffer)
                 peer.sendall(buffer)
         except OSError:
             peer.close()

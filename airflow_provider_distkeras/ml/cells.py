@@ -18,8 +18,8 @@ from airflow_provider_distkeras.ml import metrics, shared_rows
 from airflow_provider_distkeras.ml.shared_rows import Cut
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.alone import Alone
 from airflow_provider_distkeras.training.dataset import Rows
+from airflow_provider_distkeras.training.single_worker import Alone
 from airflow_provider_distkeras.training.worker import compiled_window, local_folder
 
 if TYPE_CHECKING:

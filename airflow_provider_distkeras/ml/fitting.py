@@ -27,10 +27,10 @@ from airflow_provider_distkeras.ml.selection import ClassWeights
 from airflow_provider_distkeras.ml.snapshots import Snapshots
 from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, count_values, in_order, joined
 from airflow_provider_distkeras.spark.storage import storage_for
-from airflow_provider_distkeras.training import callbacks, engine, trainers
+from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.alone import Alone
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
+from airflow_provider_distkeras.training.single_worker import Alone
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -123,7 +123,7 @@ class Fitting:
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster."""
-        members, summary = engine.train(self.rows(dataset), self._run(dataset), self.network.initial)
+        members, summary = driver.train(self.rows(dataset), self._run(dataset), self.network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
@@ -134,7 +134,7 @@ class Fitting:
     def alone(self, dataset: DataFrame) -> Alone:
         """What a plain Spark task is given to train it; see `is_alone`."""
         run = self._run(dataset)
-        job = engine.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
+        job = driver.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
         return Alone(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
 
     def feed(self, dealt: DataFrame) -> DataFrame:
@@ -186,11 +186,11 @@ class Fitting:
             joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
-    def _run(self, dataset: DataFrame) -> engine.Run:
+    def _run(self, dataset: DataFrame) -> driver.Run:
         said, network = self.said, self.network
         for path in said.get("callbacks") or ():
             callbacks.make(path)
-        run = engine.Run(
+        run = driver.Run(
             trainer=self.trainer,
             plan=network.plan,
             values=network.values,

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.params import check_outputs, is_classif
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.steps import NetworkPlan, arguments, objective
+from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, objective
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_distkeras.contract.artifacts.progress import Best
 from airflow_provider_distkeras.ml.agenda import Agenda, Standing
 from airflow_provider_distkeras.spark.progress import Reporter, Seen
-from airflow_provider_distkeras.training import progress
+from airflow_provider_distkeras.training import monitor
 
 #: What is left of a job when its models are trained: they and their report are written.
 WRITING = 0.02
@@ -63,7 +63,7 @@ class Outlook:
         return (1 - WRITING) * fits / (self._fits + self.at_once * self.tests + self._refit)
 
     def _look_at_search(self) -> Seen:
-        standing, paces = self.agenda.standing(), progress.running()
+        standing, paces = self.agenda.standing(), monitor.running()
         done = standing.ended + round(sum(min(pace.epoch / pace.num_epoch, 1.0) for pace in paces), 1)
         speed = sum(pace.samples_per_second for pace in paces) or self._speed(standing)
         return Seen(
@@ -73,7 +73,7 @@ class Outlook:
 
     def _look_at_fit(self) -> Seen:
         best = self._best(self.agenda.standing())
-        for pace in progress.running():
+        for pace in monitor.running():
             return Seen(pace.epoch, pace.num_epoch, "epochs", 0.0, 0.0, pace.samples_per_second, pace.loss, best)
         return Seen(best=best)
 

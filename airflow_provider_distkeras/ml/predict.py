@@ -17,8 +17,8 @@ from airflow_provider_distkeras.contract.params import is_classification
 from airflow_provider_distkeras.ml import artifact
 from airflow_provider_distkeras.ml.network import Output, with_members
 from airflow_provider_distkeras.spark import environment
+from airflow_provider_distkeras.training.backends import compile_forward
 from airflow_provider_distkeras.training.dataset import as_matrix
-from airflow_provider_distkeras.training.steps import compile_forward
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -34,7 +34,7 @@ class Forward:
     """A compiled network.
 
     Attributes:
-        compiled: what `training.steps.compile_forward` gives.
+        compiled: what `training.backends.compile_forward` gives.
         features: the features it takes, all inputs together.
     """
 

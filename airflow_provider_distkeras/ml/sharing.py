@@ -22,7 +22,7 @@ from airflow_provider_distkeras.ml.predict import Kind
 from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
-from airflow_provider_distkeras.training import engine
+from airflow_provider_distkeras.training import driver
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
@@ -173,7 +173,7 @@ class Sharing:
                 reports.setName(self._tag)  # which has Spark take the environment now
             else:
                 reports = rows.data.mapInArrow(partial(cells.feed_cells, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
-        return [_read(json.loads(report), content) for report, content in engine.collect(context, reports, self._tag)]
+        return [_read(json.loads(report), content) for report, content in driver.collect(context, reports, self._tag)]
 
 
 #: A report with its bytes, what was met instead, or None where the machine lacks the rows.
@@ -200,7 +200,7 @@ class _Fed:
 def _read(report: dict[str, Any], content: bytes) -> _Told:
     if not report:
         return None
-    return engine.worker_error(report) if report.get("error_type") else (report, content)
+    return driver.worker_error(report) if report.get("error_type") else (report, content)
 
 
 def _fitted(told: _Told) -> Fitted | Exception:

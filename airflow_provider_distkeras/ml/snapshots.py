@@ -6,11 +6,11 @@ import hashlib
 
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.engine import Run
+from airflow_provider_distkeras.training.driver import Run
 
 
 class Snapshots:
-    """The snapshots of one run (see `training.snapshot.SnapshotStore`).
+    """The snapshots of one run (see `training.checkpoint.SnapshotStore`).
 
     Args:
         storage: the file system of the folder.

@@ -12,7 +12,7 @@ from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from airflow_provider_distkeras.training.center import State
+    from airflow_provider_distkeras.training.server.store import State
 
 
 @dataclass(frozen=True)

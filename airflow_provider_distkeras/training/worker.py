@@ -18,11 +18,11 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, TrainingError
 from airflow_provider_distkeras.spark import environment
-from airflow_provider_distkeras.training import steps
+from airflow_provider_distkeras.training import backends
 from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import Callbacks
 from airflow_provider_distkeras.training.dataset import Ahead, Loader, Rows, Window
-from airflow_provider_distkeras.training.session import Replaced, Session, Shard
+from airflow_provider_distkeras.training.server.client import Replaced, Session, Shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ REPORT_SCHEMA = (
 _COMPILED_AT_ONCE = 8
 _STEPS_PER_CALL = 32
 _SAVE_SECONDS = 10.0
-_compiled: dict[tuple[steps.NetworkPlan, int, int], steps.CompiledWindow] = {}
+_compiled: dict[tuple[backends.NetworkPlan, int, int], backends.CompiledWindow] = {}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class WorkerJob:
     secret: bytes
     certificate: str | None
     timeout: float
-    plan: steps.NetworkPlan
+    plan: backends.NetworkPlan
     values: tuple[float, ...]
     rule: UpdateRule
     batch_size: int
@@ -78,7 +78,7 @@ class WorkerJob:
     cache_bytes: int
 
     @property
-    def window_key(self) -> tuple[steps.NetworkPlan, int, int]:
+    def window_key(self) -> tuple[backends.NetworkPlan, int, int]:
         """What `compiled_window` takes for it."""
         return self.plan, self.batch_size, min(self.communication_window or _STEPS_PER_CALL, _STEPS_PER_CALL)
 
@@ -286,12 +286,12 @@ class Worker:
             self._saved_at = time.perf_counter()
 
 
-def compiled_window(plan: steps.NetworkPlan, batch_size: int, window: int) -> steps.CompiledWindow:
+def compiled_window(plan: backends.NetworkPlan, batch_size: int, window: int) -> backends.CompiledWindow:
     """The compiled window of a network; kept in this process for the next fit with the same one."""
     key = (plan, batch_size, window)
     found = _compiled.pop(key, None)
     if found is None:
-        found = steps.compile_window(*key)
+        found = backends.compile_window(*key)
         environment.keep_loaded()
     _compiled[key] = found  # last used, last out
     while len(_compiled) > _COMPILED_AT_ONCE:

@@ -64,9 +64,9 @@ def hangs():
 
 def halt_once(marker, worker, at):
     """Have a worker make so many commits and then wait for ever, in the first driver that gets so far."""
-    from airflow_provider_distkeras.training import session
+    from airflow_provider_distkeras.training.server import client
 
-    honest = session.Session.commit
+    honest = client.Session.commit
 
     def commit(self, update, sequence, *rest):
         reply = honest(self, update, sequence, *rest)
@@ -74,7 +74,7 @@ def halt_once(marker, worker, at):
             threading.Event().wait()
         return reply
 
-    session.Session.commit = commit
+    client.Session.commit = commit
 
 
 def claim(marker):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_distkeras.operators.environment import zip_package
-from airflow_provider_distkeras.training import snapshot
+from airflow_provider_distkeras.training import checkpoint
 
 from .conftest import spark_environment
 from .standalone import standalone
@@ -137,10 +137,10 @@ def wait_for(driver, condition):
 
 def altered(content, **account):
     """A snapshot with something else in the workers' accounts."""
-    states = snapshot.from_bytes(content)
+    states = checkpoint.from_bytes(content)
     ledger = states[0].ledger
     ledger.workers = {number: replace(worker, **account) for number, worker in ledger.workers.items()}
-    return snapshot.to_bytes(states)
+    return checkpoint.to_bytes(states)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def restarted(drive, tmp_path_factory):
 
     def kept():
         for path in snapshots.glob("*.npz"):
-            workers = snapshot.from_bytes(path.read_bytes())[0].ledger.workers
+            workers = checkpoint.from_bytes(path.read_bytes())[0].ledger.workers
             if 1 in workers and workers[1].sequence == HALTS_AT and workers.get(0) and workers[0].sequence == COMMITS // 2:
                 return path
         return None
@@ -181,7 +181,7 @@ def restarted(drive, tmp_path_factory):
     second = drive(steps, sabotage=sabotage)
     results = dict(zip(places, [results[0] for results in second.results()], strict=True))
     results["log"] = second.log.read_text()
-    results["booked"] = snapshot.from_bytes(content)[0].ledger.rows
+    results["booked"] = checkpoint.from_bytes(content)[0].ledger.rows
     return results
 
 
@@ -221,15 +221,15 @@ def test_a_snapshot_cut_off_or_damaged_anywhere_is_an_artifact_error():
     import numpy as np
 
     from airflow_provider_distkeras.contract.errors import ArtifactError
-    from airflow_provider_distkeras.training.center import State
+    from airflow_provider_distkeras.training.server.store import State
 
-    content = snapshot.to_bytes([State(np.arange(8, dtype=np.float32).reshape(2, 4), saved={0: b"momentum"})])
+    content = checkpoint.to_bytes([State(np.arange(8, dtype=np.float32).reshape(2, 4), saved={0: b"momentum"})])
     damaged = [content[:n] for n in range(len(content))]
     damaged += [content[:n] + bytes([content[n] ^ 0xFF]) + content[n + 1 :] for n in range(len(content))]
     other = set()
     for said in damaged:
         try:
-            snapshot.from_bytes(said)
+            checkpoint.from_bytes(said)
         except ArtifactError:
             continue
         except Exception as error:

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import ADAG
-from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.server import ParameterServer
-from airflow_provider_distkeras.training.session import Session, Shard
-from airflow_provider_distkeras.training.wire import Frame, Op, WireError
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.client import Session, Shard
+from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
+from airflow_provider_distkeras.training.server.server import ParameterServer
+from airflow_provider_distkeras.training.server.store import Rendezvous, State
 
 SIZE = 256
 ONE = np.ones(SIZE, np.float32)
-LIMIT = wire.payload_limit(SIZE)
+LIMIT = protocol.payload_limit(SIZE)
 HELLO = json.dumps({"rows": 8, "commits": 1, "digest": 5}).encode()
 FRAMES = 100_000
 PATIENCE = 30.0
@@ -89,18 +89,18 @@ class Recorder:
 
 def written(*frames):
     recorder = Recorder()
-    connection = wire.Connection(recorder, LIMIT)
+    connection = protocol.Connection(recorder, LIMIT)
     for frame in frames:
         connection.send(frame)
     return recorder.bytes
 
 
 def header(op=Op.COMMIT, worker=0, attempt=0, sequence=1, epoch=0, size=0, magic=b"DKW2"):
-    return wire._HEADER.pack(magic, op, False, worker, attempt, sequence, 1, epoch, 1, 0.0, size)
+    return protocol._HEADER.pack(magic, op, False, worker, attempt, sequence, 1, epoch, 1, 0.0, size)
 
 
 def commits(first, count, worker=0):
-    update = wire.as_payload(1000 * ONE)
+    update = protocol.as_payload(1000 * ONE)
     return written(*[Frame(Op.COMMIT, worker, 0, first + i, 1, 0, 8, 1.0, payload=update) for i in range(count)])
 
 
@@ -122,13 +122,13 @@ def knock(server, said, prove=None):
     """
     with socket.create_connection(server.address, timeout=PATIENCE) as peer:
         challenge = memoryview(bytearray(32))
-        wire.receive_into(peer, challenge)
+        protocol.receive_into(peer, challenge)
         with contextlib.suppress(OSError):  # it may hang up before all is said
             if prove is not None:
                 ours = random.randbytes(32)
-                peer.sendall(ours + wire._prove(prove, b"worker", bytes(challenge), ours))
+                peer.sendall(ours + protocol._prove(prove, b"worker", bytes(challenge), ours))
                 if prove == server.secret:
-                    wire.receive_into(peer, memoryview(bytearray(32)))
+                    protocol.receive_into(peer, memoryview(bytearray(32)))
             peer.sendall(said)
             peer.shutdown(socket.SHUT_WR)
         return received(peer)
@@ -138,12 +138,12 @@ def recorded_session(server):
     """What a worker says in an honest session of one commit, from its proof on."""
     with socket.create_connection(server.address, timeout=PATIENCE) as peer:
         challenge, ours = memoryview(bytearray(32)), b"o" * 32
-        wire.receive_into(peer, challenge)
-        proof = ours + wire._prove(server.secret, b"worker", bytes(challenge), ours)
+        protocol.receive_into(peer, challenge)
+        proof = ours + protocol._prove(server.secret, b"worker", bytes(challenge), ours)
         peer.sendall(proof)
-        wire.receive_into(peer, memoryview(bytearray(32)))
+        protocol.receive_into(peer, memoryview(bytearray(32)))
         hello, commit = written(Frame(Op.HELLO, 1, 0, payload=HELLO)), commits(1, 1, worker=1)
-        connection = wire.Connection(peer, LIMIT)
+        connection = protocol.Connection(peer, LIMIT)
         for said in (hello, commit):
             peer.sendall(said)
             assert connection.receive().op == Op.CENTER
@@ -260,8 +260,8 @@ def test_a_proof_is_not_taken_from_the_servers_own_mouth(besieged):
     """What the server proves to one peer is no proof of a worker to it."""
     with socket.create_connection(besieged.address, timeout=PATIENCE) as victim:
         challenge = memoryview(bytearray(32))
-        wire.receive_into(victim, challenge)
-        victim.sendall(bytes(challenge) + wire._prove(besieged.secret, b"server", bytes(challenge), bytes(challenge)))
+        protocol.receive_into(victim, challenge)
+        victim.sendall(bytes(challenge) + protocol._prove(besieged.secret, b"server", bytes(challenge), bytes(challenge)))
         assert received(victim) == b""
 
 
@@ -270,7 +270,7 @@ def test_a_commit_that_broke_off_half_way_is_not_applied_and_the_next_attempt_ma
     dying = besieged.session(attempt=1)
     dying.hello(8, 1, 5)
     dying.commit(ONE, 1, 1, 0, 8, 1.0)
-    whole = written(Frame(Op.COMMIT, 0, 1, 2, 1, 0, 8, 1.0, payload=wire.as_payload(ONE)))
+    whole = written(Frame(Op.COMMIT, 0, 1, 2, 1, 0, 8, 1.0, payload=protocol.as_payload(ONE)))
     dying._connections[0]._peer.sendall(whole[:-1])
     dying.close()
     retried = besieged.session(attempt=2)
@@ -311,7 +311,7 @@ def in_session(server, *frames):
     "frame",
     [
         Frame(Op.EVALUATED, 1, 0, epoch=5_000_000, rows=1, payload=b'{"measured": {"loss": 1.0}, "stop": false}'),
-        Frame(Op.COMMIT, 1, 0, 1, 1, epoch=5_000_000, rows=1, payload=wire.as_payload(ONE)),
+        Frame(Op.COMMIT, 1, 0, 1, 1, epoch=5_000_000, rows=1, payload=protocol.as_payload(ONE)),
     ],
     ids=["evaluated", "commit"],
 )
@@ -389,9 +389,9 @@ def session_with(server, attempt):
 
 
 def test_a_proof_that_trickles_in_is_not_waited_for_byte_by_byte(monkeypatch):
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
     with serve(20.0) as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as peer:
-        wire.receive_into(peer, memoryview(bytearray(32)))
+        protocol.receive_into(peer, memoryview(bytearray(32)))
         peer.settimeout(0.25)  # the pace
         sent = 0
         while sent < 64:

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from airflow_provider_distkeras.training import wire
-from airflow_provider_distkeras.training.wire import Connection
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.protocol import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Listener:
                     time.sleep(_SWEEP_SECONDS)
                 continue
             with self._lock:
-                self._unproven[peer] = time.monotonic() + wire.HANDSHAKE_SECONDS
+                self._unproven[peer] = time.monotonic() + protocol.HANDSHAKE_SECONDS
             try:
                 self._spawn(self._admit, peer, address[0])
             except RuntimeError:  # no thread can be started now
@@ -121,18 +121,18 @@ class Listener:
         with self._lock:
             self._peers.add(peer)
         try:
-            peer.settimeout(wire.HANDSHAKE_SECONDS)
-            wire.tune(peer)
+            peer.settimeout(protocol.HANDSHAKE_SECONDS)
+            protocol.tune(peer)
             if isinstance(peer, ssl.SSLSocket):
                 peer.do_handshake()
-            connection = wire.accept(peer, self._secret, self._limit)
+            connection = protocol.accept(peer, self._secret, self._limit)
             with self._lock:
                 self._unproven.pop(peer, None)
-            wire.wait_at_most(peer, self._silence)
+            protocol.wait_at_most(peer, self._silence)
             self._serve(connection)
         except ConnectionError:
             pass  # the worker is done, or died; Spark tells which
-        except (OSError, wire.WireError) as error:
+        except (OSError, protocol.WireError) as error:
             if not self._closing:
                 logger.warning("Dropped the connection from %s: %s", host, error)
         finally:

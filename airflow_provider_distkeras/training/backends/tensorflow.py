@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.steps import arguments
-from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
-from airflow_provider_distkeras.training.steps.objective import Objective
+from airflow_provider_distkeras.training.backends import arguments
+from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.objective import Objective
 
 #: Batches that a prediction takes at once: enough that what a call costs is little, and its outputs too.
 _BATCHES_PER_CALL = 32
@@ -80,7 +80,7 @@ class Window(CompiledWindow):
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `steps.compile_forward`. The loop over batches runs inside the graph: a call from Python costs about as much as one."""
+    """See `backends.compile_forward`. The loop over batches runs inside the graph: a call from Python costs about as much as one."""
     outputs = len(network.outputs)
 
     def predict(rows: Any) -> list[Any]:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training import certificate, wire
 from airflow_provider_distkeras.training.algorithms import ADAG, DynSGD, Synchronous
-from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.ledger import EarlyStopping
-from airflow_provider_distkeras.training.server import ParameterServer
-from airflow_provider_distkeras.training.wire import Frame, Op, WireError
+from airflow_provider_distkeras.training.server import protocol, tls
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
+from airflow_provider_distkeras.training.server.server import ParameterServer
+from airflow_provider_distkeras.training.server.store import Rendezvous, State
 
 SIZE = 4
 ONE = np.ones(SIZE, np.float32)
@@ -42,7 +42,7 @@ class Worker:
     def __init__(self, server, number=0, attempt=0, secret=None, certificate=None):
         self.number, self.attempt = number, attempt
         address = ("127.0.0.1", server.port)
-        self.connection = wire.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
+        self.connection = protocol.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
 
     def ask(self, op, payload=b"", **said):
         self.connection.send(Frame(op, self.number, self.attempt, payload=payload, **said))
@@ -52,7 +52,7 @@ class Worker:
         return self.ask(Op.HELLO, json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode())
 
     def commit(self, update=ONE, sequence=1, rows=8, epoch=0):
-        return self.ask(Op.COMMIT, wire.as_payload(update), sequence=sequence, steps=2, epoch=epoch, rows=rows, loss=4.0)
+        return self.ask(Op.COMMIT, protocol.as_payload(update), sequence=sequence, steps=2, epoch=epoch, rows=rows, loss=4.0)
 
     def evaluated(self, loss=None, epoch=0, rows=8, stop=False):
         measured = {} if loss is None else {"loss": loss}
@@ -312,12 +312,12 @@ def test_a_worker_does_not_trust_a_server_without_the_secret():
         thread = threading.Thread(target=impostor)
         thread.start()
         with pytest.raises(WireError, match="does not know this run's secret"):
-            wire.connect(listener.getsockname(), b"s" * 32, 1024, 20.0)
+            protocol.connect(listener.getsockname(), b"s" * 32, 1024, 20.0)
         thread.join()
 
 
 def test_encrypted_connections_carry_the_same_frames():
-    encryption, fingerprint = certificate.make()
+    encryption, fingerprint = tls.make()
     with start(encryption=encryption) as server:
         worker = Worker(server, certificate=fingerprint)
         worker.hello()
@@ -326,22 +326,22 @@ def test_encrypted_connections_carry_the_same_frames():
 
 
 def test_a_server_with_another_certificate_is_not_trusted():
-    with start(encryption=certificate.make()[0]) as server:
-        _, other = certificate.make()
+    with start(encryption=tls.make()[0]) as server:
+        _, other = tls.make()
         with pytest.raises(WireError, match="another certificate than this run's"):
             Worker(server, certificate=other)
 
 
 def test_plain_text_is_not_spoken_to_a_server_that_encrypts(monkeypatch):
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
-    with start(encryption=certificate.make()[0]) as server:
+    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
+    with start(encryption=tls.make()[0]) as server:
         with pytest.raises((WireError, ConnectionError)):
             Worker(server)
         assert server.ledger.workers == {}
 
 
 def header(magic=b"DKW2", op=Op.COMMIT, worker=0, sequence=1, size=0):
-    return wire._HEADER.pack(magic, op, False, worker, 0, sequence, 1, 0, 1, 0.0, size)
+    return protocol._HEADER.pack(magic, op, False, worker, 0, sequence, 1, 0, 1, 0.0, size)
 
 
 @pytest.mark.parametrize(
@@ -417,4 +417,4 @@ def test_a_closed_server_is_gone():
     with start() as other:
         port, secret = other.port, other.secret
     with pytest.raises(WireError, match=f"Cannot reach the parameter server at 127.0.0.1:{port}"):
-        wire.connect(("127.0.0.1", port), secret, 1024, 5.0)
+        protocol.connect(("127.0.0.1", port), secret, 1024, 5.0)

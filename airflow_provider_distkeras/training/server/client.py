@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.wire import Frame, Op
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Session:
     def __init__(self, connections: Sequence[Peer], shards: tuple[Shard, ...], worker: int, attempt: int) -> None:
         self._connections, self._shards = connections, shards
         self._worker, self._attempt = worker, attempt
-        self._limit = wire.payload_limit(min(shard.stop - shard.start for shard in shards))
+        self._limit = protocol.payload_limit(min(shard.stop - shard.start for shard in shards))
         self.waited = 0.0
 
     @classmethod
@@ -83,9 +83,11 @@ class Session:
             timeout: seconds to wait for an answer.
             worker, attempt: who speaks.
         """
-        patience = timeout + wire.HANDSHAKE_SECONDS  # a wait of the server for other workers should end before ours
+        patience = timeout + protocol.HANDSHAKE_SECONDS  # a wait of the server for other workers should end before ours
         connections = [
-            wire.connect((shard.host, shard.port), secret, wire.payload_limit(shard.stop - shard.start), patience, certificate)
+            protocol.connect(
+                (shard.host, shard.port), secret, protocol.payload_limit(shard.stop - shard.start), patience, certificate
+            )
             for shard in shards
         ]
         return cls(connections, shards, worker, attempt)
@@ -116,7 +118,7 @@ class Session:
                 epoch,
                 rows,
                 loss,
-                payload=wire.as_payload(update[shard.start : shard.stop]),
+                payload=protocol.as_payload(update[shard.start : shard.stop]),
             )
             for shard in self._shards
         ]

@@ -6,11 +6,11 @@ import secrets
 import ssl
 from collections.abc import Callable
 
-from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import UpdateRule
-from airflow_provider_distkeras.training.center import Center, Peer, Rendezvous, State
-from airflow_provider_distkeras.training.listener import Listener
-from airflow_provider_distkeras.training.wire import Connection
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.listener import Listener
+from airflow_provider_distkeras.training.server.protocol import Connection
+from airflow_provider_distkeras.training.server.store import Center, Peer, Rendezvous, State
 
 _SECRET_BYTES = 32
 
@@ -39,7 +39,7 @@ class ParameterServer(Center):
         super().__init__(state, rule, rendezvous, on_best)
         self.secret = secret or secrets.token_bytes(_SECRET_BYTES)
         silence = 2 * rendezvous.timeout  # what waits for it gives up first
-        limit = wire.payload_limit(state.store.shape[1])
+        limit = protocol.payload_limit(state.store.shape[1])
         self._listener = Listener(host, self.secret, limit, rule.num_workers, silence, self._serve, encryption)
 
     @property
@@ -61,7 +61,7 @@ class ParameterServer(Center):
         try:
             while True:
                 connection.send(self.answer(peer, connection.receive()))
-        except (OSError, wire.WireError):
+        except (OSError, protocol.WireError):
             raise
         except Exception as error:  # the other workers should not wait for what cannot come
             self.fail(f"the parameter server failed: {type(error).__name__}: {error}")

@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.artifacts.progress import Progress as ProgressLine
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.training import snapshot
-from airflow_provider_distkeras.training.servers import ParameterServers
-from airflow_provider_distkeras.training.snapshot import SnapshotStore
+from airflow_provider_distkeras.training import checkpoint
+from airflow_provider_distkeras.training.checkpoint import SnapshotStore
+from airflow_provider_distkeras.training.server.shards import ParameterServers
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +165,6 @@ class Progress:
     def _save(self, snapshots: SnapshotStore) -> None:
         """Write a snapshot. One that cannot be written is a warning: training goes on."""
         try:
-            snapshots.write(snapshot.to_bytes(self._servers.snapshot()))
+            snapshots.write(checkpoint.to_bytes(self._servers.snapshot()))
         except Exception as error:
             logger.warning("The snapshot of this training could not be written: %s", error)

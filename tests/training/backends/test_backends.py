@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CONFORMANCE = Path(__file__).with_name("steps_conformance.py")
+CONFORMANCE = Path(__file__).with_name("conformance.py")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.steps import arguments
-from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
-from airflow_provider_distkeras.training.steps.objective import Objective
+from airflow_provider_distkeras.training.backends import arguments
+from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.objective import Objective
 
 
 class Window(CompiledWindow):
@@ -113,7 +113,7 @@ class Window(CompiledWindow):
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `steps.compile_forward`. The last batch is filled up, so that it is compiled once."""
+    """See `backends.compile_forward`. The last batch is filled up, so that it is compiled once."""
     trainable = [v.value for v in network.trainable_variables]
     state = [v.value for v in network.non_trainable_variables]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_distkeras.training import wire
 from airflow_provider_distkeras.training.algorithms import Asynchronous, Matrix, Synchronous, UpdateRule, Vector
-from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger, WorkerAccount
-from airflow_provider_distkeras.training.wire import Frame, Op
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, WorkerAccount
+from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
 _GENERATION_BITS = 32
 _MOST_COUNTED = 2**32 - 1
@@ -156,16 +156,16 @@ class Center:
                     return Frame(Op.STATE, payload=self.state.saved.get(frame.worker, b""))
             except _Refused as refused:
                 return Frame(refused.op, payload=str(refused).encode())
-        raise wire.WireError(f"{frame.op.name} is not for a worker to say.")
+        raise protocol.WireError(f"{frame.op.name} is not for a worker to say.")
 
     def _welcome(self, peer: Peer, frame: Frame) -> Frame:
         """Take up a worker: only when no other attempt of it is connected, so that two never train at once."""
         number = frame.worker
         said = _read_json(frame, {"rows": int, "commits": int, "digest": int})
         if not 0 <= number < self._rule.num_workers:
-            raise wire.WireError(f"Worker {number} of {self._rule.num_workers} said hello.")
+            raise protocol.WireError(f"Worker {number} of {self._rule.num_workers} said hello.")
         if not (0 <= said["rows"] <= _MOST_COUNTED and 0 <= said["commits"] <= _MOST_COUNTED):
-            raise wire.WireError(f"Worker {number} says {said['rows']} rows and {said['commits']} commits.")
+            raise protocol.WireError(f"Worker {number} says {said['rows']} rows and {said['commits']} commits.")
         account = self.ledger.worker(number)
         self._renew(frame)
         self._wait_for_end(number, frame)
@@ -231,17 +231,17 @@ class Center:
 
     def _account(self, peer: Peer, frame: Frame) -> WorkerAccount:
         if peer.worker < 0 or (frame.worker, frame.attempt) != (peer.worker, peer.attempt):
-            raise wire.WireError(f"A frame of worker {frame.worker} on the connection of worker {peer.worker}.")
+            raise protocol.WireError(f"A frame of worker {frame.worker} on the connection of worker {peer.worker}.")
         return self.ledger.worker(frame.worker)
 
     def _commit(self, account: WorkerAccount, frame: Frame) -> Frame:
         if len(frame.payload) != self.state.store[0].nbytes:
-            raise wire.WireError(f"An update of {len(frame.payload)} bytes, expected {self.state.store[0].nbytes}.")
+            raise protocol.WireError(f"An update of {len(frame.payload)} bytes, expected {self.state.store[0].nbytes}.")
         if frame.sequence <= account.sequence:  # sent again: it was applied before
             return self._reply(frame.worker, self._rule.pull(self.state.store, frame.worker))
         self._check_epoch(frame)
         if frame.sequence != account.sequence + 1:
-            raise wire.WireError(f"Commit {frame.sequence} of worker {frame.worker} after its commit {account.sequence}.")
+            raise protocol.WireError(f"Commit {frame.sequence} of worker {frame.worker} after its commit {account.sequence}.")
         if isinstance(self._rule, Synchronous):
             self._join_round(account, frame)
             return self._reply(frame.worker, self._rule.pull(self.state.store, frame.worker))
@@ -259,7 +259,7 @@ class Center:
     def _check_epoch(self, frame: Frame) -> None:
         """An epoch follows those that are known: a worker has commits in each."""
         if frame.epoch > len(self.ledger.epochs):
-            raise wire.WireError(f"Epoch {frame.epoch} of worker {frame.worker} after {len(self.ledger.epochs)} epochs.")
+            raise protocol.WireError(f"Epoch {frame.epoch} of worker {frame.worker} after {len(self.ledger.epochs)} epochs.")
 
     def _is_turn(self, frame: Frame) -> bool:
         """Whether all others have made the commits that go before this one: by number of commit, then by worker."""
@@ -287,7 +287,7 @@ class Center:
         """Take what a worker measured at the end of an epoch; the last to tell decides whether training goes on."""
         said = _read_json(frame, {"measured": dict, "stop": bool})
         if not all(type(value) in (int, float) for value in said["measured"].values()):
-            raise wire.WireError(f"Worker {frame.worker} measured something that is not a number.")
+            raise protocol.WireError(f"Worker {frame.worker} measured something that is not a number.")
         self._check_epoch(frame)
         measured = {name: float(value) for name, value in said["measured"].items()}
         self.ledger.epoch(frame.epoch).evaluations[frame.worker] = (frame.rows, measured)
@@ -315,7 +315,13 @@ class Center:
         stop = self._stop and not self._rendezvous.gather  # those that wait for each other stop at an epoch's end, together
         account = self.ledger.worker(worker)
         return Frame(
-            Op.CENTER, worker, account.attempt, account.sequence, self.ledger.steps, stop=stop, payload=wire.as_payload(center)
+            Op.CENTER,
+            worker,
+            account.attempt,
+            account.sequence,
+            self.ledger.steps,
+            stop=stop,
+            payload=protocol.as_payload(center),
         )
 
     def _wait(self, condition: Callable[[], bool], what: str, frame: Frame) -> None:
@@ -347,9 +353,9 @@ def _read_json(frame: Frame, expected: dict[str, type]) -> dict[str, Any]:
     try:
         said = json.loads(bytes(frame.payload))
     except (ValueError, RecursionError) as error:
-        raise wire.WireError(f"{frame.op.name} without its JSON: {error}") from error
+        raise protocol.WireError(f"{frame.op.name} without its JSON: {error}") from error
     if not isinstance(said, dict) or {name: type(value) for name, value in said.items()} != expected:
-        raise wire.WireError(
+        raise protocol.WireError(
             f"{frame.op.name} says {sorted(said) if isinstance(said, dict) else said!r}, expected {sorted(expected)}."
         )
     return said

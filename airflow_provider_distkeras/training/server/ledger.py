@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from airflow_provider_distkeras.training.wire import Frame
+from airflow_provider_distkeras.training.server.protocol import Frame
 
 
 @dataclass

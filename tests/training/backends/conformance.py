@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from airflow_provider_distkeras.training import weights
+from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, compile_forward, compile_window
 from airflow_provider_distkeras.training.dataset import Rows
-from airflow_provider_distkeras.training.steps import NetworkPlan, arguments, compile_forward, compile_window
 
 BATCH, WINDOW, FEATURES = 4, 3, 5
 RATES = np.array([0.1, 0.05, 0.02], np.float32)

@@ -15,15 +15,16 @@ from airflow_provider_distkeras.contract import errors
 from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingError
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
-from airflow_provider_distkeras.training import certificate, session, snapshot
+from airflow_provider_distkeras.training import checkpoint
 from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous, UpdateRule
-from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.ledger import EarlyStopping
-from airflow_provider_distkeras.training.progress import Progress, Watch
-from airflow_provider_distkeras.training.servers import ParameterServers
-from airflow_provider_distkeras.training.session import Shard
-from airflow_provider_distkeras.training.snapshot import SnapshotStore
-from airflow_provider_distkeras.training.steps import NetworkPlan
+from airflow_provider_distkeras.training.backends import NetworkPlan
+from airflow_provider_distkeras.training.checkpoint import SnapshotStore
+from airflow_provider_distkeras.training.monitor import Progress, Watch
+from airflow_provider_distkeras.training.server import client, tls
+from airflow_provider_distkeras.training.server.client import Shard
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server.shards import ParameterServers
+from airflow_provider_distkeras.training.server.store import Rendezvous, State
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob, run_worker
@@ -103,7 +104,7 @@ def train(data: DataFrame, run: Run, weights: Matrix) -> tuple[Matrix, TrainingS
     restored = _restore(run)
     try:
         trained = _train(data, run, weights, restored)
-    except session.RowsChanged:
+    except client.RowsChanged:
         if restored is None:
             raise
         logger.warning("The snapshot is of other rows: training starts from the beginning.")
@@ -146,7 +147,7 @@ def _restore(run: Run) -> list[State] | None:
     if content is None:
         return None
     try:
-        states = snapshot.from_bytes(content)
+        states = checkpoint.from_bytes(content)
     except ArtifactError as error:
         logger.warning("%s Training starts from the beginning.", error)
         return None
@@ -164,7 +165,7 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
     if gather:
         name = type(trainer).__name__
         cluster.check_slots(context, trainer.num_workers, f"deterministic={name}" if trainer.deterministic else name)
-    encryption, fingerprint = certificate.make() if run.encryption == "tls" else (None, None)
+    encryption, fingerprint = tls.make() if run.encryption == "tls" else (None, None)
     bind, reach = cluster.addresses(context)
     rendezvous = Rendezvous(gather, trainer.deterministic, run.timeout)
     stopping = EarlyStopping(run.patience, run.min_delta)
@@ -249,7 +250,7 @@ def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: Param
 
 def worker_error(report: dict[str, Any]) -> Exception:
     """What a worker that failed says, as the error that it met."""
-    known = getattr(errors, report["error_type"], getattr(session, report["error_type"], TrainingError))
+    known = getattr(errors, report["error_type"], getattr(client, report["error_type"], TrainingError))
     message = f"Worker {report['worker']} on {report['host']} failed: {report['message'] or report['error_type']}"
     if issubclass(known, errors.PERMANENT):
         return known(message)  # which says what to mend; a traceback would hide it

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import dataset, weights
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.steps import arguments, objective
+from airflow_provider_distkeras.training.backends import arguments, objective
 
 if TYPE_CHECKING:
     import keras

@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.center import Center, Peer, Rendezvous, State
 from airflow_provider_distkeras.training.dataset import Rows
-from airflow_provider_distkeras.training.ledger import EarlyStopping
-from airflow_provider_distkeras.training.session import Session, Shard
+from airflow_provider_distkeras.training.server.client import Session, Shard
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server.protocol import Frame
+from airflow_provider_distkeras.training.server.store import Center, Peer, Rendezvous, State
 from airflow_provider_distkeras.training.summary import TrainingSummary
-from airflow_provider_distkeras.training.wire import Frame
 from airflow_provider_distkeras.training.worker import Worker, WorkerJob
 
 
@@ -34,13 +34,13 @@ class Alone:
     min_delta: float = 0.0
 
     def train(self, rows: Rows, validation: Rows) -> tuple[Matrix, TrainingSummary]:
-        """Train on every row, exactly `num_epoch` times, or until it is time to stop; as `engine.train` with one worker.
+        """Train on every row, exactly `num_epoch` times, or until it is time to stop; as `driver.train` with one worker.
 
         Returns:
             The trained weights, (1, weights), and the summary.
 
         Raises:
-            TrainingError, DivergenceError, DataError: as `engine.train` does.
+            TrainingError, DivergenceError, DataError: as `driver.train` does.
         """
         started, rule = time.perf_counter(), self.job.rule
         state = State(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.spark.environment import task_cores
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.steps import arguments
-from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
-from airflow_provider_distkeras.training.steps.objective import Objective
+from airflow_provider_distkeras.training.backends import arguments
+from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.objective import Objective
 
 
 class Window(CompiledWindow):
@@ -77,7 +77,7 @@ class Window(CompiledWindow):
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `steps.compile_forward`."""
+    """See `backends.compile_forward`."""
     torch.set_num_threads(task_cores())
 
     def predict(rows: Matrix) -> list[NDArray[np.float32]]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.algorithms import Matrix, UpdateRule
-from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger
-from airflow_provider_distkeras.training.server import ParameterServer
-from airflow_provider_distkeras.training.session import Shard
+from airflow_provider_distkeras.training.server.client import Shard
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
+from airflow_provider_distkeras.training.server.server import ParameterServer
+from airflow_provider_distkeras.training.server.store import Rendezvous, State
 
 #: A server moves some GB/s; past this size, its copies cost more than what a shard's frame does.
 _SHARD_BYTES = 16 << 20

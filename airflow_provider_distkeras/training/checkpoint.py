@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.training.center import State
-from airflow_provider_distkeras.training.ledger import EarlyStopping, Ledger
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
+from airflow_provider_distkeras.training.server.store import State
 
 #: What NumPy, zip files and JSON raise for bytes that were cut off or changed.
 _UNREADABLE = (

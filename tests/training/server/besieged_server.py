@@ -9,8 +9,8 @@ import sys
 import numpy as np
 
 from airflow_provider_distkeras.training.algorithms import ADAG
-from airflow_provider_distkeras.training.center import Rendezvous, State
-from airflow_provider_distkeras.training.server import ParameterServer
+from airflow_provider_distkeras.training.server.server import ParameterServer
+from airflow_provider_distkeras.training.server.store import Rendezvous, State
 
 
 def files_in_use():

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.contract.params import BACKENDS
-from airflow_provider_distkeras.training.steps.base import CompiledWindow, Matrix, NetworkPlan
-from airflow_provider_distkeras.training.steps.objective import Objective
+from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.objective import Objective
 
 if TYPE_CHECKING:
     import keras
