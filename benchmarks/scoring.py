@@ -76,7 +76,7 @@ def _write_model(path: Path, backend: str) -> bytes:
     from pyspark.ml.feature import VectorAssembler
 
     from airflow_provider_distkeras.ml import DistKerasModel, artifact
-    from airflow_provider_distkeras.ml.columns import SelectColumns
+    from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
     from airflow_provider_distkeras.ml.network import Output
 
     dense = keras.layers.Dense

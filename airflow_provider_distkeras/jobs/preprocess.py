@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import csv, drift, layout
-from airflow_provider_distkeras.ml.profile import Profile
+from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
+from airflow_provider_distkeras.ml.data.profile import Profile
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
 from airflow_provider_distkeras.spark.progress import Reporter, tasks
 from airflow_provider_distkeras.spark.storage import storage_for
@@ -29,7 +29,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     look = tasks(spark.sparkContext)
     reporter.begin("reading", 0.5, look)
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
-    prepared = csv.prepare(spark, spec)
+    prepared = prepare.prepare(spark, spec)
     found = prepared.found
     profiles = {name: found.profiles[name] for name in (*prepared.feature_columns, *spec.roles.values())}
     moved = _drift(spec, earlier, profiles) if earlier else {}
@@ -59,15 +59,15 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     )
 
 
-def _details(prepared: csv.Prepared, spec: PreprocessSpec) -> dict[str, Any]:
+def _details(prepared: prepare.Prepared, spec: PreprocessSpec) -> dict[str, Any]:
     """What a train task, and whoever asks later, must know of the dataset."""
     return {
-        "features": count_values(prepared.data, csv.FEATURES),
+        "features": count_values(prepared.data, prepare.FEATURES),
         "label_col": spec.label_col,
         "bad_lines": prepared.found.bad,
         "validation_rows": prepared.found.held_out[spec.label_col].rows,
         "scaling": spec.scaling,
-        "layout": layout.describe(prepared.inputs),
+        "layout": feature_layout.describe(prepared.inputs),
         "kinds": dict(prepared.reader.kinds),
     }
 
@@ -83,13 +83,15 @@ def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> i
     return int(written)
 
 
-def _dataset(prepared: csv.Prepared, spec: PreprocessSpec) -> DataFrame:
+def _dataset(prepared: prepare.Prepared, spec: PreprocessSpec) -> DataFrame:
     """What is written, by the roles of the columns."""
     data = prepared.data
-    roles = {role: column.alias(role) for role, column in csv.role_columns(data, spec).items()}
-    filled = csv.filled_positions(prepared.inputs)
+    roles = {role: column.alias(role) for role, column in prepare.role_columns(data, spec).items()}
+    filled = prepare.filled_positions(prepared.inputs)
     return data.select(
-        as_floats(data, csv.FEATURES).alias(csv.FEATURES), *roles.values(), *([] if filled is None else [filled.alias("filled")])
+        as_floats(data, prepare.FEATURES).alias(prepare.FEATURES),
+        *roles.values(),
+        *([] if filled is None else [filled.alias("filled")]),
     )
 
 

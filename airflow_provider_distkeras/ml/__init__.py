@@ -4,7 +4,7 @@ from airflow_provider_distkeras.ml import DistKeras, process_csv
 from airflow_provider_distkeras.training import trainers
 """
 
-from airflow_provider_distkeras.ml.csv import process_csv
+from airflow_provider_distkeras.ml.data.prepare import process_csv
 from airflow_provider_distkeras.ml.display import show
 from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.model import DistKerasModel

@@ -19,12 +19,13 @@ from pyspark.sql.types import StructType
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.specs import RowsSpec
-from airflow_provider_distkeras.ml import csv, output, parquet, parts
-from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml import output, parquet, parts
+from airflow_provider_distkeras.ml.data import prepare
+from airflow_provider_distkeras.ml.data.profiling import Reader
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.output import Target, Written
-from airflow_provider_distkeras.ml.reading import Reader
 from airflow_provider_distkeras.ml.scoring import REASON, Scorer, Stream, add_scores, stream
-from airflow_provider_distkeras.ml.sql import quoted
 from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -122,7 +123,7 @@ class ParquetInput(Input):
         if groups is None:
             return super().stream(columns, scorer, backend)
         kept = StructType([self.data.schema[name] for name in columns])
-        return parquet.stream(self.data.sparkSession, groups, kept, csv.FEATURES, scorer, backend)
+        return parquet.stream(self.data.sparkSession, groups, kept, prepare.FEATURES, scorer, backend)
 
     def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
         if self._row_groups(columns) is None:
@@ -132,7 +133,7 @@ class ParquetInput(Input):
     def _row_groups(self, columns: list[str]) -> list[parquet.RowGroup] | None:
         """What workers read themselves; None if only Spark can read these columns."""
         paths, schema = list(self.sizes), self.data.schema
-        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, csv.FEATURES):
+        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, prepare.FEATURES):
             return None
         return parquet.row_groups(paths, self.footers)
 
@@ -151,7 +152,7 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     storage = storage_for(spark, spec.input_path[0])
     if spec.input_format == "parquet" or (spec.input_format is None and contract.is_parquet(storage, spec.input_path)):
         return _read_parquet(spark, contract.find(storage, spec.input_path), stages, selected)
-    data, reader, found = csv.apply(spark, selected, spec)
+    data, reader, found = prepare.apply(spark, selected, spec)
     files = reader.files
     rows = _raw(data, data.columns, found.rows, files.sizes, stages, selected)
     return replace(rows, bad_lines=found.bad, reader=reader)
@@ -175,12 +176,12 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
     rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
     if not rows:
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")
-    if csv.FEATURES not in data.columns:
+    if prepare.FEATURES not in data.columns:
         selected.check(data.columns)
-        data = data.select(*map(quoted, csv.passing_through(data.columns)))
+        data = data.select(*map(quoted, prepare.passing_through(data.columns)))
         return _raw(data, data.columns, rows, sizes, stages, selected)
     label = "label" if "label" in data.columns else None
-    return ParquetInput(data, data.columns, as_floats(data, csv.FEATURES), rows, sizes, label, True, footers=footers)
+    return ParquetInput(data, data.columns, as_floats(data, prepare.FEATURES), rows, sizes, label, True, footers=footers)
 
 
 def _raw(
@@ -190,9 +191,9 @@ def _raw(
     transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
     reason = _reason(stages, selected).alias(_REASON)
     own = [F.col(selected.new_name(name)).alias(name) for name in columns]
-    prepared = transformed.select(*own, as_floats(transformed, csv.FEATURES).alias(csv.FEATURES), reason)
+    prepared = transformed.select(*own, as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES), reason)
     label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    return Input(prepared, columns, F.col(csv.FEATURES), rows, sizes, label, reason=F.col(_REASON))
+    return Input(prepared, columns, F.col(prepare.FEATURES), rows, sizes, label, reason=F.col(_REASON))
 
 
 def _reason(stages: Sequence[Transformer], selected: SelectColumns) -> Column:

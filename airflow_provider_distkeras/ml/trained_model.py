@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.ml import csv, layout
-from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml.data import feature_layout, prepare
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.inputs import Input
 from airflow_provider_distkeras.ml.model import DistKerasModel
 
@@ -44,7 +44,7 @@ class TrainedModel:
         selected = stages[0] if stages else None
         if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
             raise ArtifactError(f"{wrong}.")
-        indexed = layout.index_of(selected.getOrDefault("labelCol"))
+        indexed = feature_layout.index_of(selected.getOrDefault("labelCol"))
         indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
         texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
         return cls(stages, selected, network, texts)
@@ -60,6 +60,6 @@ class TrainedModel:
         is_number = isinstance(data.schema[rows.label].dataType, NumericType)
         if rows.indexed or not self.texts:
             # A number is not taken through text again: over millions of rows that takes longer than scoring them.
-            return F.col(rows.label).cast("double") if is_number else csv.label_of(data, rows.label)
+            return F.col(rows.label).cast("double") if is_number else prepare.label_of(data, rows.label)
         classes = F.lit([float(text) for text in self.texts] if is_number else self.texts)
         return (F.array_position(classes, F.col(rows.label)) - 1).cast("double")

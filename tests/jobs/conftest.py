@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
 from airflow_provider_distkeras.jobs import preprocess, promote, runner, score, train
 from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.csv import prepare
+from airflow_provider_distkeras.ml.data.prepare import prepare
 from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import Output
 

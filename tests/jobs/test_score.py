@@ -10,7 +10,8 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.ml import csv, inputs
+from airflow_provider_distkeras.ml import inputs
+from airflow_provider_distkeras.ml.data import prepare
 
 pytestmark = pytest.mark.spark
 
@@ -217,7 +218,7 @@ def test_new_and_missing_categories_follow_the_recorded_policies(
     """Columns in another order, one more of them; the network adds the two features up."""
     (tmp_path / "training.csv").write_text(TOWNS)
     spec = {"excluded_columns": ["id"], "categorical_columns": ["town"], "missing": missing, "unseen_categories": policy}
-    pipeline = csv.prepare(spark, PreprocessSpec.build(input_path=str(tmp_path / "training.csv"), **spec)).pipeline
+    pipeline = prepare.prepare(spark, PreprocessSpec.build(input_path=str(tmp_path / "training.csv"), **spec)).pipeline
     PipelineModel([*pipeline.stages, network([[1.0], [2.0]], [0.0])]).write().save(f"file://{tmp_path}/model")
     done = scoring(
         f"file://{tmp_path}/model", "more,id,town\n,0,Oslo\n,1,Rome\n,2,Bonn\n,3,\n", key_columns=["id"], max_quarantined=0.5

@@ -80,7 +80,7 @@ class Window(CompiledWindow):
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `backends.compile_forward`. The loop over batches runs inside the graph: a call from Python costs about as much as one."""
+    """See `backends.compile_forward`. The loop over batches runs inside the graph: a call from Python costs as much."""
     outputs = len(network.outputs)
 
     def predict(rows: Any) -> list[Any]:

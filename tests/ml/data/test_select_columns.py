@@ -7,7 +7,7 @@ import pytest
 from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.ml.columns import SelectColumns
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 
 pytestmark = pytest.mark.spark
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_distkeras.ml.parsing import BRACKETS, NUMBER, SEPARATOR
+from airflow_provider_distkeras.ml.data.sources.csv_parser import BRACKETS, NUMBER, SEPARATOR
 
 
 def quoted(name: str) -> str:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
-from airflow_provider_distkeras.ml.parsing import Parser, infer_kind
+from airflow_provider_distkeras.ml.data.sources.csv_parser import Parser, infer_kind
 
 
 def parse(records, kinds, dialect=None, columns=None):

@@ -8,8 +8,8 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
-from airflow_provider_distkeras.ml import records
-from airflow_provider_distkeras.ml.records import split
+from airflow_provider_distkeras.ml.data.sources import csv_records
+from airflow_provider_distkeras.ml.data.sources.csv_records import split
 
 TEXT = 'a,b\r\n1,"x\r\ny"\r\n\r\n2,"say ""hi"""\n3,z'
 RECORDS = ["a,b", '1,"x\r\ny"', "", '2,"say ""hi"""', "3,z"]
@@ -22,7 +22,7 @@ def records_of(content, path="x.csv", **dialect):
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 1 << 20])
 def test_a_line_break_inside_quotes_ends_no_record_wherever_blocks_end(monkeypatch, block):
-    monkeypatch.setattr(records, "_BLOCK", block)
+    monkeypatch.setattr(csv_records, "_BLOCK", block)
     assert records_of(TEXT.encode()) == RECORDS
 
 

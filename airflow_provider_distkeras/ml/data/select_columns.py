@@ -29,7 +29,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.params import MISSING
-from airflow_provider_distkeras.ml import sql
+from airflow_provider_distkeras.ml.data import sql
 
 #: Types of Spark that say the same as a column of text would, per kind.
 _SAME = {

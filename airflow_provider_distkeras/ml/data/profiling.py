@@ -21,11 +21,11 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
-from airflow_provider_distkeras.ml.calendar import CalendarFeature
-from airflow_provider_distkeras.ml.parsing import BadRecord, Parser, spark_type
-from airflow_provider_distkeras.ml.profile import Profile, profile_for
-from airflow_provider_distkeras.ml.records import Block, feeds
-from airflow_provider_distkeras.ml.sql import quoted
+from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
+from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
+from airflow_provider_distkeras.ml.data.sources.csv_parser import BadRecord, Parser, spark_type
+from airflow_provider_distkeras.ml.data.sources.csv_records import Block, feeds
+from airflow_provider_distkeras.ml.data.sql import quoted
 
 _PROFILE = "part string, name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
 _EXAMPLES = 5

@@ -17,14 +17,14 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect, is_usable
 from airflow_provider_distkeras.contract.specs import CsvSpec, PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
-from airflow_provider_distkeras.ml import layout, stages
-from airflow_provider_distkeras.ml.columns import SelectColumns
-from airflow_provider_distkeras.ml.layout import index_of
-from airflow_provider_distkeras.ml.parsing import infer_kind
-from airflow_provider_distkeras.ml.reading import Question, Reader, Survey
-from airflow_provider_distkeras.ml.schema import check_survey, kinds_of
-from airflow_provider_distkeras.ml.sql import as_number
-from airflow_provider_distkeras.ml.stages import FEATURES
+from airflow_provider_distkeras.ml.data import feature_layout, pipeline
+from airflow_provider_distkeras.ml.data.feature_layout import index_of
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES
+from airflow_provider_distkeras.ml.data.profiling import Question, Reader, Survey
+from airflow_provider_distkeras.ml.data.schema import check_survey, kinds_of
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
+from airflow_provider_distkeras.ml.data.sql import as_number
 from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Prepared:
 
     data: DataFrame
     pipeline: PipelineModel
-    inputs: list[layout.Input]
+    inputs: list[feature_layout.Input]
     reader: Reader
     found: Survey
 
@@ -106,7 +106,7 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
     found = _survey(spark, spec, reader, features, kinds)
     check_bad_lines(spark, spec, reader, found)
     check_survey(spec, found, kinds)
-    inputs = layout.inputs_of(spec, features, kinds, found.profiles)
+    inputs = feature_layout.inputs_of(spec, features, kinds, found.profiles)
     selected = SelectColumns(
         renamed={old: new for old, new in spec.columns_renamed.items() if old not in spec.excluded_columns},
         kinds={name: kinds[name] for name in features},
@@ -114,10 +114,10 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
         missing={name: spec.missing_policy(name) for name in features},
         unseen=spec.unseen_categories,
     )
-    fitted = stages.fit(spark, inputs, layout.calendar_features(spec, features), spec.scaling)
+    fitted = pipeline.fit(spark, inputs, feature_layout.calendar_features(spec, features), spec.scaling)
     if kinds[spec.label_col] == "text":
         classes = {*found.profiles[spec.label_col].texts.to_pylist(), *found.held_out[spec.label_col].texts.to_pylist()}
-        fitted.insert(0, stages.label_indexer(spec.label_col, list(classes)))
+        fitted.insert(0, pipeline.label_indexer(spec.label_col, list(classes)))
     data = selected.transform(reader.read(spark))
     needed = [name for name in spec.roles.values() if spec.missing_policy(name) == "drop"]
     prepared = PipelineModel(fitted).transform(data.dropna(subset=needed) if needed else data)
@@ -129,7 +129,7 @@ def _survey(
 ) -> Survey:
     """What is in the files, by new names; only rows to train on tell what features are like."""
     old = {new: old for old, new in spec.columns_renamed.items()}
-    times = layout.calendar_features(spec, features)
+    times = feature_layout.calendar_features(spec, features)
     times_of_files = [replace(each, column=old.get(each.column, each.column)) for each in times]
     question = Question(
         columns=tuple(reader.kinds),
@@ -209,7 +209,7 @@ def role_columns(data: DataFrame, spec: PreprocessSpec) -> dict[str, Column]:
     return {role: column.alias(spec.roles[role]) for role, column in found.items()}
 
 
-def filled_positions(inputs: Sequence[layout.Input]) -> Column | None:
+def filled_positions(inputs: Sequence[feature_layout.Input]) -> Column | None:
     """Where in a row's features a statistic stands for a missing value; None if that is never so."""
     found, start = [], 0
     for each in inputs:

@@ -21,9 +21,9 @@ from pyspark.ml.feature import (
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
-from airflow_provider_distkeras.ml.calendar import CalendarFeature
-from airflow_provider_distkeras.ml.layout import Input, Spread, index_of
-from airflow_provider_distkeras.ml.sql import quoted
+from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
+from airflow_provider_distkeras.ml.data.feature_layout import Input, Spread, index_of
+from airflow_provider_distkeras.ml.data.sql import quoted
 
 FEATURES = "features"
 

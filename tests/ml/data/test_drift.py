@@ -11,8 +11,8 @@ import pytest
 from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.ml.drift import LEAST_SHARE, Drift, compare, profile_of
-from airflow_provider_distkeras.ml.profile import QUANTILES, profile_for
+from airflow_provider_distkeras.ml.data.drift import LEAST_SHARE, Drift, compare, profile_of
+from airflow_provider_distkeras.ml.data.profile import QUANTILES, profile_for
 
 RANDOM = np.random.default_rng(3)
 NORMAL = RANDOM.normal(size=200_000)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import inspect
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.ml.reading import Question, Reader
+from airflow_provider_distkeras.ml.data.profiling import Question, Reader
 
 pytestmark = pytest.mark.spark
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airflow_provider_distkeras.ml.profile import QUANTILES, NumberProfile, TextProfile, TimeProfile
+from airflow_provider_distkeras.ml.data.profile import QUANTILES, NumberProfile, TextProfile, TimeProfile
 
 
 def profiled(kind, *blocks):

@@ -9,8 +9,8 @@ from math import sqrt
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.files.csv_header import refuse_twins
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.ml.calendar import CalendarFeature, features_of
-from airflow_provider_distkeras.ml.profile import NumberProfile, Profile, TextProfile
+from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature, features_of
+from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, TextProfile
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.ml.parsing import infer_kind
-from airflow_provider_distkeras.ml.profile import NumberProfile
-from airflow_provider_distkeras.ml.reading import Survey
+from airflow_provider_distkeras.ml.data.profile import NumberProfile
+from airflow_provider_distkeras.ml.data.profiling import Survey
+from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
 
 
 def kinds_of(spec: PreprocessSpec, files: InputFiles, columns: Iterable[str]) -> dict[str, str]:

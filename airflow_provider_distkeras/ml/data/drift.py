@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.ml.profile import NumberProfile, Profile, TextProfile, TimeProfile
+from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, TextProfile, TimeProfile
 
 #: What a bin's share is taken for if it is less: an empty one would make the index infinite.
 LEAST_SHARE = 1e-4
