@@ -44,10 +44,10 @@ def two_processes(network: Path, rows: Path, folder: Path, keys: Sequence[str], 
 
 
 def _main(network: str, files: list[str], out: str, keys: list[str], batch_size: int) -> None:
-    from airflow_provider_distkeras.ml import artifact, predict
+    from airflow_provider_distkeras.ml.network import inference, serialization
 
     content = Path(network).read_bytes()
-    forward = predict.load(content, artifact.digest(content), (), batch_size)
+    forward = inference.load(content, serialization.digest(content), (), batch_size)
     print("ready", flush=True)
     for _ in sys.stdin:
         _score(forward, files, out, keys)

@@ -69,7 +69,7 @@ class Trainer:
         import numpy as np
 
         from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
-        from airflow_provider_distkeras.ml.network import blueprint
+        from airflow_provider_distkeras.ml.network.builder import blueprint
         from airflow_provider_distkeras.training.backends import compile_window
 
         said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()

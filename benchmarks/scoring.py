@@ -75,13 +75,14 @@ def _write_model(path: Path, backend: str) -> bytes:
     from pyspark.ml import PipelineModel
     from pyspark.ml.feature import VectorAssembler
 
-    from airflow_provider_distkeras.ml import DistKerasModel, artifact
+    from airflow_provider_distkeras.ml import DistKerasModel
     from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
-    from airflow_provider_distkeras.ml.network import Output
+    from airflow_provider_distkeras.ml.network import serialization
+    from airflow_provider_distkeras.ml.network.builder import Output
 
     dense = keras.layers.Dense
     network = keras.Sequential([keras.Input((FEATURES,)), dense(64, "relu"), dense(32, "relu"), dense(1)])
-    content = artifact.to_bytes(network)
+    content = serialization.to_bytes(network)
     names = [f"x{i}" for i in range(FEATURES)]
     trained = DistKerasModel(content, (), [Output("dense", "mse", 1)])
     trained._set(loss="mse", backend=backend)

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.ml import inputs
 from airflow_provider_distkeras.ml.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.inputs import Input, ParquetInput
-from airflow_provider_distkeras.ml.scoring import REASON
+from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.trained_model import TrainedModel
 
 _ROW, _LABEL = "__distkeras_row", "__distkeras_label"

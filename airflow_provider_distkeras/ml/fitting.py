@@ -17,11 +17,11 @@ from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml import selection
-from airflow_provider_distkeras.ml.artifact import to_bytes
 from airflow_provider_distkeras.ml.folds import PART
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.network import Blueprint, blueprint, input_names, output_names
-from airflow_provider_distkeras.ml.predict import Kind, kind_of
+from airflow_provider_distkeras.ml.network.builder import Blueprint, blueprint, input_names, output_names
+from airflow_provider_distkeras.ml.network.inference import Kind, kind_of
+from airflow_provider_distkeras.ml.network.serialization import to_bytes
 from airflow_provider_distkeras.ml.refit import FILLED
 from airflow_provider_distkeras.ml.selection import ClassWeights
 from airflow_provider_distkeras.ml.snapshots import Snapshots

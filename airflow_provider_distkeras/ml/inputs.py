@@ -24,8 +24,8 @@ from airflow_provider_distkeras.ml.data import prepare
 from airflow_provider_distkeras.ml.data.profiling import Reader
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sql import quoted
+from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.output import Target, Written
-from airflow_provider_distkeras.ml.scoring import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.spark.storage import storage_for
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.ml.predict import class_probabilities
+from airflow_provider_distkeras.ml.network.inference import class_probabilities
 
 Vector64 = NDArray[np.float64]
 

@@ -14,11 +14,11 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.params import is_classification, losses
-from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.network import Output, input_names
+from airflow_provider_distkeras.ml.network import serialization
+from airflow_provider_distkeras.ml.network.builder import Output, input_names
+from airflow_provider_distkeras.ml.network.inference import Kind, kind_of, predictor
+from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.params import DistKerasParams
-from airflow_provider_distkeras.ml.predict import Kind, kind_of, predictor
-from airflow_provider_distkeras.ml.scoring import Scorer
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.spark.storage import storage_for
@@ -59,7 +59,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
     def keras_network(self) -> keras.Model:
         """The trained network, for use without Spark."""
         self._refuse_diverged()
-        return artifact.from_bytes(self._content, self._custom_modules)
+        return serialization.from_bytes(self._content, self._custom_modules)
 
     def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
         """What tells, in any Python process, `columns` of `contract.params.SCORES` about rows.
@@ -167,7 +167,7 @@ class DistKerasModelWriter(MLWriter):
         extra: dict[str, Any] = {
             "network": {
                 "file": _NETWORK_FILE,
-                "sha256": artifact.digest(model._content),
+                "sha256": serialization.digest(model._content),
                 "custom_modules": model._custom_modules,
             },
             "outputs": [asdict(output) for output in model._outputs],
@@ -185,7 +185,7 @@ class DistKerasModelReader(MLReader[DistKerasModel]):
         network, summary = metadata["network"], metadata["summary"]
         file = f"{path.rstrip('/')}/{network['file']}"
         content = storage_for(self.sparkSession, path).read_bytes(file)
-        artifact.check_digest(content, network["sha256"], file)
+        serialization.check_digest(content, network["sha256"], file)
         outputs = [Output(**output) for output in metadata["outputs"]]
         model = DistKerasModel(content, network["custom_modules"], outputs, TrainingSummary(**summary) if summary else None)
         model._resetUid(metadata["uid"])

@@ -12,7 +12,7 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongTy
 
 from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.ml import parquet
-from airflow_provider_distkeras.ml.scoring import REASON
+from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Why a row is in the quarantine.

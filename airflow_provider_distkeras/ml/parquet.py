@@ -27,7 +27,7 @@ from pyspark.sql.types import (
 
 from airflow_provider_distkeras.contract.files.parquet import partitions_of
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
-from airflow_provider_distkeras.ml.scoring import Scorer, Stream
+from airflow_provider_distkeras.ml.network.scorer import Scorer, Stream
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Types that Spark and pyarrow read alike, whoever wrote the file. Dates and times are not: old writers had other calendars.

@@ -24,8 +24,8 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml import output, parquet
+from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
-from airflow_provider_distkeras.ml.scoring import REASON, Batches, Stream
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Where tasks write, in the attempt's folder, and below it where the files to measure end up.

@@ -11,7 +11,7 @@ from pyspark.sql.types import BooleanType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params import is_classification
-from airflow_provider_distkeras.ml.network import Output
+from airflow_provider_distkeras.ml.network.builder import Output
 from airflow_provider_distkeras.spark.columns import check_column
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 

@@ -18,7 +18,7 @@ from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 from airflow_provider_distkeras.ml import cells
 from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask, Feed
 from airflow_provider_distkeras.ml.fitting import Fitting
-from airflow_provider_distkeras.ml.predict import Kind
+from airflow_provider_distkeras.ml.network.inference import Kind
 from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment

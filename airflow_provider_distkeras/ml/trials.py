@@ -34,7 +34,7 @@ from airflow_provider_distkeras.ml.estimator import DistKeras
 from airflow_provider_distkeras.ml.fitting import Fitting, Known, trainer_of
 from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.predict import Kind
+from airflow_provider_distkeras.ml.network.inference import Kind
 from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
 from airflow_provider_distkeras.ml.strategies import Params
 from airflow_provider_distkeras.spark import cluster

@@ -12,8 +12,8 @@ from pyspark.sql.types import DoubleType, LongType, StringType, StructField, Str
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.storage import local_path
 from airflow_provider_distkeras.ml import inputs, parts
+from airflow_provider_distkeras.ml.network.scorer import REASON, Stream
 from airflow_provider_distkeras.ml.output import Target
-from airflow_provider_distkeras.ml.scoring import REASON, Stream
 
 pytestmark = pytest.mark.spark
 

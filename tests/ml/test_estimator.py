@@ -68,7 +68,7 @@ def test_the_single_trainer_is_keras_fit(data):
         seed=3,
     )
     model = estimator.fit(data)
-    from airflow_provider_distkeras.ml.network import blueprint
+    from airflow_provider_distkeras.ml.network.builder import blueprint
 
     network = blueprint({**estimator.said(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras

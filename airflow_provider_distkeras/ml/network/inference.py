@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.params import is_classification
-from airflow_provider_distkeras.ml import artifact
-from airflow_provider_distkeras.ml.network import Output, with_members
+from airflow_provider_distkeras.ml.network import serialization
+from airflow_provider_distkeras.ml.network.builder import Output, with_members
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.backends import compile_forward
 from airflow_provider_distkeras.training.dataset import as_matrix
@@ -71,7 +71,7 @@ def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, 
     """A Spark function from a column of float arrays to predictions. The network travels to the executors inside it."""
     from pyspark.sql.functions import arrow_udf
 
-    sha256 = artifact.digest(content)
+    sha256 = serialization.digest(content)
 
     def predict(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         forward = load(content, sha256, custom_modules, batch_size)
@@ -97,7 +97,7 @@ def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_siz
     if key not in _loaded:
         while len(_loaded) >= _LOADED_AT_ONCE:
             del _loaded[next(iter(_loaded))]
-        network = artifact.from_bytes(content, custom_modules)
+        network = serialization.from_bytes(content, custom_modules)
         features = sum(math.prod(tensor.shape[1:]) for tensor in network.inputs)
         _loaded[key] = Forward(compile_forward(with_members(network) if members else network, batch_size), features)
         environment.keep_loaded()

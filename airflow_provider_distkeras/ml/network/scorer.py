@@ -17,7 +17,7 @@ from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, St
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import SCORES
-from airflow_provider_distkeras.ml import artifact, predict
+from airflow_provider_distkeras.ml.network import inference, serialization
 from airflow_provider_distkeras.spark.environment import worker_environment
 
 #: What makes Arrow batches of others, in a Python worker.
@@ -77,7 +77,7 @@ class Scorer:
         for name in asked:
             if refused.get(name):
                 raise SpecError(f"output_columns: {name!r} cannot be told, as {refused[name]}: leave it out.")
-        return cls(asked, content, artifact.digest(content), custom_modules, batch_size, classifies, labels)
+        return cls(asked, content, serialization.digest(content), custom_modules, batch_size, classifies, labels)
 
     @property
     def names(self) -> list[str]:
@@ -91,9 +91,9 @@ class Scorer:
         return StructType([*fields, StructField(REASON, StringType())])
 
     @property
-    def forward(self) -> predict.Forward:
+    def forward(self) -> inference.Forward:
         """The compiled network, loaded if this process has not done so before."""
-        return predict.load(self.content, self.sha256, self.custom_modules, self.batch_size, "std" in self.columns)
+        return inference.load(self.content, self.sha256, self.custom_modules, self.batch_size, "std" in self.columns)
 
     def __call__(self, features: pa.Array) -> pa.StructArray:
         """The columns of `schema` for an array of float32 lists; all but the reason are null where there is a reason."""
@@ -119,14 +119,14 @@ class Scorer:
                 members = np.hstack(outputs[1:]).astype(np.float64)
                 told["std"] = pa.array(members.std(axis=1, ddof=1), mask=bad)
             return told
-        probability = predict.class_probabilities(outputs[0])
+        probability = inference.class_probabilities(outputs[0])
         likeliest = probability.argmax(axis=1)
         told = {
             "prediction": pa.array(likeliest.astype(np.float64), mask=bad),
-            "probability": predict.lists_of(probability, bad),
+            "probability": inference.lists_of(probability, bad),
         }
         if "raw" in self.columns:
-            told["raw"] = predict.lists_of(predict.raw_scores(probability), bad)
+            told["raw"] = inference.lists_of(inference.raw_scores(probability), bad)
         if "label" in self.columns:
             nameless = bad | (likeliest >= len(self.labels))
             told["label"] = pa.array(self.labels, pa.string()).take(pa.array(likeliest, mask=nameless))

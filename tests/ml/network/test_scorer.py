@@ -7,9 +7,10 @@ from pyspark.ml import evaluation
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.ml import DistKeras, predict
+from airflow_provider_distkeras.ml import DistKeras
 from airflow_provider_distkeras.ml.evaluation import measure
-from airflow_provider_distkeras.ml.scoring import REASON, add_scores, usable
+from airflow_provider_distkeras.ml.network import inference
+from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, usable
 
 
 def lists(rows):
@@ -98,7 +99,7 @@ def test_no_rows_have_the_type_that_rows_would_have(ensemble):
 def test_a_network_is_loaded_once_per_process(ensemble, monkeypatch):
     scorer = ensemble.scorer()
     loaded = scorer.forward
-    monkeypatch.setattr(predict.artifact, "from_bytes", None)
+    monkeypatch.setattr(inference.artifact, "from_bytes", None)
     assert ensemble.scorer().forward is loaded
 
 
