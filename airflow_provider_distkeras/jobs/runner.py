@@ -28,7 +28,7 @@ from airflow_provider_distkeras.spark.storage import storage_for
 logger = logging.getLogger(__name__)
 
 #: What tells of single fits, which a job's reporter does.
-FITS = ("ml.fitting", "training.monitor")
+FITS = ("ml.estimator.fit", "training.monitor")
 
 
 @dataclass(frozen=True)

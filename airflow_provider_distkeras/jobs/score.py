@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DataError,
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
 from airflow_provider_distkeras.ml import inputs
-from airflow_provider_distkeras.ml.evaluation import measure
+from airflow_provider_distkeras.ml.estimator.evaluation import measure
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.ml.trained_model import TrainedModel

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.ml import inputs
-from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.inputs import Input, ParquetInput
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.trained_model import TrainedModel

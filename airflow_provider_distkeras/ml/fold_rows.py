@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from airflow_provider_distkeras.ml.folds import Fold, Folds, count_parts
-from airflow_provider_distkeras.ml.refit import FeatureMap, Preparation, fold_maps, refitted
-from airflow_provider_distkeras.ml.selection import ClassWeights
-from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
+from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, Preparation
+from airflow_provider_distkeras.ml.estimator.fold import Fold
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
+from airflow_provider_distkeras.ml.folds import Folds, count_parts
+from airflow_provider_distkeras.ml.refit import fold_maps, refitted
 
 
 class FoldRows:

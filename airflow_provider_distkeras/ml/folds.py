@@ -10,31 +10,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DatetimeType, IntegralType, MapType, NumericType, VariantType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.ml.estimator.estimator.fold import PART, TEST, VALIDATION, Fold
 from airflow_provider_distkeras.spark.columns import check_column
-
-#: The column that tells a row's part: a number from 0, or one of the two below.
-PART = "__distkeras_part"
-#: Rows that every fit validates on, and rows that no fit of a search sees.
-VALIDATION, TEST = -1, -2
 
 _BUCKETS = 1_000_000
 _HASH, _RANK, _SHARE = "__distkeras_hash", "__distkeras_rank", "__distkeras_share"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fit of a cross validation: the parts it trains on, and the one it is measured on."""
-
-    training: tuple[int, ...]
-    held_out: int
-
-    def training_rows(self, data: DataFrame) -> DataFrame:
-        """The rows to train on, and those that every fit validates on."""
-        return data.where(F.col(PART).isin(*self.training, VALIDATION))
-
-    def held_out_rows(self, data: DataFrame) -> DataFrame:
-        """The rows to measure on."""
-        return data.where(F.col(PART) == self.held_out)
 
 
 @dataclass(frozen=True)

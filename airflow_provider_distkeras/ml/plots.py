@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.ml.agenda import Cell
-from airflow_provider_distkeras.ml.metrics import curve
+from airflow_provider_distkeras.ml.estimator.metrics import curve
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 if TYPE_CHECKING:

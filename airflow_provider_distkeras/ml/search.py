@@ -12,14 +12,14 @@ from pyspark.sql import DataFrame
 from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.agenda import Agenda, Cell, Limits, Outcome, Trial
-from airflow_provider_distkeras.ml.estimator import DistKeras
-from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
+from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
+from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.folds import Folds
 from airflow_provider_distkeras.ml.journal import Journal
-from airflow_provider_distkeras.ml.model import DistKerasModel
 from airflow_provider_distkeras.ml.outlook import Outlook
-from airflow_provider_distkeras.ml.refit import Preparation
 from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled, Strategy
 from airflow_provider_distkeras.ml.trials import Trials
 from airflow_provider_distkeras.spark import cluster

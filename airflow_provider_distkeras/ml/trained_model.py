@@ -15,8 +15,8 @@ from pyspark.sql.types import NumericType
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data import feature_layout, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.inputs import Input
-from airflow_provider_distkeras.ml.model import DistKerasModel
 
 
 @dataclass(frozen=True)

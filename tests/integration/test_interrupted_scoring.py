@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
-from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import Output
 

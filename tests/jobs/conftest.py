@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
 from airflow_provider_distkeras.jobs import preprocess, promote, runner, score, train
 from airflow_provider_distkeras.ml.data.prepare import prepare
-from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import Output
 

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml import DistKeras
-from airflow_provider_distkeras.ml.evaluation import measure
+from airflow_provider_distkeras.ml.estimator.evaluation import measure
 from airflow_provider_distkeras.ml.network import inference
 from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, usable
 

@@ -6,8 +6,8 @@ from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import EVALUATORS
-from airflow_provider_distkeras.ml import metrics
-from airflow_provider_distkeras.ml.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator import metrics
+from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 
 ROWS = 400

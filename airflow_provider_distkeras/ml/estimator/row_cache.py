@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml import selection
-from airflow_provider_distkeras.ml.folds import PART, VALIDATION, Fold
-from airflow_provider_distkeras.ml.refit import FILLED, FeatureMap, Moments, add_moments, filled_in
-from airflow_provider_distkeras.ml.selection import ClassWeights
+from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, FeatureMap, Moments, add_moments, filled_in
+from airflow_provider_distkeras.ml.estimator import sample_weights
+from airflow_provider_distkeras.ml.estimator.fold import PART, VALIDATION, Fold
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.dataset import FEATURES, RecordStore, Rows, as_matrix
 
@@ -229,7 +229,7 @@ def _label_weights(labels: NDArray[np.float32], said: ClassWeights) -> NDArray[n
     """What the rows' weights are multiplied by."""
     if isinstance(said, str):
         classes, counts = np.unique(labels, return_counts=True)
-        said = selection.balance(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+        said = sample_weights.balance(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
     weights = np.ones(len(labels), np.float32)
     for label, weight in said.items():
         weights[labels == label] = weight

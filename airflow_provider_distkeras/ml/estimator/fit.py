@@ -16,15 +16,15 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.ml import selection
-from airflow_provider_distkeras.ml.folds import PART
-from airflow_provider_distkeras.ml.model import DistKerasModel
+from airflow_provider_distkeras.ml.data.feature_statistics import FILLED
+from airflow_provider_distkeras.ml.estimator import sample_weights
+from airflow_provider_distkeras.ml.estimator.checkpoints import Snapshots
+from airflow_provider_distkeras.ml.estimator.fold import PART
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
 from airflow_provider_distkeras.ml.network.builder import Blueprint, blueprint, input_names, output_names
 from airflow_provider_distkeras.ml.network.inference import Kind, kind_of
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
-from airflow_provider_distkeras.ml.refit import FILLED
-from airflow_provider_distkeras.ml.selection import ClassWeights
-from airflow_provider_distkeras.ml.snapshots import Snapshots
 from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, count_values, in_order, joined
 from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
@@ -35,7 +35,7 @@ from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.ml.estimator import DistKeras
+    from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Fitting:
     def class_weights(self) -> ClassWeights | None:
         """What the weights of training rows are multiplied by. Raises SpecError if classes are weighed that are none."""
         said = self.said.get("class_weight")
-        return None if said is None else selection.class_weights(said, self.network.outputs)
+        return None if said is None else sample_weights.class_weights(said, self.network.outputs)
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster."""
@@ -153,7 +153,7 @@ class Fitting:
     def rows(self, dataset: DataFrame) -> DataFrame:
         """The columns that a worker trains on, as float32."""
         data = self._unweighed(dataset)
-        return data if self.class_weights is None else selection.weigh_classes(data, self.class_weights)
+        return data if self.class_weights is None else sample_weights.weigh_classes(data, self.class_weights)
 
     def _unweighed(self, dataset: DataFrame, *kept: str) -> DataFrame:
         """The same, and the columns to be `kept`, with every class weighing as much."""
@@ -167,14 +167,14 @@ class Fitting:
                 raise SpecError(
                     "Two ways to say what to validate on: validationIndicatorCol and validation_split. Set one of them."
                 )
-            columns.append(selection.indicator(dataset, estimator.getValidationIndicatorCol()).alias(VALIDATION))
+            columns.append(sample_weights.indicator(dataset, estimator.getValidationIndicatorCol()).alias(VALIDATION))
         data = dataset.select(*columns)
         if said["validation_split"]:
-            data = data.withColumn(VALIDATION, selection.split(said["validation_split"], estimator.getSeed()))
+            data = data.withColumn(VALIDATION, sample_weights.split(said["validation_split"], estimator.getSeed()))
         positions = accumulate(network.plan.label_sizes, initial=0)
         for output, size, position in zip(network.outputs, network.plan.label_sizes, positions, strict=False):
             if contract_params.is_classification(output.loss) and size == 1:
-                selection.check_classes(data, output, position)
+                sample_weights.check_classes(data, output, position)
         return data
 
     def _columns(self, dataset: DataFrame) -> list[Column]:

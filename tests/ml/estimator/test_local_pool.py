@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_distkeras.ml import DistKeras
-from airflow_provider_distkeras.ml.fitting import Fitting
-from airflow_provider_distkeras.ml.folds import PART, Fold
-from airflow_provider_distkeras.ml.shared_rows import Cut
-from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.fit import Fitting
+from airflow_provider_distkeras.ml.estimator.fold import PART, Fold
+from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training.worker import local_folder
 

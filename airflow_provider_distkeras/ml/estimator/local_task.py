@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.ml import metrics, shared_rows
-from airflow_provider_distkeras.ml.shared_rows import Cut
+from airflow_provider_distkeras.ml.estimator import metrics, row_cache
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
@@ -93,7 +93,7 @@ def forget(nothing: Iterable[Any], keys: tuple[str, ...]) -> Iterator[tuple[str,
     """Delete rows from this task's machine."""
     _drain(nothing)
     for key in keys:
-        shared_rows.forget(key, local_folder())
+        row_cache.forget(key, local_folder())
     return iter(())
 
 
@@ -126,14 +126,14 @@ def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, by
 
 def _store(feed: Feed, batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, Any], bytes]:
     """Store a machine's rows, and report what was found out of them."""
-    found = shared_rows.store(feed.key, local_folder(), batches, feed.cache_bytes, describes=feed.describes)
+    found = row_cache.store(feed.key, local_folder(), batches, feed.cache_bytes, describes=feed.describes)
     return found.to_report()
 
 
 def _run(task: CellTask) -> tuple[dict[str, Any], bytes]:
     """What a cell reports, nothing where this machine lacks its rows, and the weights, if they are wanted."""
     started = time.perf_counter()
-    rows = shared_rows.find(task.key, task.cut, sum(task.alone.job.plan.label_sizes), local_folder())
+    rows = row_cache.find(task.key, task.cut, sum(task.alone.job.plan.label_sizes), local_folder())
     if rows is None:
         return {}, b""
     members, summary = task.alone.train(rows.training, rows.validation)

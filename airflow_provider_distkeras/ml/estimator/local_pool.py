@@ -15,11 +15,11 @@ from pyspark import RDD
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import DataError, TrainingError
-from airflow_provider_distkeras.ml import cells
-from airflow_provider_distkeras.ml.cells import REPORT_SCHEMA, CellTask, Feed
-from airflow_provider_distkeras.ml.fitting import Fitting
+from airflow_provider_distkeras.ml.estimator import local_task
+from airflow_provider_distkeras.ml.estimator.fit import Fitting
+from airflow_provider_distkeras.ml.estimator.local_task import REPORT_SCHEMA, CellTask, Feed
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
 from airflow_provider_distkeras.ml.network.inference import Kind
-from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import driver
@@ -160,7 +160,7 @@ class Sharing:
         keys, backend = tuple(fed.rows.feed.key for fed in self._fed.values()), next(iter(self._fed.values())).backend
         context, slots = self._spark.sparkContext, cluster.slots(self._spark.sparkContext)
         with worker_environment(context, backend):
-            context.range(slots, numSlices=slots).mapPartitions(partial(cells.forget, keys=keys)).collect()
+            context.range(slots, numSlices=slots).mapPartitions(partial(local_task.forget, keys=keys)).collect()
         self._fed.clear()
 
     def _submit(self, tasks: list[CellTask], backend: str, rows: _Rows | None = None) -> list[_Told]:
@@ -169,10 +169,10 @@ class Sharing:
         with worker_environment(context, backend):
             reports: DataFrame | RDD[Any]
             if rows is None:  # Spark would take as long to plan a query as to run this
-                reports = context.range(1, numSlices=1).mapPartitions(partial(cells.run_cells, tasks=tasks))
+                reports = context.range(1, numSlices=1).mapPartitions(partial(local_task.run_cells, tasks=tasks))
                 reports.setName(self._tag)  # which has Spark take the environment now
             else:
-                reports = rows.data.mapInArrow(partial(cells.feed_cells, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
+                reports = rows.data.mapInArrow(partial(local_task.feed_cells, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
         return [_read(json.loads(report), content) for report, content in driver.collect(context, reports, self._tag)]
 
 

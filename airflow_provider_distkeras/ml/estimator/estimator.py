@@ -16,12 +16,12 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.ml.fitting import Fitting, Known
-from airflow_provider_distkeras.ml.folds import PART, TEST, Fold
-from airflow_provider_distkeras.ml.model import DistKerasModel
-from airflow_provider_distkeras.ml.params import DistKerasParams, trainer_name
-from airflow_provider_distkeras.ml.shared_rows import Cut
-from airflow_provider_distkeras.ml.sharing import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.fit import Fitting, Known
+from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, Fold
+from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
+from airflow_provider_distkeras.ml.estimator.params import DistKerasParams, trainer_name
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.trainers import Trainer
 

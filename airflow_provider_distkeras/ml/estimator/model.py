@@ -14,11 +14,11 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.params import is_classification, losses
+from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import Output, input_names
 from airflow_provider_distkeras.ml.network.inference import Kind, kind_of, predictor
 from airflow_provider_distkeras.ml.network.scorer import Scorer
-from airflow_provider_distkeras.ml.params import DistKerasParams
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.spark.storage import storage_for

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.ml import shared_rows
-from airflow_provider_distkeras.ml.folds import PART, TEST, VALIDATION, Fold
-from airflow_provider_distkeras.ml.refit import FILLED, FeatureMap
-from airflow_provider_distkeras.ml.shared_rows import Cut, Survey
+from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, FeatureMap
+from airflow_provider_distkeras.ml.estimator import row_cache
+from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION, Fold
+from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
 
 from .prepared import lists
 
@@ -45,11 +45,11 @@ def batches(rows, size=25, with_filled=True):
 
 
 def store(rows, folder, *, describes=False, cache_bytes=1 << 30, **said):
-    return shared_rows.store(folder.name, str(folder), batches(rows, **said), cache_bytes, describes=describes)
+    return row_cache.store(folder.name, str(folder), batches(rows, **said), cache_bytes, describes=describes)
 
 
 def find(folder, cut):
-    return shared_rows.find(folder.name, cut, 1, str(folder))
+    return row_cache.find(folder.name, cut, 1, str(folder))
 
 
 def expected(rows, mask, mapping=None, weights=None):
@@ -72,7 +72,7 @@ MAPPING = FeatureMap(np.array([2.0, 0.5, -1.0]), np.array([0.0, 3.0, 1.0]), np.a
 @pytest.mark.parametrize("cache_bytes", [1 << 30, 600])
 @pytest.mark.parametrize("mapping", [None, MAPPING])
 def test_a_fit_is_given_the_rows_of_its_fold_by_the_fold_s_statistics(rows, tmp_path, monkeypatch, mapping, cache_bytes):
-    monkeypatch.setattr(shared_rows, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(row_cache, "_BLOCK_ROWS", 7)
     store(rows, tmp_path, cache_bytes=cache_bytes)
     found = find(tmp_path, Cut(Fold((0, 2, 3), 1), mapping))
     part = rows["part"]
@@ -131,7 +131,7 @@ def test_a_machine_without_the_rows_says_so_and_forgets_them_when_asked_to(rows,
     store(rows, tmp_path)
     store(rows, tmp_path)  # by another task
     assert find(tmp_path, cut) is find(tmp_path, cut)
-    shared_rows.forget(tmp_path.name, str(tmp_path))
+    row_cache.forget(tmp_path.name, str(tmp_path))
     assert find(tmp_path, cut) is None
     assert [*Path(tmp_path).iterdir()] == []
 
