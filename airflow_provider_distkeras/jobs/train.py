@@ -14,10 +14,10 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
 from airflow_provider_distkeras.ml import event_files, report
-from airflow_provider_distkeras.ml.journal import Journal
 from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
-from airflow_provider_distkeras.ml.outlook import WRITING
-from airflow_provider_distkeras.ml.search import SearchResult, search
+from airflow_provider_distkeras.ml.tuning.journal import Journal
+from airflow_provider_distkeras.ml.tuning.progress import WRITING
+from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
 from airflow_provider_distkeras.spark.progress import Reporter
 from airflow_provider_distkeras.spark.storage import storage_for
 

@@ -8,6 +8,6 @@ from airflow_provider_distkeras.ml.data.prepare import process_csv
 from airflow_provider_distkeras.ml.display import show
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.tuning import CrossValidator, TrainValidationSplit
+from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
 
 __all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "TrainValidationSplit", "process_csv", "show"]

@@ -11,8 +11,8 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml.plots import plain, varied
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.ml.agenda import Cell
-    from airflow_provider_distkeras.ml.search import SearchResult
+    from airflow_provider_distkeras.ml.tuning.search import SearchResult
+    from airflow_provider_distkeras.ml.tuning.trial import Cell
 
 _FILE = "events.out.tfevents.0"
 

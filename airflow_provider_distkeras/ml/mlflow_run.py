@@ -14,8 +14,8 @@ from airflow_provider_distkeras.ml.plots import plain
 from airflow_provider_distkeras.spark.environment import installed_versions
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.ml.agenda import Cell
-    from airflow_provider_distkeras.ml.search import SearchResult
+    from airflow_provider_distkeras.ml.tuning.search import SearchResult
+    from airflow_provider_distkeras.ml.tuning.trial import Cell
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml.agenda import Cell
 from airflow_provider_distkeras.ml.estimator.metrics import curve
+from airflow_provider_distkeras.ml.tuning.trial import Cell
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from airflow_provider_distkeras.contract.html import page
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml import plots
-from airflow_provider_distkeras.ml.agenda import Cell
-from airflow_provider_distkeras.ml.search import SearchResult
+from airflow_provider_distkeras.ml.tuning.search import SearchResult
+from airflow_provider_distkeras.ml.tuning.trial import Cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

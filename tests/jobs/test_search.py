@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.estimator.fold import TEST
-from airflow_provider_distkeras.ml.search import _folds
+from airflow_provider_distkeras.ml.tuning.search import _folds
 
 from .conftest import claim
 

@@ -6,8 +6,8 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
-from airflow_provider_distkeras.ml.folds import Folds
-from airflow_provider_distkeras.ml.refit import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.splitters import Folds
 
 from .prepared import filled, layout, lists, prepare, raw
 

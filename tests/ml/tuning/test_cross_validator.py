@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
-from airflow_provider_distkeras.ml.agenda import Agenda
+from airflow_provider_distkeras.ml.tuning.study import Agenda
 from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark

@@ -10,8 +10,8 @@ from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, Pr
 from airflow_provider_distkeras.ml.estimator.fold import Fold
 from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
-from airflow_provider_distkeras.ml.folds import Folds, count_parts
-from airflow_provider_distkeras.ml.refit import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.splitters import Folds, count_parts
 
 
 class FoldRows:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from airflow_provider_distkeras.contract.artifacts.progress import Best
-from airflow_provider_distkeras.ml.agenda import Agenda, Standing
+from airflow_provider_distkeras.ml.tuning.study import Agenda, Standing
 from airflow_provider_distkeras.spark.progress import Reporter, Seen
 from airflow_provider_distkeras.training import monitor
 

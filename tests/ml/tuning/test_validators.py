@@ -5,7 +5,7 @@ from pyspark.ml.feature import VectorAssembler
 
 from airflow_provider_distkeras.contract.errors import DivergenceError
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.search import search
+from airflow_provider_distkeras.ml.tuning.search import search
 
 pytestmark = pytest.mark.spark
 

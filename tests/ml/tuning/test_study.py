@@ -6,9 +6,10 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.ml.agenda import Agenda, Limits, Outcome
-from airflow_provider_distkeras.ml.journal import Journal
-from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled
+from airflow_provider_distkeras.ml.tuning.journal import Journal
+from airflow_provider_distkeras.ml.tuning.samplers import Halving, Listed, Sampled
+from airflow_provider_distkeras.ml.tuning.study import Agenda, Limits
+from airflow_provider_distkeras.ml.tuning.trial import Outcome
 
 FOLDS = 3
 

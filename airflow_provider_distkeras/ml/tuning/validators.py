@@ -16,13 +16,14 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import integer, json_value, mapping_of
-from airflow_provider_distkeras.ml.agenda import Agenda, Trial
 from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.fold_rows import FoldRows
-from airflow_provider_distkeras.ml.folds import Folds
-from airflow_provider_distkeras.ml.strategies import Listed
-from airflow_provider_distkeras.ml.trials import Trials
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
+from airflow_provider_distkeras.ml.tuning.runner import Trials
+from airflow_provider_distkeras.ml.tuning.samplers import Listed
+from airflow_provider_distkeras.ml.tuning.splitters import Folds
+from airflow_provider_distkeras.ml.tuning.study import Agenda
+from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 
 class HasFolds(Params):

@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 from airflow_provider_distkeras.contract.errors import PERMANENT
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.ml.agenda import Outcome
-from airflow_provider_distkeras.ml.strategies import Params
+from airflow_provider_distkeras.ml.tuning.samplers import Params
+from airflow_provider_distkeras.ml.tuning.trial import Outcome
 
 logger = logging.getLogger(__name__)
 

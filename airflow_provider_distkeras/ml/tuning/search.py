@@ -11,17 +11,18 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.agenda import Agenda, Cell, Limits, Outcome, Trial
 from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.fold_rows import FoldRows
-from airflow_provider_distkeras.ml.folds import Folds
-from airflow_provider_distkeras.ml.journal import Journal
-from airflow_provider_distkeras.ml.outlook import Outlook
-from airflow_provider_distkeras.ml.strategies import Halving, Listed, Sampled, Strategy
-from airflow_provider_distkeras.ml.trials import Trials
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
+from airflow_provider_distkeras.ml.tuning.journal import Journal
+from airflow_provider_distkeras.ml.tuning.progress import Outlook
+from airflow_provider_distkeras.ml.tuning.runner import Trials
+from airflow_provider_distkeras.ml.tuning.samplers import Halving, Listed, Sampled, Strategy
+from airflow_provider_distkeras.ml.tuning.splitters import Folds
+from airflow_provider_distkeras.ml.tuning.study import Agenda, Limits
+from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome, Trial
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.progress import Reporter
 from airflow_provider_distkeras.training.summary import TrainingSummary

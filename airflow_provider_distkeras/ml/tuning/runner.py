@@ -28,15 +28,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
-from airflow_provider_distkeras.ml.agenda import Agenda, Outcome, Trial
 from airflow_provider_distkeras.ml.estimator import metrics
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.fit import Fitting, Known, trainer_of
 from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.fold_rows import FoldRows
 from airflow_provider_distkeras.ml.network.inference import Kind
-from airflow_provider_distkeras.ml.strategies import Params
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
+from airflow_provider_distkeras.ml.tuning.samplers import Params
+from airflow_provider_distkeras.ml.tuning.study import Agenda
+from airflow_provider_distkeras.ml.tuning.trial import Outcome, Trial
 from airflow_provider_distkeras.spark import cluster
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION
-from airflow_provider_distkeras.ml.folds import Folds, count_parts
+from airflow_provider_distkeras.ml.tuning.splitters import Folds, count_parts
 
 pytestmark = pytest.mark.spark
 
