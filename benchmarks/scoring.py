@@ -22,7 +22,7 @@ KEYS = ("id",)
 
 def main(name: str) -> None:
     """Measure and write."""
-    from airflow_provider_distkeras.ml.trained_model import TrainedModel
+    from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 
     backend = os.environ["KERAS_BACKEND"]
     spark = cluster.session(2)

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml.comparison import compare
-from airflow_provider_distkeras.ml.trained_model import TrainedModel
+from airflow_provider_distkeras.ml.scoring.comparison import compare
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 from airflow_provider_distkeras.spark.progress import Reporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")

@@ -9,11 +9,11 @@ from pyspark.sql import DataFrame, SparkSession
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main
-from airflow_provider_distkeras.ml import inputs
 from airflow_provider_distkeras.ml.estimator.evaluation import measure
 from airflow_provider_distkeras.ml.network.scorer import Scorer
-from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
-from airflow_provider_distkeras.ml.trained_model import TrainedModel
+from airflow_provider_distkeras.ml.scoring import reader
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
+from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.spark.progress import Reporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
@@ -39,7 +39,7 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
     look = tasks(spark.sparkContext)
     reporter.begin("reading", 0.3, look)
-    rows = inputs.read(spark, spec, model.stages, model.selected)
+    rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
     target = Target(folder, spec.output_format, tuple(spec.partition_by))
     reporter.begin("scoring", 0.6, look)
@@ -69,7 +69,7 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     )
 
 
-def _keys(spec: ScoreSpec, rows: inputs.Input, scorer: Scorer) -> list[str]:
+def _keys(spec: ScoreSpec, rows: reader.Input, scorer: Scorer) -> list[str]:
     """The columns to keep, among which must be those that partition the output."""
     keys = rows.keep(spec.key_columns, [*scorer.names, REASON_COLUMN])
     for name in spec.partition_by:
@@ -94,7 +94,7 @@ def _check(spec: ScoreSpec, rows: int, written: Written, target: Target) -> None
         )
 
 
-def _measure(scored: DataFrame, rows: inputs.Input, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
+def _measure(scored: DataFrame, rows: reader.Input, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
     """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
     if rows.label is None or "prediction" not in scorer.columns:
         return {}

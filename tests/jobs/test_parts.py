@@ -11,9 +11,9 @@ from pyspark.sql.types import DoubleType, LongType, StringType, StructField, Str
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.storage import local_path
-from airflow_provider_distkeras.ml import inputs, parts
 from airflow_provider_distkeras.ml.network.scorer import REASON, Stream
-from airflow_provider_distkeras.ml.output import Target
+from airflow_provider_distkeras.ml.scoring import parquet_writer, reader
+from airflow_provider_distkeras.ml.scoring.writer import Target
 
 pytestmark = pytest.mark.spark
 
@@ -50,7 +50,7 @@ def test_workers_write_what_spark_would(spark, classes, scoring, of_every_kind, 
         "max_quarantined": 0.5,
     }
     by_workers = scoring(classes, of_every_kind, **asked)
-    monkeypatch.setattr(inputs.parts, "suits", lambda *_: False)
+    monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
     by_spark = scoring(classes, of_every_kind, **asked)
     assert by_workers.details["quarantined"] == by_spark.details["quarantined"]
     assert len(by_workers.details["quarantined"]) == 2
@@ -73,7 +73,7 @@ def test_a_label_that_is_not_kept_is_measured_and_rows_without_prediction_are_no
     regression, scoring, prepared, workers_write, monkeypatch
 ):
     if not workers_write:
-        monkeypatch.setattr(inputs.parts, "suits", lambda *_: False)
+        monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
     folder = prepared([[0.0, 0.0], [1.0, 1.0], None, [1.0, 0.0]], label=pa.array([1.0, 1.0, 100.0, None]), id=pa.array(range(4)))
     done = scoring(regression, folder, key_columns=["id"], max_quarantined=0.5)
     assert (done.result["rows"], done.result["quarantined_rows"]) == (3, 1)
@@ -112,7 +112,7 @@ def test_a_folder_that_workers_do_not_find_is_named_with_the_fix(spark, tmp_path
     stream = Stream(spark.range(0, 3, 1, 1), score, schema, "tensorflow")
     with (
         pytest.raises(PythonException, match=r"A worker does not find the folder .*predictions .*Mount it on all machines"),
-        parts.written(stream, ["id"], None, Target(f"file://{tmp_path}")),
+        parquet_writer.written(stream, ["id"], None, Target(f"file://{tmp_path}")),
     ):
         pass
     assert os.listdir(tmp_path) == []

@@ -10,8 +10,8 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.ml import inputs
 from airflow_provider_distkeras.ml.data import prepare
+from airflow_provider_distkeras.ml.scoring import reader
 
 pytestmark = pytest.mark.spark
 
@@ -80,13 +80,13 @@ def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is
 
 def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
     folder = prepared([[0.0, 0.0]] * 3, row_group_size=1)
-    write, row_groups = inputs.output.write, inputs.parquet.row_groups
+    write, row_groups = reader.output.write, reader.parquet.row_groups
     message = "3 rows were read, but 1 scored and 0 quarantined: expected as many together"
     with monkeypatch.context() as lossy:
-        lossy.setattr(inputs.output, "write", lambda data, *args: write(data.limit(1), *args))
+        lossy.setattr(reader.output, "write", lambda data, *args: write(data.limit(1), *args))
         with pytest.raises(ArtifactError, match=message):
             scoring(regression, folder, output_format="json")
-    monkeypatch.setattr(inputs.parquet, "row_groups", lambda *args: row_groups(*args)[:1])
+    monkeypatch.setattr(reader.parquet, "row_groups", lambda *args: row_groups(*args)[:1])
     with pytest.raises(ArtifactError, match=message):
         scoring(regression, folder)
 

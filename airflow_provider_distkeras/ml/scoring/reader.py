@@ -19,13 +19,13 @@ from pyspark.sql.types import StructType
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.specs import RowsSpec
-from airflow_provider_distkeras.ml import output, parquet, parts
 from airflow_provider_distkeras.ml.data import prepare
 from airflow_provider_distkeras.ml.data.profiling import Reader
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
-from airflow_provider_distkeras.ml.output import Target, Written
+from airflow_provider_distkeras.ml.scoring import parquet_reader, parquet_writer, writer
+from airflow_provider_distkeras.ml.scoring.writer import Target, Written
 from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -78,8 +78,8 @@ class Input:
         """
         measured = self.label if self.label not in keys and "prediction" in scorer.columns else None
         columns = [*keys, measured] if measured else keys
-        if parts.suits(self.data.sparkSession, target, StructType([self.data.schema[name] for name in columns])):
-            with parts.written(self.stream(columns, scorer, backend), keys, measured, target) as written:
+        if parquet_writer.suits(self.data.sparkSession, target, StructType([self.data.schema[name] for name in columns])):
+            with parquet_writer.written(self.stream(columns, scorer, backend), keys, measured, target) as written:
                 yield written
         else:
             yield self._written_by_spark(keys, measured, scorer, backend, target)
@@ -101,10 +101,10 @@ class Input:
     def _written_by_spark(self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: Target) -> Written:
         """The network runs again to find the rows that cannot be scored, and for a label that is not kept."""
         scored = self.scored(keys, scorer, backend)
-        predictions = output.write(output.good(scored), target.predictions, target.output_format, target.partition_by)
-        count = output.count(predictions, target.predictions)
-        reasons = output.quarantine(scored, scorer.names, target) if count < self.rows else {}
-        measurable = output.good(self.scored([measured], scorer, backend)) if measured else predictions
+        predictions = writer.write(writer.good(scored), target.predictions, target.output_format, target.partition_by)
+        count = writer.count(predictions, target.predictions)
+        reasons = writer.quarantine(scored, scorer.names, target) if count < self.rows else {}
+        measurable = writer.good(self.scored([measured], scorer, backend)) if measured else predictions
         return Written(count, reasons, measurable)
 
 
@@ -123,19 +123,19 @@ class ParquetInput(Input):
         if groups is None:
             return super().stream(columns, scorer, backend)
         kept = StructType([self.data.schema[name] for name in columns])
-        return parquet.stream(self.data.sparkSession, groups, kept, prepare.FEATURES, scorer, backend)
+        return parquet_reader.stream(self.data.sparkSession, groups, kept, prepare.FEATURES, scorer, backend)
 
     def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
         if self._row_groups(columns) is None:
             return super().scored(columns, scorer, backend)
         return self.stream(columns, scorer, backend).frame
 
-    def _row_groups(self, columns: list[str]) -> list[parquet.RowGroup] | None:
+    def _row_groups(self, columns: list[str]) -> list[parquet_reader.RowGroup] | None:
         """What workers read themselves; None if only Spark can read these columns."""
         paths, schema = list(self.sizes), self.data.schema
-        if self.footers is None or not parquet.readable(paths, self.footers, schema, columns, prepare.FEATURES):
+        if self.footers is None or not parquet_reader.readable(paths, self.footers, schema, columns, prepare.FEATURES):
             return None
-        return parquet.row_groups(paths, self.footers)
+        return parquet_reader.row_groups(paths, self.footers)
 
 
 def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
@@ -172,7 +172,7 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
             "microseconds, or set input_format."
         ) from error
     data = reduce(DataFrame.unionByName, parts)
-    footers = parquet.footers(spark, list(sizes))
+    footers = parquet_reader.footers(spark, list(sizes))
     rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
     if not rows:
         raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.ml import inputs
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
-from airflow_provider_distkeras.ml.inputs import Input, ParquetInput
 from airflow_provider_distkeras.ml.network.scorer import REASON
-from airflow_provider_distkeras.ml.trained_model import TrainedModel
+from airflow_provider_distkeras.ml.scoring import reader
+from airflow_provider_distkeras.ml.scoring.reader import Input, ParquetInput
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 
 _ROW, _LABEL = "__distkeras_row", "__distkeras_label"
 
@@ -52,7 +52,7 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
         SpecError: the evaluator does not fit a model.
         DataError: the rows are not what the models take, have no label, or too many of them cannot be scored.
     """
-    read = {name: inputs.read(spark, spec, model.stages, model.selected) for name, model in models.items()}
+    read = {name: reader.read(spark, spec, model.stages, model.selected) for name, model in models.items()}
     _check_inputs(spec, read)
     together = _together({name: _scored(spec, name, model, read[name]) for name, model in models.items()}).persist()
     try:

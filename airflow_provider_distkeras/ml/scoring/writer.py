@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructField, StructType
 
 from airflow_provider_distkeras.contract.files import parquet as contract
-from airflow_provider_distkeras.ml import parquet
 from airflow_provider_distkeras.ml.network.scorer import REASON
+from airflow_provider_distkeras.ml.scoring import parquet_reader
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Why a row is in the quarantine.
@@ -105,7 +105,7 @@ def count(written: DataFrame, path: str) -> int:
     """How many rows `write` wrote to a path; from the footers of Parquet files that this process can reach."""
     spark = written.sparkSession
     files = contract.within(storage_for(spark, path), path)
-    said = parquet.footers(spark, list(files)) if files and contract.named_parquet(files) else None
+    said = parquet_reader.footers(spark, list(files)) if files and contract.named_parquet(files) else None
     return written.count() if said is None else sum(footer.num_rows for footer in said)
 
 

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data import feature_layout, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.inputs import Input
+from airflow_provider_distkeras.ml.scoring.reader import Input
 
 
 @dataclass(frozen=True)

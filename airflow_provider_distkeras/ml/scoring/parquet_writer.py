@@ -23,9 +23,9 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
-from airflow_provider_distkeras.ml import output, parquet
 from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
-from airflow_provider_distkeras.ml.output import REASON_COLUMN, Target, Written
+from airflow_provider_distkeras.ml.scoring import parquet_reader, writer
+from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, Target, Written
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Where tasks write, in the attempt's folder, and below it where the files to measure end up.
@@ -43,7 +43,7 @@ _SPARK_SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 def suits(spark: SparkSession, target: Target, kept: StructType) -> bool:
     """Whether workers can write these columns of the input to this target, as Spark would."""
     is_plain = target.output_format == "parquet" and not target.partition_by
-    are_alike = all(parquet.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in kept)
+    are_alike = all(parquet_reader.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in kept)
     return is_plain and are_alike and isinstance(storage_for(spark, target.folder), LocalStorage)
 
 
@@ -73,7 +73,7 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Targe
         }
         shown = _MEASURED if measured else _PREDICTIONS
         read = stream.source.sparkSession.read.schema(layouts[shown].schema)
-        reasons = output.by_frequency(_sum(report.reasons for report in reports))
+        reasons = writer.by_frequency(_sum(report.reasons for report in reports))
         yield Written(rows[_PREDICTIONS], reasons, read.parquet(as_uri(str(folders[shown]))))
     finally:
         _remove(staging)
@@ -97,7 +97,7 @@ class _Layout:
 
     def open(self, path: Path) -> pq.ParquetWriter:
         """A new file."""
-        repeating = [output.path_of(field) for field in self.schema if not output.rarely_repeats(field.dataType)]
+        repeating = [writer.path_of(field) for field in self.schema if not writer.rarely_repeats(field.dataType)]
         return pq.ParquetWriter(path, self.arrow, compression="snappy", use_dictionary=repeating, store_schema=False)
 
 
