@@ -13,8 +13,8 @@ from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
-from airflow_provider_distkeras.ml import event_files, report
-from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
+from airflow_provider_distkeras.ml.reporting import report, tensorboard
+from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import WRITING
 from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
@@ -35,7 +35,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: Reporter)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), beside(spec.dataset_path))
     _check_rows(spec, manifest.result["rows"])
     if spec.tensorboard:
-        event_files.check_installed()
+        tensorboard.check_installed()
     with _mlflow_run(spec, folder) or nullcontext() as run:
         data = spark.read.parquet(spec.dataset_path)
         earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
@@ -49,7 +49,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: Reporter)
         page = report.render(found, spec, manifest, versions(spark))
         storage.write_bytes(report_path, page.encode())
         if spec.tensorboard:
-            for name, content in event_files.event_files(found, spec.metric_names).items():
+            for name, content in tensorboard.event_files(found, spec.metric_names).items():
                 storage.write_bytes(f"{folder}/tensorboard/{name}", content)
         logged = run.log(found, spec.metric_names, model, page, folder) if run is not None else None
     return Outcome(

@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.errors import DivergenceError, SpecErro
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.jobs import train as job
-from airflow_provider_distkeras.ml.mlflow_run import MlflowRun
+from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
 
 from .conftest import claim
 

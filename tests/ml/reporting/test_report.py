@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml import plots, report
+from airflow_provider_distkeras.ml.reporting import plots, report
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
 from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome
 from airflow_provider_distkeras.training.summary import TrainingSummary

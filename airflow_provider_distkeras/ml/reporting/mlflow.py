@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import SpecError, TrainingError
-from airflow_provider_distkeras.ml.plots import plain
+from airflow_provider_distkeras.ml.reporting.plots import plain
 from airflow_provider_distkeras.spark.environment import installed_versions
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.ml.plots import plain, varied
+from airflow_provider_distkeras.ml.reporting.plots import plain, varied
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
