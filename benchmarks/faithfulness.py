@@ -43,7 +43,7 @@ def main(path: str, label: str, excluded: Iterable[str], trainers: Iterable[str]
     import pandas as pd
     from pyspark.sql import SparkSession
 
-    from airflow_provider_distkeras.operators.environment import find_java_home
+    from airflow_provider_distkeras.hooks.spark_submit import find_java_home
 
     os.environ["JAVA_HOME"], os.environ["PYSPARK_PYTHON"] = str(find_java_home()), sys.executable
     frame = pd.read_csv(path).drop(columns=list(excluded))

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, Spec, TrainSpec
-from airflow_provider_distkeras.operators.environment import find_java_home
+from airflow_provider_distkeras.hooks.spark_submit import find_java_home
 from benchmarks import report
 
 ROWS, FEATURES, CELLS, FOLDS = report.sized(100_000, quick=5_000), 28, 10, 3

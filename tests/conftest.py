@@ -25,6 +25,8 @@ os.environ |= {
 # The tests start many JVMs that live for seconds: what these spend on optimizing their code, they never get back.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
+pytest_plugins = ["tests.airflow_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def airflow_db():
@@ -36,7 +38,7 @@ def airflow_db():
 @pytest.fixture(scope="session")
 def spark():
     """A real Spark session on this machine, with the Python and the Java that the operators would choose."""
-    from airflow_provider_distkeras.operators.environment import find_java_home
+    from airflow_provider_distkeras.hooks.spark_submit import find_java_home
 
     os.environ["JAVA_HOME"] = str(find_java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable

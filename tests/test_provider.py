@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_distkeras import __version__
-from airflow_provider_distkeras.provider_info import get_provider_info
+from airflow_provider_distkeras.get_provider_info import get_provider_info
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = ("keras", "tensorflow", "jax", "pyspark", "matplotlib", "numpy", "pandas", "pyarrow", "fastapi")
@@ -56,7 +56,7 @@ def test_operator_modules_and_links_exist():
 
 
 def test_provider_info_is_free():
-    code = "import airflow_provider_distkeras.provider_info; assert 'airflow' not in sys.modules"
+    code = "import airflow_provider_distkeras.get_provider_info; assert 'airflow' not in sys.modules"
     assert modules_after(code) == []
 
 
@@ -70,7 +70,7 @@ def test_budget_would_notice():
 
 
 def test_plugin_is_loaded_without_its_app():
-    assert modules_after("from airflow_provider_distkeras.plugin import DistKerasPlugin; DistKerasPlugin()") == []
+    assert modules_after("from airflow_provider_distkeras.plugins.plugin import DistKerasPlugin; DistKerasPlugin()") == []
 
 
 def test_example_dags_parse(airflow_db):

@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.operators.groups import CsvToScores, csv_to_scores_group
     from airflow_provider_distkeras.operators.preprocess import DistKerasPreprocessOperator
     from airflow_provider_distkeras.operators.promote import DistKerasPromoteOperator
     from airflow_provider_distkeras.operators.score import DistKerasScoreOperator
+    from airflow_provider_distkeras.operators.task_group import CsvToScores, csv_to_scores_group
     from airflow_provider_distkeras.operators.train import DistKerasTrainOperator
 
 __all__ = [
@@ -26,8 +26,8 @@ _MODULES = {
     "DistKerasTrainOperator": "train",
     "DistKerasScoreOperator": "score",
     "DistKerasPromoteOperator": "promote",
-    "CsvToScores": "groups",
-    "csv_to_scores_group": "groups",
+    "CsvToScores": "task_group",
+    "csv_to_scores_group": "task_group",
 }
 
 

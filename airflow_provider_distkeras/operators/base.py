@@ -33,13 +33,13 @@ from airflow_provider_distkeras.contract.fields import Field, choice, integer, m
 from airflow_provider_distkeras.contract.files.storage import as_uri
 from airflow_provider_distkeras.contract.period import period_key
 from airflow_provider_distkeras.contract.specs import Spec
-from airflow_provider_distkeras.links import HistoryServerLink, PushedLink, SparkUILink, history_server
-from airflow_provider_distkeras.operators import applications, environment, noise, process
-from airflow_provider_distkeras.operators.errors import airflow_errors, written_error
-from airflow_provider_distkeras.operators.lineage import LineageMixin
-from airflow_provider_distkeras.operators.output import Output
+from airflow_provider_distkeras.hooks import log_filter, process, spark_application, spark_submit
+from airflow_provider_distkeras.hooks.errors import airflow_errors, written_error
+from airflow_provider_distkeras.hooks.job_log import Output
+from airflow_provider_distkeras.hooks.storage import storage_for
+from airflow_provider_distkeras.lineage.mixin import LineageMixin
+from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server
 from airflow_provider_distkeras.operators.reuse import committed_result
-from airflow_provider_distkeras.operators.storage import storage_for
 from airflow_provider_distkeras.operators.tracking import TrackingOperator
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
             if event["outcome"] == "timeout":
                 raise AirflowTaskTimeout(event["message"])
             if event["outcome"] == "unreachable":
-                raise applications.ClusterError(event["message"])
+                raise spark_application.ClusterError(event["message"])
             if event["outcome"] != "succeeded" and not self.has_committed(self._attempt):
                 raise written_error(self._attempt) or AirflowException(event["message"])
             request = Request.from_json(storage_for(self._attempt.path).read_bytes(self._attempt.spec_path))
@@ -242,7 +242,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         if connection.conn_type != "spark":
             raise SpecError(f"The connection {self._conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
         if "k8s" in f"{connection.host}":
-            applications.kube_client()  # the provider's hook cannot be made without it
+            spark_application.kube_client()  # the provider's hook cannot be made without it
         self._job_output.history_server = history_server(connection)
         hook = super()._get_hook()
         self.track(hook)
@@ -287,9 +287,9 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
     def _run(self, context: Context, request: Request, target: dict[str, Any]) -> Attempt:
         """Submit the job and wait for it; the attempt that it wrote into."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(environment.variables(self._prepare_environment(target)))
+            stack.enter_context(spark_submit.variables(self._prepare_environment(target)))
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="distkeras-")))
-            own = str(environment.zip_package(directory))
+            own = str(spark_submit.zip_package(directory))
             self.py_files = f"{own},{self.py_files}" if self.py_files else own
             package = Path(airflow_provider_distkeras.__file__).parent
             self.application = str(package / "jobs" / f"{request.spec.kind}.py")
@@ -311,14 +311,14 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """Find what spark-submit needs; a spark-submit that the user named brings its own SPARK_HOME."""
         home = None
         if self._spark_binary is None and target["spark_binary"] == "spark-submit":
-            home = environment.find_spark_home()
+            home = spark_submit.find_spark_home()
             self._spark_binary = str(home / "bin" / "spark-submit")
         said = {key: str(value) for key, value in (self.env_vars or {}).items()}
         in_client = target["deploy_mode"] != "cluster"
-        found = environment.submit_environment(said, home, force_python=in_client)
+        found = spark_submit.submit_environment(said, home, force_python=in_client)
         if not in_client:
             return found
-        return {**found, **noise.quiet({**os.environ, **found}, home), SUBMITTERS: process.submitters()}
+        return {**found, **log_filter.quiet({**os.environ, **found}, home), SUBMITTERS: process.submitters()}
 
     def _watched_hook(self, context: Context, request: Request) -> SparkSubmitHook:
         """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
-from airflow_provider_distkeras.operators.csv_input import CsvInputOperator
-from airflow_provider_distkeras.operators.storage import fingerprints, require_artifact
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact
+from airflow_provider_distkeras.operators.inputs import CsvInputOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg

@@ -12,8 +12,8 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champion, Ch
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.operators.rows_input import RowsInputOperator
-from airflow_provider_distkeras.operators.storage import require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
+from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -156,12 +156,12 @@ class DistKerasPromoteOperator(RowsInputOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
         """As for every operator; and the champion, if it is the challenger from now on."""
-        from airflow_provider_distkeras.operators import lineage_facets
+        from airflow_provider_distkeras.lineage import facets
 
         lineage = super().get_openlineage_facets_on_complete(task_instance)
         if self._champions is not None and self._published is not None and self._published[1]["promoted"]:
             request, result = self._published
-            lineage.outputs.append(lineage_facets.champion(request, self._champions.folder, result["champion_path"]))
+            lineage.outputs.append(facets.champion(request, self._champions.folder, result["champion_path"]))
         return lineage
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_distkeras.contract.artifacts.attempt import current
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.operators.storage import UnreadableHere, storage_for
+from airflow_provider_distkeras.hooks.storage import UnreadableHere, storage_for
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger

@@ -8,8 +8,8 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.operators.rows_input import RowsInputOperator
-from airflow_provider_distkeras.operators.storage import require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
+from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg

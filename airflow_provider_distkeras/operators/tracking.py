@@ -14,12 +14,12 @@ from airflow.providers.common.compat.sdk import AirflowException, conf
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.operators import applications, killing, process
-from airflow_provider_distkeras.operators.applications import Outcome, Status
-from airflow_provider_distkeras.operators.environment import SparkEnvironmentError
-from airflow_provider_distkeras.operators.lease import TASK_S, LeaseKeeper, lease_seconds
-from airflow_provider_distkeras.operators.monitor import Monitor
-from airflow_provider_distkeras.operators.storage import storage_for
+from airflow_provider_distkeras.hooks import process, spark_application, termination
+from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper, lease_seconds
+from airflow_provider_distkeras.hooks.monitor import Monitor
+from airflow_provider_distkeras.hooks.spark_application import Outcome, Status
+from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
+from airflow_provider_distkeras.hooks.storage import storage_for
 
 if TYPE_CHECKING:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
@@ -102,7 +102,7 @@ class TrackingOperator(SparkSubmitOperator):
         """How far the job is that an earlier try has submitted. One that is over has succeeded if it has committed."""
         assert self._hook is not None
         self._attempt, self._external_id = self.attempt_of_job(context), str(external_id)  # a kill has to reach it already
-        status = applications.application(self._hook, self._external_id).look()
+        status = spark_application.application(self._hook, self._external_id).look()
         if status.outcome is Outcome.RUNNING:
             return Outcome.RUNNING
         self._external_id = None
@@ -124,12 +124,12 @@ class TrackingOperator(SparkSubmitOperator):
         try:
             if self._may_defer():
                 self._defer(context, attempt, self._external_id)
-            target = applications.application(self._hook, self._external_id)
+            target = spark_application.application(self._hook, self._external_id)
             status = self._wait(Monitor(target, self.lease(context, attempt), self.log))
         finally:
             self._hook._run_post_submit_commands()
         if status.outcome is not Outcome.SUCCEEDED and not self.has_committed(attempt):
-            raise AirflowException(applications.failure(target, status))
+            raise AirflowException(spark_application.failure(target, status))
 
     def _wait(self, monitor: Monitor) -> Status:
         while not self._killed:
@@ -146,7 +146,7 @@ class TrackingOperator(SparkSubmitOperator):
         return self.deferrable
 
     def _defer(self, context: Context, attempt: Attempt, external_id: str) -> NoReturn:
-        from airflow_provider_distkeras.triggers import SparkApplicationTrigger
+        from airflow_provider_distkeras.triggers.spark_application import SparkApplicationTrigger
 
         assert self._conn_id is not None
         timeout, left = self.execution_timeout, None
@@ -185,10 +185,10 @@ class TrackingOperator(SparkSubmitOperator):
     def _kill_application(self, hook: SparkSubmitHook) -> None:
         # Its upload first, which may be about to submit; nothing in it needs time to end.
         process.end_group(hook._submit_sp, grace_s=0)
-        external_id = self._external_id or applications.submitted_id(hook)
+        external_id = self._external_id or spark_application.submitted_id(hook)
         if external_id is not None and self._attempt is not None:
-            log = killing.LaterLog(self.log)
-            killing.end(applications.application(hook, external_id), LeaseKeeper(self._attempt, TASK_S, log), log)
+            log = termination.LaterLog(self.log)
+            termination.end(spark_application.application(hook, external_id), LeaseKeeper(self._attempt, TASK_S, log), log)
             log.tell()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.links import TrainingReportLink
+from airflow_provider_distkeras.hooks.storage import require_artifact
+from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
-from airflow_provider_distkeras.operators.storage import require_artifact
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg

@@ -14,7 +14,7 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.operators.environment import find_java_home, find_spark_home, zip_package
+from airflow_provider_distkeras.hooks.spark_submit import find_java_home, find_spark_home, zip_package
 
 
 def spark_environment():

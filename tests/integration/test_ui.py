@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.plugin import URL_PREFIX, create_app
+from airflow_provider_distkeras.plugins.plugin import URL_PREFIX, create_app
 
 from .airflow_server import REPOSITORY, running, until
 from .browser import chromium, require_chromium

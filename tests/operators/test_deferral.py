@@ -9,15 +9,15 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_distkeras import triggers
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.links import HistoryServerLink
-from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator, monitor
-
-from .conftest import APRIL
-from .resource_manager import APPLICATION
+from airflow_provider_distkeras.hooks import monitor
+from airflow_provider_distkeras.links.spark import HistoryServerLink
+from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
+from airflow_provider_distkeras.triggers import spark_application
+from tests.airflow_fixtures import APRIL
+from tests.fakes.resource_manager import APPLICATION
 
 pytestmark = pytest.mark.airflow
 
@@ -75,7 +75,7 @@ def test_trigger_knows_the_connection_by_its_name_alone(yarn, defer_there, run, 
 
     (deferral,) = deferrals
     path, arguments = deferral["trigger"].serialize()
-    assert path == "airflow_provider_distkeras.triggers.SparkApplicationTrigger"
+    assert path == "airflow_provider_distkeras.triggers.spark_application.SparkApplicationTrigger"
     assert (arguments["conn_id"], arguments["application_id"], arguments["lease_s"]) == ("yarn", APPLICATION, 600.0)
     assert yarn.url not in json.dumps(arguments)
     assert timedelta(hours=2) < deferral["timeout"] < timedelta(hours=2, minutes=1)
@@ -126,7 +126,7 @@ def test_retry_finds_the_job_again(yarn, stub, defer_there, run, monkeypatch, de
 def test_execution_timeout_kills_the_application(yarn, stub, defer_there, run, monkeypatch):
     stub.mode("nothing")
     yarn.states = ["RUNNING"]
-    monkeypatch.setattr(triggers, "time", SimpleNamespace(time=lambda: time.time() + 3700))
+    monkeypatch.setattr(spark_application, "time", SimpleNamespace(time=lambda: time.time() + 3700))
 
     done = run(lambda: defer_there(execution_timeout=timedelta(hours=1)))
 

@@ -12,7 +12,8 @@ import pytest
 from airflow.sdk import Asset
 
 from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS
-from airflow_provider_distkeras.links import SparkUILink, TrainingReportLink
+from airflow_provider_distkeras.links.spark import SparkUILink
+from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators import (
     DistKerasPreprocessOperator,
     DistKerasPromoteOperator,

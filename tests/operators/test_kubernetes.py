@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from .kubernetes_api import POD, kubernetes_api
+from tests.fakes.kubernetes_api import POD, kubernetes_api
+
 from .test_execution import confs
 
 pytestmark = pytest.mark.airflow

@@ -14,8 +14,7 @@ from airflow_provider_distkeras.operators import (
     DistKerasTrainOperator,
     csv_to_scores_group,
 )
-
-from .conftest import APRIL, MARCH
+from tests.airflow_fixtures import APRIL, MARCH
 
 pytestmark = pytest.mark.airflow
 

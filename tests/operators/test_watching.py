@@ -10,10 +10,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Best, Progress
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.links import HistoryServerLink, SparkUILink
-from airflow_provider_distkeras.operators import noise, output
-from airflow_provider_distkeras.operators.noise import Noise
-from airflow_provider_distkeras.operators.output import Output
+from airflow_provider_distkeras.hooks import job_log, log_filter
+from airflow_provider_distkeras.hooks.job_log import Output
+from airflow_provider_distkeras.hooks.log_filter import Noise
+from airflow_provider_distkeras.links.spark import HistoryServerLink, SparkUILink
 
 HISTORY = "http://history.example.com:18080"
 SEARCH = Progress(35, "search", 5, 12, "fits", 120300, best=Best("r2", 0.9132, 3), eta_seconds=80)
@@ -84,7 +84,7 @@ def test_history_server_must_be_an_address(stub, prepare, run, monkeypatch):
 def told(monkeypatch):
     """A job's output as the task follows it: what is written to the task's state, which links are shown, and the clock."""
     store, links, clock = [], {}, SimpleNamespace(now=0.0)
-    monkeypatch.setattr(output.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(job_log.time, "monotonic", lambda: clock.now)
     followed = Output(
         logging.getLogger("task"),
         SimpleNamespace(set=lambda key, value: store.append((key, value))),
@@ -126,7 +126,7 @@ def test_a_state_that_cannot_be_written_does_not_fail_the_task(told, caplog):
 def test_secrets_are_masked_in_the_state_as_they_are_in_the_log(told, monkeypatch):
     masker = SecretsMasker()
     masker.add_mask("pa55word")
-    monkeypatch.setattr(output, "redact", masker.redact)
+    monkeypatch.setattr(job_log, "redact", masker.redact)
 
     with pytest.raises(DataError), told.output.told():
         raise DataError("jdbc://me:pa55word@host does not answer")
@@ -243,7 +243,7 @@ def test_what_the_user_says_of_logs_wins(stub, prepare, run):
 
 
 def test_other_options_of_java_are_kept():
-    assert noise.quiet({"SPARK_SUBMIT_OPTS": "-Xss4m"}, None)["SPARK_SUBMIT_OPTS"].endswith("log4j2.properties -Xss4m")
+    assert log_filter.quiet({"SPARK_SUBMIT_OPTS": "-Xss4m"}, None)["SPARK_SUBMIT_OPTS"].endswith("log4j2.properties -Xss4m")
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
@@ -251,4 +251,4 @@ def test_a_configuration_of_logs_beside_spark_wins(tmp_path, by_variable):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "log4j2.properties").touch()
     environ, home = ({"SPARK_CONF_DIR": str(tmp_path / "conf")}, None) if by_variable else ({}, tmp_path)
-    assert "SPARK_SUBMIT_OPTS" not in noise.quiet(environ, home)
+    assert "SPARK_SUBMIT_OPTS" not in log_filter.quiet(environ, home)

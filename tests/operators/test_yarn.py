@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
-from airflow_provider_distkeras.operators import killing, monitor
+from airflow_provider_distkeras.hooks import monitor, termination
+from tests.fakes.resource_manager import APPLICATION
 
-from .resource_manager import APPLICATION
 from .test_execution import confs, request_of
 
 pytestmark = pytest.mark.airflow
@@ -178,7 +178,7 @@ def test_task_that_ends_early_kills_the_application(yarn, stub, prepare_on_yarn,
     striker.join()
 
     assert (done.state, yarn.kills) == ("failed", [APPLICATION])
-    assert took[0] < killing.KILL_S
+    assert took[0] < termination.KILL_S
     assert not lease_of(root).revoked
 
 
@@ -201,7 +201,7 @@ def test_retry_that_found_the_job_again_kills_it_too(yarn, stub, prepare_on_yarn
 def test_application_that_does_not_die_is_told_to_end_by_its_lease(
     yarn, stub, prepare_on_yarn, run, root, monkeypatch, keep_sigterm
 ):
-    monkeypatch.setattr(killing, "KILL_S", 0.5)
+    monkeypatch.setattr(termination, "KILL_S", 0.5)
     stub.mode("nothing")
     yarn.states, yarn.ignores_kills = ["RUNNING"], True
     killer = strike_once_asked(yarn, [])

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DatetimeType, IntegralType, MapType, NumericType, VariantType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.ml.estimator.estimator.fold import PART, TEST, VALIDATION, Fold
+from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION, Fold
 from airflow_provider_distkeras.spark.columns import check_column
 
 _BUCKETS = 1_000_000

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.contract import errors
 from airflow_provider_distkeras.ml.tuning.samplers import Strategy
-from airflow_provider_distkeras.ml.tuning.validators.trial import Cell, Outcome, Trial
+from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome, Trial
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.journal import Journal

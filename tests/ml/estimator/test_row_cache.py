@@ -12,8 +12,7 @@ from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, Featur
 from airflow_provider_distkeras.ml.estimator import row_cache
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION, Fold
 from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
-
-from .prepared import lists
+from tests.ml.prepared import lists
 
 ROWS, FEATURES = 90, 3
 

@@ -8,8 +8,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
 from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
 from airflow_provider_distkeras.ml.tuning.splitters import Folds
-
-from .prepared import filled, layout, lists, prepare, raw
+from tests.ml.prepared import filled, layout, lists, prepare, raw
 
 ROWS = 140
 

@@ -1,0 +1,189 @@
+"""What runs for us on a cluster: its state and its end, over the cluster's REST API, with the login the provider polls with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import requests
+
+from airflow_provider_distkeras.contract.errors import DistKerasError
+from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
+
+if TYPE_CHECKING:
+    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+    from requests.auth import AuthBase
+
+#: For one look at an application.
+LOOK_S = 10.0
+#: For one step of ending one.
+STEP_S = 2.0
+#: Kubernetes sends SIGKILL so many seconds after SIGTERM.
+_POD_GRACE_S = 1
+_DRIVER_CONTAINER = "spark-kubernetes-driver"
+
+
+class ClusterError(DistKerasError, RuntimeError):
+    """The cluster does not answer, or refuses to."""
+
+
+class Outcome(StrEnum):
+    """How far an application is."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    GONE = "gone"  # the cluster does not know it any more
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the cluster says about an application: its outcome, in the cluster's own word, and why."""
+
+    outcome: Outcome
+    state: str
+    diagnostics: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state}. {self.diagnostics}".strip() if self.diagnostics else f"{self.state}."
+
+
+class Application(Protocol):
+    """A submitted application."""
+
+    id: str
+    #: The command that shows its log.
+    log_command: str
+
+    def look(self, within_s: float = LOOK_S) -> Status:
+        """Its status. Raises ClusterError if there is no answer."""
+
+    def kill(self, within_s: float = STEP_S) -> None:
+        """Ask the cluster to end it. Raises ClusterError if the cluster does not take that."""
+
+
+class YarnApplication:
+    """An application on YARN, through the ResourceManager's REST API."""
+
+    _RUNNING = frozenset({"NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED", "RUNNING"})
+
+    def __init__(self, base_url: str, auth: AuthBase | None, application_id: str) -> None:
+        self.id = application_id
+        self.log_command = f"yarn logs -applicationId {application_id}"
+        self._url = f"{base_url}/ws/v1/cluster/apps/{application_id}"
+        self._auth = auth
+
+    def look(self, within_s: float = LOOK_S) -> Status:
+        answer = self._ask("GET", self._url, within_s, 200, 404)
+        if answer.status_code == 404:
+            return Status(Outcome.GONE, "unknown to YARN")
+        try:
+            app = answer.json()["app"]
+            state, final, why = app["state"], app["finalStatus"], app.get("diagnostics") or ""
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(f"{self._url} answered what no ResourceManager does: {answer.text[:200]}") from error
+        if final == "SUCCEEDED":
+            return Status(Outcome.SUCCEEDED, final)
+        if state in self._RUNNING:
+            return Status(Outcome.RUNNING, state, why)
+        return Status(Outcome.FAILED, final if final != "UNDEFINED" else state, why.strip())
+
+    def kill(self, within_s: float = STEP_S) -> None:
+        self._ask("PUT", f"{self._url}/state", within_s, 200, 202, json={"state": "KILLED"})
+
+    def _ask(self, method: str, url: str, within_s: float, *expected: int, **more: Any) -> requests.Response:
+        half = within_s / 2  # to connect, and to be answered
+        try:
+            answer = requests.request(method, url, auth=self._auth, timeout=(half, half), **more)
+        except requests.RequestException as error:
+            raise ClusterError(f"YARN's ResourceManager does not answer {method} {url}: {error}") from error
+        if answer.status_code in expected:
+            return answer
+        said = f"HTTP {answer.status_code} {answer.text[:200]}".strip()
+        raise ClusterError(f"YARN's ResourceManager refuses {method} {url}: {said}")
+
+
+class KubernetesDriver:
+    """The pod of a driver on Kubernetes; its executors end with it, as it owns them."""
+
+    def __init__(self, client: Any, external_id: str) -> None:
+        self.id = external_id
+        self._namespace, _, self._pod = external_id.partition(":")
+        self.log_command = f"kubectl logs --namespace {self._namespace} {self._pod}"
+        self._client = client
+
+    def look(self, within_s: float = LOOK_S) -> Status:
+        with self._asking("read"):
+            pod = self._client.read_namespaced_pod(self._pod, self._namespace, _request_timeout=within_s / 2)
+            phase = pod.status.phase or "Pending"
+            if phase == "Succeeded":
+                return Status(Outcome.SUCCEEDED, phase)
+            outcome = Outcome.FAILED if phase == "Failed" else Outcome.RUNNING
+            return Status(outcome, phase, _why(pod.status))
+        return Status(Outcome.GONE, "deleted")
+
+    def kill(self, within_s: float = STEP_S) -> None:
+        with self._asking("delete"):
+            self._client.delete_namespaced_pod(
+                self._pod, self._namespace, grace_period_seconds=_POD_GRACE_S, _request_timeout=within_s / 2
+            )
+
+    @contextlib.contextmanager
+    def _asking(self, verb: str) -> Iterator[None]:
+        """Tell what went wrong; a pod that is not there is no error."""
+        from kubernetes.client.rest import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except ApiException as error:
+            if error.status != 404:
+                said = f"HTTP {error.status} {error.reason}"
+                raise ClusterError(f"Kubernetes refuses to {verb} the driver's pod {self.id}: {said}") from error
+        except HTTPError as error:
+            raise ClusterError(f"Kubernetes does not answer to {verb} the driver's pod {self.id}: {error}") from error
+
+
+def _why(status: Any) -> str:
+    """What Kubernetes says about a pod that does not run: its own reason, and its driver's."""
+    containers = sorted(status.container_statuses or [], key=lambda each: each.name != _DRIVER_CONTAINER)
+    ended = containers[0].state.terminated if containers and containers[0].state else None
+    said = [status.reason, status.message]
+    if ended is not None:
+        said += [ended.reason, f"exit code {ended.exit_code}", ended.message]
+    return ", ".join(part for part in said if part)
+
+
+def application(hook: SparkSubmitHook, external_id: str) -> Application:
+    """The application of an id, on the cluster of the hook's connection. A new one uses a new connection to the cluster."""
+    if hook._is_kubernetes:
+        client = kube_client().get_kube_client()
+        # Several tries within one step would be longer than the step may take.
+        client.api_client.rest_client.pool_manager.connection_pool_kw["retries"] = 0
+        return KubernetesDriver(client, external_id)
+    return YarnApplication(hook._get_yarn_rm_base_url(), hook._resolved_yarn_rm_auth, external_id)
+
+
+def submitted_id(hook: SparkSubmitHook) -> str | None:
+    """The id of what spark-submit has submitted, as far as it has said it."""
+    pod = hook._kubernetes_driver_pod
+    return f"{hook._connection['namespace']}:{pod}" if pod else hook._yarn_application_id
+
+
+def kube_client() -> Any:
+    """Airflow's module of Kubernetes clients. Raises SparkEnvironmentError if it is not installed."""
+    try:
+        from airflow.providers.cncf.kubernetes import kube_client as found
+    except ImportError as error:
+        raise SparkEnvironmentError(
+            "A Spark master k8s:// needs Airflow's Kubernetes provider: pip install airflow-provider-distkeras[kubernetes]."
+        ) from error
+    return found
+
+
+def failure(target: Application, status: Status) -> str:
+    """The message about an application that has ended without a result."""
+    return f"The application {target.id} ended without a result: {status} Its log: {target.log_command}"

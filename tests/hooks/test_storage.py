@@ -1,0 +1,68 @@
+import pytest
+
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.hooks.storage import ObjectStorage, UnreadableHere, storage_for
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """Airflow's own driver for files is the one that needs no further package."""
+    return f"file://{tmp_path}"
+
+
+@pytest.fixture
+def storage(bucket):
+    storage = ObjectStorage()
+    for name in ("a/x.csv", "a/y.csv", "a/_hidden.csv", "a/deep/z.csv", "b/x.csv", "b/x.txt"):
+        storage.write_bytes(f"{bucket}/{name}", name.encode())
+    return storage
+
+
+def test_local_paths_need_no_driver(tmp_path):
+    assert isinstance(storage_for(str(tmp_path)), LocalStorage)
+    assert isinstance(storage_for(tmp_path.as_uri()), LocalStorage)
+
+
+def test_file_system_without_a_driver_names_what_to_install():
+    with pytest.raises(UnreadableHere, match=r"Airflow cannot reach s3a://bucket/x: .* apache-airflow-providers-amazon\[s3fs\]"):
+        storage_for("s3a://bucket/x")
+
+
+def test_reads_what_was_written(storage, bucket):
+    assert storage.exists(f"{bucket}/a/x.csv")
+    assert not storage.exists(f"{bucket}/a/none.csv")
+    assert storage.read_bytes(f"{bucket}/a/x.csv") == b"a/x.csv"
+    assert storage.read_bytes(f"{bucket}/a/x.csv", 3) == b"a/x"
+
+
+def test_file_that_is_not_there(storage, bucket):
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes(f"{bucket}/a/none.csv")
+
+
+def test_names_in_a_directory(storage, bucket):
+    assert storage.list_names(f"{bucket}/a") == ["_hidden.csv", "deep", "x.csv", "y.csv"]
+    assert storage.list_names(f"{bucket}/none") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a/x.csv", ["a/x.csv"]),
+        ("a", ["a/x.csv", "a/y.csv"]),
+        ("*/x.csv", ["a/x.csv", "b/x.csv"]),
+        ("b/*.csv", ["b/x.csv"]),
+        ("[ab]/x.c?v", ["a/x.csv", "b/x.csv"]),
+        ("none/*.csv", []),
+    ],
+)
+def test_files_of_a_pattern(storage, bucket, pattern, names):
+    found = storage.list_files(f"{bucket}/{pattern}")
+
+    assert {path.removeprefix(f"{bucket}/"): size for path, size in found.items()} == {name: len(name) for name in names}
+
+
+def test_write_that_fails_names_the_path(storage, bucket):
+    with pytest.raises(ArtifactError, match=r"Cannot write .*Choose an artifact_root"):
+        storage.write_bytes(f"{bucket}/a/x.csv/below", b"")

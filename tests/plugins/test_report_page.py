@@ -1,0 +1,128 @@
+"""The report's page, asked for over HTTP from Airflow's own API server."""
+
+import json
+
+import pytest
+
+from airflow_provider_distkeras.links.training_report import TrainingReportLink
+from airflow_provider_distkeras.operators import DistKerasTrainOperator
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def pipeline(prepare, root):
+    """Makes a preprocess and a train task."""
+
+    def make():
+        DistKerasTrainOperator(
+            task_id="train",
+            dataset_path=prepare().output["dataset_path"],
+            hyperparameters={"layer_dims": [None, 8, 1]},
+            artifact_root=str(root),
+        )
+
+    return make
+
+
+@pytest.fixture
+def trained(stub, pipeline, run):
+    """A run of a train task that has left a report."""
+    return run(pipeline)
+
+
+def test_link_leads_to_the_report(client, log_in, trained):
+    answer = client.get(trained.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
+
+    assert (answer.status_code, answer.text) == (200, "<p>r2 0.9</p>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "frame-ancestors 'self'" in policy
+    assert "script-src" not in policy
+
+
+def test_nobody_comes_in_without_logging_in(client, trained):
+    assert client.get(trained.xcoms("train")[TrainingReportLink.KEY]).status_code == 401
+
+
+def test_user_without_a_role_is_refused(client, log_in, trained):
+    assert client.get(trained.xcoms("train")[TrainingReportLink.KEY], headers=log_in(None)).status_code == 403
+
+
+def test_link_leads_to_why_there_is_no_report(client, log_in, stub, pipeline, run):
+    stub.mode("permanent", of="train")
+    failed = run(pipeline)
+
+    answer = client.get(failed.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
+
+    assert answer.status_code == 200
+    assert "<li>DataError: The column &#x27;temp&#x27; holds text.</li>" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc", "openapi.json"])
+def test_there_is_no_documentation_page(client, log_in, page):
+    assert client.get(f"/distkeras/{page}", headers=log_in("ADMIN")).status_code == 404
+
+
+def test_task_without_a_report(client, log_in, trained):
+    query = {"run_id": trained.dag_run.run_id, "task_id": "prepare"}
+    answer = client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN"))
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "This task instance has no training report, or not yet." in answer.text
+
+
+@pytest.mark.parametrize(("said", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("9" * 30, 422), ("{RUN_ID}", 422)])
+def test_a_task_that_is_not_mapped_keeps_the_placeholder_of_the_map_index(client, log_in, trained, said, status):
+    """As Airflow's UI leaves it in the address of the tab."""
+    query = {"run_id": trained.dag_run.run_id, "task_id": "train", "map_index": said}
+
+    assert client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN")).status_code == status
+
+
+def test_path_that_no_manifest_vouches_for_is_not_read(client, log_in, trained, tmp_path):
+    from airflow.models.xcom import XComModel
+
+    (tmp_path / "secret.html").write_text("secret")
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=str(tmp_path / "secret.html"), **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_path_beside_another_reports_manifest_is_not_read(client, log_in, trained):
+    from airflow.models.xcom import XComModel
+
+    report = trained.xcoms("train")["report_path"]
+    spec = f"{report.rsplit('/', 1)[0]}/_SPEC.json"
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=spec, **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_the_report_of_another_task_is_not_shown(client, log_in, trained):
+    """Whoever may read this DAG need not be allowed to read the other's."""
+    from airflow.models.xcom import XComModel
+
+    of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}
+    XComModel.set(key="report_path", value=trained.xcoms("train")["report_path"], **of)
+
+    answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
+
+    assert answer.status_code == 404
+
+
+def test_each_task_instance_has_a_tab_for_its_report():
+    from airflow_provider_distkeras.plugins.plugin import DistKerasPlugin
+
+    views = json.loads(json.dumps(DistKerasPlugin().external_views))
+
+    (view,) = [view for view in views if view["destination"] == "task_instance"]
+    assert view["href"] == "/distkeras/report/{DAG_ID}?run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"

@@ -1,0 +1,159 @@
+"""The trigger by itself, as the triggerer runs it: in an event loop, between others."""
+
+import asyncio
+import importlib
+import json
+import time
+
+import pytest
+
+from airflow_provider_distkeras.contract.artifacts.lease import Lease
+from airflow_provider_distkeras.hooks import lease, monitor, termination
+from airflow_provider_distkeras.triggers.spark_application import SparkApplicationTrigger
+from tests.fakes.resource_manager import APPLICATION, resource_manager
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def yarn(monkeypatch):
+    with resource_manager() as manager:
+        extra = {"deploy-mode": "cluster", "yarn_resourcemanager_webapp_address": manager.url}
+        monkeypatch.setenv("AIRFLOW_CONN_YARN", json.dumps({"conn_type": "spark", "host": "yarn", "extra": extra}))
+        yield manager
+
+
+@pytest.fixture
+def make(yarn, tmp_path):
+    """Makes a trigger as the triggerer does: from what another one has serialized."""
+
+    def make(**more):
+        attempt = {"period_path": f"file://{tmp_path}/p", "name": "a"}
+        said = {"conn_id": "yarn", "application_id": APPLICATION, "attempt": attempt, "lease_s": 600.0, "look_s": 0.01}
+        path, arguments = SparkApplicationTrigger(**said | more).serialize()
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+
+    return make
+
+
+def fire(trigger):
+    async def first():
+        return await anext(trigger.run())
+
+    return asyncio.run(asyncio.wait_for(first(), 30)).payload
+
+
+def lease_in(tmp_path):
+    return Lease.read((tmp_path / "p" / "a" / "_LEASE.json").read_bytes())
+
+
+def test_fires_when_the_application_has_ended(yarn, make):
+    yarn.states = ["ACCEPTED", "RUNNING", "RUNNING", "SUCCEEDED"]
+
+    said = fire(make())
+
+    assert (said["outcome"], said["attempt"]["name"], yarn.looks) == ("succeeded", "a", 4)
+
+
+def test_tells_why_it_failed(yarn, make):
+    yarn.states, yarn.diagnostics = ["RUNNING", "FAILED"], "Out of memory."
+
+    said = fire(make())
+
+    assert said["outcome"] == "failed"
+    assert said["message"].startswith(f"The application {APPLICATION} ended without a result: FAILED. Out of memory.")
+
+
+def test_outlives_a_silence_but_not_a_long_one(yarn, make, monkeypatch):
+    monkeypatch.setattr(monitor, "UNREACHABLE_S", 0.2)
+    yarn.trouble = 503
+    started = time.monotonic()
+
+    said = fire(make())
+
+    assert said["outcome"] == "unreachable"
+    assert "HTTP 503" in said["message"]
+    assert time.monotonic() - started >= 0.2
+    assert yarn.kills == []
+
+
+def test_renews_the_lease_while_it_waits(yarn, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 0.0)
+    yarn.states = ["RUNNING"]
+    seen = set()
+
+    async def wait():
+        running = asyncio.ensure_future(anext(make().run()))
+        path = tmp_path / "p" / "a" / "_LEASE.json"
+        while len(seen) < 3:
+            if path.exists():
+                seen.add(path.read_bytes())
+            await asyncio.sleep(0.005)
+        running.cancel()
+
+    asyncio.run(asyncio.wait_for(wait(), 30))
+    assert lease_in(tmp_path) == Lease(600.0)
+
+
+def test_others_in_the_event_loop_go_on_while_the_cluster_takes_its_time(yarn, make, monkeypatch):
+    yarn.delay_s = 0.5
+    longest = 0.0
+
+    async def beside():
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+
+    async def both():
+        other = asyncio.ensure_future(beside())
+        event = await anext(make().run())
+        other.cancel()
+        return event
+
+    yarn.states = ["SUCCEEDED"]
+    assert asyncio.run(both()).payload["outcome"] == "succeeded"
+    assert longest < 0.4
+
+
+def test_a_user_who_marks_the_task_kills_the_application(yarn, make, tmp_path):
+    yarn.states = ["RUNNING"]
+
+    asyncio.run(make().on_kill())
+
+    assert yarn.kills == [APPLICATION]
+    assert not (tmp_path / "p" / "a" / "_LEASE.json").exists()
+
+
+def test_application_that_does_not_die_is_told_by_its_lease(yarn, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(termination, "KILL_S", 0.3)
+    yarn.states, yarn.trouble = ["RUNNING"], 403
+
+    asyncio.run(make().on_kill())
+
+    assert lease_in(tmp_path).revoked
+
+
+def test_a_triggerer_that_is_restarted_kills_nothing(yarn, make):
+    yarn.states = ["RUNNING"]
+
+    async def restart():
+        trigger = make()
+        running = asyncio.ensure_future(anext(trigger.run()))
+        while not yarn.looks:
+            await asyncio.sleep(0.005)
+        running.cancel()
+        await trigger.cleanup()
+
+    asyncio.run(restart())
+    assert yarn.kills == []
+
+
+def test_time_that_is_up_kills_the_application(yarn, make):
+    yarn.states = ["RUNNING"]
+
+    said = fire(make(expires_at=time.time() + 0.2))
+
+    assert (said["outcome"], yarn.kills) == ("timeout", [APPLICATION])
