@@ -69,11 +69,11 @@ class Trainer:
         import numpy as np
 
         from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
-        from airflow_provider_distkeras.ml.network.builder import blueprint
+        from airflow_provider_distkeras.ml.network.builder import build_network
         from airflow_provider_distkeras.training.backends import compile_window
 
         said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
-        made = blueprint(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
+        made = build_network(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
         self._case, self._flat, self._values = case, made.initial[0], made.values
         self._rates = np.full(case.window, 1e-3, np.float32)
         self._compiled = compile_window(made.plan, case.batch, case.window)

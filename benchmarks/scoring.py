@@ -78,13 +78,13 @@ def _write_model(path: Path, backend: str) -> bytes:
     from airflow_provider_distkeras.ml import DistKerasModel
     from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
     from airflow_provider_distkeras.ml.network import serialization
-    from airflow_provider_distkeras.ml.network.builder import Output
+    from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 
     dense = keras.layers.Dense
     network = keras.Sequential([keras.Input((FEATURES,)), dense(64, "relu"), dense(32, "relu"), dense(1)])
     content = serialization.to_bytes(network)
     names = [f"x{i}" for i in range(FEATURES)]
-    trained = DistKerasModel(content, (), [Output("dense", "mse", 1)])
+    trained = DistKerasModel(content, (), [NetworkOutput("dense", "mse", 1)])
     trained._set(loss="mse", backend=backend)
     stages = [
         SelectColumns(kinds=dict.fromkeys(names, "number")),
@@ -99,11 +99,11 @@ def _job(spark: Any, model: Any, rows: Path, folder: Path, keys: Iterable[str] |
     """What a score job does between loading its model and writing its manifest: read, score, write, count, check."""
     from airflow_provider_distkeras.contract.specs import ScoreSpec
     from airflow_provider_distkeras.jobs.score import score_with
-    from airflow_provider_distkeras.spark.progress import Reporter
+    from airflow_provider_distkeras.spark.progress import ProgressReporter
 
     said = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        score_with(model, spark, ScoreSpec.build(**said), f"file://{out}", Reporter())
+        score_with(model, spark, ScoreSpec.build(**said), f"file://{out}", ProgressReporter())
 
 
 def _predict_batch_udf(spark: Any, rows: Path, network: Path, folder: Path, backend: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airflow_provider_distkeras.training.server import protocol
-from airflow_provider_distkeras.training.server.client import Session, Shard
+from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Far:
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
-    def session(self, number: int) -> Session:
+    def session(self, number: int) -> ParameterClient:
         """A worker's session, that has said hello."""
-        opened = Session.connect(self.shards, self.secret, None, 60.0, number, 0)
+        opened = ParameterClient.connect(self.shards, self.secret, None, 60.0, number, 0)
         opened.hello(1, 1, 0)
         return opened
 
@@ -61,12 +61,12 @@ def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]
 
 
 def _serve(weights: int, workers: int, shards: int) -> None:
-    from airflow_provider_distkeras.training.algorithms import ADAG
+    from airflow_provider_distkeras.training.algorithms import AdagRule
     from airflow_provider_distkeras.training.server.shards import ParameterServers
     from airflow_provider_distkeras.training.server.store import Rendezvous
 
     start = np.zeros((1, weights), np.float32)
-    rule = ADAG(weights, workers)
+    rule = AdagRule(weights, workers)
     with ParameterServers(start, rule, "127.0.0.1", "127.0.0.1", Rendezvous(timeout=60), shards=shards) as servers:
         _tell([(s.host, s.port, s.start, s.stop) for s in servers.shards], servers.secret)
 

@@ -38,9 +38,9 @@ def server_times() -> tuple[float, float]:
 
 def update_time(weights: int) -> float:
     """What of that is the update of the center, per weight."""
-    from airflow_provider_distkeras.training.algorithms import ADAG
+    from airflow_provider_distkeras.training.algorithms import AdagRule
 
-    rule, update = ADAG(weights, 2), np.zeros(weights, np.float32)
+    rule, update = AdagRule(weights, 2), np.zeros(weights, np.float32)
     store = rule.open(np.zeros((1, weights), np.float32))
     return statistics.median(report.seconds(lambda: rule.exchange(store, 0, update, 0)) for _ in range(50)) / weights
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
 from airflow_provider_distkeras.hooks.storage import storage_for
@@ -28,6 +28,6 @@ def airflow_errors() -> Iterator[None]:
 def written_error(attempt: Attempt) -> DistKerasError | None:
     """The error that the job of an attempt wrote down; None if it did not, or that cannot be read."""
     try:
-        return Cause.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
+        return Failure.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
     except Exception:  # there is none, or the file system went away: the error at hand says more
         return None

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, redact
 
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
-from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, Progress, Started
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
+from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, JobStarted, Progress
 from airflow_provider_distkeras.contract.errors import DistKerasError
-from airflow_provider_distkeras.hooks.log_filter import Noise
+from airflow_provider_distkeras.hooks.log_filter import LogFilter
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _DONE = {"percent": 100, "stage": "done"}
 _SUSPECT = re.compile(r'(?:Exception in thread "[^"]*" |Caused by: )?((?:[\w$]+\.)*[\w$]+(?:Error|Exception)\b.*)')
 
 
-class Output:
+class JobLog:
     """Follows a task's job by what it prints.
 
     Args:
@@ -42,7 +42,7 @@ class Output:
     def __init__(self, log: Logger, store: Any, push_link: Callable[[type[PushedLink], str], None]) -> None:
         self.history_server: str | None = None
         self._log, self._store, self._push_link = log, store, push_link
-        self._noise = Noise()
+        self._noise = LogFilter()
         self._suspect: str | None = None
         self._application_id: str | None = None
         self._percent = 0
@@ -82,7 +82,7 @@ class Output:
         self._write(_DONE)
 
     def _understand(self, line: str) -> None:
-        started = Started.found_in(line)
+        started = JobStarted.found_in(line)
         if started is not None:
             self._runs_as(started.application_id)
             if started.ui is not None:
@@ -108,5 +108,5 @@ class Output:
     def _line(self, error: BaseException) -> str:
         """What failed, in a line; of Airflow's errors what they stand for."""
         if isinstance(error.__cause__, DistKerasError):
-            return Cause.of(error.__cause__).line
-        return self._suspect or Cause.of(error).line
+            return Failure.of(error.__cause__).line
+        return self._suspect or Failure.of(error).line

@@ -50,7 +50,7 @@ def _has_log4j2(environ: Mapping[str, str], spark_home: Path | None) -> bool:
     return bool(folder) and any(Path(folder).glob("log4j2*"))  # type: ignore[arg-type]  # not empty
 
 
-class Noise:
+class LogFilter:
     """Tells lines that nobody needs: remarks that no setting turns off, and what a native library has told already."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper
-from airflow_provider_distkeras.hooks.spark_application import Application, ClusterError, Outcome, Status
+from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ApplicationStatus, ClusterError, SparkApplication
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 UNREACHABLE_S = 300.0
 
 
-class Monitor:
+class ApplicationMonitor:
     """One application that is waited for."""
 
-    def __init__(self, target: Application, lease: LeaseKeeper, log: Logger) -> None:
+    def __init__(self, target: SparkApplication, lease: LeaseKeeper, log: Logger) -> None:
         self._target = target
         self._lease = lease
         self._log = log
         self._told = ""
         self._answered_at = time.monotonic()
 
-    def look(self) -> Status | None:
+    def look(self) -> ApplicationStatus | None:
         """Look once; the status once the application has ended, None while it runs.
 
         Raises:
@@ -46,4 +46,4 @@ class Monitor:
         if status.state != self._told:
             self._log.info("The application %s is %s", self._target.id, status)
             self._told = status.state
-        return status if status.outcome is not Outcome.RUNNING else None
+        return status if status.outcome is not ApplicationState.RUNNING else None

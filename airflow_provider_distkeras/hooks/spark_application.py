@@ -30,7 +30,7 @@ class ClusterError(DistKerasError, RuntimeError):
     """The cluster does not answer, or refuses to."""
 
 
-class Outcome(StrEnum):
+class ApplicationState(StrEnum):
     """How far an application is."""
 
     RUNNING = "running"
@@ -40,10 +40,10 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Status:
+class ApplicationStatus:
     """What the cluster says about an application: its outcome, in the cluster's own word, and why."""
 
-    outcome: Outcome
+    outcome: ApplicationState
     state: str
     diagnostics: str = ""
 
@@ -51,14 +51,14 @@ class Status:
         return f"{self.state}. {self.diagnostics}".strip() if self.diagnostics else f"{self.state}."
 
 
-class Application(Protocol):
+class SparkApplication(Protocol):
     """A submitted application."""
 
     id: str
     #: The command that shows its log.
     log_command: str
 
-    def look(self, within_s: float = LOOK_S) -> Status:
+    def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
         """Its status. Raises ClusterError if there is no answer."""
 
     def kill(self, within_s: float = STEP_S) -> None:
@@ -76,20 +76,20 @@ class YarnApplication:
         self._url = f"{base_url}/ws/v1/cluster/apps/{application_id}"
         self._auth = auth
 
-    def look(self, within_s: float = LOOK_S) -> Status:
+    def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
         answer = self._ask("GET", self._url, within_s, 200, 404)
         if answer.status_code == 404:
-            return Status(Outcome.GONE, "unknown to YARN")
+            return ApplicationStatus(ApplicationState.GONE, "unknown to YARN")
         try:
             app = answer.json()["app"]
             state, final, why = app["state"], app["finalStatus"], app.get("diagnostics") or ""
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{self._url} answered what no ResourceManager does: {answer.text[:200]}") from error
         if final == "SUCCEEDED":
-            return Status(Outcome.SUCCEEDED, final)
+            return ApplicationStatus(ApplicationState.SUCCEEDED, final)
         if state in self._RUNNING:
-            return Status(Outcome.RUNNING, state, why)
-        return Status(Outcome.FAILED, final if final != "UNDEFINED" else state, why.strip())
+            return ApplicationStatus(ApplicationState.RUNNING, state, why)
+        return ApplicationStatus(ApplicationState.FAILED, final if final != "UNDEFINED" else state, why.strip())
 
     def kill(self, within_s: float = STEP_S) -> None:
         self._ask("PUT", f"{self._url}/state", within_s, 200, 202, json={"state": "KILLED"})
@@ -115,15 +115,15 @@ class KubernetesDriver:
         self.log_command = f"kubectl logs --namespace {self._namespace} {self._pod}"
         self._client = client
 
-    def look(self, within_s: float = LOOK_S) -> Status:
+    def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
         with self._asking("read"):
             pod = self._client.read_namespaced_pod(self._pod, self._namespace, _request_timeout=within_s / 2)
             phase = pod.status.phase or "Pending"
             if phase == "Succeeded":
-                return Status(Outcome.SUCCEEDED, phase)
-            outcome = Outcome.FAILED if phase == "Failed" else Outcome.RUNNING
-            return Status(outcome, phase, _why(pod.status))
-        return Status(Outcome.GONE, "deleted")
+                return ApplicationStatus(ApplicationState.SUCCEEDED, phase)
+            outcome = ApplicationState.FAILED if phase == "Failed" else ApplicationState.RUNNING
+            return ApplicationStatus(outcome, phase, _why(pod.status))
+        return ApplicationStatus(ApplicationState.GONE, "deleted")
 
     def kill(self, within_s: float = STEP_S) -> None:
         with self._asking("delete"):
@@ -157,7 +157,7 @@ def _why(status: Any) -> str:
     return ", ".join(part for part in said if part)
 
 
-def application(hook: SparkSubmitHook, external_id: str) -> Application:
+def application(hook: SparkSubmitHook, external_id: str) -> SparkApplication:
     """The application of an id, on the cluster of the hook's connection. A new one uses a new connection to the cluster."""
     if hook._is_kubernetes:
         client = kube_client().get_kube_client()
@@ -184,6 +184,6 @@ def kube_client() -> Any:
     return found
 
 
-def failure(target: Application, status: Status) -> str:
+def failure(target: SparkApplication, status: ApplicationStatus) -> str:
     """The message about an application that has ended without a result."""
     return f"The application {target.id} ended without a result: {status} Its log: {target.log_command}"

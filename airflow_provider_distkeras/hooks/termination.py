@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper
-from airflow_provider_distkeras.hooks.spark_application import STEP_S, Application, ClusterError, Outcome
+from airflow_provider_distkeras.hooks.spark_application import STEP_S, ApplicationState, ClusterError, SparkApplication
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -52,7 +52,7 @@ class LaterLog:
             getattr(self._log, level)(message, *values)
 
 
-def end(target: Application, lease: LeaseKeeper, log: Logger | LaterLog) -> None:
+def end(target: SparkApplication, lease: LeaseKeeper, log: Logger | LaterLog) -> None:
     """Ask the cluster to end an application, and look whether it does; if not, its job is told by its lease."""
     deadline = time.monotonic() + KILL_S
     try:
@@ -64,7 +64,7 @@ def end(target: Application, lease: LeaseKeeper, log: Logger | LaterLog) -> None
         lease.revoke()
 
 
-def _has_died(target: Application, deadline: float, log: Logger | LaterLog) -> bool:
+def _has_died(target: SparkApplication, deadline: float, log: Logger | LaterLog) -> bool:
     last = "not heard of."
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -72,7 +72,7 @@ def _has_died(target: Application, deadline: float, log: Logger | LaterLog) -> b
         except ClusterError as error:
             last = str(error)
         else:
-            if status.outcome is not Outcome.RUNNING:
+            if status.outcome is not ApplicationState.RUNNING:
                 log.info("The application %s has ended: %s", target.id, status)
                 return True
             last = str(status)

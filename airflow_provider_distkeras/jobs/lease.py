@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.lease import LOOK_S, Lease
 from airflow_provider_distkeras.contract.errors import DistKerasError
 from airflow_provider_distkeras.contract.files.storage import Storage
@@ -67,5 +67,5 @@ def _end_without(storage: Storage, attempt: Attempt) -> None:
     at_the_latest = threading.Timer(_LAST_WORDS_S, os._exit, (1,))
     at_the_latest.start()
     with contextlib.suppress(Exception):  # the end matters more than the cause
-        storage.write_bytes(attempt.error_path, Cause("LeaseExpired", reason, permanent=False).to_json())
+        storage.write_bytes(attempt.error_path, Failure("LeaseExpired", reason, permanent=False).to_json())
     os._exit(1)

@@ -10,17 +10,17 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.jobs.runner import Outcome, main
+from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
 from airflow_provider_distkeras.ml.data.profile import Profile
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
-from airflow_provider_distkeras.spark.progress import Reporter, tasks
+from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter: Reporter) -> Outcome:
+def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter: ProgressReporter) -> JobResult:
     """Write `dataset`, `pipeline`, and perhaps `quarantine`, into the folder.
 
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
@@ -46,7 +46,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     if found.bad and spec.bad_lines == "quarantine":
         prepared.reader.bad_records(spark).write.json(f"{folder}/quarantine")
     logger.info("%s rows prepared, %s dropped, %s bad lines", f"{written:,}", f"{found.rows - written:,}", f"{found.bad:,}")
-    return Outcome(
+    return JobResult(
         result={
             "dataset_path": dataset_path,
             "pipeline_path": pipeline_path,
@@ -59,7 +59,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     )
 
 
-def _details(prepared: prepare.Prepared, spec: PreprocessSpec) -> dict[str, Any]:
+def _details(prepared: prepare.PreparedData, spec: PreprocessSpec) -> dict[str, Any]:
     """What a train task, and whoever asks later, must know of the dataset."""
     return {
         "features": count_values(prepared.data, prepare.FEATURES),
@@ -83,7 +83,7 @@ def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> i
     return int(written)
 
 
-def _dataset(prepared: prepare.Prepared, spec: PreprocessSpec) -> DataFrame:
+def _dataset(prepared: prepare.PreparedData, spec: PreprocessSpec) -> DataFrame:
     """What is written, by the roles of the columns."""
     data = prepared.data
     roles = {role: column.alias(role) for role, column in prepare.role_columns(data, spec).items()}

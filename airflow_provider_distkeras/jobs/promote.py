@@ -8,15 +8,15 @@ from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.jobs.runner import Outcome, main
+from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.scoring.comparison import compare
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
-from airflow_provider_distkeras.spark.progress import Reporter, tasks
+from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: Reporter) -> Outcome:
+def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: ProgressReporter) -> JobResult:
     """Decide; nothing but the manifest is written, and the operator acts on it.
 
     Raises:
@@ -33,7 +33,7 @@ def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: Repo
     assert ours is not None
     promoted, reason = spec.decide(ours, theirs, larger_is_better=compared.larger_is_better)
     logger.info("%s: %s, on %s rows", "promoted" if promoted else "not promoted", reason, f"{compared.rows:,}")
-    return Outcome(
+    return JobResult(
         result={
             "champion_path": spec.model_path if promoted else spec.champion_path,
             "promoted": promoted,

@@ -16,13 +16,13 @@ from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract.artifacts.attempt import commit
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Started
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import lease, submitter
 from airflow_provider_distkeras.spark.environment import installed_versions
-from airflow_provider_distkeras.spark.progress import Reporter
+from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ FITS = ("ml.estimator.fit", "training.monitor")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What a job's body hands back: the manifest's result, inputs and details."""
 
     result: dict[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
 
 
 #: The body of a job: Spark, what is asked for, the folder to write to, and whom to tell how far it is.
-Body = Callable[[SparkSession, Any, str, Reporter], Outcome]
+Body = Callable[[SparkSession, Any, str, ProgressReporter], JobResult]
 
 
 def main(body: Body) -> None:
@@ -69,10 +69,10 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     request = Request.from_json(storage.read_bytes(spec_path))
     lease.watch(storage, request.attempt)
     context = spark.sparkContext
-    logger.info("%s", Started(request.spec.kind, context.applicationId, context.uiWebUrl))
+    logger.info("%s", JobStarted(request.spec.kind, context.applicationId, context.uiWebUrl))
     started = time.time()
     try:
-        with Reporter() as reporter:
+        with ProgressReporter() as reporter:
             outcome = body(spark, request.spec, request.attempt.path, reporter)
             details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
             manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
@@ -85,10 +85,10 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     return manifest
 
 
-def cause_of(error: Exception) -> Cause:
+def cause_of(error: Exception) -> Failure:
     """Why a job failed; of Java's exceptions what they say, and not that there was one."""
     java = getattr(error, "java_exception", None)
-    return Cause.of(error) if java is None else Cause.of(error, str(java))
+    return Failure.of(error) if java is None else Failure.of(error, str(java))
 
 
 def versions(spark: SparkSession) -> dict[str, str]:

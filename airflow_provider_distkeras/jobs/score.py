@@ -8,13 +8,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
-from airflow_provider_distkeras.jobs.runner import Outcome, main
+from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.estimator.evaluation import measure
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
-from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, Target, Written
-from airflow_provider_distkeras.spark.progress import Reporter, tasks
+from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
+from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 _NAMED = 10
 
 
-def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: Reporter) -> Outcome:
+def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
     """Write `predictions`, the key columns and what the model says, and `quarantine`, the rows it cannot score, into the folder.
 
     Raises:
@@ -33,7 +33,7 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: Reporter)
     return score_with(TrainedModel.load(spec.model_path), spark, spec, folder, reporter)
 
 
-def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str, reporter: Reporter) -> Outcome:
+def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
     """As `score`, with a model that is loaded."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
@@ -41,7 +41,7 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     reporter.begin("reading", 0.3, look)
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
-    target = Target(folder, spec.output_format, tuple(spec.partition_by))
+    target = OutputTarget(folder, spec.output_format, tuple(spec.partition_by))
     reporter.begin("scoring", 0.6, look)
     with rows.written(keys, scorer, backend, target) as written:
         if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
@@ -52,7 +52,7 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
         metrics = _measure(written.measurable, rows, model, scorer)
     told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", told)
-    return Outcome(
+    return JobResult(
         result={
             "predictions_path": target.predictions,
             "model_path": spec.model_path,
@@ -69,7 +69,7 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     )
 
 
-def _keys(spec: ScoreSpec, rows: reader.Input, scorer: Scorer) -> list[str]:
+def _keys(spec: ScoreSpec, rows: reader.ScoringInput, scorer: Scorer) -> list[str]:
     """The columns to keep, among which must be those that partition the output."""
     keys = rows.keep(spec.key_columns, [*scorer.names, REASON_COLUMN])
     for name in spec.partition_by:
@@ -78,7 +78,7 @@ def _keys(spec: ScoreSpec, rows: reader.Input, scorer: Scorer) -> list[str]:
     return keys
 
 
-def _check(spec: ScoreSpec, rows: int, written: Written, target: Target) -> None:
+def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTarget) -> None:
     """Every row must be scored or quarantined, and not too many of them quarantined."""
     quarantined = sum(written.reasons.values())
     if written.rows + quarantined != rows:
@@ -94,7 +94,7 @@ def _check(spec: ScoreSpec, rows: int, written: Written, target: Target) -> None
         )
 
 
-def _measure(scored: DataFrame, rows: reader.Input, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
+def _measure(scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
     """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
     if rows.label is None or "prediction" not in scorer.columns:
         return {}

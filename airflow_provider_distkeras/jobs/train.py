@@ -12,20 +12,20 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, bes
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.jobs.runner import Outcome, main, versions
+from airflow_provider_distkeras.jobs.runner import JobResult, main, versions
 from airflow_provider_distkeras.ml.reporting import report, tensorboard
 from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import WRITING
 from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
-from airflow_provider_distkeras.spark.progress import Reporter
+from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: The folder of an attempt where its fits are recorded.
 _TRIALS = "trials"
 
 
-def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: Reporter) -> Outcome:
+def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressReporter) -> JobResult:
     """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
 
     Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over. Where
@@ -52,7 +52,7 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: Reporter)
             for name, content in tensorboard.event_files(found, spec.metric_names).items():
                 storage.write_bytes(f"{folder}/tensorboard/{name}", content)
         logged = run.log(found, spec.metric_names, model, page, folder) if run is not None else None
-    return Outcome(
+    return JobResult(
         result={
             "model_path": model_path,
             "report_path": report_path,

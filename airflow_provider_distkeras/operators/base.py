@@ -35,7 +35,7 @@ from airflow_provider_distkeras.contract.period import period_key
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.hooks import log_filter, process, spark_application, spark_submit
 from airflow_provider_distkeras.hooks.errors import airflow_errors, written_error
-from airflow_provider_distkeras.hooks.job_log import Output
+from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.storage import storage_for
 from airflow_provider_distkeras.lineage.mixin import LineageMixin
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server
@@ -93,7 +93,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         "if_exists",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
-    _job_output: Output
+    _job_output: JobLog
     operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(), HistoryServerLink())
 
     if TYPE_CHECKING:
@@ -189,9 +189,9 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         self.publish(context, request, result)
         return result
 
-    def _follow(self, context: Context) -> Output:
+    def _follow(self, context: Context) -> JobLog:
         """What the task shows of its job from now on."""
-        self._job_output = Output(self.log, context.get("task_state_store"), functools.partial(self.push_link, context))
+        self._job_output = JobLog(self.log, context.get("task_state_store"), functools.partial(self.push_link, context))
         return self._job_output
 
     def show_links(self, context: Context) -> None:

@@ -16,8 +16,8 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.hooks import process, spark_application, termination
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper, lease_seconds
-from airflow_provider_distkeras.hooks.monitor import Monitor
-from airflow_provider_distkeras.hooks.spark_application import Outcome, Status
+from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
+from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ApplicationStatus
 from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
 from airflow_provider_distkeras.hooks.storage import storage_for
 
@@ -103,18 +103,18 @@ class TrackingOperator(SparkSubmitOperator):
         assert self._hook is not None
         self._attempt, self._external_id = self.attempt_of_job(context), str(external_id)  # a kill has to reach it already
         status = spark_application.application(self._hook, self._external_id).look()
-        if status.outcome is Outcome.RUNNING:
-            return Outcome.RUNNING
+        if status.outcome is ApplicationState.RUNNING:
+            return ApplicationState.RUNNING
         self._external_id = None
-        return Outcome.SUCCEEDED if self.has_committed(self._attempt) else Outcome.FAILED
+        return ApplicationState.SUCCEEDED if self.has_committed(self._attempt) else ApplicationState.FAILED
 
     def is_job_active(self, status: str) -> bool:
         """Whether a status of `get_job_status` is that of a job to wait for."""
-        return status == Outcome.RUNNING
+        return status == ApplicationState.RUNNING
 
     def is_job_succeeded(self, status: str) -> bool:
         """Whether a status of `get_job_status` is that of a job with a result."""
-        return status == Outcome.SUCCEEDED
+        return status == ApplicationState.SUCCEEDED
 
     def poll_until_complete(self, external_id: Any, context: Context) -> None:
         """Wait for a job, here or in the triggerer. Raises AirflowException if it ends without a result."""
@@ -125,13 +125,13 @@ class TrackingOperator(SparkSubmitOperator):
             if self._may_defer():
                 self._defer(context, attempt, self._external_id)
             target = spark_application.application(self._hook, self._external_id)
-            status = self._wait(Monitor(target, self.lease(context, attempt), self.log))
+            status = self._wait(ApplicationMonitor(target, self.lease(context, attempt), self.log))
         finally:
             self._hook._run_post_submit_commands()
-        if status.outcome is not Outcome.SUCCEEDED and not self.has_committed(attempt):
+        if status.outcome is not ApplicationState.SUCCEEDED and not self.has_committed(attempt):
             raise AirflowException(spark_application.failure(target, status))
 
-    def _wait(self, monitor: Monitor) -> Status:
+    def _wait(self, monitor: ApplicationMonitor) -> ApplicationStatus:
         while not self._killed:
             status = monitor.look()
             if status is not None:

@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.hooks.storage import storage_for
-from airflow_provider_distkeras.plugins.models import TrainedModel
+from airflow_provider_distkeras.plugins.models import ModelRecord
 
 #: What one page reads at most: artifact roots, and champions of each.
 MAX_ROOTS = 3
@@ -56,7 +56,7 @@ def find_champions(roots: Sequence[str]) -> tuple[list[NamedChampion], list[str]
     return found, unread
 
 
-def deciding_metric(model: TrainedModel) -> tuple[str, str]:
+def deciding_metric(model: ModelRecord) -> tuple[str, str]:
     """The metric that a model was chosen by, and, if that is not certain, a sentence that says why.
 
     It is the first that the manifest lists; an XCom may have lost the order, as databases sort the names in a dict.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from airflow_provider_distkeras.contract.html import page
 from airflow_provider_distkeras.plugins import chart
 from airflow_provider_distkeras.plugins.artifacts import NamedChampion, deciding_metric, find_champions
-from airflow_provider_distkeras.plugins.models import MAX_RUNS, TrainedModel, by_task, find_models
+from airflow_provider_distkeras.plugins.models import MAX_RUNS, ModelRecord, by_task, find_models
 from airflow_provider_distkeras.plugins.table import number, period, report_link, spread
 
 #: How many tasks and map indexes one page shows.
@@ -29,7 +29,7 @@ def metrics_page(dag_id: str) -> str:
     return page("Model metrics", "".join([*map(_paragraph, [about, *notes]), *sections]), chart.STYLE)
 
 
-def _section(models: Sequence[TrainedModel], champions: Sequence[NamedChampion]) -> str:
+def _section(models: Sequence[ModelRecord], champions: Sequence[NamedChampion]) -> str:
     """The chart and the table of one task's models, with those of the champions that it has trained."""
     newest = max(models, key=lambda model: model.attempt.name)
     own = [named for named in champions if named.is_of_task(newest.dag_id, newest.task_id, newest.map_index)]
@@ -45,12 +45,12 @@ def _section(models: Sequence[TrainedModel], champions: Sequence[NamedChampion])
     return heading + "".join(map(_paragraph, notes)) + figure + _table(models, metric, marks)
 
 
-def _point(model: TrainedModel, metric: str, mark: str) -> chart.Point:
+def _point(model: ModelRecord, metric: str, mark: str) -> chart.Point:
     mean, std = model.measured(metric, "mean"), model.measured(metric, "std")
     return chart.Point(period(model.attempt.period), mean, std or 0.0, f"champion of {mark}" if mark else "")
 
 
-def _table(models: Sequence[TrainedModel], metric: str, marks: dict[str, str]) -> str:
+def _table(models: Sequence[ModelRecord], metric: str, marks: dict[str, str]) -> str:
     """A row per period, the newest first."""
     set_aside = any(model.measured(metric, "test") is not None for model in models)
     header = ["period", f"{metric}, mean ± std", *([f"{metric}, on rows set aside"] if set_aside else [])]
@@ -75,7 +75,7 @@ def _marks(champions: Sequence[NamedChampion]) -> dict[str, str]:
     return {path: ", ".join(each) for path, each in names.items()}
 
 
-def _tell(named: NamedChampion, models: Sequence[TrainedModel]) -> str:
+def _tell(named: NamedChampion, models: Sequence[ModelRecord]) -> str:
     """Since when a model of this task is champion, and why."""
     champion = named.champion
     listed = champion.model_path in {model.model_path for model in models}

@@ -20,7 +20,7 @@ _KEYS = ("model_path", "report_path", "metrics")
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class ModelRecord:
     """What a train task returned.
 
     Attributes:
@@ -40,7 +40,7 @@ class TrainedModel:
     attempt: Attempt
 
     @classmethod
-    def of_xcoms(cls, dag_id: str, run_id: str, task_id: str, map_index: int, xcoms: dict[str, Any]) -> TrainedModel | None:
+    def of_xcoms(cls, dag_id: str, run_id: str, task_id: str, map_index: int, xcoms: dict[str, Any]) -> ModelRecord | None:
         """The model that XComs tell of; None if they are not those of a train task, or the path is not that of its own model."""
         path, metrics = xcoms.get("model_path"), xcoms.get("metrics")
         if "report_path" not in xcoms or not isinstance(path, str) or not isinstance(metrics, dict):
@@ -60,7 +60,7 @@ class TrainedModel:
         return float(value) if isinstance(value, int | float) and abs(value) < _TOO_LARGE else None
 
 
-def find_models(dag_id: str, run_id: str | None = None) -> list[TrainedModel]:
+def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
     """What the latest runs of a DAG have trained, those of the latest run first.
 
     Args:
@@ -87,7 +87,7 @@ def find_models(dag_id: str, run_id: str | None = None) -> list[TrainedModel]:
     with create_session() as session:
         rows = session.execute(query).all()
     found = (
-        TrainedModel.of_xcoms(dag_id, *key, {row.key: _plain(row.value) for row in group})
+        ModelRecord.of_xcoms(dag_id, *key, {row.key: _plain(row.value) for row in group})
         for key, group in groupby(rows, lambda row: (row.run_id, row.task_id, row.map_index))
     )
     return [model for model in found if model is not None]
@@ -101,12 +101,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def by_task(models: Iterable[TrainedModel]) -> list[list[TrainedModel]]:
+def by_task(models: Iterable[ModelRecord]) -> list[list[ModelRecord]]:
     """The models of each task and map index, one per period, in the order of the periods.
 
     Of a period's attempts the newest counts; of the runs that returned it, the one that made it, not those that reused it.
     """
-    tasks: dict[tuple[str, int], dict[str, TrainedModel]] = {}
+    tasks: dict[tuple[str, int], dict[str, ModelRecord]] = {}
     for model in sorted(models, key=lambda model: (model.task_id, model.map_index, model.attempt.period, model.attempt.name)):
         tasks.setdefault((model.task_id, model.map_index), {})[model.attempt.period] = model
     return [list(periods.values()) for periods in tasks.values()]

@@ -6,11 +6,11 @@ import html
 from collections.abc import Sequence
 
 from airflow_provider_distkeras.contract.html import page
-from airflow_provider_distkeras.plugins.models import TrainedModel
+from airflow_provider_distkeras.plugins.models import ModelRecord
 from airflow_provider_distkeras.plugins.table import period, report_link, spread
 
 
-def run_page(run_id: str, models: Sequence[TrainedModel]) -> str:
+def run_page(run_id: str, models: Sequence[ModelRecord]) -> str:
     """A row per model.
 
     Args:

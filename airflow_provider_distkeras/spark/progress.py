@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_distkeras.contract.artifacts.progress import Best, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import BestTrial, Progress
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -25,7 +25,7 @@ _LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Seen:
+class StageProgress:
     """What can be seen of a stage under way; see `Progress`.
 
     Attributes:
@@ -39,7 +39,7 @@ class Seen:
     before: float = 0.0
     samples_per_second: float | None = None
     loss: float | None = None
-    best: Best | None = None
+    best: BestTrial | None = None
 
     @property
     def share(self) -> float:
@@ -53,7 +53,7 @@ class Seen:
 
 
 #: Looks at a stage under way.
-Look = Callable[[], Seen]
+Look = Callable[[], StageProgress]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Stage:
     since: float
 
 
-class Reporter:
+class ProgressReporter:
     """Tells how far a job is, from a thread of its own; use it as a context manager.
 
     Args:
@@ -81,7 +81,7 @@ class Reporter:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="distkeras-reporter", daemon=True)
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> ProgressReporter:
         self._thread.start()
         return self
 
@@ -89,7 +89,7 @@ class Reporter:
         self._ended.set()
         self._thread.join()
 
-    def begin(self, name: str, share: float, look: Look = Seen) -> None:
+    def begin(self, name: str, share: float, look: Look = StageProgress) -> None:
         """Begin a stage of the job; the one before it is done.
 
         Args:
@@ -122,13 +122,13 @@ class Reporter:
             try:
                 seen = stage.look()
             except Exception:  # Spark may be about to end; a line less is no reason to fail
-                seen = Seen()
+                seen = StageProgress()
             line = str(self._progress(stage, seen, now))
             if line != self._told or silent >= _STILL * self._every:
                 logger.info("%s", line)
                 self._told, self._told_at = line, now
 
-    def _progress(self, stage: _Stage, seen: Seen, now: float) -> Progress:
+    def _progress(self, stage: _Stage, seen: StageProgress, now: float) -> Progress:
         done = self._done + stage.share * seen.share
         self._percent = max(self._percent, min(int(100 * done), 99))
         pace = self._pace(stage, seen.worked, now)
@@ -151,11 +151,13 @@ def tasks(context: SparkContext) -> Look:
     """Looks at how many tasks of Spark's running jobs are done."""
     tracker = context.statusTracker()
 
-    def look() -> Seen:
+    def look() -> StageProgress:
         jobs = [tracker.getJobInfo(number) for number in tracker.getActiveJobsIds()]
         known = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
         stages = [stage for stage in known if stage is not None]
         done = sum(stage.numCompletedTasks for stage in stages)
-        return Seen(done, sum(stage.numTasks for stage in stages), "tasks") if done else Seen()  # of many jobs of a task or two
+        return (
+            StageProgress(done, sum(stage.numTasks for stage in stages), "tasks") if done else StageProgress()
+        )  # of many jobs of a task or two
 
     return look

@@ -69,7 +69,7 @@ class UpdateRule(ABC):
             mine += (state - mine) / np.float32(self.num_workers)
 
 
-class Asynchronous(UpdateRule):
+class AsynchronousRule(UpdateRule):
     """A rule that applies each worker's update as it comes."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Asynchronous(UpdateRule):
         """Move the center by an update that `staleness` others have overtaken; a copy of what the worker gets for it."""
 
 
-class Sequential(Asynchronous):
+class SequentialRule(AsynchronousRule):
     """Plain training by one worker: its weights are the center."""
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
@@ -88,7 +88,7 @@ class Sequential(Asynchronous):
         return store[0].copy()
 
 
-class Ensemble(Asynchronous):
+class EnsembleRule(AsynchronousRule):
     """Independent training: every worker has a center of its own, and there are as many results as workers."""
 
     def open(self, initial: Matrix) -> Matrix:
@@ -108,7 +108,7 @@ class Ensemble(Asynchronous):
         return update
 
 
-class DOWNPOUR(Asynchronous):
+class DownpourRule(AsynchronousRule):
     """C <- C + (W - C_pulled), then W <- C.
 
     Source: J. Dean et al., "Large Scale Distributed Deep Networks", NIPS 2012.
@@ -130,7 +130,7 @@ class DOWNPOUR(Asynchronous):
         return update
 
 
-class ADAG(DOWNPOUR):
+class AdagRule(DownpourRule):
     """Accumulated gradient normalization: C <- C + (W - C_pulled) / steps, then W <- C.
 
     Source: J. Hermans, G. Spanakis, R. Moeckel, "Accumulated Gradient Normalization", ACML 2017 (arXiv 1710.02368). A window that
@@ -143,7 +143,7 @@ class ADAG(DOWNPOUR):
         return sent
 
 
-class DynSGD(DOWNPOUR):
+class DynSGDRule(DownpourRule):
     """C <- C + (W - C_pulled) / (staleness + 1), then W <- C: what others have overtaken counts for less.
 
     Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", SIGMOD 2017; its
@@ -155,7 +155,7 @@ class DynSGD(DOWNPOUR):
 
 
 @dataclass(frozen=True)
-class Experimental(ADAG):
+class ExperimentalRule(AdagRule):
     """ADAG that moves an entry less, the more the center has moved there since the worker's pull.
 
     C <- C + (W - C_pulled) / steps / ((C - C_pulled)^2 / rate + 1), then W <- C.
@@ -187,7 +187,7 @@ class Experimental(ADAG):
 
 
 @dataclass(frozen=True)
-class AEASGD(Asynchronous):
+class AEASGDRule(AsynchronousRule):
     """Asynchronous elastic averaging: E = alpha (W - C), then W <- W - E and C <- C + E, so that W + C stays what it was.
 
     The server works out E, from the center as it is then: no update is stale. EAMSGD is the same rule around workers whose
@@ -218,7 +218,7 @@ class AEASGD(Asynchronous):
 
 
 @dataclass(frozen=True)
-class Synchronous(UpdateRule):
+class SynchronousRule(UpdateRule):
     """A rule that applies the workers' updates together: their mean, each by the rows of its window, by an outer optimizer.
 
     M <- mean of W - C; V <- momentum V + M; C <- C + rate (M + momentum V), with Nesterov's momentum; by default C is the mean.

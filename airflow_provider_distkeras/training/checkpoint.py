@@ -14,7 +14,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
-from airflow_provider_distkeras.training.server.store import State
+from airflow_provider_distkeras.training.server.store import StoreState
 
 #: What NumPy, zip files and JSON raise for bytes that were cut off or changed.
 _UNREADABLE = (
@@ -23,7 +23,7 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-class SnapshotStore(Protocol):
+class CheckpointStore(Protocol):
     """Where a run's snapshots are kept; a write is seen whole or not at all."""
 
     def read(self) -> bytes | None:
@@ -36,7 +36,7 @@ class SnapshotStore(Protocol):
         """Forget the snapshot of a run that has ended."""
 
 
-def to_bytes(states: list[State]) -> bytes:
+def to_bytes(states: list[StoreState]) -> bytes:
     """The states of all shards as one file."""
     arrays: dict[str, np.ndarray] = {}
     books = []
@@ -53,13 +53,13 @@ def to_bytes(states: list[State]) -> bytes:
     return buffer.getvalue()
 
 
-def from_bytes(content: bytes) -> list[State]:
+def from_bytes(content: bytes) -> list[StoreState]:
     """The states that `to_bytes` wrote. Raises ArtifactError for anything else."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             books = json.loads(arrays["books"].tobytes())
             return [
-                State(
+                StoreState(
                     store=arrays[f"store_{shard}"],
                     ledger=Ledger.from_dict(book["ledger"]),
                     saved={worker: arrays[f"saved_{shard}_{worker}"].tobytes() for worker in book["saved"]},

@@ -23,7 +23,7 @@ _FIRST_CAPACITY = 1 << 20
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowBatch:
     """Up to `window` steps of training data, padded to one shape.
 
     Attributes:
@@ -88,7 +88,7 @@ class Rows:
         """The positions of so many rows at most, by chance, but always the same ones."""
         return self._order[:count]
 
-    def windows(self, batch_size: int, window: int, seed: list[int], commit_every: int | None = None) -> Iterator[Window]:
+    def windows(self, batch_size: int, window: int, seed: list[int], commit_every: int | None = None) -> Iterator[WindowBatch]:
         """One epoch: every row exactly once, in an order that only the rows and the seed decide.
 
         Args:
@@ -113,7 +113,7 @@ class Rows:
             records[rows:] = records[0]
             records[rows:, -1] = 0.0
             counts = np.clip(rows - starts, 0, batch_size).astype(np.float32)
-            yield Window(records.reshape(window, batch_size, width), counts, -(-rows // batch_size), rows, stop == due)
+            yield WindowBatch(records.reshape(window, batch_size, width), counts, -(-rows // batch_size), rows, stop == due)
             start = stop
 
     def commits(self, batch_size: int, commit_every: int | None) -> int:
@@ -121,17 +121,17 @@ class Rows:
         return -(-len(self) // (batch_size * commit_every)) if commit_every else min(len(self), 1)
 
 
-class Ahead:
+class ReadAhead:
     """Gives what `windows` gives, and makes the next one early when asked to; that takes the place of the one before."""
 
-    def __init__(self, windows: Iterator[Window]) -> None:
+    def __init__(self, windows: Iterator[WindowBatch]) -> None:
         self._windows = windows
-        self._made: list[Window | None] = []
+        self._made: list[WindowBatch | None] = []
 
-    def __iter__(self) -> Iterator[Window]:
+    def __iter__(self) -> Iterator[WindowBatch]:
         return self
 
-    def __next__(self) -> Window:
+    def __next__(self) -> WindowBatch:
         self.prepare()
         window = self._made.pop()
         if window is None:

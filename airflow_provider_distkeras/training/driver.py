@@ -16,15 +16,15 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingEr
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import checkpoint
-from airflow_provider_distkeras.training.algorithms import Matrix, Synchronous, UpdateRule
+from airflow_provider_distkeras.training.algorithms import Matrix, SynchronousRule, UpdateRule
 from airflow_provider_distkeras.training.backends import NetworkPlan
-from airflow_provider_distkeras.training.checkpoint import SnapshotStore
-from airflow_provider_distkeras.training.monitor import Progress, Watch
+from airflow_provider_distkeras.training.checkpoint import CheckpointStore
+from airflow_provider_distkeras.training.monitor import SilenceWatch, TrainingMonitor
 from airflow_provider_distkeras.training.server import client, tls
 from airflow_provider_distkeras.training.server.client import Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.shards import ParameterServers
-from airflow_provider_distkeras.training.server.store import Rendezvous, State
+from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob, run_worker
@@ -74,7 +74,7 @@ class Run:
     timeout: float = 1800.0
     encryption: str = "none"
     shards: int | None = None
-    snapshots: SnapshotStore | None = None
+    snapshots: CheckpointStore | None = None
     snapshot_seconds: float = 60.0
     progress_path: str | None = None
 
@@ -130,7 +130,7 @@ def worker_job(
         batch_size=trainer.batch_size,
         num_epoch=trainer.num_epoch,
         communication_window=trainer.communication_window,
-        gather=isinstance(rule, Synchronous) or trainer.deterministic,
+        gather=isinstance(rule, SynchronousRule) or trainer.deterministic,
         learning_rate=run.learning_rate,
         lr_decay=run.lr_decay,
         seed=run.seed,
@@ -142,7 +142,7 @@ def worker_job(
     )
 
 
-def _restore(run: Run) -> list[State] | None:
+def _restore(run: Run) -> list[StoreState] | None:
     content = run.snapshots.read() if run.snapshots is not None else None
     if content is None:
         return None
@@ -155,12 +155,12 @@ def _restore(run: Run) -> list[State] | None:
     return states
 
 
-def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | None) -> tuple[Matrix, TrainingSummary]:
+def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[StoreState] | None) -> tuple[Matrix, TrainingSummary]:
     started = time.perf_counter()
     trainer, context = run.trainer, data.sparkSession.sparkContext
     rule = trainer.rule(run.trainable, run.learning_rate)
     before = restored[0].ledger.rows if restored else 0
-    gather = isinstance(rule, Synchronous) or trainer.deterministic
+    gather = isinstance(rule, SynchronousRule) or trainer.deterministic
     cluster.check_encryption(context, run.encryption)
     if gather:
         name = type(trainer).__name__
@@ -184,10 +184,10 @@ def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[State] | N
             servers.fail(reason)
             context.cancelJobsWithTag(tag)
 
-        watch = Watch(
+        watch = SilenceWatch(
             trainer.num_workers, trainer.num_epoch, run.progress_path, run.snapshots, run.snapshot_seconds, run.timeout, give_up
         )
-        with Progress(servers, watch) as progress:
+        with TrainingMonitor(servers, watch) as progress:
             workers = _collect(context, reports, tag, servers)
         summary = TrainingSummary.of(
             servers.books,

@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_distkeras.contract.artifacts.progress import Progress as ProgressLine
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import checkpoint
-from airflow_provider_distkeras.training.checkpoint import SnapshotStore
+from airflow_provider_distkeras.training.checkpoint import CheckpointStore
 from airflow_provider_distkeras.training.server.shards import ParameterServers
 
 logger = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 _REPORT_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 #: The fits that run at the moment, in this process.
-_running: set[Progress] = set()
+_running: set[TrainingMonitor] = set()
 
 
 @dataclass(frozen=True)
-class Pace:
+class FitPace:
     """How far a fit is: epochs done of how many, the speed, and the loss of the epoch under way."""
 
     epoch: float
@@ -35,14 +35,14 @@ class Pace:
     loss: float
 
 
-def running() -> list[Pace]:
+def running() -> list[FitPace]:
     """How far the fits are that run at the moment, in this process; less those that have not trained a row yet."""
     records = [(record, progress.num_epoch) for progress in list(_running) if (record := progress.record()) is not None]
-    return [Pace(said["epoch"], num_epoch, said["samples_per_second"], said["loss"]) for said, num_epoch in records]
+    return [FitPace(said["epoch"], num_epoch, said["samples_per_second"], said["loss"]) for said, num_epoch in records]
 
 
 @dataclass(frozen=True)
-class Watch:
+class SilenceWatch:
     """What is done while a fit runs.
 
     Attributes:
@@ -55,13 +55,13 @@ class Watch:
     num_workers: int
     num_epoch: int
     path: str | None
-    snapshots: SnapshotStore | None
+    snapshots: CheckpointStore | None
     snapshot_seconds: float
     timeout: float
     give_up: Callable[[str], None]
 
 
-class Progress:
+class TrainingMonitor:
     """Watches a fit from a thread of its own; use it as a context manager.
 
     Attributes:
@@ -71,7 +71,7 @@ class Progress:
         SpecError: the file cannot be written.
     """
 
-    def __init__(self, servers: ParameterServers, watch: Watch) -> None:
+    def __init__(self, servers: ParameterServers, watch: SilenceWatch) -> None:
         self.records: list[dict[str, Any]] = []
         self._servers = servers
         self._watch = watch
@@ -91,7 +91,7 @@ class Progress:
         """Epochs to train."""
         return self._watch.num_epoch
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TrainingMonitor:
         self._thread.start()
         _running.add(self)
         return self
@@ -162,7 +162,7 @@ class Progress:
             "updates": ledger.updates,
         }
 
-    def _save(self, snapshots: SnapshotStore) -> None:
+    def _save(self, snapshots: CheckpointStore) -> None:
         """Write a snapshot. One that cannot be written is a warning: training goes on."""
         try:
             snapshots.write(checkpoint.to_bytes(self._servers.snapshot()))

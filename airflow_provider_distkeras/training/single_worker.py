@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
-from airflow_provider_distkeras.training.server.client import Session, Shard
+from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame
-from airflow_provider_distkeras.training.server.store import Center, Peer, Rendezvous, State
+from airflow_provider_distkeras.training.server.store import ParameterStore, Rendezvous, StoreState, WorkerId
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.worker import Worker, WorkerJob
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleWorkerFit:
     """What to train by one worker, as plain values.
 
     Attributes:
@@ -43,8 +43,8 @@ class Alone:
             TrainingError, DivergenceError, DataError: as `driver.train` does.
         """
         started, rule = time.perf_counter(), self.job.rule
-        state = State(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))
-        center = Center(state, rule, Rendezvous(gather=self.job.gather))
+        state = StoreState(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))
+        center = ParameterStore(state, rule, Rendezvous(gather=self.job.gather))
         epochs = Worker(self.job, 0, rows, validation, _Inside(center)).train()
         seconds = time.perf_counter() - started
         report = {"worker": 0, "host": socket.gethostname(), "rows": len(rows), "validation_rows": len(validation)}
@@ -55,10 +55,10 @@ class Alone:
         return rule.result(state.store if state.best is None else state.best), summary
 
 
-class _Inside(Session):
+class _Inside(ParameterClient):
     """A session with a center in the same process."""
 
-    def __init__(self, center: Center) -> None:
+    def __init__(self, center: ParameterStore) -> None:
         size = center.state.store.shape[1]
         super().__init__([_Call(center)], (Shard("", 0, 0, size),), worker=0, attempt=0)
 
@@ -66,9 +66,9 @@ class _Inside(Session):
 class _Call:
     """A connection whose other end answers at once."""
 
-    def __init__(self, center: Center) -> None:
+    def __init__(self, center: ParameterStore) -> None:
         self._center = center
-        self._peer = Peer()
+        self._peer = WorkerId()
         self._answer: list[Frame] = []
 
     def send(self, frame: Frame) -> None:

@@ -12,7 +12,7 @@ from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from airflow_provider_distkeras.training.server.store import State
+    from airflow_provider_distkeras.training.server.store import StoreState
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TrainingSummary:
 
     @classmethod
     def of(
-        cls, books: State, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **more: Any
+        cls, books: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **more: Any
     ) -> TrainingSummary:
         """What a run's books and its workers' reports tell.
 

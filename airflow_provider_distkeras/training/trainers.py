@@ -69,7 +69,7 @@ class SingleTrainer(Trainer):
     """Sequential training in one task: the reference the distributed trainers are held to."""
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.Sequential(trainable, 1)
+        return algorithms.SequentialRule(trainable, 1)
 
 
 class EnsembleTrainer(Trainer):
@@ -80,7 +80,7 @@ class EnsembleTrainer(Trainer):
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.Ensemble(trainable, self.num_workers)
+        return algorithms.EnsembleRule(trainable, self.num_workers)
 
     @property
     def num_workers(self) -> int:
@@ -94,7 +94,7 @@ class AveragingTrainer(Trainer):
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.Synchronous(trainable, self.num_workers)
+        return algorithms.SynchronousRule(trainable, self.num_workers)
 
     @property
     def communication_window(self) -> int | None:
@@ -110,7 +110,7 @@ class LocalSGD(Trainer):
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
-        return algorithms.Synchronous(trainable, self.num_workers, *outer)
+        return algorithms.SynchronousRule(trainable, self.num_workers, *outer)
 
 
 class DOWNPOUR(Trainer):
@@ -121,7 +121,7 @@ class DOWNPOUR(Trainer):
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.DOWNPOUR(trainable, self.num_workers)
+        return algorithms.DownpourRule(trainable, self.num_workers)
 
 
 class ADAG(Trainer):
@@ -131,7 +131,7 @@ class ADAG(Trainer):
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.ADAG(trainable, self.num_workers)
+        return algorithms.AdagRule(trainable, self.num_workers)
 
 
 class DynSGD(Trainer):
@@ -143,14 +143,14 @@ class DynSGD(Trainer):
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.DynSGD(trainable, self.num_workers)
+        return algorithms.DynSGDRule(trainable, self.num_workers)
 
 
 class Experimental(Trainer):
     """ADAG that holds back where the center has moved since (see `algorithms.Experimental`); to be set as ADAG."""
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.Experimental(trainable, self.num_workers, learning_rate)
+        return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
 
 
 class AEASGD(Trainer):
@@ -168,7 +168,7 @@ class AEASGD(Trainer):
                 f"rho: rho * learning_rate is {rho:g} * {learning_rate:g} = {alpha:g}; expected at most 1, better about "
                 f"{best:g} (0.9 / num_workers). Set rho to {best / learning_rate:g}, or leave it out."
             )
-        return algorithms.AEASGD(trainable, self.num_workers, alpha)
+        return algorithms.AEASGDRule(trainable, self.num_workers, alpha)
 
 
 class EAMSGD(AEASGD):

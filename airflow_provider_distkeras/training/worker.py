@@ -21,8 +21,8 @@ from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training import backends
 from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import Callbacks
-from airflow_provider_distkeras.training.dataset import Ahead, Loader, Rows, Window
-from airflow_provider_distkeras.training.server.client import Replaced, Session, Shard
+from airflow_provider_distkeras.training.dataset import Loader, ReadAhead, Rows, WindowBatch
+from airflow_provider_distkeras.training.server.client import ParameterClient, Replaced, Shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,14 +98,14 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     rows, validation = Loader().load([])
     try:
         rows, validation = Loader(job.cache_bytes, local_folder()).load(batches)
-        session = Session.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
+        session = ParameterClient.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
         epochs = Worker(job, number, rows, validation, session).train()
     except Replaced:
         raise  # this task must not count: its success would end the attempt that does the work
     except Exception as cause:
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         with contextlib.suppress(OSError, TrainingError):  # it may be the connection that failed
-            session = session or Session.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
+            session = session or ParameterClient.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
             session.fail(f"worker {number} failed: {cause}")
     finally:
         if session is not None:
@@ -150,7 +150,7 @@ class _Work:
 class Worker:
     """One worker's training, from its rows to its last commit."""
 
-    def __init__(self, job: WorkerJob, number: int, rows: Rows, validation: Rows, session: Session) -> None:
+    def __init__(self, job: WorkerJob, number: int, rows: Rows, validation: Rows, session: ParameterClient) -> None:
         self._job = job
         self._number = number
         self._rows = rows
@@ -207,7 +207,7 @@ class Worker:
         """One pass over the rows: its record, the weights to go on from, and whether to stop."""
         job, started, before = self._job, time.perf_counter(), weights
         first, stop, pending, total = self._sequence, False, _Work(), _Work()
-        windows = Ahead(self._windows(epoch, commits))
+        windows = ReadAhead(self._windows(epoch, commits))
         for window in windows:
             if self._sequence < done:
                 self._sequence += window.commits
@@ -233,13 +233,13 @@ class Worker:
                 break
         return {"epoch": epoch, **total.to_record(), "seconds": time.perf_counter() - started}, weights, stop
 
-    def _windows(self, epoch: int, commits: int) -> Iterator[Window]:
+    def _windows(self, epoch: int, commits: int) -> Iterator[WindowBatch]:
         """The windows of an epoch; where workers go in step, empty ones fill up to the commits of the largest."""
         job, window, mine = self._job, self._compiled.shape[0], 0
         for part in self._rows.windows(job.batch_size, window, [job.seed, self._number, epoch], job.communication_window):
             mine += part.commits
             yield part
-        nothing = Window(np.empty(0, np.float32), np.empty(0, np.float32), 0, 0)
+        nothing = WindowBatch(np.empty(0, np.float32), np.empty(0, np.float32), 0, 0)
         for _ in range(commits - mine):
             yield nothing
 
@@ -253,13 +253,13 @@ class Worker:
         every = self._job.communication_window
         return f"batches {commit * every + 1} to {(commit + 1) * every}" if every else "one of its batches"
 
-    def _run(self, weights: Vector, window: Window, ahead: int, where: str) -> tuple[Vector, float]:
+    def _run(self, weights: Vector, window: WindowBatch, ahead: int, where: str) -> tuple[Vector, float]:
         try:
             return self._compiled.run(weights, window, self._learning_rates(ahead), self._job.values)
         except Exception as error:  # the network's own code may raise anything
             raise TrainingError(f"The network failed on {where}: {error}") from error
 
-    def _check(self, weights: Vector, loss: float, window: Window, where: str) -> None:
+    def _check(self, weights: Vector, loss: float, window: WindowBatch, where: str) -> None:
         if math.isfinite(loss) and math.isfinite(float(weights.sum())):
             return
         raise DivergenceError(

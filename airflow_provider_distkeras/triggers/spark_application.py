@@ -13,8 +13,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.hooks import spark_application, termination
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper
-from airflow_provider_distkeras.hooks.monitor import Monitor
-from airflow_provider_distkeras.hooks.spark_application import Application, ClusterError, Outcome, Status
+from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
+from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ApplicationStatus, ClusterError, SparkApplication
 
 
 class SparkApplicationTrigger(BaseTrigger):
@@ -57,7 +57,7 @@ class SparkApplicationTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the application has ended. All that may block is done in threads."""
         target = await asyncio.to_thread(self._find)
-        monitor = Monitor(target, self._lease(), self.log)
+        monitor = ApplicationMonitor(target, self._lease(), self.log)
         while True:
             try:
                 status = await asyncio.to_thread(monitor.look)
@@ -80,7 +80,7 @@ class SparkApplicationTrigger(BaseTrigger):
     def _pause(self) -> float:
         return self.look_s if self.expires_at is None else max(0.0, min(self.look_s, self.expires_at - time.time()))
 
-    def _find(self) -> Application:
+    def _find(self) -> SparkApplication:
         hook = SparkSubmitHook(conn_id=self.conn_id, deploy_mode="cluster")
         return spark_application.application(hook, self.application_id)
 
@@ -90,8 +90,8 @@ class SparkApplicationTrigger(BaseTrigger):
     def _kill(self) -> None:
         termination.end(self._find(), self._lease(), self.log)
 
-    def _ended(self, target: Application, status: Status) -> TriggerEvent:
-        if status.outcome is Outcome.SUCCEEDED:
+    def _ended(self, target: SparkApplication, status: ApplicationStatus) -> TriggerEvent:
+        if status.outcome is ApplicationState.SUCCEEDED:
             return self._event("succeeded", "")
         return self._event("failed", spark_application.failure(target, status))
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress, Started
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted, Progress
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -69,7 +69,7 @@ def main() -> int:
     if mode == "commit":
         kind = request.spec.kind
         if not in_cluster:  # where the driver's output is seen
-            print(f"{PREFIX}{Started(kind, 'local-1772323200000', 'http://127.0.0.1:4040')}", flush=True)
+            print(f"{PREFIX}{JobStarted(kind, 'local-1772323200000', 'http://127.0.0.1:4040')}", flush=True)
         for line in json.loads(os.environ.get("STUB_LINES", "[]")):
             print(line, flush=True)
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
@@ -97,7 +97,7 @@ def main() -> int:
         try:
             commit(storage, attempt, Manifest(request.spec.kind, request.spec.sha256, {}, {}, {}))
         except SupersededError as error:
-            storage.write_bytes(attempt.error_path, Cause.of(error).to_json())
+            storage.write_bytes(attempt.error_path, Failure.of(error).to_json())
             return 1
     elif mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -66,7 +66,7 @@ def halt_once(marker, worker, at):
     """Have a worker make so many commits and then wait for ever, in the first driver that gets so far."""
     from airflow_provider_distkeras.training.server import client
 
-    honest = client.Session.commit
+    honest = client.ParameterClient.commit
 
     def commit(self, update, sequence, *rest):
         reply = honest(self, update, sequence, *rest)
@@ -74,7 +74,7 @@ def halt_once(marker, worker, at):
             threading.Event().wait()
         return reply
 
-    client.Session.commit = commit
+    client.ParameterClient.commit = commit
 
 
 def claim(marker):

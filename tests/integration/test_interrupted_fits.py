@@ -221,9 +221,9 @@ def test_a_snapshot_cut_off_or_damaged_anywhere_is_an_artifact_error():
     import numpy as np
 
     from airflow_provider_distkeras.contract.errors import ArtifactError
-    from airflow_provider_distkeras.training.server.store import State
+    from airflow_provider_distkeras.training.server.store import StoreState
 
-    content = checkpoint.to_bytes([State(np.arange(8, dtype=np.float32).reshape(2, 4), saved={0: b"momentum"})])
+    content = checkpoint.to_bytes([StoreState(np.arange(8, dtype=np.float32).reshape(2, 4), saved={0: b"momentum"})])
     damaged = [content[:n] for n in range(len(content))]
     damaged += [content[:n] + bytes([content[n] ^ 0xFF]) + content[n + 1 :] for n in range(len(content))]
     other = set()

@@ -18,7 +18,7 @@ from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import serialization
-from airflow_provider_distkeras.ml.network.builder import Output
+from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 
 from .test_cluster import cluster  # noqa: F401 - a fixture
 
@@ -79,7 +79,7 @@ def spec(spark, tmp_path):
 
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     network.set_weights([np.array([[2.0], [-3.0]], np.float32), np.array([1.0], np.float32)])
-    model = DistKerasModel(serialization.to_bytes(network), ("saboteur",), [Output("dense", "mse", 1)])
+    model = DistKerasModel(serialization.to_bytes(network), ("saboteur",), [NetworkOutput("dense", "mse", 1)])
     model._set(loss="mse", backend="tensorflow")
     select = SelectColumns(kinds={"a": "number", "b": "number"})
     assembler = VectorAssembler(inputCols=["a", "b"], outputCol="features")

@@ -18,7 +18,7 @@ from airflow_provider_distkeras.jobs import preprocess, promote, runner, score, 
 from airflow_provider_distkeras.ml.data.prepare import prepare
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import serialization
-from airflow_provider_distkeras.ml.network.builder import Output
+from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 
 BODIES = {"preprocess": preprocess.preprocess, "train": train.train, "score": score.score, "promote": promote.promote}
 STORAGE = LocalStorage()
@@ -88,7 +88,7 @@ def network(spark):
         activation = "softmax" if len(bias) > 1 else "linear"
         network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(len(bias), activation)])
         network.set_weights([np.array(weights, np.float32), np.array(bias, np.float32)])
-        model = DistKerasModel(serialization.to_bytes(network), (), [Output("dense", loss, len(bias))])
+        model = DistKerasModel(serialization.to_bytes(network), (), [NetworkOutput("dense", loss, len(bias))])
         model._set(loss=loss, backend="tensorflow")
         return model
 

@@ -8,15 +8,15 @@ import pytest
 from airflow.sdk._shared.secrets_masker import SecretsMasker
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Best, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, BestTrial, Progress
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.hooks import job_log, log_filter
-from airflow_provider_distkeras.hooks.job_log import Output
-from airflow_provider_distkeras.hooks.log_filter import Noise
+from airflow_provider_distkeras.hooks.job_log import JobLog
+from airflow_provider_distkeras.hooks.log_filter import LogFilter
 from airflow_provider_distkeras.links.spark import HistoryServerLink, SparkUILink
 
 HISTORY = "http://history.example.com:18080"
-SEARCH = Progress(35, "search", 5, 12, "fits", 120300, best=Best("r2", 0.9132, 3), eta_seconds=80)
+SEARCH = Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def told(monkeypatch):
     """A job's output as the task follows it: what is written to the task's state, which links are shown, and the clock."""
     store, links, clock = [], {}, SimpleNamespace(now=0.0)
     monkeypatch.setattr(job_log.time, "monotonic", lambda: clock.now)
-    followed = Output(
+    followed = JobLog(
         logging.getLogger("task"),
         SimpleNamespace(set=lambda key, value: store.append((key, value))),
         lambda link, url: links.update({link.KEY: url}),
@@ -201,7 +201,7 @@ def test_remarks_that_nobody_needs_are_left_out(told, line):
 @pytest.mark.parametrize("level", ["W", "E"])
 def test_what_a_native_library_tells_is_told_once(level):
     line = f"{level}0000 00:00:1795601047.589747   1138%d cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: %s\n"
-    noisy = Noise()
+    noisy = LogFilter()
     assert [noisy.has(line % said) for said in ((4, "a"), (5, "a"), (6, "b"))] == [False, True, False]
 
 
@@ -213,7 +213,7 @@ def test_that_cuda_cannot_be_started_is_told_unless_it_is_told_that_there_is_non
         "E0000 00:00:1795601047.5 7 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to cuInit: %s"
     )
     missing, broken = error % "UNKNOWN ERROR (303)", error % "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected (100)"
-    alone, told = Noise(), Noise()
+    alone, told = LogFilter(), LogFilter()
     assert [alone.has(missing), alone.has(broken)] == [False, False]
     assert [told.has(there_is_none), told.has(missing), told.has(broken)] == [False, True, False]
 

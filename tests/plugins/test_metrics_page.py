@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champion, Ch
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.plugins import artifacts, metrics_page
-from airflow_provider_distkeras.plugins.models import TrainedModel
+from airflow_provider_distkeras.plugins.models import ModelRecord
 from airflow_provider_distkeras.plugins.run_page import run_page
 
 STORAGE = LocalStorage()
@@ -37,7 +37,7 @@ def train(root):
         if manifest:
             result = {"model_path": path, "report_path": "r", "best_params": {}, "metrics": metrics, "rows": 12}
             commit(STORAGE, attempt, Manifest("train", "ab" * 32, result))
-        return TrainedModel(dag_id, run_id, task_id, map_index, path, metrics, root, attempt)
+        return ModelRecord(dag_id, run_id, task_id, map_index, path, metrics, root, attempt)
 
     return trained
 
@@ -132,7 +132,7 @@ def test_a_champion_of_another_dag_or_task_is_not_shown(show, train, promote):
 
 def test_the_metric_that_decides_is_the_manifests_first_whatever_the_order_in_the_xcom(show, train):
     trained = train("2026-03", metrics={"rmse": {"mean": 3.0, "std": 0.5}, "mae": {"mean": 2.0, "std": 0.5}})
-    stored = TrainedModel(**{**vars(trained), "metrics": dict(sorted(trained.metrics.items()))})
+    stored = ModelRecord(**{**vars(trained), "metrics": dict(sorted(trained.metrics.items()))})
 
     assert rows(show(stored))[0][1] == "3.0000 ± 0.5000"
 
@@ -240,7 +240,7 @@ def test_a_storage_that_fails_is_told(show, train, monkeypatch):
 def test_texts_are_escaped(show, train, promote):
     trained = train("2026-03", run_id=HOSTILE, metrics={HOSTILE: {"mean": 0.9, "std": 0.01, "test": 0.8}})
     promote(trained, reason=HOSTILE, promoted_at=HOSTILE, period=HOSTILE)
-    hostile = TrainedModel(**{**vars(trained), "task_id": HOSTILE, "attempt": Attempt(f"x/period={HOSTILE}", "a")})
+    hostile = ModelRecord(**{**vars(trained), "task_id": HOSTILE, "attempt": Attempt(f"x/period={HOSTILE}", "a")})
 
     for page in (show(trained), show(hostile), run_page(HOSTILE, []), run_page(HOSTILE, [hostile, trained])):
         assert "<script" not in page

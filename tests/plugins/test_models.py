@@ -1,19 +1,19 @@
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
-from airflow_provider_distkeras.plugins.models import TrainedModel, by_task
+from airflow_provider_distkeras.plugins.models import ModelRecord, by_task
 
 PATH = "file:///out/dag/train/period=2026-03-01T000000Z/20260301T060000000000Z-g0-t1-1f0c9b2e/model"
 
 
 def told(path=PATH, *, map_index=-1, **said):
     xcoms = {"model_path": path, "report_path": "r", "metrics": {"r2": {"mean": 0.9}}} | said
-    return TrainedModel.of_xcoms("dag", "run", "train", map_index, {key: value for key, value in xcoms.items() if value})
+    return ModelRecord.of_xcoms("dag", "run", "train", map_index, {key: value for key, value in xcoms.items() if value})
 
 
 def model(period, attempt, *, task_id="train", map_index=-1, run_id="run"):
     place = Attempt(f"file:///out/dag/{task_id}/period={period}", attempt)
-    return TrainedModel("dag", run_id, task_id, map_index, f"{place.path}/model", {}, "file:///out", place)
+    return ModelRecord("dag", run_id, task_id, map_index, f"{place.path}/model", {}, "file:///out", place)
 
 
 def test_what_a_train_task_returned_tells_root_and_period():

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.progress import Best, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import BestTrial, Progress
 from airflow_provider_distkeras.plugins.progress_page import progress_page
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_it_says_how_far_the_task_is_and_when_it_said_so():
-    said = Progress(35, "search", 5, 12, "fits", 120300, best=Best("r2", 0.9132, 3), eta_seconds=80)
+    said = Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80)
     page = progress_page(json.dumps(said.to_dict()), NOON)
     assert "<li>search: 5 of 12 fits</li><li>120,300 samples/s</li><li>best r2 0.9132 (cell 3)</li>" in page
     assert "2026-03-01 12:00:00 UTC" in page

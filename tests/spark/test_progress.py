@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress
 from airflow_provider_distkeras.spark import progress as module
-from airflow_provider_distkeras.spark.progress import Reporter, Seen
+from airflow_provider_distkeras.spark.progress import ProgressReporter, StageProgress
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def job(monkeypatch, caplog):
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock.now)
     caplog.set_level(logging.INFO, module.__name__)
-    reporter = Reporter()
+    reporter = ProgressReporter()
 
     def after(seconds):
         clock.now += seconds
@@ -39,10 +39,10 @@ def test_short_job_tells_that_it_begins_and_ends(job):
 
 
 def test_a_line_is_told_every_five_seconds_and_a_stage_counts_as_its_share(job):
-    seen = {"reading": Seen(0, 4, "tasks"), "writing": Seen(1, 2, "tasks")}
+    seen = {"reading": StageProgress(0, 4, "tasks"), "writing": StageProgress(1, 2, "tasks")}
     job.reporter.begin("reading", 0.4, lambda: seen["reading"])
     for done in range(1, 5):
-        seen["reading"] = Seen(done, 4, "tasks")
+        seen["reading"] = StageProgress(done, 4, "tasks")
         job.after(2.5)
     job.reporter.begin("writing", 0.5, lambda: seen["writing"])
     job.after(5)
@@ -52,14 +52,14 @@ def test_a_line_is_told_every_five_seconds_and_a_stage_counts_as_its_share(job):
 
 
 def test_time_to_go_is_by_the_pace_of_the_stage_for_the_whole_job(job):
-    job.reporter.begin("search", 0.8, lambda: Seen(3, 8, "fits", begun=1.0, before=2.0))
+    job.reporter.begin("search", 0.8, lambda: StageProgress(3, 8, "fits", begun=1.0, before=2.0))
     job.after(10)
     assert job.lines()[-1] == Progress(40, "search", 3, 8, "fits", eta_seconds=30)
 
 
 def test_the_start_of_a_stage_is_not_its_pace(job):
     seen = {"done": 0.0}
-    job.reporter.begin("search", 0.8, lambda: Seen(seen["done"], 8, "fits"))
+    job.reporter.begin("search", 0.8, lambda: StageProgress(seen["done"], 8, "fits"))
     for done in (0.0, 1.0, 2.0):
         seen["done"] = done
         job.after(60 if done < 2 else 10)
@@ -67,13 +67,13 @@ def test_the_start_of_a_stage_is_not_its_pace(job):
 
 
 def test_what_was_known_before_is_no_pace(job):
-    job.reporter.begin("search", 0.8, lambda: Seen(4, 8, "fits", before=4.0))
+    job.reporter.begin("search", 0.8, lambda: StageProgress(4, 8, "fits", before=4.0))
     job.after(10)
     assert job.lines()[-1] == Progress(40, "search", 4, 8, "fits")
 
 
 def test_percent_never_falls_and_is_complete_only_at_the_end(job):
-    seen = [Seen(9, 9, "tasks"), Seen(1, 9, "tasks")]
+    seen = [StageProgress(9, 9, "tasks"), StageProgress(1, 9, "tasks")]
     job.reporter.begin("reading", 1.0, lambda: seen.pop(0))
     job.after(5)
     assert [line.percent for line in job.lines()] == [99, 99]
@@ -103,9 +103,9 @@ def test_it_tells_by_itself(caplog):
         number = next(counts)
         if number == 3:
             seen.set()
-        return Seen(number, 100, "tasks")
+        return StageProgress(number, 100, "tasks")
 
-    with Reporter(every=0.01) as reporter:
+    with ProgressReporter(every=0.01) as reporter:
         reporter.begin("reading", 1.0, look)
         assert seen.wait(10)
     assert len(caplog.records) >= 3

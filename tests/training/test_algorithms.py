@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from airflow_provider_distkeras.training.algorithms import (
-    ADAG,
-    AEASGD,
-    DOWNPOUR,
-    DynSGD,
-    Ensemble,
-    Experimental,
-    Sequential,
-    Synchronous,
+    AdagRule,
+    AEASGDRule,
+    DownpourRule,
+    DynSGDRule,
+    EnsembleRule,
+    ExperimentalRule,
+    SequentialRule,
+    SynchronousRule,
 )
 
 SIZE, TRAINABLE = 6, 4
@@ -24,11 +24,11 @@ START = np.ones(SIZE, np.float32)
 vectors = arrays(np.float32, SIZE, elements=st.floats(-8, 8, width=32))
 
 ASYNCHRONOUS = {
-    "DOWNPOUR": DOWNPOUR(SIZE, 2),
-    "ADAG": ADAG(SIZE, 2),
-    "DynSGD": DynSGD(SIZE, 2),
-    "Experimental": Experimental(SIZE, 2, 0.5),
-    "AEASGD": AEASGD(SIZE, 2, 0.3),
+    "DOWNPOUR": DownpourRule(SIZE, 2),
+    "ADAG": AdagRule(SIZE, 2),
+    "DynSGD": DynSGDRule(SIZE, 2),
+    "Experimental": ExperimentalRule(SIZE, 2, 0.5),
+    "AEASGD": AEASGDRule(SIZE, 2, 0.3),
 }
 every_asynchronous = pytest.mark.parametrize("rule", ASYNCHRONOUS.values(), ids=ASYNCHRONOUS)
 
@@ -49,17 +49,17 @@ def run_windows(rule, windows, steps, start=START):
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
 def test_adag_moves_the_center_by_one_mean_step_per_window(steps):
-    np.testing.assert_allclose(run_windows(ADAG(SIZE, 1), 5, steps), START - 5 * RATE * GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(run_windows(AdagRule(SIZE, 1), 5, steps), START - 5 * RATE * GRADIENT, rtol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
 def test_downpour_moves_the_center_by_all_steps_of_a_window(steps):
-    np.testing.assert_allclose(run_windows(DOWNPOUR(SIZE, 1), 5, steps), START - 5 * steps * RATE * GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(run_windows(DownpourRule(SIZE, 1), 5, steps), START - 5 * steps * RATE * GRADIENT, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rule", [ADAG(SIZE, 1), DOWNPOUR(SIZE, 1), DynSGD(SIZE, 1), Experimental(SIZE, 1, 1.0)])
+@pytest.mark.parametrize("rule", [AdagRule(SIZE, 1), DownpourRule(SIZE, 1), DynSGDRule(SIZE, 1), ExperimentalRule(SIZE, 1, 1.0)])
 def test_one_worker_with_a_window_of_one_is_sequential_training(rule):
-    sequential = run_windows(Sequential(SIZE, 1), windows=7, steps=1)
+    sequential = run_windows(SequentialRule(SIZE, 1), windows=7, steps=1)
     np.testing.assert_allclose(run_windows(rule, windows=7, steps=1), sequential, rtol=1e-6)
 
 
@@ -67,12 +67,12 @@ def test_sequential_training_is_exact():
     expected = START.copy()
     for _ in range(4):
         expected = expected - 3 * RATE * GRADIENT
-    np.testing.assert_array_equal(run_windows(Sequential(SIZE, 1), windows=4, steps=3), expected)
+    np.testing.assert_array_equal(run_windows(SequentialRule(SIZE, 1), windows=4, steps=3), expected)
 
 
 @given(vectors, vectors, vectors, st.integers(0, 9))
 def test_dynsgd_divides_by_the_updates_that_came_between(center, before, after, staleness):
-    rule = DynSGD(SIZE, 2)
+    rule = DynSGDRule(SIZE, 2)
     store = opened(rule, center)
     update = rule.update(before, after, 3)
     rule.exchange(store, 0, update, staleness)
@@ -82,7 +82,7 @@ def test_dynsgd_divides_by_the_updates_that_came_between(center, before, after, 
 @given(vectors, vectors, vectors)
 def test_dynsgd_without_staleness_is_downpour(center, before, after):
     ends = []
-    for rule in (DynSGD(SIZE, 1), DOWNPOUR(SIZE, 1)):
+    for rule in (DynSGDRule(SIZE, 1), DownpourRule(SIZE, 1)):
         store = opened(rule, center)
         rule.exchange(store, 0, rule.update(before, after, 3), 0)
         ends.append(store[0])
@@ -104,12 +104,12 @@ def both_orders(rule, center, before, one, other):
 
 
 @given(vectors, vectors, vectors, vectors)
-@pytest.mark.parametrize("rule", [DOWNPOUR(SIZE, 2), ADAG(SIZE, 2)], ids=["DOWNPOUR", "ADAG"])
+@pytest.mark.parametrize("rule", [DownpourRule(SIZE, 2), AdagRule(SIZE, 2)], ids=["DOWNPOUR", "ADAG"])
 def test_commits_of_two_workers_commute(rule, center, before, one, other):
     np.testing.assert_allclose(*both_orders(rule, center, before, one, other), atol=1e-4)
 
 
-@pytest.mark.parametrize("rule", [DynSGD(SIZE, 2), Experimental(SIZE, 2, 0.1), AEASGD(SIZE, 2, 0.3)])
+@pytest.mark.parametrize("rule", [DynSGDRule(SIZE, 2), ExperimentalRule(SIZE, 2, 0.1), AEASGDRule(SIZE, 2, 0.3)])
 def test_where_staleness_counts_the_order_does_too(rule):
     zero = np.zeros(SIZE, np.float32)
     first, second = both_orders(rule, zero, zero, GRADIENT, -2 * GRADIENT)
@@ -118,7 +118,7 @@ def test_where_staleness_counts_the_order_does_too(rule):
 
 @given(st.floats(0, 1, width=32), vectors, vectors, vectors)
 def test_an_elastic_exchange_conserves_the_sum_of_worker_and_center(alpha, center, one, other):
-    rule = AEASGD(SIZE, 2, alpha)
+    rule = AEASGDRule(SIZE, 2, alpha)
     store = opened(rule, center)
     weights = [one, other]
     before = sum(weights) + store[0]
@@ -129,7 +129,7 @@ def test_an_elastic_exchange_conserves_the_sum_of_worker_and_center(alpha, cente
 
 @given(st.floats(0, 1, width=32), vectors, vectors)
 def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, center, weights):
-    rule = AEASGD(SIZE, 1, alpha)
+    rule = AEASGDRule(SIZE, 1, alpha)
     store = opened(rule, center)
     after = rule.resume(weights, rule.exchange(store, 0, weights, 0))
     np.testing.assert_allclose(np.abs(after - store[0]), np.abs(1 - 2 * alpha) * np.abs(weights - center), atol=1e-4)
@@ -138,7 +138,7 @@ def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, center, wei
 
 
 def test_a_rate_of_one_swaps_worker_and_center():
-    rule = AEASGD(SIZE, 1, 1.0)
+    rule = AEASGDRule(SIZE, 1, 1.0)
     store = opened(rule, START)
     after = rule.resume(GRADIENT, rule.exchange(store, 0, GRADIENT, 0))
     np.testing.assert_array_equal(after, START)
@@ -148,7 +148,7 @@ def test_a_rate_of_one_swaps_worker_and_center():
 @given(vectors, vectors, vectors)
 def test_experimental_on_a_center_that_has_not_moved_is_adag(center, before, after):
     ends = []
-    for rule in (Experimental(SIZE, 1, 0.1), ADAG(SIZE, 1)):
+    for rule in (ExperimentalRule(SIZE, 1, 0.1), AdagRule(SIZE, 1)):
         store = opened(rule, center)
         rule.pull(store, 0)
         rule.exchange(store, 0, rule.update(before, after, 3), 0)
@@ -158,7 +158,7 @@ def test_experimental_on_a_center_that_has_not_moved_is_adag(center, before, aft
 
 @given(st.lists(st.tuples(vectors, st.integers(0, 100)), min_size=1, max_size=5))
 def test_averaging_weighs_every_worker_by_its_rows(parts):
-    rule = Synchronous(SIZE, len(parts))
+    rule = SynchronousRule(SIZE, len(parts))
     store = opened(rule, START)
     rule.combine(store, [part for part, _ in parts], [rows for _, rows in parts])
     total = sum(rows for _, rows in parts)
@@ -167,7 +167,7 @@ def test_averaging_weighs_every_worker_by_its_rows(parts):
 
 
 def test_averaging_identical_workers_over_epochs_changes_nothing_but_their_training():
-    rule = Synchronous(SIZE, 3)
+    rule = SynchronousRule(SIZE, 3)
     store = opened(rule, START)
     for epoch in range(1, 4):
         trained = rule.pull(store, 0) - RATE * GRADIENT
@@ -176,7 +176,7 @@ def test_averaging_identical_workers_over_epochs_changes_nothing_but_their_train
 
 
 def test_the_outer_optimizer_is_sgd_with_nesterovs_momentum():
-    rule = Synchronous(SIZE, 1, outer_learning_rate=0.7, outer_momentum=0.9)
+    rule = SynchronousRule(SIZE, 1, outer_learning_rate=0.7, outer_momentum=0.9)
     store = opened(rule, START)
     center, velocity = START.astype(float), np.zeros(SIZE)
     for _ in range(5):
@@ -187,14 +187,14 @@ def test_the_outer_optimizer_is_sgd_with_nesterovs_momentum():
 
 
 def test_members_of_an_ensemble_never_touch():
-    rule = Ensemble(SIZE, 3)
+    rule = EnsembleRule(SIZE, 3)
     store = rule.open(np.arange(3 * SIZE, dtype=np.float32).reshape(3, SIZE))
     rule.exchange(store, 1, GRADIENT, 7)
     np.testing.assert_array_equal(rule.result(store)[[0, 2]], np.arange(3 * SIZE).reshape(3, SIZE)[[0, 2]])
     np.testing.assert_array_equal(rule.center(store, 1), GRADIENT)
 
 
-STATEFUL = [DOWNPOUR(0, 8), ADAG(0, 8), DynSGD(0, 8), Experimental(0, 8, 1.0), AEASGD(0, 8, 0.5)]
+STATEFUL = [DownpourRule(0, 8), AdagRule(0, 8), DynSGDRule(0, 8), ExperimentalRule(0, 8, 1.0), AEASGDRule(0, 8, 0.5)]
 
 
 @given(arrays(np.float32, 8, elements=st.floats(0.0078125, 1.0, width=32)))

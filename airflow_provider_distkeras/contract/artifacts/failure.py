@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 
 
 @dataclass(frozen=True)
-class Cause:
+class Failure:
     """Why a job failed.
 
     Attributes:
@@ -24,7 +24,7 @@ class Cause:
     permanent: bool
 
     @classmethod
-    def of(cls, error: BaseException, message: str | None = None) -> Cause:
+    def of(cls, error: BaseException, message: str | None = None) -> Failure:
         """The cause that an error is.
 
         Args:
@@ -52,6 +52,6 @@ class Cause:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, content: bytes) -> Cause:
+    def from_json(cls, content: bytes) -> Failure:
         """Read the file's content. Raises ValueError or TypeError for anything else."""
         return cls(**json.loads(content))

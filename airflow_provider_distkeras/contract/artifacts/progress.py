@@ -31,7 +31,7 @@ _DURATION = re.compile(r"(?:(\d+) h)? ?(?:(\d+) min)? ?(?:(\d+) s)?")
 
 
 @dataclass(frozen=True)
-class Started:
+class JobStarted:
     """A job that has begun.
 
     Attributes:
@@ -48,14 +48,14 @@ class Started:
         return f"{self.kind} job, application {self.application_id}, Spark UI {f'at {self.ui}' if self.ui else 'off'}"
 
     @classmethod
-    def found_in(cls, line: str) -> Started | None:
+    def found_in(cls, line: str) -> JobStarted | None:
         """What a line of the log says, if it says this."""
         said = _STARTED.fullmatch(line.strip())
         return cls(**said.groupdict()) if said else None
 
 
 @dataclass(frozen=True)
-class Best:
+class BestTrial:
     """The best cell so far: its number, and its mean of the metric that decides."""
 
     metric: str
@@ -83,7 +83,7 @@ class Progress:
     unit: str = ""
     samples_per_second: float | None = None
     loss: float | None = None
-    best: Best | None = None
+    best: BestTrial | None = None
     eta_seconds: float | None = None
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Progress:
         said = _LINE.fullmatch(line.strip())
         if said is None:
             return None
-        best = Best(said["metric"], float(said["value"]), int(said["cell"])) if said["metric"] else None
+        best = BestTrial(said["metric"], float(said["value"]), int(said["cell"])) if said["metric"] else None
         return cls(
             int(said["percent"]), said["stage"], _number(said["done"]), _number(said["total"]), said["unit"] or "",
             _number(said["speed"]), _number(said["loss"]), best, _seconds(said["eta"]),
@@ -120,7 +120,7 @@ class Progress:
     def from_dict(cls, said: dict[str, Any]) -> Progress:
         """Read `to_dict` back. Raises TypeError, KeyError or AttributeError for anything else."""
         best = said.get("best")
-        return cls(**{**said, "best": None if best is None else Best(**best)})
+        return cls(**{**said, "best": None if best is None else BestTrial(**best)})
 
 
 def _count(value: float) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from airflow_provider_distkeras.contract.specs.base import CONTRACT_VERSION, Spec
 from airflow_provider_distkeras.contract.specs.csv import CsvSpec, RowsSpec
-from airflow_provider_distkeras.contract.specs.evaluated import MeasuredSpec
+from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.promote import PromoteSpec
 from airflow_provider_distkeras.contract.specs.score import ScoreSpec
 from airflow_provider_distkeras.contract.specs.train import TrainSpec
 
 __all__ = [
-    "CONTRACT_VERSION", "SPECS", "CsvSpec", "MeasuredSpec", "PreprocessSpec", "PromoteSpec", "RowsSpec", "ScoreSpec", "Spec",
+    "CONTRACT_VERSION", "SPECS", "CsvSpec", "EvaluatedSpec", "PreprocessSpec", "PromoteSpec", "RowsSpec", "ScoreSpec", "Spec",
     "TrainSpec",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredSpec(Spec):
+class EvaluatedSpec(Spec):
     """Base of those with an evaluator and a metric that decides."""
 
     evaluator: str = spec_field(choice("evaluator", params.EVALUATORS), "regression, binary or multiclass.", "regression")

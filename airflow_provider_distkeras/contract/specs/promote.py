@@ -9,11 +9,11 @@ from airflow_provider_distkeras.contract.fields import boolean, number, optional
 from airflow_provider_distkeras.contract.period import is_older
 from airflow_provider_distkeras.contract.specs.base import spec_field
 from airflow_provider_distkeras.contract.specs.csv import RowsSpec
-from airflow_provider_distkeras.contract.specs.evaluated import MeasuredSpec
+from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromoteSpec(MeasuredSpec, RowsSpec):
+class PromoteSpec(EvaluatedSpec, RowsSpec):
     """Two models and labelled rows that neither was trained on to the better of the two."""
 
     kind: ClassVar[str] = "promote"

@@ -24,11 +24,11 @@ from airflow_provider_distkeras.contract.fields import (
 )
 from airflow_provider_distkeras.contract.specs.base import spec_field
 from airflow_provider_distkeras.contract.specs.distributions import distribution, draw
-from airflow_provider_distkeras.contract.specs.evaluated import MeasuredSpec
+from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSpec(MeasuredSpec):
+class TrainSpec(EvaluatedSpec):
     """A prepared dataset to a cross-validated model, refitted on all rows."""
 
     kind: ClassVar[str] = "train"

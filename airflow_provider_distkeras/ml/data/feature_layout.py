@@ -14,7 +14,7 @@ from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, T
 
 
 @dataclass(frozen=True)
-class Spread:
+class FeatureSpread:
     """How one of the numbers in `features` is spread over the rows; by default so that no scaling changes it."""
 
     mean: float = 0.0
@@ -24,7 +24,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Input:
+class FeatureInput:
     """A column that is assembled into `features`.
 
     Attributes:
@@ -38,7 +38,7 @@ class Input:
     column: str
     kind: str
     assembled: str
-    spreads: tuple[Spread, ...]
+    spreads: tuple[FeatureSpread, ...]
     fill: str | None = None
     filled_with: float | None = None
     categories: tuple[str, ...] = ()
@@ -46,9 +46,9 @@ class Input:
 
 def inputs_of(
     spec: PreprocessSpec, features: Sequence[str], kinds: Mapping[str, str], profiles: Mapping[str, Profile]
-) -> list[Input]:
+) -> list[FeatureInput]:
     """The columns to assemble for these features, in order. Raises DataError if one that is made has the name of another."""
-    found: list[Input] = []
+    found: list[FeatureInput] = []
     for name in features:
         policy = spec.missing_policy(name)
         if name in spec.timestamp_columns:
@@ -56,12 +56,12 @@ def inputs_of(
         elif isinstance(profiles[name], TextProfile):
             found.append(_category(name, profiles[name], spec.max_categories, policy))
         elif length_of(kinds[name]) is not None:
-            found.append(Input(name, "array", name, (_spread(profiles[name], None),) * (length_of(kinds[name]) or 0)))
+            found.append(FeatureInput(name, "array", name, (_spread(profiles[name], None),) * (length_of(kinds[name]) or 0)))
         else:
             found.append(_number(name, policy, profiles))
         if policy == "indicator":
             profile = profiles[name]
-            found.append(Input(name, "indicator", f"{name}__missing", (_share(profile.missing, profile.rows),)))
+            found.append(FeatureInput(name, "indicator", f"{name}__missing", (_share(profile.missing, profile.rows),)))
     made = [each.assembled for each in found if each.assembled != each.column]
     made += [index_of(each.column) for each in found if each.kind == "category"]
     made += [each.name for each in calendar_features(spec, features)]
@@ -80,7 +80,7 @@ def calendar_features(spec: PreprocessSpec, features: Sequence[str]) -> list[Cal
     return [each for name, parts in said.items() for each in features_of(name, parts, cyclic=spec.cyclic_timestamps)]
 
 
-def describe(inputs: Sequence[Input]) -> list[dict[str, object]]:
+def describe(inputs: Sequence[FeatureInput]) -> list[dict[str, object]]:
     """As plain JSON values: what lies where in `features`."""
     told, start = [], 0
     for each in inputs:
@@ -90,40 +90,40 @@ def describe(inputs: Sequence[Input]) -> list[dict[str, object]]:
     return told
 
 
-def _number(name: str, policy: str | float, profiles: Mapping[str, Profile]) -> Input:
+def _number(name: str, policy: str | float, profiles: Mapping[str, Profile]) -> FeatureInput:
     profile = profiles[name]
     assert isinstance(profile, NumberProfile)
     if policy not in ("mean", "median", "indicator"):
-        return Input(name, "number", name, (_spread(profile, policy if isinstance(policy, float) else None),))
+        return FeatureInput(name, "number", name, (_spread(profile, policy if isinstance(policy, float) else None),))
     fill = "median" if policy == "median" else "mean"
     value = profile.quantiles((0.5,))[0] if fill == "median" else profile.mean
-    return Input(name, "number", f"{name}__filled", (_spread(profile, value),), fill, value)
+    return FeatureInput(name, "number", f"{name}__filled", (_spread(profile, value),), fill, value)
 
 
-def _category(name: str, profile: Profile, most: int, policy: str | float) -> Input:
+def _category(name: str, profile: Profile, most: int, policy: str | float) -> FeatureInput:
     """A number per category, in alphabetical order; or so many for all of them, by their hashes, if there are more."""
     assert isinstance(profile, TextProfile)
     counts = dict(profile.counts)
     if isinstance(policy, str) and policy not in ("fail", "drop", "mean", "median", "indicator") and profile.missing:
         counts[policy] = counts.get(policy, 0) + profile.missing
     if len(counts) > most or profile.others:
-        return Input(name, "hashed", f"{name}__hashed", (Spread(),) * most)
+        return FeatureInput(name, "hashed", f"{name}__hashed", (FeatureSpread(),) * most)
     categories = tuple(sorted(counts))
     shares = tuple(_share(counts[category], profile.rows) for category in categories)
-    return Input(name, "category", f"{name}__onehot", shares, categories=categories)
+    return FeatureInput(name, "category", f"{name}__onehot", shares, categories=categories)
 
 
-def _spread(profile: Profile, fill: float | None) -> Spread:
+def _spread(profile: Profile, fill: float | None) -> FeatureSpread:
     """Of a number, its missing values filled in."""
     assert isinstance(profile, NumberProfile)
     if fill is None or not profile.missing:
-        return Spread(profile.mean, profile.std, profile.minimum, profile.maximum)
+        return FeatureSpread(profile.mean, profile.std, profile.minimum, profile.maximum)
     mean, std = profile.filled(fill)
-    return Spread(mean, std, min(profile.minimum, fill), max(profile.maximum, fill))
+    return FeatureSpread(mean, std, min(profile.minimum, fill), max(profile.maximum, fill))
 
 
-def _share(count: int, rows: int) -> Spread:
+def _share(count: int, rows: int) -> FeatureSpread:
     """Of a number that is 1 in `count` rows and 0 in the others."""
     share = count / rows
     std = sqrt(rows * share * (1 - share) / (rows - 1)) if rows > 1 else 0.0
-    return Spread(share, std, float(count == rows), float(count > 0))
+    return FeatureSpread(share, std, float(count == rows), float(count > 0))

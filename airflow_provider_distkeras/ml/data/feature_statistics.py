@@ -28,8 +28,8 @@ Vector64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Span:
-    """Positions in `features` that came from one column; see `Preparation`."""
+class FeatureSpan:
+    """Positions in `features` that came from one column; see `FeaturePreparation`."""
 
     kind: str
     start: int
@@ -43,7 +43,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class FeaturePreparation:
     """How features were prepared.
 
     Attributes:
@@ -53,7 +53,7 @@ class Preparation:
     """
 
     scaling: str | None
-    spans: tuple[Span, ...]
+    spans: tuple[FeatureSpan, ...]
 
     @classmethod
     def of(cls, details: Mapping[str, Any]) -> Self | None:
@@ -64,7 +64,7 @@ class Preparation:
         """
         if details.get("layout") is None:
             return None
-        spans = tuple(Span(said["kind"], said["start"], said["stop"], said.get("fill")) for said in details["layout"])
+        spans = tuple(FeatureSpan(said["kind"], said["start"], said["stop"], said.get("fill")) for said in details["layout"])
         ends = [0, *(span.stop for span in spans)]
         if [span.start for span in spans] != ends[:-1]:
             raise ArtifactError(f"layout: expected spans that follow each other from 0, received {details['layout']!r}.")
@@ -147,7 +147,7 @@ class Moments:
             np.where(some, fill, np.inf), np.where(some, fill, -np.inf),
         )  # fmt: skip
 
-    def pooled(self, span: Span) -> Moments:
+    def pooled(self, span: FeatureSpan) -> Moments:
         """The same, where all positions of a span have what describes their values together."""
         parts = (Moments(0, *(getattr(self, name)[at : at + 1] for name in FIELDS)) for at in range(span.start, span.stop))
         together = reduce(Moments.__add__, parts)

@@ -22,13 +22,15 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
-from airflow_provider_distkeras.ml.data.feature_layout import Input, Spread, index_of
+from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, index_of
 from airflow_provider_distkeras.ml.data.sql import quoted
 
 FEATURES = "features"
 
 
-def fit(spark: SparkSession, inputs: Sequence[Input], times: Sequence[CalendarFeature], scaling: str | None) -> list[Transformer]:
+def fit(
+    spark: SparkSession, inputs: Sequence[FeatureInput], times: Sequence[CalendarFeature], scaling: str | None
+) -> list[Transformer]:
     """The fitted stages; a temporary column is named after what made it.
 
     Args:
@@ -67,13 +69,13 @@ def label_indexer(label_col: str, classes: Sequence[str]) -> StringIndexerModel:
     return StringIndexerModel.from_labels(sorted(classes), label_col, index_of(label_col), handleInvalid="keep")
 
 
-def _is_missing(column: str, inputs: Sequence[Input]) -> str:
+def _is_missing(column: str, inputs: Sequence[FeatureInput]) -> str:
     """SQL that is 1 where there is no value, else 0."""
     is_number = any(each.column == column and each.kind == "number" for each in inputs)
     return f"CAST({quoted(column)} IS NULL{f' OR isnan({quoted(column)})' if is_number else ''} AS DOUBLE)"
 
 
-def _encoders(spark: SparkSession, inputs: Sequence[Input]) -> list[Transformer]:
+def _encoders(spark: SparkSession, inputs: Sequence[FeatureInput]) -> list[Transformer]:
     """Numbers categories, those missing or unseen by the last number, and encodes all but that one."""
     names = [each.column for each in inputs]
     encoder = OneHotEncoder(
@@ -91,7 +93,7 @@ def _encoders(spark: SparkSession, inputs: Sequence[Input]) -> list[Transformer]
     return [*indexers, encoder.fit(row)]
 
 
-def _imputer(spark: SparkSession, inputs: Sequence[Input]) -> Model:
+def _imputer(spark: SparkSession, inputs: Sequence[FeatureInput]) -> Model:
     """Fills numbers in; fitted on the one row that has the values to fill in."""
     names = [each.column for each in inputs]
     imputer = Imputer(strategy="mean", inputCols=names, outputCols=[each.assembled for each in inputs])
@@ -99,7 +101,7 @@ def _imputer(spark: SparkSession, inputs: Sequence[Input]) -> Model:
     return imputer.fit(spark.createDataFrame([[each.filled_with for each in inputs]], schema))
 
 
-def _scaler(spark: SparkSession, scaling: str, column: str, spreads: Sequence[Spread]) -> Model:
+def _scaler(spark: SparkSession, scaling: str, column: str, spreads: Sequence[FeatureSpread]) -> Model:
     """Scales; fitted on two rows of the same mean and standard deviation, or of the same extremes, as all rows."""
     if scaling == "minmax":
         rows = [[s.minimum for s in spreads], [s.maximum for s in spreads]]

@@ -20,7 +20,7 @@ from airflow_provider_distkeras.contract.specs.feature_columns import feature_co
 from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES
-from airflow_provider_distkeras.ml.data.profiling import Question, Reader, Survey
+from airflow_provider_distkeras.ml.data.profiling import CsvReader, DataProfile, ProfileRequest
 from airflow_provider_distkeras.ml.data.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """CSV files made ready for training.
 
     Attributes:
@@ -44,9 +44,9 @@ class Prepared:
 
     data: DataFrame
     pipeline: PipelineModel
-    inputs: list[feature_layout.Input]
-    reader: Reader
-    found: Survey
+    inputs: list[feature_layout.FeatureInput]
+    reader: CsvReader
+    found: DataProfile
 
     @property
     def files(self) -> InputFiles:
@@ -96,13 +96,13 @@ def process_csv(
     return data.repartition(spec.num_workers) if spec.num_workers else data
 
 
-def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
+def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     """Read the files, fit the stages and apply them. Raises DataError as `process_csv`."""
     files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
     features = feature_columns(spec, files.columns)
     kinds = kinds_of(spec, files, (*features, *spec.roles.values()))
     old = {new: old for old, new in spec.columns_renamed.items()}
-    reader = Reader(files, {old.get(name, name): kind for name, kind in kinds.items()}, spec.dialect)
+    reader = CsvReader(files, {old.get(name, name): kind for name, kind in kinds.items()}, spec.dialect)
     found = _survey(spark, spec, reader, features, kinds)
     check_bad_lines(spark, spec, reader, found)
     check_survey(spec, found, kinds)
@@ -121,17 +121,17 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> Prepared:
     data = selected.transform(reader.read(spark))
     needed = [name for name in spec.roles.values() if spec.missing_policy(name) == "drop"]
     prepared = PipelineModel(fitted).transform(data.dropna(subset=needed) if needed else data)
-    return Prepared(prepared, PipelineModel([selected, *fitted]), inputs, reader, found)
+    return PreparedData(prepared, PipelineModel([selected, *fitted]), inputs, reader, found)
 
 
 def _survey(
-    spark: SparkSession, spec: PreprocessSpec, reader: Reader, features: Sequence[str], kinds: Mapping[str, str]
-) -> Survey:
+    spark: SparkSession, spec: PreprocessSpec, reader: CsvReader, features: Sequence[str], kinds: Mapping[str, str]
+) -> DataProfile:
     """What is in the files, by new names; only rows to train on tell what features are like."""
     old = {new: old for old, new in spec.columns_renamed.items()}
     times = feature_layout.calendar_features(spec, features)
     times_of_files = [replace(each, column=old.get(each.column, each.column)) for each in times]
-    question = Question(
+    question = ProfileRequest(
         columns=tuple(reader.kinds),
         required=tuple(old.get(name, name) for name in kinds if spec.missing_policy(name) == "drop"),
         calendar=tuple(times_of_files),
@@ -141,7 +141,7 @@ def _survey(
     return reader.survey(spark, question).renamed({**spec.columns_renamed, **names})
 
 
-def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: Reader, found: Survey) -> None:
+def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: CsvReader, found: DataProfile) -> None:
     """Raise DataError for lines that do not fit, unless the policy bears them."""
     if not found.bad:
         return
@@ -155,7 +155,7 @@ def check_bad_lines(spark: SparkSession, spec: CsvSpec, reader: Reader, found: S
     )
 
 
-def _fix(spec: CsvSpec, found: Survey) -> str:
+def _fix(spec: CsvSpec, found: DataProfile) -> str:
     """What to do about lines that do not fit."""
     if "not in the encoding" in found.examples[0][1]:
         return "Set encoding to what they are written in, such as 'cp1252' or 'utf-16'."
@@ -166,7 +166,7 @@ def _fix(spec: CsvSpec, found: Survey) -> str:
     )
 
 
-def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[DataFrame, Reader, Survey]:
+def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[DataFrame, CsvReader, DataProfile]:
     """Read new files as a fitted pipeline, whose first stage is `selected`, expects them.
 
     Returns:
@@ -179,9 +179,9 @@ def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[
     files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
     selected.check(files.columns)
     kinds, columns = selected.kinds_of(files.columns), passing_through(files.columns)
-    reader = Reader(files, {name: kinds.get(name, "text") for name in columns}, spec.dialect)
+    reader = CsvReader(files, {name: kinds.get(name, "text") for name in columns}, spec.dialect)
     label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    found = reader.survey(spark, Question(columns=(label,) if label is not None else ()))
+    found = reader.survey(spark, ProfileRequest(columns=(label,) if label is not None else ()))
     check_bad_lines(spark, spec, reader, found)
     data = reader.read(spark)
     if label is not None and infer_kind(found.profiles[label].texts) in ("number", "boolean"):
@@ -209,7 +209,7 @@ def role_columns(data: DataFrame, spec: PreprocessSpec) -> dict[str, Column]:
     return {role: column.alias(spec.roles[role]) for role, column in found.items()}
 
 
-def filled_positions(inputs: Sequence[feature_layout.Input]) -> Column | None:
+def filled_positions(inputs: Sequence[feature_layout.FeatureInput]) -> Column | None:
     """Where in a row's features a statistic stands for a missing value; None if that is never so."""
     found, start = [], 0
     for each in inputs:

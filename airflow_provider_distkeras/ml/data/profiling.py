@@ -23,8 +23,8 @@ from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
-from airflow_provider_distkeras.ml.data.sources.csv_parser import BadRecord, Parser, spark_type
-from airflow_provider_distkeras.ml.data.sources.csv_records import Block, feeds
+from airflow_provider_distkeras.ml.data.sources.csv_parser import BadRecord, CsvParser, spark_type
+from airflow_provider_distkeras.ml.data.sources.csv_records import CsvBlock, feeds
 from airflow_provider_distkeras.ml.data.sql import quoted
 
 _PROFILE = "part string, name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
@@ -33,11 +33,11 @@ _EXAMPLES = 5
 _TRAINING, _HELD_OUT, _COUNTS, _EXAMPLE = "training", "held out", "counts", "example"
 
 #: What becomes of blocks of records in Spark's Python workers.
-Work = Callable[[Iterator[Block], Parser], Iterator[pa.RecordBatch]]
+Work = Callable[[Iterator[CsvBlock], CsvParser], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
-class Survey:
+class DataProfile:
     """What one pass found in all files.
 
     Attributes:
@@ -58,14 +58,14 @@ class Survey:
         found = {name: getattr(p, what, 0) + getattr(self.held_out[name], what, 0) for name, p in self.profiles.items()}
         return {name: count for name, count in found.items() if count}
 
-    def renamed(self, names: Mapping[str, str]) -> Survey:
+    def renamed(self, names: Mapping[str, str]) -> DataProfile:
         """The same, with columns by their new names."""
         profiles, held_out = ({names.get(n, n): p for n, p in each.items()} for each in (self.profiles, self.held_out))
         return replace(self, profiles=profiles, held_out=held_out)
 
 
 @dataclass(frozen=True)
-class Question:
+class ProfileRequest:
     """What a survey is to find out, about columns by their names in the files.
 
     Attributes:
@@ -82,7 +82,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Reader:
+class CsvReader:
     """Reads CSV files.
 
     Attributes:
@@ -99,7 +99,7 @@ class Reader:
         """The records that fit, by column."""
         return self._map(spark, _parse, ", ".join(f"{quoted(name)} {spark_type(kind)}" for name, kind in self.kinds.items()))
 
-    def survey(self, spark: SparkSession, question: Question) -> Survey:
+    def survey(self, spark: SparkSession, question: ProfileRequest) -> DataProfile:
         """Look at every record. Raises DataError if a file cannot be read."""
         with explained(self.files):
             found = self._map(spark, partial(_survey, question=question, kinds=self.kinds), _PROFILE).toArrow().to_pylist()
@@ -113,7 +113,7 @@ class Reader:
             else:
                 profiles[row["part"]][row["name"]].merge_row(row)
         rows, kept, bad = map(int, counts)
-        return Survey(rows, kept, profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
+        return DataProfile(rows, kept, profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
 
     def bad_records(self, spark: SparkSession) -> DataFrame:
         """The records that do not fit: how they begin, what is wrong, and their file."""
@@ -141,7 +141,7 @@ class Reader:
         for feed in feeds(self.files, self.dialect):
             # Files in a wide encoding arrive in UTF-8.
             dialect = replace(self.dialect, encoding="utf-8") if self.dialect.is_wide else self.dialect
-            parser = Parser(feed.columns, self.kinds, dialect)
+            parser = CsvParser(feed.columns, self.kinds, dialect)
             function = partial(_work, work=work, blocks=partial(feed.blocks, dialect=self.dialect), parser=parser)
             parts.append(feed.open(spark, named).mapInArrow(function, schema))
         return reduce(DataFrame.unionByName, parts)
@@ -163,16 +163,16 @@ def explained(files: InputFiles) -> Iterator[None]:
         raise DataError(f"Cannot read {named}: {causes[-1] if causes else error}") from error
 
 
-def _work(batches: Iterable[pa.RecordBatch], work: Work, blocks: Any, parser: Parser) -> Iterator[pa.RecordBatch]:
+def _work(batches: Iterable[pa.RecordBatch], work: Work, blocks: Any, parser: CsvParser) -> Iterator[pa.RecordBatch]:
     return work(blocks(batches), parser)
 
 
-def _parse(blocks: Iterator[Block], parser: Parser) -> Iterator[pa.RecordBatch]:
+def _parse(blocks: Iterator[CsvBlock], parser: CsvParser) -> Iterator[pa.RecordBatch]:
     for block in blocks:
         yield from parser.parse(block.records)[0]
 
 
-def _bad(blocks: Iterator[Block], parser: Parser) -> Iterator[pa.RecordBatch]:
+def _bad(blocks: Iterator[CsvBlock], parser: CsvParser) -> Iterator[pa.RecordBatch]:
     for block in blocks:
         _, bad = parser.parse(block.records)
         if bad and block.files is not None:
@@ -181,13 +181,15 @@ def _bad(blocks: Iterator[Block], parser: Parser) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_arrays([texts, reasons, files.cast(pa.string())], ["text", "reason", "file"])
 
 
-def _profiles(question: Question, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:
+def _profiles(question: ProfileRequest, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:
     """Empty profiles of the columns, and of the calendar features."""
     all_kinds = {name: kinds[name] for name in question.columns} | {feature.name: "number" for feature in question.calendar}
     return {part: {name: profile_for(kind) for name, kind in all_kinds.items()} for part in (_TRAINING, _HELD_OUT)}
 
 
-def _survey(blocks: Iterator[Block], parser: Parser, question: Question, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _survey(
+    blocks: Iterator[CsvBlock], parser: CsvParser, question: ProfileRequest, kinds: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
     """What one task finds: a row for its counts, one for each example of a bad record, and one per column."""
     profiles = _profiles(question, kinds)
     counts, examples = np.zeros(3, np.int64), list[BadRecord]()

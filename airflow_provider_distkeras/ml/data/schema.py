@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data.profile import NumberProfile
-from airflow_provider_distkeras.ml.data.profiling import Survey
+from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
 
 
@@ -41,7 +41,7 @@ def kinds_of(spec: PreprocessSpec, files: InputFiles, columns: Iterable[str]) ->
     return kinds
 
 
-def check_survey(spec: PreprocessSpec, found: Survey, checked: Iterable[str]) -> None:
+def check_survey(spec: PreprocessSpec, found: DataProfile, checked: Iterable[str]) -> None:
     """Raise DataError for values in these columns that nothing says how to use."""
     if not found.rows:
         raise DataError("The files hold no row that fits.")
@@ -75,7 +75,7 @@ def check_survey(spec: PreprocessSpec, found: Survey, checked: Iterable[str]) ->
         )
 
 
-def _check_roles(spec: PreprocessSpec, found: Survey) -> None:
+def _check_roles(spec: PreprocessSpec, found: DataProfile) -> None:
     """Raise DataError for weights and folds below zero, and for marks of validation rows other than 0 and 1."""
     for role, name in spec.roles.items():
         training, held_out = found.profiles[name], found.held_out[name]

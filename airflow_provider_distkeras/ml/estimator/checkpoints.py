@@ -9,7 +9,7 @@ from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.driver import Run
 
 
-class Snapshots:
+class CheckpointFile:
     """The snapshots of one run (see `training.checkpoint.SnapshotStore`).
 
     Args:

@@ -16,12 +16,12 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.ml.estimator.fit import Fitting, Known
+from airflow_provider_distkeras.ml.estimator.fit import FitCache, FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, Fold
-from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams, trainer_name
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.training import trainers
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -75,17 +75,17 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         the other cells are not lost; `fit` raises.
         """
         dealt = dataset.withColumn(PART, F.lit(0))  # all rows are one fold's
-        sharing, known = Sharing(dealt), Known()
+        sharing, known = LocalFitPool(dealt), FitCache()
         left, lock = [len(paramMaps)], threading.Lock()
 
         def fit_cell(index: int) -> DistKerasModel:
             cell = self.copy(paramMaps[index])
             try:
-                fitting = Fitting.of(cell, dataset, known)
-                if not fitting.is_alone:
+                fitting = FitPlan.of(cell, dataset, known)
+                if not fitting.runs_in_one_task:
                     return fitting.fit(dataset)
-                cut = Cut(Fold((0,), TEST), class_weights=fitting.class_weights)
-                (fitted,) = sharing.run([Wanted(fitting, cut)], keeps_weights=True)
+                cut = FoldSlice(Fold((0,), TEST), class_weights=fitting.class_weights)
+                (fitted,) = sharing.run([FitRequest(fitting, cut)], keeps_weights=True)
                 if isinstance(fitted, Exception):
                     raise fitted
                 return fitting.model(fitted.members, fitted.summary)
@@ -107,4 +107,4 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         return self._copyValues(model)
 
     def _fit(self, dataset: DataFrame) -> DistKerasModel:
-        return Fitting.of(self, dataset).fit(dataset)
+        return FitPlan.of(self, dataset).fit(dataset)

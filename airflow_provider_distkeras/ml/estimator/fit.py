@@ -18,19 +18,19 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED
 from airflow_provider_distkeras.ml.estimator import sample_weights
-from airflow_provider_distkeras.ml.estimator.checkpoints import Snapshots
+from airflow_provider_distkeras.ml.estimator.checkpoints import CheckpointFile
 from airflow_provider_distkeras.ml.estimator.fold import PART
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
-from airflow_provider_distkeras.ml.network.builder import Blueprint, blueprint, input_names, output_names
-from airflow_provider_distkeras.ml.network.inference import Kind, kind_of
+from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network, input_names, output_names
+from airflow_provider_distkeras.ml.network.inference import OutputKind, kind_of
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
 from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, count_values, in_order, joined
 from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
-from airflow_provider_distkeras.training.single_worker import Alone
+from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -48,7 +48,7 @@ _building = threading.Lock()
 
 
 @dataclass
-class Known:
+class FitCache:
     """What fits on like rows have in common, so that it is found out and built once.
 
     Attributes:
@@ -57,11 +57,11 @@ class Known:
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
-    networks: dict[str, Blueprint] = field(default_factory=dict)
+    networks: dict[str, BuiltNetwork] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Fitting:
+class FitPlan:
     """What a fit needs besides the rows.
 
     Attributes:
@@ -73,10 +73,10 @@ class Fitting:
     trainer: Trainer
     backend: str
     said: dict[str, Any]
-    network: Blueprint
+    network: BuiltNetwork
 
     @classmethod
-    def of(cls, estimator: DistKeras, dataset: DataFrame, known: Known | None = None) -> Fitting:
+    def of(cls, estimator: DistKeras, dataset: DataFrame, known: FitCache | None = None) -> FitPlan:
         """Check an estimator's Params and build its network.
 
         Args:
@@ -89,15 +89,15 @@ class Fitting:
         """
         trainer, backend = trainer_of(estimator), _check_backend(estimator)
         said = estimator.said({**contract_params.HYPERPARAMETERS, **contract_params.FITTING})
-        return cls(estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, known or Known()))
+        return cls(estimator, trainer, backend, said, _build(estimator, dataset, trainer, said, backend, known or FitCache()))
 
     @property
-    def is_alone(self) -> bool:
+    def runs_in_one_task(self) -> bool:
         """Whether one worker trains it, so that it may be a plain Spark task."""
         return self.trainer.num_workers == 1 and self.said.get("snapshot_path") is None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> OutputKind:
         """What the network tells about a row."""
         return kind_of(self.network.outputs)
 
@@ -131,11 +131,11 @@ class Fitting:
         )  # fmt: skip
         return self.model(members, summary)
 
-    def alone(self, dataset: DataFrame) -> Alone:
-        """What a plain Spark task is given to train it; see `is_alone`."""
+    def alone(self, dataset: DataFrame) -> SingleWorkerFit:
+        """What a plain Spark task is given to train it; see `runs_in_one_task`."""
         run = self._run(dataset)
         job = driver.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
-        return Alone(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
+        return SingleWorkerFit(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
 
     def feed(self, dealt: DataFrame) -> DataFrame:
         """The rows that plain Spark tasks share, each with its part; their classes are weighed where fits are cut out of them."""
@@ -215,7 +215,7 @@ class Fitting:
         if said.get("snapshot_path") is None:
             return run
         storage = storage_for(dataset.sparkSession, said["snapshot_path"])
-        return replace(run, snapshots=Snapshots(storage, said["snapshot_path"], run, network.initial))
+        return replace(run, snapshots=CheckpointFile(storage, said["snapshot_path"], run, network.initial))
 
 
 def trainer_of(estimator: DistKeras) -> Trainer:
@@ -239,8 +239,8 @@ def _check_backend(estimator: DistKeras) -> str:
 
 
 def _build(
-    estimator: DistKeras, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str, known: Known
-) -> Blueprint:
+    estimator: DistKeras, dataset: DataFrame, trainer: Trainer, said: dict[str, Any], backend: str, known: FitCache
+) -> BuiltNetwork:
     """The network, for the sizes of the data's columns."""
     features, labels = estimator.feature_columns(), estimator.label_columns()
     optimizer = trainer.optimizer(said["optimizer"])
@@ -256,7 +256,9 @@ def _build(
             feature_sizes = {name: known.sizes[column] for name, column in features.items()}
             while len(known.networks) >= _KEPT:
                 del known.networks[next(iter(known.networks))]
-            known.networks[key] = blueprint(said, feature_sizes, label_sizes, estimator.getSeed(), backend, optimizer, members)
+            known.networks[key] = build_network(
+                said, feature_sizes, label_sizes, estimator.getSeed(), backend, optimizer, members
+            )
         return known.networks[key]
 
 

@@ -16,10 +16,10 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 from airflow_provider_distkeras.ml.estimator import local_task
-from airflow_provider_distkeras.ml.estimator.fit import Fitting
-from airflow_provider_distkeras.ml.estimator.local_task import REPORT_SCHEMA, CellTask, Feed
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
-from airflow_provider_distkeras.ml.network.inference import Kind
+from airflow_provider_distkeras.ml.estimator.fit import FitPlan
+from airflow_provider_distkeras.ml.estimator.local_task import REPORT_SCHEMA, FitTask, RowFeed
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
+from airflow_provider_distkeras.ml.network.inference import OutputKind
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import driver
@@ -28,24 +28,24 @@ from airflow_provider_distkeras.training.summary import TrainingSummary
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FitRequest:
     """A fit that is wanted.
 
     Attributes:
-        fitting: what to train; one that `is_alone`.
+        fitting: what to train; one that `runs_in_one_task`.
         cut: the rows it is given.
     """
 
-    fitting: Fitting
-    cut: Cut
+    fitting: FitPlan
+    cut: FoldSlice
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a fit came to.
 
     Attributes:
-        measured: `metrics` and a `sample` (see `ml.agenda.Outcome`).
+        measured: `metrics` and a `sample` (see `ml.study.Outcome`).
         summary: the account of the training.
         members: the trained weights, (1, weights); none if they are not wanted.
         seconds: it took.
@@ -57,7 +57,7 @@ class Fitted:
     seconds: float
 
 
-class Sharing:
+class LocalFitPool:
     """Runs fits as plain tasks on rows that every machine reads once; use it as a context manager, for the rows go with it.
 
     Args:
@@ -72,7 +72,7 @@ class Sharing:
         self._fed: dict[str, _Fed] = {}
         self._refused: dict[str, DataError] = {}
 
-    def __enter__(self) -> Sharing:
+    def __enter__(self) -> LocalFitPool:
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *exception: object) -> None:
@@ -81,8 +81,8 @@ class Sharing:
         self.close()
 
     def run(
-        self, wanted: Sequence[Wanted], metrics: tuple[str, ...] = (), *, keeps_weights: bool = False
-    ) -> list[Fitted | Exception]:
+        self, wanted: Sequence[FitRequest], metrics: tuple[str, ...] = (), *, keeps_weights: bool = False
+    ) -> list[FitResult | Exception]:
         """Train and measure in one task, one after the other.
 
         Args:
@@ -99,12 +99,12 @@ class Sharing:
         """
         fed = [self._feed(each.fitting).rows for each in wanted]
         tasks = [
-            CellTask(
+            FitTask(
                 key=rows.feed.key,
                 cut=each.cut,
                 alone=each.fitting.alone(self._data),
                 metrics=metrics,
-                classifies=each.fitting.kind is Kind.CLASSES,
+                classifies=each.fitting.kind is OutputKind.CLASSES,
                 keeps_weights=keeps_weights,
             )
             for each, rows in zip(wanted, fed, strict=True)
@@ -119,7 +119,7 @@ class Sharing:
                 told[place] = each
         return [_fitted(each) for each in told]
 
-    def survey(self, fitting: Fitting, *, describes: bool) -> Survey:
+    def survey(self, fitting: FitPlan, *, describes: bool) -> RowSummary:
         """Have a machine read the rows as this fit needs them, and tell what was found out of them.
 
         Args:
@@ -130,7 +130,7 @@ class Sharing:
         """
         return self._feed(fitting, describes).survey
 
-    def _feed(self, fitting: Fitting, describes: bool = False) -> _Fed:
+    def _feed(self, fitting: FitPlan, describes: bool = False) -> _Fed:
         """The rows as a fit needs them, on some machine; read there now, if none has."""
         key = fitting.feed_key
         with self._feeding:  # others wait for rows, not for what is trained on them
@@ -144,14 +144,14 @@ class Sharing:
                     raise
             return self._fed[key]
 
-    def _read_rows(self, fitting: Fitting, describes: bool) -> _Fed:
-        rows = _Rows(Feed(uuid.uuid4().hex, fitting.cache_bytes, describes), fitting.feed(self._data).coalesce(1))
+    def _read_rows(self, fitting: FitPlan, describes: bool) -> _Fed:
+        rows = _Rows(RowFeed(uuid.uuid4().hex, fitting.cache_bytes, describes), fitting.feed(self._data).coalesce(1))
         told = self._submit([], fitting.backend, rows)[0]
         if isinstance(told, Exception):
             raise told
         if told is None:
             raise TrainingError("A task reported nothing of the rows it was to store.")
-        return _Fed(rows, fitting.backend, Survey.from_report(*told))
+        return _Fed(rows, fitting.backend, RowSummary.from_report(*told))
 
     def close(self) -> None:
         """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
@@ -163,16 +163,16 @@ class Sharing:
             context.range(slots, numSlices=slots).mapPartitions(partial(local_task.forget, keys=keys)).collect()
         self._fed.clear()
 
-    def _submit(self, tasks: list[CellTask], backend: str, rows: _Rows | None = None) -> list[_Told]:
+    def _submit(self, tasks: list[FitTask], backend: str, rows: _Rows | None = None) -> list[_Told]:
         """What a task says of the rows it stores, if it does, and then of each cell."""
         context = self._spark.sparkContext
         with worker_environment(context, backend):
             reports: DataFrame | RDD[Any]
             if rows is None:  # Spark would take as long to plan a query as to run this
-                reports = context.range(1, numSlices=1).mapPartitions(partial(local_task.run_cells, tasks=tasks))
+                reports = context.range(1, numSlices=1).mapPartitions(partial(local_task.run_fits, tasks=tasks))
                 reports.setName(self._tag)  # which has Spark take the environment now
             else:
-                reports = rows.data.mapInArrow(partial(local_task.feed_cells, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
+                reports = rows.data.mapInArrow(partial(local_task.feed_fits, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
         return [_read(json.loads(report), content) for report, content in driver.collect(context, reports, self._tag)]
 
 
@@ -184,7 +184,7 @@ _Told = tuple[dict[str, Any], bytes] | Exception | None
 class _Rows:
     """Rows that a machine is to store, and how."""
 
-    feed: Feed
+    feed: RowFeed
     data: DataFrame
 
 
@@ -194,7 +194,7 @@ class _Fed:
 
     rows: _Rows
     backend: str
-    survey: Survey
+    survey: RowSummary
 
 
 def _read(report: dict[str, Any], content: bytes) -> _Told:
@@ -203,11 +203,11 @@ def _read(report: dict[str, Any], content: bytes) -> _Told:
     return driver.worker_error(report) if report.get("error_type") else (report, content)
 
 
-def _fitted(told: _Told) -> Fitted | Exception:
+def _fitted(told: _Told) -> FitResult | Exception:
     if told is None:
         return TrainingError("A task reported nothing.")
     if isinstance(told, Exception):
         return told
     report, weights = told
     members = np.frombuffer(weights, np.float32).reshape(1, -1)
-    return Fitted(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])
+    return FitResult(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])

@@ -15,11 +15,11 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.ml.estimator import metrics, row_cache
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
-from airflow_provider_distkeras.training.single_worker import Alone
+from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.worker import compiled_window, local_folder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ REPORT_SCHEMA = "report string, content binary"
 
 
 @dataclass(frozen=True)
-class Feed:
+class RowFeed:
     """How a machine stores the rows that a task is given, as plain values.
 
     Attributes:
@@ -46,7 +46,7 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class CellTask:
+class FitTask:
     """What to do on a machine's rows, as plain values: one cell.
 
     Attributes:
@@ -57,27 +57,27 @@ class CellTask:
     """
 
     key: str
-    cut: Cut
-    alone: Alone
+    cut: FoldSlice
+    alone: SingleWorkerFit
     metrics: tuple[str, ...] = ()
     classifies: bool = False
     keeps_weights: bool = False
 
 
-def run_cells(nothing: Iterable[Any], tasks: Sequence[CellTask]) -> Iterator[tuple[str, bytes]]:
+def run_fits(nothing: Iterable[Any], tasks: Sequence[FitTask]) -> Iterator[tuple[str, bytes]]:
     """Run cells one after the other, in a Spark task, and report on each; a failure is reported too, with its traceback."""
     _begin()
     _drain(nothing)
     yield from (_reported(partial(_run, task)) for task in tasks)
 
 
-def feed_cells(batches: Iterable[pa.RecordBatch], feed: Feed, tasks: Sequence[CellTask]) -> Iterator[pa.RecordBatch]:
+def feed_fits(batches: Iterable[pa.RecordBatch], feed: RowFeed, tasks: Sequence[FitTask]) -> Iterator[pa.RecordBatch]:
     """Store rows on this machine, and run cells on them; what was found out of the rows is reported first.
 
     Args:
         batches: the rows.
         feed: how to store them.
-        tasks: what to do then, as `run_cells`.
+        tasks: what to do then, as `run_fits`.
     """
     import pyarrow as pa
 
@@ -124,13 +124,13 @@ def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, by
     return json.dumps(report), content
 
 
-def _store(feed: Feed, batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, Any], bytes]:
+def _store(feed: RowFeed, batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, Any], bytes]:
     """Store a machine's rows, and report what was found out of them."""
     found = row_cache.store(feed.key, local_folder(), batches, feed.cache_bytes, describes=feed.describes)
     return found.to_report()
 
 
-def _run(task: CellTask) -> tuple[dict[str, Any], bytes]:
+def _run(task: FitTask) -> tuple[dict[str, Any], bytes]:
     """What a cell reports, nothing where this machine lacks its rows, and the weights, if they are wanted."""
     started = time.perf_counter()
     rows = row_cache.find(task.key, task.cut, sum(task.alone.job.plan.label_sizes), local_folder())
@@ -141,7 +141,7 @@ def _run(task: CellTask) -> tuple[dict[str, Any], bytes]:
     return {**report, "seconds": time.perf_counter() - started}, members.tobytes() if task.keeps_weights else b""
 
 
-def _measure(task: CellTask, alone: Alone, members: Matrix, rows: Rows) -> dict[str, Any]:
+def _measure(task: FitTask, alone: SingleWorkerFit, members: Matrix, rows: Rows) -> dict[str, Any]:
     """The metrics, and a sample of what they are of."""
     if not task.metrics:
         return {"metrics": {}, "sample": []}

@@ -16,8 +16,8 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
-from airflow_provider_distkeras.ml.network.builder import Output, input_names
-from airflow_provider_distkeras.ml.network.inference import Kind, kind_of, predictor
+from airflow_provider_distkeras.ml.network.builder import NetworkOutput, input_names
+from airflow_provider_distkeras.ml.network.inference import OutputKind, kind_of, predictor
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.spark.environment import worker_environment
@@ -42,7 +42,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         self,
         content: bytes = b"",
         custom_modules: Sequence[str] = (),
-        outputs: Sequence[Output] = (),
+        outputs: Sequence[NetworkOutput] = (),
         summary: TrainingSummary | None = None,
     ) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         """
         self._refuse_diverged()
         kind = kind_of(self._outputs)
-        if kind is Kind.ARRAYS:
+        if kind is OutputKind.ARRAYS:
             raise ArtifactError("Only a network with one output of one number, or of classes, can score; this one has several.")
         trainer = self.getOrDefault("trainer") if self.isDefined("trainer") else None
         ensemble = trainer == "EnsembleTrainer" and self.getOrDefault("num_ensembles") > 1
         return Scorer.of(
             columns, self._content, self._custom_modules, self.getOrDefault("predict_batch_size"),
-            classifies=kind is Kind.CLASSES, ensemble=ensemble, labels=tuple(labels),
+            classifies=kind is OutputKind.CLASSES, ensemble=ensemble, labels=tuple(labels),
         )  # fmt: skip
 
     def write(self) -> DistKerasModelWriter:
@@ -108,10 +108,10 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         predict = predictor(self._content, self._custom_modules, self.getOrDefault("predict_batch_size"), kind)
         with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)
-        if kind is Kind.NUMBER:
+        if kind is OutputKind.NUMBER:
             return dataset.withColumn(self.getPredictionCol(), output)
         scored = dataset.withColumn(_OUTPUT, output)
-        if kind is Kind.CLASSES:
+        if kind is OutputKind.CLASSES:
             return scored.withColumns(
                 {
                     self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
@@ -132,7 +132,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
             return list(columns.values())
         return in_order(columns, input_names(self.keras_network()), "featuresCols")
 
-    def _columns_of(self, output: Output, values: Column, suffix: str) -> dict[str, Column]:
+    def _columns_of(self, output: NetworkOutput, values: Column, suffix: str) -> dict[str, Column]:
         """The columns that one of several outputs, or one of several numbers, becomes."""
         prediction, probability = f"{self.getPredictionCol()}{suffix}", f"{self.getProbabilityCol()}{suffix}"
         if not is_classification(output.loss):
@@ -186,7 +186,7 @@ class DistKerasModelReader(MLReader[DistKerasModel]):
         file = f"{path.rstrip('/')}/{network['file']}"
         content = storage_for(self.sparkSession, path).read_bytes(file)
         serialization.check_digest(content, network["sha256"], file)
-        outputs = [Output(**output) for output in metadata["outputs"]]
+        outputs = [NetworkOutput(**output) for output in metadata["outputs"]]
         model = DistKerasModel(content, network["custom_modules"], outputs, TrainingSummary(**summary) if summary else None)
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

@@ -30,11 +30,11 @@ _ROWS, _FILLED = "rows.npy", "filled.npy"
 _PART, _VALIDATED = -2, -1
 _MAPPED_AT_ONCE = 16
 _BLOCK_ROWS = 16_384
-_mapped: dict[tuple[str, str], CutRows] = {}
+_mapped: dict[tuple[str, str], SliceRows] = {}
 
 
 @dataclass(frozen=True)
-class Cut:
+class FoldSlice:
     """What a fit is given of the rows, as plain values.
 
     Attributes:
@@ -54,7 +54,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class CutRows:
+class SliceRows:
     """The rows of one fit.
 
     Attributes:
@@ -67,7 +67,7 @@ class CutRows:
 
 
 @dataclass(frozen=True)
-class Survey:
+class RowSummary:
     """What is known of rows by their part.
 
     Attributes:
@@ -85,7 +85,7 @@ class Survey:
         return report, b"".join(self.moments[part].to_bytes() for part in described)
 
     @classmethod
-    def from_report(cls, report: dict[str, Any], content: bytes) -> Survey:
+    def from_report(cls, report: dict[str, Any], content: bytes) -> RowSummary:
         """What `to_report` told."""
         described = report["described"]
         vectors = np.frombuffer(content).reshape(len(described), -1 if described else 0)
@@ -93,7 +93,7 @@ class Survey:
         return cls(dict(report["rows"]), moments)
 
 
-def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes: int, *, describes: bool) -> Survey:
+def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes: int, *, describes: bool) -> RowSummary:
     """Store rows for all processes of this machine, unless another one has done so meanwhile.
 
     Args:
@@ -132,10 +132,10 @@ def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes:
             np.save(place / _FILLED, np.concatenate(filled, axis=1))
 
     _keep(_place(key, folder), write)
-    return Survey(counts, moments)
+    return RowSummary(counts, moments)
 
 
-def find(key: str, cut: Cut, num_labels: int, folder: str) -> CutRows | None:
+def find(key: str, cut: FoldSlice, num_labels: int, folder: str) -> SliceRows | None:
     """A fit's rows, cut out of those that a process of this machine stored under a key; None if none has.
 
     Args:
@@ -151,7 +151,7 @@ def find(key: str, cut: Cut, num_labels: int, folder: str) -> CutRows | None:
         found = (np.load(place / name, mmap_mode="r") for name in ("training.npy", "validation.npy", "held_out.npy"))
         while len(_mapped) >= _MAPPED_AT_ONCE:
             del _mapped[next(iter(_mapped))]
-        _mapped[known] = CutRows(*map(Rows, found))
+        _mapped[known] = SliceRows(*map(Rows, found))
     return _mapped[known]
 
 
@@ -179,7 +179,7 @@ def _keep(place: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_cut(base: Path, cut: Cut, num_labels: int, place: Path) -> None:
+def _write_cut(base: Path, cut: FoldSlice, num_labels: int, place: Path) -> None:
     """Write the rows of a fit, out of those that are stored."""
     rows = np.load(base / _ROWS, mmap_mode="r")
     width = rows.shape[1] + _PART

@@ -11,7 +11,7 @@ from pyspark.sql.types import BooleanType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params import is_classification
-from airflow_provider_distkeras.ml.network.builder import Output
+from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 from airflow_provider_distkeras.spark.columns import check_column
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 
@@ -37,7 +37,7 @@ def split(share: float, seed: int) -> Column:
     return F.pmod(F.xxhash64(F.lit(seed), F.col(FEATURES), F.col(LABEL)), F.lit(_BUCKETS)) < F.lit(int(share * _BUCKETS))
 
 
-def check_classes(data: DataFrame, output: Output, position: int) -> None:
+def check_classes(data: DataFrame, output: NetworkOutput, position: int) -> None:
     """Raise DataError for a label, at a position from 0, that is not one of the classes that the network tells apart."""
     classes = max(output.units, 2)
     label = F.element_at(LABEL, position + 1)
@@ -50,7 +50,7 @@ def check_classes(data: DataFrame, output: Output, position: int) -> None:
         )
 
 
-def class_weights(said: str | dict[str, float], outputs: Sequence[Output]) -> ClassWeights:
+def class_weights(said: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:
     """What class_weight says, by class number; or BALANCED.
 
     Raises:

@@ -28,7 +28,7 @@ _seed_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Output:
+class NetworkOutput:
     """One output of a network.
 
     Attributes:
@@ -41,7 +41,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class BuiltNetwork:
     """A network ready to be trained.
 
     Attributes:
@@ -54,7 +54,7 @@ class Blueprint:
     network: keras.Model
     plan: NetworkPlan
     values: tuple[float, ...]
-    outputs: tuple[Output, ...]
+    outputs: tuple[NetworkOutput, ...]
     initial: Matrix
     trainable: int
 
@@ -66,7 +66,7 @@ class Blueprint:
         return _ensemble(self.network, members)
 
 
-def blueprint(
+def build_network(
     hyperparameters: dict[str, Any],
     feature_sizes: dict[str, int],
     label_sizes: dict[str, int],
@@ -74,7 +74,7 @@ def blueprint(
     backend: str,
     optimizer: str | dict[str, Any],
     members: int = 1,
-) -> Blueprint:
+) -> BuiltNetwork:
     """Build the network for data of these sizes.
 
     Args:
@@ -120,7 +120,7 @@ def blueprint(
         custom_modules=(*custom_modules, module) if module else custom_modules,
     )
     _compile(network, plan)
-    return Blueprint(network, plan, values, outputs, np.stack(initial), weights.trainable_size(network))
+    return BuiltNetwork(network, plan, values, outputs, np.stack(initial), weights.trainable_size(network))
 
 
 def input_names(network: keras.Model) -> list[str]:
@@ -170,7 +170,7 @@ def _ensemble(network: keras.Model, members: Matrix) -> keras.Model:
 
 
 def with_members(ensemble: keras.Model) -> keras.Model:
-    """The network that `Blueprint.trained` makes of several members, which then also outputs what each of them says."""
+    """The network that `BuiltNetwork.trained` makes of several members, which then also outputs what each of them says."""
     import keras
 
     average = ensemble.layers[-1]
@@ -270,7 +270,7 @@ def _check_inputs(network: keras.Model, feature_sizes: list[int]) -> None:
         raise DataError(f"The network takes inputs of shape {takes}, the data has {has} features.")
 
 
-def _outputs(network: keras.Model, said: list[str], label_sizes: list[int]) -> tuple[Output, ...]:
+def _outputs(network: keras.Model, said: list[str], label_sizes: list[int]) -> tuple[NetworkOutput, ...]:
     """What the network tells. Raises SpecError if that does not fit its losses or the labels."""
     count = len(network.outputs)
     if len(said) == 1:
@@ -284,7 +284,7 @@ def _outputs(network: keras.Model, said: list[str], label_sizes: list[int]) -> t
     for name, tensor, loss, labels in zip(output_names(network), network.outputs, said, label_sizes, strict=True):
         units = math.prod(tensor.shape[1:])
         check_outputs(loss, units, labels)
-        outputs.append(Output(name, loss, units))
+        outputs.append(NetworkOutput(name, loss, units))
     return tuple(outputs)
 
 

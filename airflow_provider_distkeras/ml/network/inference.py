@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.params import is_classification
 from airflow_provider_distkeras.ml.network import serialization
-from airflow_provider_distkeras.ml.network.builder import Output, with_members
+from airflow_provider_distkeras.ml.network.builder import NetworkOutput, with_members
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.backends import compile_forward
 from airflow_provider_distkeras.training.dataset import as_matrix
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _LOADED_AT_ONCE = 4
 #: A probability's least value before its logarithm is taken.
 _LEAST = 1e-15
-_loaded: dict[tuple[str, int, bool], Forward] = {}
+_loaded: dict[tuple[str, int, bool], ForwardPass] = {}
 
 
 @dataclass(frozen=True)
-class Forward:
+class ForwardPass:
     """A compiled network.
 
     Attributes:
@@ -50,7 +50,7 @@ class Forward:
         return self.compiled(rows)
 
 
-class Kind(Enum):
+class OutputKind(Enum):
     """What the prediction function gives per row, as Spark's type."""
 
     NUMBER = "double"
@@ -58,16 +58,16 @@ class Kind(Enum):
     ARRAYS = "array<array<double>>"
 
 
-def kind_of(outputs: Sequence[Output]) -> Kind:
+def kind_of(outputs: Sequence[NetworkOutput]) -> OutputKind:
     """A number or classes for a network with one output of one number or of classes; else an array per output."""
     if len(outputs) > 1:
-        return Kind.ARRAYS
+        return OutputKind.ARRAYS
     if is_classification(outputs[0].loss):
-        return Kind.CLASSES
-    return Kind.NUMBER if outputs[0].units == 1 else Kind.ARRAYS
+        return OutputKind.CLASSES
+    return OutputKind.NUMBER if outputs[0].units == 1 else OutputKind.ARRAYS
 
 
-def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, kind: Kind) -> Callable[[Column], Column]:
+def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, kind: OutputKind) -> Callable[[Column], Column]:
     """A Spark function from a column of float arrays to predictions. The network travels to the executors inside it."""
     from pyspark.sql.functions import arrow_udf
 
@@ -84,7 +84,7 @@ def predictor(content: bytes, custom_modules: tuple[str, ...], batch_size: int, 
     return udf
 
 
-def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_size: int, members: bool = False) -> Forward:
+def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_size: int, members: bool = False) -> ForwardPass:
     """The compiled network of these bytes, from this process's cache or loaded into it.
 
     Args:
@@ -99,15 +99,15 @@ def load(content: bytes, sha256: str, custom_modules: tuple[str, ...], batch_siz
             del _loaded[next(iter(_loaded))]
         network = serialization.from_bytes(content, custom_modules)
         features = sum(math.prod(tensor.shape[1:]) for tensor in network.inputs)
-        _loaded[key] = Forward(compile_forward(with_members(network) if members else network, batch_size), features)
+        _loaded[key] = ForwardPass(compile_forward(with_members(network) if members else network, batch_size), features)
         environment.keep_loaded()
     return _loaded[key]
 
 
-def _as_arrow(outputs: list[NDArray[np.float32]], kind: Kind) -> pa.Array:
-    if kind is Kind.NUMBER:
+def _as_arrow(outputs: list[NDArray[np.float32]], kind: OutputKind) -> pa.Array:
+    if kind is OutputKind.NUMBER:
         return pa.array(outputs[0][:, 0].astype(np.float64))
-    if kind is Kind.CLASSES:
+    if kind is OutputKind.CLASSES:
         return _classes(outputs[0])
     sizes = np.array([output.shape[1] for output in outputs])
     rows = len(outputs[0])
@@ -117,7 +117,7 @@ def _as_arrow(outputs: list[NDArray[np.float32]], kind: Kind) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(outer), pa.ListArray.from_arrays(pa.array(inner), values))
 
 
-def _nothing(kind: Kind) -> pa.Array:
+def _nothing(kind: OutputKind) -> pa.Array:
     """No rows, in the type that rows would have."""
     return _as_arrow([np.empty((1, 1), np.float32)], kind).slice(0, 0)
 

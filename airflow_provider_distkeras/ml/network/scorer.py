@@ -91,7 +91,7 @@ class Scorer:
         return StructType([*fields, StructField(REASON, StringType())])
 
     @property
-    def forward(self) -> inference.Forward:
+    def forward(self) -> inference.ForwardPass:
         """The compiled network, loaded if this process has not done so before."""
         return inference.load(self.content, self.sha256, self.custom_modules, self.batch_size, "std" in self.columns)
 

@@ -15,7 +15,7 @@ from airflow_provider_distkeras.spark.environment import installed_versions
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
-    from airflow_provider_distkeras.ml.tuning.trial import Cell
+    from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class MlflowRun:
             return {**told, "error": f"{type(error).__name__}: {error}"}
         return told
 
-    def _log_cell(self, cell: Cell, metric_names: list[str]) -> None:
+    def _log_cell(self, cell: Trial, metric_names: list[str]) -> None:
         client, parent = self._mlflow.MlflowClient(), self._run.info
         tags = {**self._tags, "mlflow.parentRunId": parent.run_id}
         if cell.error:

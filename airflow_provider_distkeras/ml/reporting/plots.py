@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.ml.estimator.metrics import curve
-from airflow_provider_distkeras.ml.tuning.trial import Cell
+from airflow_provider_distkeras.ml.tuning.trial import Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _BINS = 10
 Sample = NDArray[np.float64]
 
 
-def cells(ranked: Sequence[Cell], metric: str, names: Sequence[str]) -> Figure:
+def cells(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
     """The metric of the best cells with its standard deviation over the folds, the best on top.
 
     Args:
@@ -55,7 +55,7 @@ def cells(ranked: Sequence[Cell], metric: str, names: Sequence[str]) -> Figure:
     return _figure_of(axes)
 
 
-def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
+def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
     """A line per cell through its values, coloured by the metric; None where fewer than two things varied.
 
     Args:
@@ -94,7 +94,7 @@ def parallel_coordinates(ranked: Sequence[Cell], metric: str) -> Figure | None:
     return _figure_of(axes)
 
 
-def learning_curves(best: Cell, refit: TrainingSummary, loss: str) -> Figure:
+def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
     """The loss per epoch of the best cell in every fold, and of the refit on all rows."""
     from matplotlib.ticker import MaxNLocator
 
@@ -190,7 +190,7 @@ def calibration(sample: Sample) -> Figure:
     return _figure_of(axes)
 
 
-def varied(shown: Sequence[Cell]) -> list[str]:
+def varied(shown: Sequence[Trial]) -> list[str]:
     """The names whose values differ between cells."""
     names = dict.fromkeys(name for cell in shown for name in cell.params)
     return [name for name in names if any(cell.params.get(name) != shown[0].params.get(name) for cell in shown)]

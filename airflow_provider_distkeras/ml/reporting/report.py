@@ -17,7 +17,7 @@ from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.reporting import plots
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
-from airflow_provider_distkeras.ml.tuning.trial import Cell
+from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def _cells(found: SearchResult, metrics: list[str]) -> str:
     return f"{figures}<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _spread(cell: Cell, metric: str) -> str:
+def _spread(cell: Trial, metric: str) -> str:
     """A metric over the folds."""
     mean, std = cell.mean(metric), cell.std(metric)
     return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"

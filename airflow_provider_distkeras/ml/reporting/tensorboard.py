@@ -12,7 +12,7 @@ from airflow_provider_distkeras.ml.reporting.plots import plain, varied
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
-    from airflow_provider_distkeras.ml.tuning.trial import Cell
+    from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 _FILE = "events.out.tfevents.0"
 
@@ -46,7 +46,7 @@ def event_files(found: SearchResult, metric_names: list[str]) -> dict[str, bytes
     return files
 
 
-def _cell(cell: Cell, names: list[str], metric_names: list[str]) -> Iterable[tuple[int, Any]]:
+def _cell(cell: Trial, names: list[str], metric_names: list[str]) -> Iterable[tuple[int, Any]]:
     from tensorboard.plugins.hparams import summary_v2
 
     yield 0, summary_v2.hparams_pb({name: _value(cell.params.get(name)) for name in names})
@@ -58,7 +58,7 @@ def _cell(cell: Cell, names: list[str], metric_names: list[str]) -> Iterable[tup
         yield from _curves(outcome.history, f"fold {fold}/")
 
 
-def _columns(cells: list[Cell], names: list[str], metric_names: list[str]) -> Any:
+def _columns(cells: list[Trial], names: list[str], metric_names: list[str]) -> Any:
     """What the table of hyper-parameters has for columns."""
     from tensorboard.plugins.hparams import summary_v2
 

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import reader
-from airflow_provider_distkeras.ml.scoring.reader import Input, ParquetInput
+from airflow_provider_distkeras.ml.scoring.reader import ParquetScoringInput, ScoringInput
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 
 _ROW, _LABEL = "__distkeras_row", "__distkeras_label"
@@ -73,10 +73,10 @@ def _named(spec: PromoteSpec) -> str:
     return ", ".join(spec.input_path[:3])
 
 
-def _check_inputs(spec: PromoteSpec, read: Mapping[str, Input]) -> None:
+def _check_inputs(spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> None:
     """Raise DataError unless these are raw rows with one label."""
     for name, rows in read.items():
-        if isinstance(rows, ParquetInput):
+        if isinstance(rows, ParquetScoringInput):
             raise DataError(
                 f"input_path: {_named(spec)} holds prepared rows, which fit one pipeline only; expected raw CSV or Parquet "
                 "files, for each model prepares them by its own."
@@ -91,7 +91,7 @@ def _check_inputs(spec: PromoteSpec, read: Mapping[str, Input]) -> None:
         )
 
 
-def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: Input) -> DataFrame:
+def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInput) -> DataFrame:
     """Per row its number, its label as it is written, and, under the model's name, what is told; null where nothing can be."""
     assert rows.label is not None
     model.network.set(model.network.predict_batch_size, spec.batch_size)
@@ -119,7 +119,7 @@ def _together(scored: Mapping[str, DataFrame]) -> DataFrame:
     return joined.withColumn(_LABEL, F.col(f"{_LABEL}_{next(iter(scored))}"))
 
 
-def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, Input]) -> int:
+def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> int:
     """How many rows there are. Raises DataError if the models read different ones, or cannot score too many of them."""
     differ = [F.count_if(~F.col(_LABEL).eqNullSafe(F.col(f"{_LABEL}_{name}"))) for name in read]
     unscored = [F.count_if(F.col(name).isNull()) for name in read]

@@ -25,7 +25,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
 from airflow_provider_distkeras.ml.scoring import parquet_reader, writer
-from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, Target, Written
+from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Where tasks write, in the attempt's folder, and below it where the files to measure end up.
@@ -40,7 +40,7 @@ _GROUP_BYTES = 16 * 1024 * 1024
 _SPARK_SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 
 
-def suits(spark: SparkSession, target: Target, kept: StructType) -> bool:
+def suits(spark: SparkSession, target: OutputTarget, kept: StructType) -> bool:
     """Whether workers can write these columns of the input to this target, as Spark would."""
     is_plain = target.output_format == "parquet" and not target.partition_by
     are_alike = all(parquet_reader.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in kept)
@@ -48,7 +48,7 @@ def suits(spark: SparkSession, target: Target, kept: StructType) -> bool:
 
 
 @contextmanager
-def written(stream: Stream, keys: list[str], measured: str | None, target: Target) -> Iterator[Written]:
+def written(stream: Stream, keys: list[str], measured: str | None, target: OutputTarget) -> Iterator[WrittenOutput]:
     """Score a stream's rows and write them.
 
     Args:
@@ -74,7 +74,7 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Targe
         shown = _MEASURED if measured else _PREDICTIONS
         read = stream.source.sparkSession.read.schema(layouts[shown].schema)
         reasons = writer.by_frequency(_sum(report.reasons for report in reports))
-        yield Written(rows[_PREDICTIONS], reasons, read.parquet(as_uri(str(folders[shown]))))
+        yield WrittenOutput(rows[_PREDICTIONS], reasons, read.parquet(as_uri(str(folders[shown]))))
     finally:
         _remove(staging)
 

@@ -20,12 +20,12 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError, unk
 from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml.data import prepare
-from airflow_provider_distkeras.ml.data.profiling import Reader
+from airflow_provider_distkeras.ml.data.profiling import CsvReader
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring import parquet_reader, parquet_writer, writer
-from airflow_provider_distkeras.ml.scoring.writer import Target, Written
+from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -33,7 +33,7 @@ _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
 
 
 @dataclass(frozen=True)
-class Input:
+class ScoringInput:
     """Rows to score.
 
     Attributes:
@@ -54,7 +54,7 @@ class Input:
     label: str | None
     indexed: bool = False
     bad_lines: int = 0
-    reader: Reader | None = None
+    reader: CsvReader | None = None
     reason: Column | None = None
 
     def keep(self, columns: list[str] | None, added: list[str]) -> list[str]:
@@ -71,7 +71,7 @@ class Input:
         return kept
 
     @contextmanager
-    def written(self, keys: list[str], scorer: Scorer, backend: str, target: Target) -> Iterator[Written]:
+    def written(self, keys: list[str], scorer: Scorer, backend: str, target: OutputTarget) -> Iterator[WrittenOutput]:
         """Score the rows, and write the key columns of each with what it is told or why it is told nothing.
 
         By the workers that score them, where they can. The context ends when what was written has been measured.
@@ -98,18 +98,20 @@ class Input:
         features = F.when(reason.isNull(), self.features)
         return self.data.select(*map(F.col, columns), features.alias(_FEATURES), reason.alias(_REASON))
 
-    def _written_by_spark(self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: Target) -> Written:
+    def _written_by_spark(
+        self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: OutputTarget
+    ) -> WrittenOutput:
         """The network runs again to find the rows that cannot be scored, and for a label that is not kept."""
         scored = self.scored(keys, scorer, backend)
         predictions = writer.write(writer.good(scored), target.predictions, target.output_format, target.partition_by)
         count = writer.count(predictions, target.predictions)
         reasons = writer.quarantine(scored, scorer.names, target) if count < self.rows else {}
         measurable = writer.good(self.scored([measured], scorer, backend)) if measured else predictions
-        return Written(count, reasons, measurable)
+        return WrittenOutput(count, reasons, measurable)
 
 
 @dataclass(frozen=True)
-class ParquetInput(Input):
+class ParquetScoringInput(ScoringInput):
     """Prepared rows in Parquet files, which Python workers read themselves where they can.
 
     Attributes:
@@ -138,7 +140,7 @@ class ParquetInput(Input):
         return parquet_reader.row_groups(paths, self.footers)
 
 
-def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], selected: SelectColumns) -> Input:
+def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
     """Find the rows to score, and what they look like.
 
     Args:
@@ -158,7 +160,9 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     return replace(rows, bad_lines=found.bad, reader=reader)
 
 
-def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns) -> Input:
+def _read_parquet(
+    spark: SparkSession, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns
+) -> ScoringInput:
     bases = {contract.base_of(path) for path in sizes}
     try:
         parts = [
@@ -181,19 +185,19 @@ def _read_parquet(spark: SparkSession, sizes: dict[str, int], stages: Sequence[T
         data = data.select(*map(quoted, prepare.passing_through(data.columns)))
         return _raw(data, data.columns, rows, sizes, stages, selected)
     label = "label" if "label" in data.columns else None
-    return ParquetInput(data, data.columns, as_floats(data, prepare.FEATURES), rows, sizes, label, True, footers=footers)
+    return ParquetScoringInput(data, data.columns, as_floats(data, prepare.FEATURES), rows, sizes, label, True, footers=footers)
 
 
 def _raw(
     data: DataFrame, columns: list[str], rows: int, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns
-) -> Input:
+) -> ScoringInput:
     """Raw rows, taken through the pipeline's stages so that a row with missing values comes out with missing features."""
     transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
     reason = _reason(stages, selected).alias(_REASON)
     own = [F.col(selected.new_name(name)).alias(name) for name in columns]
     prepared = transformed.select(*own, as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES), reason)
     label = next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-    return Input(prepared, columns, F.col(prepare.FEATURES), rows, sizes, label, reason=F.col(_REASON))
+    return ScoringInput(prepared, columns, F.col(prepare.FEATURES), rows, sizes, label, reason=F.col(_REASON))
 
 
 def _reason(stages: Sequence[Transformer], selected: SelectColumns) -> Column:

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data import feature_layout, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.scoring.reader import Input
+from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TrainedModel:
         texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
         return cls(stages, selected, network, texts)
 
-    def label(self, data: DataFrame, rows: Input) -> Column:
+    def label(self, data: DataFrame, rows: ScoringInput) -> Column:
         """The label of rows as a number: its class number where it was declared categorical, -1 for a class never seen.
 
         Args:

@@ -22,7 +22,7 @@ _CSV: dict[str, Any] = {"header": True, "escape": '"'}
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputTarget:
     """Where what is scored goes, and how.
 
     Attributes:
@@ -47,7 +47,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenOutput:
     """What scoring has written.
 
     Attributes:
@@ -66,7 +66,7 @@ def good(scored: DataFrame) -> DataFrame:
     return scored.where(F.col(REASON).isNull()).drop(REASON)
 
 
-def quarantine(scored: DataFrame, told: list[str], target: Target) -> dict[str, int]:
+def quarantine(scored: DataFrame, told: list[str], target: OutputTarget) -> dict[str, int]:
     """Write the rows that have a reason, without what the others are told; how many have which."""
     bad = scored.where(F.col(REASON).isNotNull()).drop(*told).withColumnRenamed(REASON, REASON_COLUMN)
     counts = write(bad, target.quarantine, target.output_format).groupBy(REASON_COLUMN).count().collect()

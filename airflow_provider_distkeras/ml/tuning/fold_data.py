@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, Preparation
+from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.fold import Fold
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
 from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
-from airflow_provider_distkeras.ml.tuning.splitters import Folds, count_parts
+from airflow_provider_distkeras.ml.tuning.splitters import Splitter, count_parts
 
 
-class FoldRows:
+class FoldData:
     """All rows with their parts; use it as a context manager, for what Spark keeps of them goes with it.
 
     Before a fold is asked for, `learn` must be told what the rows are like: by a task that reads them all anyway, or by `survey`.
@@ -30,7 +30,7 @@ class FoldRows:
     """
 
     def __init__(
-        self, dataset: DataFrame, folds: Folds, asked: Sequence[Fold], features: str, preparation: Preparation | None
+        self, dataset: DataFrame, folds: Splitter, asked: Sequence[Fold], features: str, preparation: FeaturePreparation | None
     ) -> None:
         self.data = folds.assign(dataset)
         self.features = features
@@ -38,7 +38,7 @@ class FoldRows:
         self._preparation = preparation
         self._maps: list[FeatureMap | None] | None = None
 
-    def __enter__(self) -> FoldRows:
+    def __enter__(self) -> FoldData:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -55,11 +55,11 @@ class FoldRows:
         """Whether features were prepared by statistics, so that every fold has its own."""
         return self._preparation is not None and self._preparation.is_fitted
 
-    def survey(self) -> Survey:
+    def survey(self) -> RowSummary:
         """Find out what the rows are like, by Spark; it keeps them for the folds that will be asked for."""
-        return Survey(count_parts(self._kept()), {})
+        return RowSummary(count_parts(self._kept()), {})
 
-    def learn(self, survey: Survey) -> None:
+    def learn(self, survey: RowSummary) -> None:
         """Take what the rows are like.
 
         Raises:
@@ -68,9 +68,9 @@ class FoldRows:
         self._folds.check_sizes(survey.rows)
         self._maps = fold_maps(self.data, self.features, self._preparation, self._asked, survey.moments)
 
-    def cut(self, number: int, class_weights: ClassWeights | None) -> Cut:
+    def cut(self, number: int, class_weights: ClassWeights | None) -> FoldSlice:
         """What a fit on a fold is given of all rows."""
-        return Cut(self._asked[number], self._map(number), class_weights)
+        return FoldSlice(self._asked[number], self._map(number), class_weights)
 
     def training(self, number: int) -> DataFrame:
         """The rows that a fold trains on, and those that it validates on."""

@@ -20,8 +20,8 @@ from airflow_provider_distkeras.ml.data.feature_statistics import (
     FIELDS,
     FILLED,
     FeatureMap,
+    FeaturePreparation,
     Moments,
-    Preparation,
     Vector64,
     add_moments,
     filled_in,
@@ -40,7 +40,7 @@ _MOMENTS_SCHEMA = f"part int, rows long, {', '.join(f'{name} array<double>' for 
 def fold_maps(
     data: DataFrame,
     features: str,
-    preparation: Preparation | None,
+    preparation: FeaturePreparation | None,
     folds: Sequence[Fold],
     parts: Mapping[int, Moments] | None = None,
 ) -> list[FeatureMap | None]:
@@ -61,7 +61,7 @@ def fold_maps(
     return found
 
 
-def _feature_map(preparation: Preparation, training: Moments, medians: dict[int, float]) -> FeatureMap:
+def _feature_map(preparation: FeaturePreparation, training: Moments, medians: dict[int, float]) -> FeatureMap:
     if len(training.mean) != preparation.size:
         raise ArtifactError(f"layout: expected {preparation.size} features in a row, received {len(training.mean)}.")
     fill = np.full(preparation.size, np.nan)

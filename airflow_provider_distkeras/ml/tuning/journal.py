@@ -11,7 +11,7 @@ from dataclasses import asdict
 from airflow_provider_distkeras.contract.errors import PERMANENT
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.ml.tuning.samplers import Params
-from airflow_provider_distkeras.ml.tuning.trial import Outcome
+from airflow_provider_distkeras.ml.tuning.trial import FoldResult
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class Journal:
 
     def __init__(self, storage: Storage, folder: str, earlier: list[str] | None = None) -> None:
         self._storage, self._folder = storage, folder
-        self._known: dict[str, Outcome] = {}
+        self._known: dict[str, FoldResult] = {}
         self._cells: dict[str, Params] = {}
         for place in earlier or []:
             for name in filter(_RECORD.fullmatch, storage.list_names(place)):  # a killed job may have left half a file by another
                 said = json.loads(storage.read_bytes(f"{place}/{name}"))
-                outcome = Outcome(**said["outcome"])
+                outcome = FoldResult(**said["outcome"])
                 if outcome.error is None or outcome.error.split(":")[0] in _LASTING:
                     self._known[name] = outcome
                     self._cells[json.dumps(said["params"], sort_keys=True)] = said["params"]
@@ -48,14 +48,14 @@ class Journal:
         """The cells of which a fit is known."""
         return [*self._cells.values()]
 
-    def known(self, params: Params, fold: int) -> Outcome | None:
+    def known(self, params: Params, fold: int) -> FoldResult | None:
         """What a cell came to on a fold, if that is known."""
         outcome = self._known.get(_name(params, fold))
         if outcome is not None:
             self.record(params, fold, outcome)  # the next attempt need only look here
         return outcome
 
-    def record(self, params: Params, fold: int, outcome: Outcome) -> None:
+    def record(self, params: Params, fold: int, outcome: FoldResult) -> None:
         """Record what a cell came to on a fold."""
         content = json.dumps({"params": params, "fold": fold, "outcome": asdict(outcome)})
         self._storage.write_bytes(f"{self._folder}/{_name(params, fold)}", content.encode())

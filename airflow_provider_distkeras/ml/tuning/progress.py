@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from airflow_provider_distkeras.contract.artifacts.progress import Best
-from airflow_provider_distkeras.ml.tuning.study import Agenda, Standing
-from airflow_provider_distkeras.spark.progress import Reporter, Seen
+from airflow_provider_distkeras.contract.artifacts.progress import BestTrial
+from airflow_provider_distkeras.ml.tuning.study import Study, StudyProgress
+from airflow_provider_distkeras.spark.progress import ProgressReporter, StageProgress
 from airflow_provider_distkeras.training import monitor
 
 #: What is left of a job when its models are trained: they and their report are written.
@@ -15,12 +15,12 @@ WRITING = 0.02
 
 
 @dataclass(frozen=True)
-class Outlook:
+class SearchProgress:
     """What is ahead of a search, in fits of it.
 
     Attributes:
         reporter: whom to tell.
-        agenda: the search's.
+        study: the search's.
         metric: the metric that decides.
         num_folds: folds of every cell.
         rows: rows of the whole dataset; None if that is not known.
@@ -28,8 +28,8 @@ class Outlook:
         tests: whether the best cell is measured on rows that were set aside.
     """
 
-    reporter: Reporter
-    agenda: Agenda
+    reporter: ProgressReporter
+    study: Study
     metric: str
     num_folds: int
     rows: int | None
@@ -51,7 +51,7 @@ class Outlook:
 
     @property
     def _fits(self) -> float:
-        return self.agenda.standing().expected
+        return self.study.standing().expected
 
     @property
     def _refit(self) -> float:
@@ -62,25 +62,25 @@ class Outlook:
         """The share of the whole job."""
         return (1 - WRITING) * fits / (self._fits + self.at_once * self.tests + self._refit)
 
-    def _look_at_search(self) -> Seen:
-        standing, paces = self.agenda.standing(), monitor.running()
+    def _look_at_search(self) -> StageProgress:
+        standing, paces = self.study.standing(), monitor.running()
         done = standing.ended + round(sum(min(pace.epoch / pace.num_epoch, 1.0) for pace in paces), 1)
         speed = sum(pace.samples_per_second for pace in paces) or self._speed(standing)
-        return Seen(
+        return StageProgress(
             done, standing.expected, "fits", max(0.0, standing.late * standing.expected - done),
             standing.known, speed, best=self._best(standing),
         )  # fmt: skip
 
-    def _look_at_fit(self) -> Seen:
-        best = self._best(self.agenda.standing())
+    def _look_at_fit(self) -> StageProgress:
+        best = self._best(self.study.standing())
         for pace in monitor.running():
-            return Seen(pace.epoch, pace.num_epoch, "epochs", 0.0, 0.0, pace.samples_per_second, pace.loss, best)
-        return Seen(best=best)
+            return StageProgress(pace.epoch, pace.num_epoch, "epochs", 0.0, 0.0, pace.samples_per_second, pace.loss, best)
+        return StageProgress(best=best)
 
-    def _best(self, standing: Standing) -> Best | None:
-        return None if standing.best is None else Best(self.metric, standing.best[1], standing.best[0])
+    def _best(self, standing: StudyProgress) -> BestTrial | None:
+        return None if standing.best is None else BestTrial(self.metric, standing.best[1], standing.best[0])
 
-    def _speed(self, standing: Standing) -> float | None:
+    def _speed(self, standing: StudyProgress) -> float | None:
         """Of fits that are plain tasks, which nothing is heard of before they end."""
         if self.rows is None or not standing.epochs:
             return None

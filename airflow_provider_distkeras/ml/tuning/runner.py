@@ -30,14 +30,14 @@ from pyspark.sql.types import NumericType
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.ml.estimator import metrics
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.estimator.fit import Fitting, Known, trainer_of
-from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
+from airflow_provider_distkeras.ml.estimator.fit import FitCache, FitPlan, trainer_of
+from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.network.inference import Kind
-from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
+from airflow_provider_distkeras.ml.network.inference import OutputKind
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
 from airflow_provider_distkeras.ml.tuning.samplers import Params
-from airflow_provider_distkeras.ml.tuning.study import Agenda
-from airflow_provider_distkeras.ml.tuning.trial import Outcome, Trial
+from airflow_provider_distkeras.ml.tuning.study import Study
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult
 from airflow_provider_distkeras.spark import cluster
 
 #: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
@@ -53,7 +53,7 @@ _TASK_COSTS = 0.05
 ParamMap = dict[Param, Any]
 
 
-class Trials:
+class TrialRunner:
     """Fits cells of an estimator on folds; use it as a context manager.
 
     Args:
@@ -69,25 +69,25 @@ class Trials:
         estimator: Estimator,
         evaluator: Evaluator,
         metrics: Sequence[str],
-        rows: FoldRows,
-        models: dict[Trial, Model] | None = None,
+        rows: FoldData,
+        models: dict[FoldFit, Model] | None = None,
     ) -> None:
         self._estimator, self._evaluator = estimator, evaluator
         self._metrics, self._rows, self._models = tuple(metrics), rows, models
         self._spark = rows.data.sparkSession
-        self._sharing = Sharing(rows.data)
+        self._sharing = LocalFitPool(rows.data)
         self._surveying = threading.Lock()
-        self._known = Known()
+        self._known = FitCache()
         self._seconds: deque[float] = deque(maxlen=9)
 
-    def __enter__(self) -> Trials:
+    def __enter__(self) -> TrialRunner:
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._sharing.__exit__(*exception)
 
-    def run(self, agenda: Agenda, at_once: int | None, params_of: Callable[[Params], ParamMap]) -> None:
-        """Run an agenda's trials until it has no more.
+    def run(self, study: Study, at_once: int | None, params_of: Callable[[Params], ParamMap]) -> None:
+        """Run an study's trials until it has no more.
 
         Args:
             at_once: trials at the same time, at most; None for as many as there are slots.
@@ -102,33 +102,33 @@ class Trials:
             try:
                 take_turns()
             except BaseException:
-                agenda.stop()  # others may be waiting for what this one would have ended
+                study.stop()  # others may be waiting for what this one would have ended
                 raise
 
         def take_turns() -> None:
-            while (first := agenda.next()) is not None:
-                batch = [first, *agenda.more(self._at_once(1 + agenda.ahead, threads) - 1)]
-                cells = {trial: params_of(agenda.cells[trial.cell].params) for trial in batch}
+            while (first := study.ask()) is not None:
+                batch = [first, *study.more(self._at_once(1 + study.ahead, threads) - 1)]
+                cells = {trial: params_of(study.cells[trial.cell].params) for trial in batch}
                 alone = {trial: fitting for trial in batch if (fitting := self._alone(cells[trial])) is not None}
                 self._survey(alone)
                 if alone:
                     with free.taken(1):
                         outcomes = self._fit_together(alone)
                     for trial, outcome in outcomes.items():
-                        agenda.end(trial, outcome)
+                        study.tell(trial, outcome)
                 for trial in batch:
                     if trial not in alone:
                         with free.taken(min(self._workers(cells[trial]), slots) + spare):
                             outcome = self._fit(trial, cells[trial])
-                        agenda.end(trial, outcome)
+                        study.tell(trial, outcome)
 
         with ThreadPool(threads + spare) as pool:
             try:
                 pool.map(inheritable_thread_target(self._spark)(work), range(threads + spare), chunksize=1)
             finally:
-                agenda.stop()  # whoever interrupts the search does not want the rest of it, either
+                study.stop()  # whoever interrupts the search does not want the rest of it, either
 
-    def run_one(self, trial: Trial, cell: ParamMap) -> Outcome:
+    def run_one(self, trial: FoldFit, cell: ParamMap) -> FoldResult:
         """Fit and measure; what goes wrong with a cell is part of its outcome."""
         fitting = self._alone(cell)
         return self._fit(trial, cell) if fitting is None else self._fit_together({trial: fitting})[trial]
@@ -153,7 +153,7 @@ class Trials:
         except SpecError:  # it will fail when it is its turn
             return 1
 
-    def _survey(self, alone: Mapping[Trial, Fitting]) -> None:
+    def _survey(self, alone: Mapping[FoldFit, FitPlan]) -> None:
         """Find out what the rows are like, if that is not known: from the task that reads them for these fits, if it can."""
         with self._surveying:
             if self._rows.is_known:
@@ -164,24 +164,24 @@ class Trials:
                     survey = self._sharing.survey(next(iter(alone.values())), describes=self._rows.is_refitted)
             self._rows.learn(survey or self._rows.survey())
 
-    def _alone(self, cell: ParamMap) -> Fitting | None:
+    def _alone(self, cell: ParamMap) -> FitPlan | None:
         """The fit, if a plain task can do and measure it; what is wrong with it, if anything, `_fit` will tell."""
         if not isinstance(self._estimator, DistKeras):
             return None
         try:
-            fitting = Fitting.of(self._estimator.copy(cell), self._rows.data, self._known)
+            fitting = FitPlan.of(self._estimator.copy(cell), self._rows.data, self._known)
         except Exception:
             return None
         if self._rows.is_refitted and [*fitting.estimator.feature_columns().values()] != [self._rows.features]:
             return None  # a task holds all features of a row as one
-        return fitting if fitting.is_alone and self._is_known(fitting) else None
+        return fitting if fitting.runs_in_one_task and self._is_known(fitting) else None
 
-    def _fit_together(self, alone: dict[Trial, Fitting]) -> dict[Trial, Outcome]:
+    def _fit_together(self, alone: dict[FoldFit, FitPlan]) -> dict[FoldFit, FoldResult]:
         """Fit and measure in one task."""
         keeps = self._models is not None
         started = time.perf_counter()
         try:
-            wanted = [Wanted(fitting, self._rows.cut(trial.fold, fitting.class_weights)) for trial, fitting in alone.items()]
+            wanted = [FitRequest(fitting, self._rows.cut(trial.fold, fitting.class_weights)) for trial, fitting in alone.items()]
             fits = self._sharing.run(wanted, self._metrics, keeps_weights=keeps)
         except Exception as error:
             if len(alone) > 1:  # one of them may have brought it down
@@ -195,30 +195,30 @@ class Trials:
             self._seconds.append(fitted.seconds)
             if self._models is not None:
                 self._models[trial] = fitting.model(fitted.members, fitted.summary)
-            outcomes[trial] = self._judged(Outcome(**fitted.measured, history=fitted.summary.history, seconds=fitted.seconds))
+            outcomes[trial] = self._judged(FoldResult(**fitted.measured, history=fitted.summary.history, seconds=fitted.seconds))
         return outcomes
 
-    def _fit(self, trial: Trial, cell: ParamMap) -> Outcome:
+    def _fit(self, trial: FoldFit, cell: ParamMap) -> FoldResult:
         """Fit on as many workers as the cell says, and measure; as Spark's evaluators do."""
         started, rows = time.perf_counter(), self._rows.training(trial.fold)
         try:
             estimator = self._estimator.copy(cell)
             fitting: Any = estimator
             if isinstance(estimator, DistKeras):  # what `_alone` has found out and built serves here too
-                fitting = Fitting.of(estimator, rows, self._known)
+                fitting = FitPlan.of(estimator, rows, self._known)
             outcome = self._measure(trial, fitting.fit(rows))
         except Exception as error:  # whatever a cell's values, its network or its tasks may raise
             return _failed(error, time.perf_counter() - started)
         return self._judged(replace(outcome, seconds=time.perf_counter() - started))
 
-    def _judged(self, outcome: Outcome) -> Outcome:
+    def _judged(self, outcome: FoldResult) -> FoldResult:
         """The outcome; of one whose metric is no number, a failure."""
         decides = outcome.metrics[self._metrics[0]]
         if math.isfinite(decides):
             return outcome
         return _failed(DivergenceError(f"{self._metrics[0]} is {decides}."), outcome.seconds)
 
-    def _measure(self, trial: Trial, model: Model) -> Outcome:
+    def _measure(self, trial: FoldFit, model: Model) -> FoldResult:
         predictions = model.transform(self._rows.held_out(trial.fold))
         metric: Any = self._evaluator
         found = {
@@ -228,17 +228,17 @@ class Trials:
         if self._models is not None:
             self._models[trial] = model
         if not isinstance(model, DistKerasModel) or model.summary is None:
-            return Outcome(found)
-        return Outcome(found, history=model.summary.history, sample=_sample(predictions, model))
+            return FoldResult(found)
+        return FoldResult(found, history=model.summary.history, sample=_sample(predictions, model))
 
-    def _is_known(self, fitting: Fitting) -> bool:
+    def _is_known(self, fitting: FitPlan) -> bool:
         """Whether the task itself can measure what the evaluator would."""
         evaluator: Any = self._evaluator
-        if type(evaluator) not in _KNOWN or fitting.kind is Kind.ARRAYS or fitting.network.plan.label_sizes != (1,):
+        if type(evaluator) not in _KNOWN or fitting.kind is OutputKind.ARRAYS or fitting.network.plan.label_sizes != (1,):
             return False
-        if not metrics.are_known(self._metrics, classifies=fitting.kind is Kind.CLASSES) or not _is_plain(evaluator):
+        if not metrics.are_known(self._metrics, classifies=fitting.kind is OutputKind.CLASSES) or not _is_plain(evaluator):
             return False
-        if evaluator.isDefined("weightCol") or (type(evaluator) is RegressionEvaluator) != (fitting.kind is Kind.NUMBER):
+        if evaluator.isDefined("weightCol") or (type(evaluator) is RegressionEvaluator) != (fitting.kind is OutputKind.NUMBER):
             return False
         estimator = fitting.estimator
         said = "rawPredictionCol" if type(evaluator) is BinaryClassificationEvaluator else "predictionCol"
@@ -265,8 +265,8 @@ def _is_plain(evaluator: Evaluator) -> bool:
     return all(usual.isDefined(param.name) and evaluator.getOrDefault(param) == usual.getOrDefault(param.name) for param in said)
 
 
-def _failed(error: Exception, seconds: float) -> Outcome:
-    return Outcome(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", seconds=seconds)
+def _failed(error: Exception, seconds: float) -> FoldResult:
+    return FoldResult(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", seconds=seconds)
 
 
 class _Slots:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Params = dict[str, Any]
 
 
-class Strategy(Protocol):
+class Sampler(Protocol):
     """Proposes cells. Its calls come one at a time."""
 
     @property
@@ -36,7 +36,7 @@ class Strategy(Protocol):
         """How far a cell has come: the best of those that came furthest is chosen."""
 
 
-class Listed:
+class GridSampler:
     """Every cell of a list, in its order."""
 
     def __init__(self, cells: Sequence[Params]) -> None:
@@ -57,7 +57,7 @@ class Listed:
         return 0
 
 
-class Halving:
+class AshaSampler:
     """Asynchronous successive halving: all cells are trained a little, the best of them longer, and so on.
 
     Source: L. Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020, algorithm 2.
@@ -108,7 +108,7 @@ class Halving:
         return next((cell for cell in best if (rung, _key(cell)) not in self._promoted), None)
 
 
-class Sampled:
+class TpeSampler:
     """Cells that Optuna's TPE sampler proposes, from what was learned.
 
     Args:

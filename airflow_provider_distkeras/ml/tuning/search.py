@@ -11,20 +11,20 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
+from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
 from airflow_provider_distkeras.ml.tuning.journal import Journal
-from airflow_provider_distkeras.ml.tuning.progress import Outlook
-from airflow_provider_distkeras.ml.tuning.runner import Trials
-from airflow_provider_distkeras.ml.tuning.samplers import Halving, Listed, Sampled, Strategy
-from airflow_provider_distkeras.ml.tuning.splitters import Folds
-from airflow_provider_distkeras.ml.tuning.study import Agenda, Limits
-from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome, Trial
+from airflow_provider_distkeras.ml.tuning.progress import SearchProgress
+from airflow_provider_distkeras.ml.tuning.runner import TrialRunner
+from airflow_provider_distkeras.ml.tuning.samplers import AshaSampler, GridSampler, Sampler, TpeSampler
+from airflow_provider_distkeras.ml.tuning.splitters import Splitter
+from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
 from airflow_provider_distkeras.spark import cluster
-from airflow_provider_distkeras.spark.progress import Reporter
+from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ class SearchResult:
     """
 
     model: DistKerasModel
-    best: Cell
-    cells: list[Cell]
+    best: Trial
+    cells: list[Trial]
     best_params: dict[str, Any]
     larger_is_better: bool
-    tested: Outcome | None
+    tested: FoldResult | None
 
     @property
     def summary(self) -> TrainingSummary:
@@ -64,7 +64,7 @@ def search(
     spec: TrainSpec,
     details: Mapping[str, Any] | None = None,
     journal: Journal | None = None,
-    reporter: Reporter | None = None,
+    reporter: ProgressReporter | None = None,
     rows: int | None = None,
 ) -> SearchResult:
     """Cross-validate cells and refit the best on all rows.
@@ -86,39 +86,39 @@ def search(
     evaluator = make_evaluator(spec.evaluator, spec.metric_name)
     folds = _folds(spec, data.columns)
     logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
-    agenda = Agenda(
+    study = Study(
         _strategy(spec, journal, larger_is_better=evaluator.isLargerBetter()),
         spec.num_folds,
         spec.metric_name,
         larger_is_better=evaluator.isLargerBetter(),
-        limits=Limits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60),
+        limits=StudyLimits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60),
         journal=journal,
     )
     params_of = lambda params: {estimator.getParam(name): value for name, value in params.items()}  # noqa: E731 - used twice
     asked = [*folds.folds, *([folds.test_fold] if folds.test_fold else [])]
-    preparation = Preparation.of(details or {})
+    preparation = FeaturePreparation.of(details or {})
     at_once = _fits_at_once(spec, cluster.slots(data.sparkSession.sparkContext))
-    outlook = Outlook(
-        reporter or Reporter(), agenda, spec.metric_name, spec.num_folds, rows, at_once, tests=bool(folds.test_fold)
+    outlook = SearchProgress(
+        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, at_once, tests=bool(folds.test_fold)
     )
     outlook.begin_search()
     tested = None
     with (
-        FoldRows(data, folds, asked, "features", preparation) as dealt,
-        Trials(estimator, evaluator, spec.metric_names, dealt) as trials,
+        FoldData(data, folds, asked, "features", preparation) as dealt,
+        TrialRunner(estimator, evaluator, spec.metric_names, dealt) as trials,
     ):
-        trials.run(agenda, spec.parallelism, params_of)
-        number = agenda.best()
-        best = agenda.cells[number]
+        trials.run(study, spec.parallelism, params_of)
+        number = study.best()
+        best = study.cells[number]
         if folds.test_fold:
             outlook.begin_test()
-            tested = trials.run_one(Trial(number, spec.num_folds), params_of(best.params))
+            tested = trials.run_one(FoldFit(number, spec.num_folds), params_of(best.params))
     logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
     outlook.begin_refit()
     model = estimator.fit(data, params_of(best.params))
     logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
-    return SearchResult(model, best, agenda.cells, best_params, evaluator.isLargerBetter(), tested)
+    return SearchResult(model, best, study.cells, best_params, evaluator.isLargerBetter(), tested)
 
 
 def _fits_at_once(spec: TrainSpec, slots: int) -> int:
@@ -128,9 +128,9 @@ def _fits_at_once(spec: TrainSpec, slots: int) -> int:
     return max(1, min(spec.parallelism or slots, slots) // workers)
 
 
-def _folds(spec: TrainSpec, columns: list[str]) -> Folds:
+def _folds(spec: TrainSpec, columns: list[str]) -> Splitter:
     """How rows are dealt: as a column of the dataset says, if it has one."""
-    return Folds(
+    return Splitter(
         num_folds=spec.num_folds,
         seed=spec.seed,
         fold_col=_FOLD if _FOLD in columns else None,
@@ -142,11 +142,11 @@ def _folds(spec: TrainSpec, columns: list[str]) -> Folds:
     )
 
 
-def _strategy(spec: TrainSpec, journal: Journal | None, *, larger_is_better: bool) -> Strategy:
+def _strategy(spec: TrainSpec, journal: Journal | None, *, larger_is_better: bool) -> Sampler:
     if spec.search == "optuna":
         begun = journal.cells if journal else []
-        return Sampled(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better, begun)
+        return TpeSampler(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better, begun)
     if spec.halving_factor is None:
-        return Listed(spec.cells())
+        return GridSampler(spec.cells())
     num_epoch = spec.trainer_params.get("num_epoch", trainer_fields(spec.trainer)["num_epoch"].default)
-    return Halving(spec.cells(), num_epoch, spec.halving_factor, larger_is_better)
+    return AshaSampler(spec.cells(), num_epoch, spec.halving_factor, larger_is_better)

@@ -18,7 +18,7 @@ _HASH, _RANK, _SHARE = "__distkeras_hash", "__distkeras_rank", "__distkeras_shar
 
 
 @dataclass(frozen=True)
-class Folds:
+class Splitter:
     """How rows are dealt to parts, by nothing but their values and a seed: the same in every run, however they are partitioned.
 
     Attributes:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.contract import errors
-from airflow_provider_distkeras.ml.tuning.samplers import Strategy
-from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome, Trial
+from airflow_provider_distkeras.ml.tuning.samplers import Sampler
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.journal import Journal
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class StudyLimits:
     """When to stop before the strategy has nothing more to propose.
 
     Attributes:
@@ -33,7 +33,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyProgress:
     """How far a search is.
 
     Attributes:
@@ -51,7 +51,7 @@ class Standing:
     late: float
 
 
-class Agenda:
+class Study:
     """Hands out trials to as many threads as ask.
 
     Args:
@@ -64,26 +64,26 @@ class Agenda:
 
     def __init__(
         self,
-        strategy: Strategy,
+        strategy: Sampler,
         num_folds: int,
         metric: str,
         *,
         larger_is_better: bool,
-        limits: Limits | None = None,
+        limits: StudyLimits | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self.cells: list[Cell] = []
+        self.cells: list[Trial] = []
         self._strategy, self._num_folds, self._metric = strategy, num_folds, metric
         self._sign = 1 if larger_is_better else -1
-        self._limits, self._journal = limits or Limits(), journal
-        self._waiting: deque[Trial] = deque()
+        self._limits, self._journal = limits or StudyLimits(), journal
+        self._waiting: deque[FoldFit] = deque()
         self._running = 0
         self._known = self._epochs = 0
         self._over = False
         self._began = time.monotonic()
         self._changed = threading.Condition()
 
-    def next(self) -> Trial | None:
+    def ask(self) -> FoldFit | None:
         """The next trial, as soon as there is one; None when the search is over."""
         with self._changed:
             while not self._over:
@@ -99,7 +99,7 @@ class Agenda:
             self._changed.notify_all()
             return None
 
-    def more(self, count: int) -> list[Trial]:
+    def more(self, count: int) -> list[FoldFit]:
         """At most so many trials beside the last one; none that would have to be waited for."""
         with self._changed:
             while not self._over and len(self._waiting) < count and self._propose():
@@ -114,14 +114,14 @@ class Agenda:
         with self._changed:
             return len(self._waiting) + self._strategy.left * self._num_folds
 
-    def standing(self) -> Standing:
+    def standing(self) -> StudyProgress:
         """How far the search is."""
         with self._changed:
             ended = sum(len(cell.outcomes) for cell in self.cells)
             sure = self._running + len(self._waiting) + self._strategy.left * self._num_folds
             worth = self._worth()
             number = max(worth, key=lambda number: worth[number]) if worth else None
-            return Standing(
+            return StudyProgress(
                 ended=ended,
                 known=self._known,
                 expected=max(ended + sure, self._strategy.expected * self._num_folds),
@@ -130,7 +130,7 @@ class Agenda:
                 late=(time.monotonic() - self._began) / self._limits.seconds if self._limits.seconds else 0.0,
             )
 
-    def end(self, trial: Trial, outcome: Outcome) -> None:
+    def tell(self, trial: FoldFit, outcome: FoldResult) -> None:
         """Take what a trial came to. Raises TrainingError if more cells failed than may."""
         with self._changed:
             try:
@@ -183,23 +183,23 @@ class Agenda:
         if params is None:
             return False
         number = len(self.cells)
-        self.cells.append(Cell(params))
+        self.cells.append(Trial(params))
         for fold in range(self._num_folds):
             outcome = self._journal.known(params, fold) if self._journal is not None else None
             if outcome is None:
-                self._waiting.append(Trial(number, fold))
+                self._waiting.append(FoldFit(number, fold))
             else:
                 self._known += 1
-                self._take(Trial(number, fold), outcome)
+                self._take(FoldFit(number, fold), outcome)
         return True
 
-    def _take(self, trial: Trial, outcome: Outcome) -> None:
+    def _take(self, trial: FoldFit, outcome: FoldResult) -> None:
         cell = self.cells[trial.cell]
         cell.outcomes[trial.fold] = outcome
         if self._is_complete(cell):
             self._strategy.learn(cell.params, cell.mean(self._metric))
 
-    def _is_complete(self, cell: Cell) -> bool:
+    def _is_complete(self, cell: Trial) -> bool:
         return len(cell.outcomes) == self._num_folds
 
     def _check_failures(self) -> None:
@@ -208,7 +208,7 @@ class Agenda:
         if most is not None and len(failed) > most:
             raise errors.TrainingError(f"{len(failed)} cells failed, max_failed_cells allows {most}. The last: {failed[-1]}")
 
-    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+    def _tell(self, trial: FoldFit, outcome: FoldResult) -> None:
         level = logging.DEBUG if outcome.error is None else logging.WARNING
         said = outcome.error or ", ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
         logger.log(level, "cell %d, fold %d in %.1f s: %s", trial.cell, trial.fold, outcome.seconds, said)

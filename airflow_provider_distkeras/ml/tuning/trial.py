@@ -12,7 +12,7 @@ from airflow_provider_distkeras.ml.tuning.samplers import Params
 
 
 @dataclass(frozen=True)
-class Trial:
+class FoldFit:
     """One fit of a search: a cell, by its number, on a fold, by its number."""
 
     cell: int
@@ -20,7 +20,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FoldResult:
     """What a trial came to.
 
     Attributes:
@@ -39,11 +39,11 @@ class Outcome:
 
 
 @dataclass
-class Cell:
+class Trial:
     """A point of the search: its values, and what they came to on every fold that has ended."""
 
     params: Params
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, FoldResult] = field(default_factory=dict)
 
     @property
     def error(self) -> str | None:

@@ -16,14 +16,14 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import integer, json_value, mapping_of
-from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
+from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.tuning.fold_data import FoldRows
-from airflow_provider_distkeras.ml.tuning.runner import Trials
-from airflow_provider_distkeras.ml.tuning.samplers import Listed
-from airflow_provider_distkeras.ml.tuning.splitters import Folds
-from airflow_provider_distkeras.ml.tuning.study import Agenda
-from airflow_provider_distkeras.ml.tuning.trial import Trial
+from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
+from airflow_provider_distkeras.ml.tuning.runner import TrialRunner
+from airflow_provider_distkeras.ml.tuning.samplers import GridSampler
+from airflow_provider_distkeras.ml.tuning.splitters import Splitter
+from airflow_provider_distkeras.ml.tuning.study import Study
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit
 
 
 class HasFolds(Params):
@@ -62,7 +62,7 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
     machine reads once. A cell that fails or diverges ranks last and does not stop the others.
     """
 
-    def search(self, dataset: DataFrame, models: dict[Trial, Model] | None = None) -> Agenda:
+    def search(self, dataset: DataFrame, models: dict[FoldFit, Model] | None = None) -> Study:
         """Fit every cell on every fold, and nothing on all rows.
 
         Args:
@@ -77,48 +77,48 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
         if self.isSet("parallelism"):
             integer(1)("parallelism", self.getParallelism())
         folds = self._folds()
-        preparation = Preparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
+        preparation = FeaturePreparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
         features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
         places, larger = [{"cell": place} for place in range(len(cells))], evaluator.isLargerBetter()
-        agenda = Agenda(Listed(places), len(folds.folds), self._metric(), larger_is_better=larger)
+        study = Study(GridSampler(places), len(folds.folds), self._metric(), larger_is_better=larger)
         at_once = self.getParallelism() if self.isSet("parallelism") else None
         with (
-            FoldRows(dataset, folds, folds.folds, features, preparation) as rows,
-            Trials(estimator, evaluator, [self._metric()], rows, models) as trials,
+            FoldData(dataset, folds, folds.folds, features, preparation) as rows,
+            TrialRunner(estimator, evaluator, [self._metric()], rows, models) as trials,
         ):
-            trials.run(agenda, at_once, lambda params: cells[params["cell"]])
-        return agenda
+            trials.run(study, at_once, lambda params: cells[params["cell"]])
+        return study
 
-    def _folds(self) -> Folds:
+    def _folds(self) -> Splitter:
         """How rows are dealt."""
         raise NotImplementedError
 
-    def _searched(self, dataset: DataFrame) -> tuple[Model, Agenda, list[list[Any]] | None]:
+    def _searched(self, dataset: DataFrame) -> tuple[Model, Study, list[list[Any]] | None]:
         """The best cell's model, what every cell came to, and per fold the models of all cells, if they are wanted."""
         estimator, cells = self.getEstimator(), self.getEstimatorParamMaps()
-        models: dict[Trial, Model] | None = {} if self.getCollectSubModels() else None
-        agenda = self.search(dataset, models)
-        best = estimator.fit(dataset, cells[agenda.best()])
+        models: dict[FoldFit, Model] | None = {} if self.getCollectSubModels() else None
+        study = self.search(dataset, models)
+        best = estimator.fit(dataset, cells[study.best()])
         if models is None:
-            return best, agenda, None
+            return best, study, None
         folds = range(len(self._folds().folds))
         return (
             best,
-            agenda,
-            [[models.get(Trial(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in folds],
+            study,
+            [[models.get(FoldFit(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in folds],
         )
 
-    def _means(self, agenda: Agenda) -> list[float]:
+    def _means(self, study: Study) -> list[float]:
         """Every cell's metric; of one that failed, the worst there is."""
         worst = -math.inf if self.getEvaluator().isLargerBetter() else math.inf
-        return [worst if (mean := cell.mean(self._metric())) is None else mean for cell in agenda.cells]
+        return [worst if (mean := cell.mean(self._metric())) is None else mean for cell in study.cells]
 
     def _metric(self) -> str:
         evaluator = self.getEvaluator()
         return str(evaluator.getOrDefault("metricName")) if evaluator.hasParam("metricName") else "metric"
 
     def _dealt(self) -> dict[str, Any]:
-        """What `Folds` is told by the Params that both validators have, and by the estimator's."""
+        """What `Splitter` is told by the Params that both validators have, and by the estimator's."""
         estimator = self.getEstimator()
         marks = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")
         return {
@@ -188,12 +188,12 @@ class CrossValidator(Validator, tuning.CrossValidator):
         return ValidatorReader(cls)
 
     def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
-        best, agenda, kept = self._searched(dataset)
-        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in agenda.cells]
-        return self._copyValues(tuning.CrossValidatorModel(best, self._means(agenda), kept, stds))
+        best, study, kept = self._searched(dataset)
+        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in study.cells]
+        return self._copyValues(tuning.CrossValidatorModel(best, self._means(study), kept, stds))
 
-    def _folds(self) -> Folds:
-        return Folds(num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._dealt())
+    def _folds(self) -> Splitter:
+        return Splitter(num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._dealt())
 
 
 class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
@@ -243,11 +243,11 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
         return ValidatorReader(cls)
 
     def _fit(self, dataset: DataFrame) -> tuning.TrainValidationSplitModel:
-        best, agenda, kept = self._searched(dataset)
-        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(agenda), kept[0] if kept else None))
+        best, study, kept = self._searched(dataset)
+        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(study), kept[0] if kept else None))
 
-    def _folds(self) -> Folds:
-        return Folds(num_folds=1, test_share=1 - self.getTrainRatio(), **self._dealt())
+    def _folds(self) -> Splitter:
+        return Splitter(num_folds=1, test_share=1 - self.getTrainRatio(), **self._dealt())
 
 
 class ValidatorReader(MLReader[Any]):

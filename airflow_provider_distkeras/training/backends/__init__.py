@@ -22,7 +22,7 @@ __all__ = ["CompiledWindow", "NetworkPlan", "compile_forward", "compile_window"]
 
 def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> CompiledWindow:
     """A compiled training window on the backend this process runs Keras on."""
-    compiled: CompiledWindow = _backend().Window(plan, batch_size, window)
+    compiled: CompiledWindow = _backend().compile_window(plan, batch_size, window)
     return compiled
 
 

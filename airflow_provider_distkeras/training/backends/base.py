@@ -105,7 +105,7 @@ class CompiledWindow(ABC):
 
     @abstractmethod
     def run(
-        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+        self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
         """Train on a window, starting from the weights `flat`, one learning rate per step.
 

@@ -17,7 +17,7 @@ from airflow_provider_distkeras.training.backends.base import CompiledWindow, Ma
 from airflow_provider_distkeras.training.backends.objective import Objective
 
 
-class Window(CompiledWindow):
+class JaxWindow(CompiledWindow):
     """See `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
@@ -34,7 +34,7 @@ class Window(CompiledWindow):
         self.reset(0)
 
     def run(
-        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+        self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
         after, self._optimizer_state, self._seeds, loss = self._compiled(
             flat,
@@ -110,6 +110,11 @@ class Window(CompiledWindow):
         count = len(self._fresh_optimizer)
         self._optimizer_state = [jnp.asarray(value) for value in values[:count]]
         self._seeds = [jnp.asarray(value) for value in values[count:]]
+
+
+def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> JaxWindow:
+    """See `backends.compile_window`."""
+    return JaxWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:

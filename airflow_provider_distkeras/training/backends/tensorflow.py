@@ -19,7 +19,7 @@ from airflow_provider_distkeras.training.backends.objective import Objective
 _BATCHES_PER_CALL = 32
 
 
-class Window(CompiledWindow):
+class TensorFlowWindow(CompiledWindow):
     """See `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
@@ -29,7 +29,7 @@ class Window(CompiledWindow):
         self._forward = tf.function(self._outputs, autograph=False, jit_compile=False)
 
     def run(
-        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+        self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
         after, loss = self._compiled(
             tf.constant(flat),
@@ -77,6 +77,11 @@ class Window(CompiledWindow):
     def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
         for variable, value in zip((*self.optimizer.variables, *self.seed_states), values, strict=True):
             variable.assign(value)
+
+
+def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> TensorFlowWindow:
+    """See `backends.compile_window`."""
+    return TensorFlowWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:

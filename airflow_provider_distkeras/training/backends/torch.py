@@ -18,7 +18,7 @@ from airflow_provider_distkeras.training.backends.base import CompiledWindow, Ma
 from airflow_provider_distkeras.training.backends.objective import Objective
 
 
-class Window(CompiledWindow):
+class TorchWindow(CompiledWindow):
     """See `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
@@ -34,7 +34,7 @@ class Window(CompiledWindow):
         super().reset(seed)
 
     def run(
-        self, flat: Vector, window: dataset.Window, learning_rates: Vector, values: Sequence[float] = ()
+        self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
         arguments.bound[:] = list(values)
         self._load(flat)
@@ -74,6 +74,11 @@ class Window(CompiledWindow):
     def _set_state(self, values: Sequence[NDArray[Any]]) -> None:
         for variable, value in zip((*self.optimizer.variables, *self.seed_states), values, strict=True):
             variable.assign(value)
+
+
+def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> TorchWindow:
+    """See `backends.compile_window`."""
+    return TorchWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:

@@ -26,7 +26,7 @@ class Shard:
     stop: int
 
 
-class Peer(Protocol):
+class Transport(Protocol):
     """What answers every frame that it is sent."""
 
     def send(self, frame: Frame) -> None:
@@ -57,7 +57,7 @@ class Reply:
     stop: bool
 
 
-class Session:
+class ParameterClient:
     """Speaks to all shards as if they were one server. The first one keeps the books.
 
     Raises:
@@ -65,7 +65,7 @@ class Session:
         Refused: a server does not want this worker's work.
     """
 
-    def __init__(self, connections: Sequence[Peer], shards: tuple[Shard, ...], worker: int, attempt: int) -> None:
+    def __init__(self, connections: Sequence[Transport], shards: tuple[Shard, ...], worker: int, attempt: int) -> None:
         self._connections, self._shards = connections, shards
         self._worker, self._attempt = worker, attempt
         self._limit = protocol.payload_limit(min(shard.stop - shard.start for shard in shards))
@@ -74,7 +74,7 @@ class Session:
     @classmethod
     def connect(
         cls, shards: tuple[Shard, ...], secret: bytes, certificate: str | None, timeout: float, worker: int, attempt: int
-    ) -> Session:
+    ) -> ParameterClient:
         """A session of a worker with the servers of a run.
 
         Args:

@@ -10,16 +10,16 @@ from airflow_provider_distkeras.training.algorithms import UpdateRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.listener import Listener
 from airflow_provider_distkeras.training.server.protocol import Connection
-from airflow_provider_distkeras.training.server.store import Center, Peer, Rendezvous, State
+from airflow_provider_distkeras.training.server.store import ParameterStore, Rendezvous, StoreState, WorkerId
 
 _SECRET_BYTES = 32
 
 
-class ParameterServer(Center):
+class ParameterServer(ParameterStore):
     """Serves one training run, or one shard of its weights; use it as a context manager.
 
     Args:
-        state, rule, rendezvous, on_best: see `Center`.
+        state, rule, rendezvous, on_best: see `ParameterStore`.
         host: the address to listen on.
         secret: what proves that a worker belongs to the run.
         encryption: encrypts the connections.
@@ -27,7 +27,7 @@ class ParameterServer(Center):
 
     def __init__(
         self,
-        state: State,
+        state: StoreState,
         rule: UpdateRule,
         host: str,
         secret: bytes | None = None,
@@ -57,7 +57,7 @@ class ParameterServer(Center):
 
     def _serve(self, connection: Connection) -> None:
         """Answer a peer's frames, one after the other, until it leaves."""
-        peer = Peer()
+        peer = WorkerId()
         try:
             while True:
                 connection.send(self.answer(peer, connection.receive()))

@@ -15,7 +15,7 @@ from airflow_provider_distkeras.training.algorithms import Matrix, UpdateRule
 from airflow_provider_distkeras.training.server.client import Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, State
+from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
 
 #: A server moves some GB/s; past this size, its copies cost more than what a shard's frame does.
 _SHARD_BYTES = 16 << 20
@@ -46,7 +46,7 @@ class ParameterServers:
         encryption: ssl.SSLContext | None = None,
         stopping: EarlyStopping | None = None,
         shards: int | None = None,
-        restored: list[State] | None = None,
+        restored: list[StoreState] | None = None,
     ) -> None:
         size = weights.shape[1]
         count = len(restored) if restored else min(shards or _shards_for(weights.nbytes), size)
@@ -56,7 +56,7 @@ class ParameterServers:
         self._reach = reach
         rules = [rule.shard(start, stop) for start, stop in self._ranges]
         if restored is None:
-            states = [State(part.open(weights[:, a:b])) for part, (a, b) in zip(rules, self._ranges, strict=True)]
+            states = [StoreState(part.open(weights[:, a:b])) for part, (a, b) in zip(rules, self._ranges, strict=True)]
             states[0].stopping = stopping or EarlyStopping()
         else:
             states = restored
@@ -100,7 +100,7 @@ class ParameterServers:
         return self._servers[0].ledger
 
     @property
-    def books(self) -> State:
+    def books(self) -> StoreState:
         """The first shard's state, which keeps the books of all."""
         return self._servers[0].state
 
@@ -129,7 +129,7 @@ class ParameterServers:
         stores = [server.state.store if server.state.best is None else server.state.best for server in self._servers]
         return np.hstack([self._rule.result(store) for store in stores])
 
-    def snapshot(self) -> list[State]:
+    def snapshot(self) -> list[StoreState]:
         """A copy of what it would take to go on after a restart."""
         return [server.frozen(copy.deepcopy) for server in self._servers]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_distkeras.training.algorithms import Asynchronous, Matrix, Synchronous, UpdateRule, Vector
+from airflow_provider_distkeras.training.algorithms import AsynchronousRule, Matrix, SynchronousRule, UpdateRule, Vector
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
@@ -19,7 +19,7 @@ _MOST_COUNTED = 2**32 - 1
 
 
 @dataclass(eq=False)
-class Peer:
+class WorkerId:
     """Who speaks: nobody, until a worker has said hello."""
 
     worker: int = -1
@@ -42,7 +42,7 @@ class Rendezvous:
 
 
 @dataclass
-class State:
+class StoreState:
     """What a server would need to go on after a restart.
 
     Attributes:
@@ -59,7 +59,7 @@ class State:
     best: Matrix | None = None
 
 
-class Center:
+class ParameterStore:
     """Answers the frames of one training run's workers, or of one shard of its weights; any thread may ask.
 
     Args:
@@ -71,7 +71,7 @@ class Center:
 
     def __init__(
         self,
-        state: State,
+        state: StoreState,
         rule: UpdateRule,
         rendezvous: Rendezvous = Rendezvous(),
         on_best: Callable[[], None] | None = None,
@@ -82,7 +82,7 @@ class Center:
         self._rule = rule
         self._rendezvous = rendezvous
         self._on_best = on_best or self.keep_best
-        self._holders: dict[int, Peer] = {}
+        self._holders: dict[int, WorkerId] = {}
         self._generation = 0
         self._round: dict[int, Frame] = {}
         self._stop = False
@@ -105,7 +105,7 @@ class Center:
             self.failure = self.failure or reason
             self._changed.notify_all()
 
-    def frozen(self, copy: Callable[[State], State]) -> State:
+    def frozen(self, copy: Callable[[StoreState], StoreState]) -> StoreState:
         """A copy of the state that no update is half in."""
         with self._changed:
             return copy(self.state)
@@ -120,7 +120,7 @@ class Center:
             self._closing = True
             self._changed.notify_all()
 
-    def part(self, peer: Peer) -> None:
+    def part(self, peer: WorkerId) -> None:
         """Forget a peer that has left."""
         with self._changed:
             if self._holders.get(peer.worker) is peer:
@@ -128,7 +128,7 @@ class Center:
                 self._round.pop(peer.worker, None)
             self._changed.notify_all()
 
-    def answer(self, peer: Peer, frame: Frame) -> Frame:
+    def answer(self, peer: WorkerId, frame: Frame) -> Frame:
         """The answer to a frame. Raises WireError for one that is against the rules."""
         with self._changed:
             self.active_at = time.monotonic()
@@ -158,7 +158,7 @@ class Center:
                 return Frame(refused.op, payload=str(refused).encode())
         raise protocol.WireError(f"{frame.op.name} is not for a worker to say.")
 
-    def _welcome(self, peer: Peer, frame: Frame) -> Frame:
+    def _welcome(self, peer: WorkerId, frame: Frame) -> Frame:
         """Take up a worker: only when no other attempt of it is connected, so that two never train at once."""
         number = frame.worker
         said = _read_json(frame, {"rows": int, "commits": int, "digest": int})
@@ -229,7 +229,7 @@ class Center:
     def _is_outdated(self, frame: Frame) -> bool:
         return self._rendezvous.gather and frame.attempt >> _GENERATION_BITS < self._generation
 
-    def _account(self, peer: Peer, frame: Frame) -> WorkerAccount:
+    def _account(self, peer: WorkerId, frame: Frame) -> WorkerAccount:
         if peer.worker < 0 or (frame.worker, frame.attempt) != (peer.worker, peer.attempt):
             raise protocol.WireError(f"A frame of worker {frame.worker} on the connection of worker {peer.worker}.")
         return self.ledger.worker(frame.worker)
@@ -242,10 +242,10 @@ class Center:
         self._check_epoch(frame)
         if frame.sequence != account.sequence + 1:
             raise protocol.WireError(f"Commit {frame.sequence} of worker {frame.worker} after its commit {account.sequence}.")
-        if isinstance(self._rule, Synchronous):
+        if isinstance(self._rule, SynchronousRule):
             self._join_round(account, frame)
             return self._reply(frame.worker, self._rule.pull(self.state.store, frame.worker))
-        assert isinstance(self._rule, Asynchronous)
+        assert isinstance(self._rule, AsynchronousRule)
         if self._rendezvous.turns:
             self._wait(lambda: self._is_turn(frame), f"the turn of worker {frame.worker}", frame)
         staleness = self.ledger.updates - account.pulled_at
@@ -271,7 +271,7 @@ class Center:
 
     def _join_round(self, account: WorkerAccount, frame: Frame) -> None:
         """Wait for everybody's update of this round; the last to come applies them all, in the order of the workers."""
-        assert isinstance(self._rule, Synchronous)
+        assert isinstance(self._rule, SynchronousRule)
         self._round[frame.worker] = frame
         if len(self._round) == self._rule.num_workers:
             frames = [self._round[number] for number in sorted(self._round)]

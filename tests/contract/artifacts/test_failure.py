@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.failure import Cause
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.errors import (
     ArtifactError,
     DataError,
@@ -16,28 +16,28 @@ from airflow_provider_distkeras.contract.errors import (
 @pytest.mark.parametrize(
     ("error", "cause", "line"),
     [
-        (DataError("No rows."), Cause("DataError", "No rows.", True), "DataError: No rows."),
-        (SupersededError("Late."), Cause("SupersededError", "Late.", True), "SupersededError: Late."),
-        (ArtifactError("Gone."), Cause("ArtifactError", "Gone.", False), "ArtifactError: Gone."),
+        (DataError("No rows."), Failure("DataError", "No rows.", True), "DataError: No rows."),
+        (SupersededError("Late."), Failure("SupersededError", "Late.", True), "SupersededError: Late."),
+        (ArtifactError("Gone."), Failure("ArtifactError", "Gone.", False), "ArtifactError: Gone."),
         (
             TrainingError("Worker 0 failed.\n\nThe worker's traceback:\nx"),
-            Cause("TrainingError", "Worker 0 failed.\n\nThe worker's traceback:\nx", False),
+            Failure("TrainingError", "Worker 0 failed.\n\nThe worker's traceback:\nx", False),
             "TrainingError: Worker 0 failed.",
         ),
-        (OSError(28, "No space"), Cause("OSError", "OSError: [Errno 28] No space", False), "OSError: [Errno 28] No space"),
-        (ValueError(), Cause("ValueError", "ValueError: ", False), "ValueError:"),
+        (OSError(28, "No space"), Failure("OSError", "OSError: [Errno 28] No space", False), "OSError: [Errno 28] No space"),
+        (ValueError(), Failure("ValueError", "ValueError: ", False), "ValueError:"),
     ],
 )
 def test_an_error_is_told_in_a_line_and_comes_back_from_its_file(error, cause, line):
-    assert Cause.of(error) == cause
+    assert Failure.of(error) == cause
     assert cause.line == line
-    assert Cause.from_json(cause.to_json()) == cause
+    assert Failure.from_json(cause.to_json()) == cause
     again = cause.error
     assert type(again) is (type(error) if isinstance(error, DistKerasError) else JobError)
-    assert Cause.of(again).line == line
+    assert Failure.of(again).line == line
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"type": "DataError"}'])
 def test_another_file_is_no_cause(content):
     with pytest.raises((ValueError, TypeError)):
-        Cause.from_json(content)
+        Failure.from_json(content)

@@ -2,18 +2,18 @@
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Best, Progress, Started
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, BestTrial, JobStarted, Progress
 
 LINES = [
     (Progress(0, "reading"), "progress 0 % | reading"),
     (Progress(100, "done"), "progress 100 % | done"),
     (Progress(50, "writing", 1400, 2000, "tasks"), "progress 50 % | writing: 1,400 of 2,000 tasks"),
     (
-        Progress(35, "search", 5, 12, "fits", 120300, best=Best("r2", 0.9132, 3), eta_seconds=80),
+        Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80),
         "progress 35 % | search: 5 of 12 fits | 120,300 samples/s | best r2 0.9132 (cell 3) | 1 min 20 s to go",
     ),
     (
-        Progress(93, "refit", 3.5, 10, "epochs", 9, 0.00012, Best("areaUnderROC", -1e-05, 12), 3720),
+        Progress(93, "refit", 3.5, 10, "epochs", 9, 0.00012, BestTrial("areaUnderROC", -1e-05, 12), 3720),
         "progress 93 % | refit: 3.5 of 10 epochs | 9 samples/s | loss 0.00012 | best areaUnderROC -1e-05 (cell 12) | 1 h 2 min to go",
     ),
 ]
@@ -41,8 +41,8 @@ def test_what_is_not_known_is_left_out_of_the_state():
 
 @pytest.mark.parametrize("ui", ["http://driver:4040", None])
 def test_a_job_that_has_started_says_where(ui):
-    started = Started("train", "app-20260301-0007", ui)
-    assert Started.found_in(f"{PREFIX}{started}\n") == started
+    started = JobStarted("train", "app-20260301-0007", ui)
+    assert JobStarted.found_in(f"{PREFIX}{started}\n") == started
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_job_that_has_started_says_where(ui):
     ["progress 5 % | reading", f"{PREFIX}progress 5 % | ", f"{PREFIX}r2: progress 5 % | reading", f"x {PREFIX}progress 5 %"],
 )
 def test_other_lines_say_nothing(line):
-    assert Progress.found_in(line) is Started.found_in(line) is None
+    assert Progress.found_in(line) is JobStarted.found_in(line) is None

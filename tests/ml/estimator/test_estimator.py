@@ -68,9 +68,9 @@ def test_the_single_trainer_is_keras_fit(data):
         seed=3,
     )
     model = estimator.fit(data)
-    from airflow_provider_distkeras.ml.network.builder import blueprint
+    from airflow_provider_distkeras.ml.network.builder import build_network
 
-    network = blueprint({**estimator.said(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
+    network = build_network({**estimator.said(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")

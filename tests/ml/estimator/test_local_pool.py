@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_distkeras.ml import DistKeras
-from airflow_provider_distkeras.ml.estimator.fit import Fitting
+from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, Fold
-from airflow_provider_distkeras.ml.estimator.local_pool import Sharing, Wanted
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut
+from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training.worker import local_folder
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.spark
 def rows_and_fit(spark):
     data = spark.range(90).selectExpr("array(float(id % 7)) AS features", "double(id % 7) AS label", f"int(id % 3) AS {PART}")
     estimator = DistKeras("SingleTrainer", {"batch_size": 16, "num_epoch": 1}, layer_dims=[None, 1])
-    return data, Fitting.of(estimator, data)
+    return data, FitPlan.of(estimator, data)
 
 
 def workers(spark, backend):
@@ -40,10 +40,10 @@ def workers(spark, backend):
 
 def test_the_process_of_a_task_serves_the_next_with_all_that_it_has_loaded_and_compiled(spark):
     data, fitting = rows_and_fit(spark)
-    with Sharing(data) as sharing:
-        sharing.run([Wanted(fitting, Cut(Fold((0, 1), 2)))])
+    with LocalFitPool(data) as sharing:
+        sharing.run([FitRequest(fitting, FoldSlice(Fold((0, 1), 2)))])
         after_one = workers(spark, fitting.backend)
-        sharing.run([Wanted(fitting, Cut(Fold((1, 2), 0)))])
+        sharing.run([FitRequest(fitting, FoldSlice(Fold((1, 2), 0)))])
     after_two = workers(spark, fitting.backend)
 
     assert set(after_one) & set(after_two)
@@ -57,13 +57,15 @@ def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, m
         for rows in Path(local_folder()).glob("distkeras-rows-*"):
             shutil.rmtree(rows)
 
-    with Sharing(data) as sharing:
+    with LocalFitPool(data) as sharing:
         assert sharing.survey(fitting, describes=False).rows == {0: 30, 1: 30, 2: 30}
         spark.sparkContext.parallelize([0], 1).foreach(lose)
         fed = []
         submit = sharing._submit
         monkeypatch.setattr(sharing, "_submit", lambda *said: fed.append(len(said) > 2) or submit(*said))
-        fits = sharing.run([Wanted(fitting, Cut(Fold((0, 1), 2))), Wanted(fitting, Cut(Fold((1, 2), 0)))], ("rmse",))
+        fits = sharing.run(
+            [FitRequest(fitting, FoldSlice(Fold((0, 1), 2))), FitRequest(fitting, FoldSlice(Fold((1, 2), 0)))], ("rmse",)
+        )
     assert fed == [False, True]
     assert [fit.summary.rows for fit in fits] == [60, 60]
     assert all(fit.measured["metrics"]["rmse"] >= 0 for fit in fits)

@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, FeatureMap
 from airflow_provider_distkeras.ml.estimator import row_cache
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION, Fold
-from airflow_provider_distkeras.ml.estimator.row_cache import Cut, Survey
+from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
 from tests.ml.prepared import lists
 
 ROWS, FEATURES = 90, 3
@@ -73,7 +73,7 @@ MAPPING = FeatureMap(np.array([2.0, 0.5, -1.0]), np.array([0.0, 3.0, 1.0]), np.a
 def test_a_fit_is_given_the_rows_of_its_fold_by_the_fold_s_statistics(rows, tmp_path, monkeypatch, mapping, cache_bytes):
     monkeypatch.setattr(row_cache, "_BLOCK_ROWS", 7)
     store(rows, tmp_path, cache_bytes=cache_bytes)
-    found = find(tmp_path, Cut(Fold((0, 2, 3), 1), mapping))
+    found = find(tmp_path, FoldSlice(Fold((0, 2, 3), 1), mapping))
     part = rows["part"]
     for name, mask in {"training": np.isin(part, [0, 2, 3]), "validation": part == VALIDATION, "held_out": part == 1}.items():
         np.testing.assert_allclose(in_order(getattr(found, name).records), expected(rows, mask, mapping), rtol=1e-6)
@@ -81,7 +81,7 @@ def test_a_fit_is_given_the_rows_of_its_fold_by_the_fold_s_statistics(rows, tmp_
 
 def test_without_anything_filled_in_only_scale_and_offset_count(rows, tmp_path):
     store(rows, tmp_path, with_filled=False)
-    found = find(tmp_path, Cut(Fold((0,), TEST), MAPPING))
+    found = find(tmp_path, FoldSlice(Fold((0,), TEST), MAPPING))
     nothing = replace(MAPPING, fill=np.full(FEATURES, np.nan))
     np.testing.assert_allclose(in_order(found.held_out.records), expected(rows, rows["part"] == TEST, nothing), rtol=1e-6)
 
@@ -89,7 +89,7 @@ def test_without_anything_filled_in_only_scale_and_offset_count(rows, tmp_path):
 @pytest.mark.parametrize("said", ["balanced", {1.0: 5.0}])
 def test_classes_are_weighed_in_training_rows_only(rows, tmp_path, said):
     store(rows, tmp_path)
-    found = find(tmp_path, Cut(Fold((0, 1), 2), None, said))
+    found = find(tmp_path, FoldSlice(Fold((0, 1), 2), None, said))
     trained, positive = np.isin(rows["part"], [0, 1]), rows["label"] == 1
     count, positives = trained.sum(), (trained & positive).sum()
     by_class = {0.0: count / 2 / (count - positives), 1.0: count / 2 / positives} if said == "balanced" else {0.0: 1.0, 1.0: 5.0}
@@ -101,18 +101,18 @@ def test_classes_are_weighed_in_training_rows_only(rows, tmp_path, said):
 
 def test_other_cuts_of_the_same_rows_have_other_names():
     cuts = [
-        Cut(Fold((0, 1), 2)),
-        Cut(Fold((0, 2), 1)),
-        Cut(Fold((0, 1), 2), None, "balanced"),
-        Cut(Fold((0, 1), 2), None, {1.0: 2.0}),
+        FoldSlice(Fold((0, 1), 2)),
+        FoldSlice(Fold((0, 2), 1)),
+        FoldSlice(Fold((0, 1), 2), None, "balanced"),
+        FoldSlice(Fold((0, 1), 2), None, {1.0: 2.0}),
     ]
     assert len({cut.name for cut in cuts}) == 4
-    assert Cut(Fold((0, 1), 2)).name == cuts[0].name
+    assert FoldSlice(Fold((0, 1), 2)).name == cuts[0].name
 
 
 def test_the_survey_tells_how_many_rows_each_part_has_and_what_describes_them(rows, tmp_path):
     told = store(rows, tmp_path, describes=True)
-    found = Survey.from_report(*told.to_report())
+    found = RowSummary.from_report(*told.to_report())
     assert found.rows == dict.fromkeys((0, 1, 2, 3, VALIDATION, TEST), 15)
     for part in (0, 1, 2, 3):
         mine = rows["part"] == part
@@ -121,11 +121,11 @@ def test_the_survey_tells_how_many_rows_each_part_has_and_what_describes_them(ro
         np.testing.assert_allclose(found.moments[part].mean, np.nanmean(known, axis=0), rtol=1e-5)
         np.testing.assert_allclose(found.moments[part].m2, np.nanvar(known, axis=0) * found.moments[part].count, rtol=1e-4)
         np.testing.assert_array_equal(found.moments[part].maximum, np.nanmax(known, axis=0))
-    assert Survey.from_report(*store(rows, tmp_path).to_report()).moments == {}
+    assert RowSummary.from_report(*store(rows, tmp_path).to_report()).moments == {}
 
 
 def test_a_machine_without_the_rows_says_so_and_forgets_them_when_asked_to(rows, tmp_path):
-    cut = Cut(Fold((0, 1), 2))
+    cut = FoldSlice(Fold((0, 1), 2))
     assert find(tmp_path, cut) is None
     store(rows, tmp_path)
     store(rows, tmp_path)  # by another task

@@ -9,7 +9,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.reporting import plots, report
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
-from airflow_provider_distkeras.ml.tuning.trial import Cell, Outcome
+from airflow_provider_distkeras.ml.tuning.trial import FoldResult, Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 
@@ -39,8 +39,8 @@ def rendered(found, spec=None, **details):
 
 
 def cell(r2, sample=(), **params):
-    outcome = lambda value: Outcome({"r2": value, "rmse": 2 * value}, seconds=1.0, sample=list(sample))  # noqa: E731
-    return Cell(params, {0: outcome(r2), 1: outcome(r2 + 0.1)})
+    outcome = lambda value: FoldResult({"r2": value, "rmse": 2 * value}, seconds=1.0, sample=list(sample))  # noqa: E731
+    return Trial(params, {0: outcome(r2), 1: outcome(r2 + 0.1)})
 
 
 def headings(page):
@@ -62,7 +62,7 @@ def test_texts_of_the_data_are_shown_as_texts():
 
 
 def test_cells_are_ranked_and_those_that_failed_say_why():
-    failed = Cell({"learning_rate": 9.0}, {0: Outcome(error="DivergenceError: the loss is nan"), 1: Outcome({"r2": 0.1})})
+    failed = Trial({"learning_rate": 9.0}, {0: FoldResult(error="DivergenceError: the loss is nan"), 1: FoldResult({"r2": 0.1})})
     cells = [cell(0.6, learning_rate=0.1), failed, cell(0.2, learning_rate=0.3), cell(0.4, learning_rate=0.2)]
     page = rendered(result(cells), asked(metrics=["rmse"]))
     table = re.search(r"<th>learning_rate.*?</table>", page, re.DOTALL).group()
@@ -74,7 +74,7 @@ def test_cells_are_ranked_and_those_that_failed_say_why():
 
 
 def test_the_metric_of_rows_set_aside_stands_beside_the_folds_and_their_errors_are_drawn():
-    tested = Outcome({"r2": 0.3456}, sample=[[1.0, 1.1], [2.0, 1.9]])
+    tested = FoldResult({"r2": 0.3456}, sample=[[1.0, 1.1], [2.0, 1.9]])
     page = rendered(result([cell(0.5, sample=[[1.0, 3.0]])], tested=tested))
     assert "<dt>r2, on rows set aside</dt><dd>0.3456</dd>" in page
     assert "Predictions of the best cell for rows set aside" in headings(page)

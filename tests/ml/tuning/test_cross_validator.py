@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
-from airflow_provider_distkeras.ml.tuning.study import Agenda
+from airflow_provider_distkeras.ml.tuning.study import Study
 from airflow_provider_distkeras.training.worker import local_folder
 
 pytestmark = pytest.mark.spark
@@ -172,7 +172,7 @@ def test_an_interrupted_search_hands_out_no_more_fits(data, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ThreadPool, "map", interrupted)
-    monkeypatch.setattr(Agenda, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Study, "stop", lambda self: stopped.append(self))
     with pytest.raises(KeyboardInterrupt):
         validator(CrossValidator, estimator()).fit(data)
     assert len(stopped) == 1

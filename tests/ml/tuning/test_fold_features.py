@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.ml.data.feature_statistics import Preparation
+from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
-from airflow_provider_distkeras.ml.tuning.splitters import Folds
+from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from tests.ml.prepared import filled, layout, lists, prepare, raw
 
 ROWS = 140
@@ -35,9 +35,9 @@ def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
     values, fold = raw(ROWS), np.arange(ROWS) % 7 % 3
     validation = np.arange(ROWS) % 11 == 0
     values[validation, 2] = 1e4  # which no statistic may see
-    folds = Folds(3, fold_col="fold", validation_col="validation")
+    folds = Splitter(3, fold_col="fold", validation_col="validation")
     dealt = folds.assign(dataset(spark, values, scaling, fold, validation)).cache()
-    preparation = Preparation.of({"scaling": scaling, "layout": layout()})
+    preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout()})
     for number, (cv_fold, mapping) in enumerate(
         zip(folds.folds, fold_maps(dealt, "features", preparation, folds.folds), strict=True)
     ):
@@ -51,9 +51,9 @@ def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
 def test_a_category_that_a_fold_never_trained_on_says_nothing(spark):
     values = raw(ROWS)
     fold = (values[:, 6] == 1).astype(int)  # all rows of the third category are held out together
-    folds = Folds(2, fold_col="fold")
+    folds = Splitter(2, fold_col="fold")
     dealt = folds.assign(dataset(spark, values, None, fold))
-    mapping = fold_maps(dealt, "features", Preparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
+    mapping = fold_maps(dealt, "features", FeaturePreparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
     numbers, found = features_of(refitted(folds.folds[1].held_out_rows(dealt), "features", mapping))
     assert (values[numbers, 6] == 1).all()
     assert (found[:, 4:7] == 0).all()
@@ -64,9 +64,9 @@ def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
     values = raw(ROWS)
     fold = np.arange(ROWS) % 2
     values[fold == 0, 0] = np.nan
-    folds = Folds(2, fold_col="fold")
+    folds = Splitter(2, fold_col="fold")
     dealt = folds.assign(dataset(spark, values, "standard", fold))
-    mapping = fold_maps(dealt, "features", Preparation.of({"scaling": "standard", "layout": layout()}), folds.folds)[1]
+    mapping = fold_maps(dealt, "features", FeaturePreparation.of({"scaling": "standard", "layout": layout()}), folds.folds)[1]
     _, found = features_of(refitted(dealt, "features", mapping))
     assert (found[:, 0] == 0).all()
 
@@ -81,10 +81,10 @@ def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
     ],
 )
 def test_where_nothing_was_fitted_no_pass_is_made(details):
-    assert fold_maps(None, "features", Preparation.of(details), Folds(3).folds) == [None] * 3
+    assert fold_maps(None, "features", FeaturePreparation.of(details), Splitter(3).folds) == [None] * 3
 
 
 def test_a_layout_with_gaps_is_refused():
     spans = [{"column": "x", "kind": "number", "start": 1, "stop": 2, "fill": None}]
     with pytest.raises(ArtifactError, match="expected spans that follow each other from 0"):
-        Preparation.of({"scaling": None, "layout": spans})
+        FeaturePreparation.of({"scaling": None, "layout": spans})

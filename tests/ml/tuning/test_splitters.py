@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION
-from airflow_provider_distkeras.ml.tuning.splitters import Folds, count_parts
+from airflow_provider_distkeras.ml.tuning.splitters import Splitter, count_parts
 
 pytestmark = pytest.mark.spark
 
@@ -30,38 +30,38 @@ def parts(folds, data):
     "said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}, {"test_share": 0.2}], ids=str
 )
 def test_parts_depend_on_the_rows_and_not_on_their_partitions(data, said):
-    folds = Folds(3, seed=7, **said)
+    folds = Splitter(3, seed=7, **said)
     assert parts(folds, data.repartition(5)) == parts(folds, data.coalesce(1))
 
 
 def test_random_folds_are_about_equal_and_another_seed_gives_others(data):
-    found = parts(Folds(4), data)
+    found = parts(Splitter(4), data)
     assert all(240 < rows < 360 for rows in Counter(found.values()).values())
     assert sorted(Counter(found.values())) == [0, 1, 2, 3]
-    assert found != parts(Folds(4, seed=1), data)
+    assert found != parts(Splitter(4, seed=1), data)
 
 
 def test_equal_rows_share_a_fold(spark):
     twins = spark.range(200).selectExpr("id % 50 AS x")
-    found = Folds(5).assign(twins).groupBy("x").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
+    found = Splitter(5).assign(twins).groupBy("x").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
     assert found.count() == 0
 
 
 def test_every_fold_has_its_share_of_every_label(data):
-    found = Folds(4, stratified="label", test_share=0.1).assign(data).groupBy("label", PART).count().collect()
+    found = Splitter(4, stratified="label", test_share=0.1).assign(data).groupBy("label", PART).count().collect()
     rare = {row[PART]: row["count"] for row in found if row["label"] == 1.0}
     assert rare == {TEST: 4, 0: 9, 1: 9, 2: 9, 3: 9}
 
 
 def test_a_group_is_never_apart_and_folds_stay_equal(data):
-    found = Folds(4, group_col="owner", test_share=0.1).assign(data)
+    found = Splitter(4, group_col="owner", test_share=0.1).assign(data)
     apart = found.groupBy("owner").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
     assert apart.count() == 0
     assert count_parts(found) == {TEST: 120, 0: 270, 1: 270, 2: 270, 3: 270}
 
 
 def test_by_time_a_fold_trains_on_the_past_only(data):
-    folds = Folds(3, time_col="day", test_share=0.2)
+    folds = Splitter(3, time_col="day", test_share=0.2)
     times = defaultdict(list)
     for row in folds.assign(data).select("day", PART).collect():
         times[row[PART]].append(row["day"])
@@ -74,7 +74,7 @@ def test_by_time_a_fold_trains_on_the_past_only(data):
 def test_times_of_every_kind_are_ordered_by(spark, kind):
     days = spark.range(40).select(F.expr("date_add(date'2026-01-01', int(id))").alias("day"))
     when = F.expr("unix_date(day)") if kind == "long" else F.col("day").cast(kind)
-    dealt = Folds(3, time_col="when").assign(days.withColumn("when", when))
+    dealt = Splitter(3, time_col="when").assign(days.withColumn("when", when))
     assert [row[PART] for row in dealt.orderBy("day").collect()] == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
 
 
@@ -89,24 +89,24 @@ def test_times_of_every_kind_are_ordered_by(spark, kind):
 )
 def test_what_is_no_time_is_refused(data, column, said):
     with pytest.raises(DataError, match=said):
-        Folds(3, time_col="when").assign(data.withColumn("when", F.expr(column)))
+        Splitter(3, time_col="when").assign(data.withColumn("when", F.expr(column)))
 
 
 def test_chosen_folds_are_taken_and_checked(data):
     chosen = data.withColumn("mine", F.expr("int(id % 3)"))
-    assert all(part == row % 3 for row, part in parts(Folds(3, fold_col="mine"), chosen).items())
+    assert all(part == row % 3 for row, part in parts(Splitter(3, fold_col="mine"), chosen).items())
     with pytest.raises(
         DataError, match="expected fold numbers from 0 to 1, received others in 400 rows: from 2 to 2, 0 of them null"
     ):
-        Folds(2, fold_col="mine").assign(chosen)
+        Splitter(2, fold_col="mine").assign(chosen)
     with pytest.raises(DataError, match="expected fold numbers as integers, received double"):
-        Folds(2, fold_col="x").assign(chosen)
+        Splitter(2, fold_col="x").assign(chosen)
 
 
 @pytest.mark.parametrize("said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}], ids=str)
 def test_marked_rows_are_validated_on_and_never_held_out(data, said):
     marked = data.withColumn("mark", F.expr("CASE WHEN id % 10 = 0 THEN true WHEN id % 10 = 1 THEN null ELSE false END"))
-    folds = Folds(3, validation_col="mark", **said)
+    folds = Splitter(3, validation_col="mark", **said)
     dealt = folds.assign(marked)
     assert {row["id"] % 10 for row in dealt.where(F.col(PART) == VALIDATION).select("id").collect()} == {0}
     for fold in folds.folds:
@@ -115,7 +115,7 @@ def test_marked_rows_are_validated_on_and_never_held_out(data, said):
 
 
 def test_an_empty_fold_is_refused(data):
-    folds = Folds(3, fold_col="mine")
+    folds = Splitter(3, fold_col="mine")
     dealt = folds.assign(data.withColumn("mine", F.lit(0)))
     with pytest.raises(DataError, match="Fold 0 of 3 has 0 rows to train on and 1200 to be measured on"):
         folds.check_sizes(count_parts(dealt))
@@ -123,9 +123,9 @@ def test_an_empty_fold_is_refused(data):
 
 def test_two_ways_to_make_folds_are_refused():
     with pytest.raises(SpecError, match="expected one way to make them"):
-        Folds(3, group_col="a", time_col="b")
+        Splitter(3, group_col="a", time_col="b")
 
 
 def test_a_column_that_is_not_there_is_refused(data):
     with pytest.raises(DataError, match=r"Unknown column 'ownr'\. Did you mean 'owner'"):
-        Folds(3, group_col="ownr").assign(data)
+        Splitter(3, group_col="ownr").assign(data)

@@ -7,26 +7,26 @@ import pytest
 from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.tuning.journal import Journal
-from airflow_provider_distkeras.ml.tuning.samplers import Halving, Listed, Sampled
-from airflow_provider_distkeras.ml.tuning.study import Agenda, Limits
-from airflow_provider_distkeras.ml.tuning.trial import Outcome
+from airflow_provider_distkeras.ml.tuning.samplers import AshaSampler, GridSampler, TpeSampler
+from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
+from airflow_provider_distkeras.ml.tuning.trial import FoldResult
 
 FOLDS = 3
 
 
-def agenda(strategy, larger=True, **said):
-    return Agenda(strategy, FOLDS, "r2", larger_is_better=larger, **said)
+def study(strategy, larger=True, **said):
+    return Study(strategy, FOLDS, "r2", larger_is_better=larger, **said)
 
 
-def work_off(agenda, measure, threads=1):
-    """Run an agenda's trials by a function from a cell's values to its metric; what was run, in order."""
+def work_off(study, measure, threads=1):
+    """Run an study's trials by a function from a cell's values to its metric; what was run, in order."""
     done = []
 
     def work():
-        while (trial := agenda.next()) is not None:
-            params = agenda.cells[trial.cell].params
+        while (trial := study.ask()) is not None:
+            params = study.cells[trial.cell].params
             done.append((params, trial.fold))
-            agenda.end(trial, measure(params))
+            study.tell(trial, measure(params))
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
@@ -37,14 +37,14 @@ def work_off(agenda, measure, threads=1):
 
 
 def good(value):
-    return Outcome({"r2": value})
+    return FoldResult({"r2": value})
 
 
-BAD = Outcome(error="DivergenceError: the loss is nan.")
+BAD = FoldResult(error="DivergenceError: the loss is nan.")
 
 
 def test_every_cell_is_measured_on_every_fold_and_the_best_is_found():
-    search = agenda(Listed([{"x": x} for x in (1, 5, 3)]))
+    search = study(GridSampler([{"x": x} for x in (1, 5, 3)]))
     done = work_off(search, lambda params: good(params["x"]), threads=4)
     assert sorted(done, key=repr) == sorted([({"x": x}, fold) for x in (1, 5, 3) for fold in range(FOLDS)], key=repr)
     assert search.best() == 1
@@ -52,13 +52,13 @@ def test_every_cell_is_measured_on_every_fold_and_the_best_is_found():
 
 
 def test_less_is_better_where_it_is():
-    search = agenda(Listed([{"x": x} for x in (1, 5, 3)]), larger=False)
+    search = study(GridSampler([{"x": x} for x in (1, 5, 3)]), larger=False)
     work_off(search, lambda params: good(params["x"]))
     assert search.best() == 0
 
 
 def test_a_cell_that_fails_stops_no_other_and_never_wins():
-    search = agenda(Listed([{"x": x} for x in (9, 5, 3)]))
+    search = study(GridSampler([{"x": x} for x in (9, 5, 3)]))
     work_off(search, lambda params: BAD if params["x"] == 9 else good(params["x"]))
     assert search.best() == 1
     assert search.cells[0].to_dict()["error"] == BAD.error
@@ -66,33 +66,33 @@ def test_a_cell_that_fails_stops_no_other_and_never_wins():
 
 
 def test_when_all_fail_the_commonest_cause_is_raised():
-    search = agenda(Listed([{"x": 1}]))
+    search = study(GridSampler([{"x": 1}]))
     work_off(search, lambda _: BAD)
     with pytest.raises(DivergenceError, match=r"the loss is nan\. Lower learning_rate"):
         search.best()
 
 
 def test_more_failures_than_may_be_end_the_search():
-    search = agenda(Listed([{"x": x} for x in range(9)]), limits=Limits(failed_cells=1))
-    search.end(search.next(), BAD)
+    search = study(GridSampler([{"x": x} for x in range(9)]), limits=StudyLimits(failed_cells=1))
+    search.tell(search.ask(), BAD)
     for _ in range(FOLDS - 1):
-        search.end(search.next(), BAD)
+        search.tell(search.ask(), BAD)
     with pytest.raises(TrainingError, match=r"2 cells failed, max_failed_cells allows 1\. The last: DivergenceError"):
-        search.end(search.next(), BAD)
-    assert search.next() is None
+        search.tell(search.ask(), BAD)
+    assert search.ask() is None
 
 
 def test_no_cell_is_begun_after_its_time():
-    search = agenda(Listed([{"x": 1}]), limits=Limits(seconds=0.0))
-    assert search.next() is None
+    search = study(GridSampler([{"x": 1}]), limits=StudyLimits(seconds=0.0))
+    assert search.ask() is None
     with pytest.raises(TrainingError, match="No cell has ended: raise max_minutes"):
         search.best()
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_halving_trains_few_cells_long_and_finds_the_best(threads):
-    strategy = Halving([{"x": x} for x in range(27)], num_epoch=9, factor=3, larger_is_better=True)
-    search = agenda(strategy)
+    strategy = AshaSampler([{"x": x} for x in range(27)], num_epoch=9, factor=3, larger_is_better=True)
+    search = study(strategy)
     done = work_off(search, lambda params: good(params["x"] * params["num_epoch"]), threads)
     epochs = [params["num_epoch"] for params, fold in done if fold == 0]
     assert epochs.count(1) == 27
@@ -102,15 +102,15 @@ def test_halving_trains_few_cells_long_and_finds_the_best(threads):
 
 
 def test_halving_gives_up_cells_that_fail():
-    strategy = Halving([{"x": x} for x in range(4)], num_epoch=4, factor=2, larger_is_better=True)
-    search = agenda(strategy)
+    strategy = AshaSampler([{"x": x} for x in range(4)], num_epoch=4, factor=2, larger_is_better=True)
+    search = study(strategy)
     work_off(search, lambda params: BAD if params["x"] == 3 else good(params["x"]))
     assert search.cells[search.best()].params == {"x": 2, "num_epoch": 4}
 
 
 def test_the_best_of_those_that_came_furthest_is_chosen_where_the_last_ones_fail():
-    strategy = Halving([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True)
-    search = agenda(strategy)
+    strategy = AshaSampler([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True)
+    search = study(strategy)
     work_off(search, lambda params: BAD if params["num_epoch"] == 9 else good(params["x"]))
     assert search.cells[search.best()].params == {"x": 8, "num_epoch": 3}
 
@@ -120,15 +120,15 @@ def test_optuna_s_cells_of_an_earlier_search_come_first_and_are_not_run_again(tm
 
     def search(folder, *earlier):
         journal = Journal(LocalStorage(), f"{tmp_path}/{folder}", [f"{tmp_path}/{name}" for name in earlier])
-        strategy = Sampled(said, 12, seed=0, larger_is_better=True, begun=journal.cells)
-        return agenda(strategy, journal=journal)
+        strategy = TpeSampler(said, 12, seed=0, larger_is_better=True, begun=journal.cells)
+        return study(strategy, journal=journal)
 
     first, taken = search("first"), []
     for _ in range(20):  # in another order than the next search would have it
-        taken.append(first.next())
+        taken.append(first.ask())
         if len(taken) == 4:
             trial = taken.pop(2)
-            first.end(trial, good(first.cells[trial.cell].params["rate"]))
+            first.tell(trial, good(first.cells[trial.cell].params["rate"]))
     ended = sum(len(cell.outcomes) for cell in first.cells)
     second = search("second", "first")
     done = work_off(second, lambda params: good(params["rate"]))
@@ -138,7 +138,7 @@ def test_optuna_s_cells_of_an_earlier_search_come_first_and_are_not_run_again(tm
 
 def test_optuna_s_cells_come_near_the_best():
     said = {"rate": {"loguniform": [1e-4, 1.0]}, "units": {"int": [1, 8]}, "dims": {"choice": [[1, 2], None]}}
-    search = agenda(Sampled(said, 40, seed=0, larger_is_better=True))
+    search = study(TpeSampler(said, 40, seed=0, larger_is_better=True))
     work_off(search, lambda params: good(-abs(params["rate"] - 0.1) - abs(params["units"] - 5)))
     best = search.cells[search.best()].params
     assert len(search.cells) == 40
@@ -149,18 +149,18 @@ def test_optuna_s_cells_come_near_the_best():
 
 def test_what_an_earlier_search_recorded_is_not_run_again(tmp_path):
     cells = [{"x": x, "dims": [None, x]} for x in (1, 2, 3)]
-    first = agenda(Listed(cells), journal=Journal(LocalStorage(), f"{tmp_path}/first"))
+    first = study(GridSampler(cells), journal=Journal(LocalStorage(), f"{tmp_path}/first"))
     for _ in range(4):
-        trial = first.next()
-        first.end(trial, good(first.cells[trial.cell].params["x"]))
-    assert first.next().cell == 1  # it is cut off in the middle of the second cell
+        trial = first.ask()
+        first.tell(trial, good(first.cells[trial.cell].params["x"]))
+    assert first.ask().cell == 1  # it is cut off in the middle of the second cell
     journal = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first", f"{tmp_path}/none"])
-    second = agenda(Listed(cells), journal=journal)
+    second = study(GridSampler(cells), journal=journal)
     done = work_off(second, lambda params: good(params["x"]))
     assert done == [(cells[1], 1), (cells[1], 2), *((cells[2], fold) for fold in range(FOLDS))]
     assert second.best() == 2
     assert [cell.values("r2") for cell in second.cells] == [[x] * FOLDS for x in (1, 2, 3)]
-    third = agenda(Listed(cells), journal=Journal(LocalStorage(), f"{tmp_path}/third", [f"{tmp_path}/second"]))
+    third = study(GridSampler(cells), journal=Journal(LocalStorage(), f"{tmp_path}/third", [f"{tmp_path}/second"]))
     assert work_off(third, lambda _: good(0)) == []
     assert third.best() == 2
 
@@ -168,7 +168,7 @@ def test_what_an_earlier_search_recorded_is_not_run_again(tmp_path):
 def test_what_failed_for_a_passing_reason_is_tried_again(tmp_path):
     journal = Journal(LocalStorage(), f"{tmp_path}/first")
     journal.record({"x": 1}, 0, BAD)
-    journal.record({"x": 1}, 1, Outcome(error="TrainingError: the executor was lost"))
+    journal.record({"x": 1}, 1, FoldResult(error="TrainingError: the executor was lost"))
     (tmp_path / "first" / ".half.json.0123").write_text('{"par')  # what a job that was killed was writing
     again = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first"])
     assert again.known({"x": 1}, 0) == BAD
@@ -176,29 +176,29 @@ def test_what_failed_for_a_passing_reason_is_tried_again(tmp_path):
 
 
 def test_more_trials_at_once_are_none_that_would_have_to_be_waited_for():
-    search = agenda(Listed([{"x": x} for x in range(3)]))
+    search = study(GridSampler([{"x": x} for x in range(3)]))
     assert search.ahead == 9
-    first = search.next()
+    first = search.ask()
     taken = [first, *search.more(5)]
     assert search.ahead == 3
     assert [(trial.cell, trial.fold) for trial in taken] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     for trial in taken:
-        search.end(trial, good(trial.cell))
-    rest = [search.next(), *search.more(99)]
+        search.tell(trial, good(trial.cell))
+    rest = [search.ask(), *search.more(99)]
     assert (len(rest), search.ahead) == (3, 0)
     assert search.more(1) == []
     search.stop()
     for trial in rest:
-        search.end(trial, good(trial.cell))
-    assert search.next() is None
+        search.tell(trial, good(trial.cell))
+    assert search.ask() is None
     assert search.best() == 2
 
 
 def test_how_far_a_search_is():
-    search = agenda(Listed([{"x": x} for x in (1, 5)]))
+    search = study(GridSampler([{"x": x} for x in (1, 5)]))
     before = search.standing()
     for _ in range(FOLDS + 1):
-        search.end(search.next(), Outcome({"r2": 0.5}, history={"loss": [2.0, 1.0]}))
+        search.tell(search.ask(), FoldResult({"r2": 0.5}, history={"loss": [2.0, 1.0]}))
     after = search.standing()
     assert (before.ended, before.expected, before.best) == (0, 2 * FOLDS, None)
     assert (after.ended, after.known, after.expected, after.epochs) == (FOLDS + 1, 0, 2 * FOLDS, 2 * (FOLDS + 1))
@@ -206,13 +206,13 @@ def test_how_far_a_search_is():
 
 
 def test_the_best_so_far_is_the_least_where_less_is_better():
-    search = agenda(Listed([{"x": x} for x in (3, 1, 2)]), larger=False)
+    search = study(GridSampler([{"x": x} for x in (3, 1, 2)]), larger=False)
     work_off(search, lambda params: good(params["x"]))
     assert search.standing().best == (1, 1)
 
 
 def test_of_halving_its_promotions_are_expected_too():
-    search = agenda(Halving([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True))
+    search = study(AshaSampler([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True))
     expected = search.standing().expected
     done = work_off(search, lambda params: good(params["x"]))
     assert expected == (9 + 3 + 1) * FOLDS
@@ -220,5 +220,5 @@ def test_of_halving_its_promotions_are_expected_too():
 
 
 def test_of_a_search_with_a_limit_the_time_counts():
-    search = agenda(Listed([{"x": 1}]), limits=Limits(seconds=0.000001))
+    search = study(GridSampler([{"x": 1}]), limits=StudyLimits(seconds=0.000001))
     assert search.standing().late > 1

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 
-from airflow_provider_distkeras.training.algorithms import ADAG
+from airflow_provider_distkeras.training.algorithms import AdagRule
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, State
+from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
 
 
 def files_in_use():
@@ -43,8 +43,8 @@ def stands(server, file):
 
 def main(size, files):
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    rule = ADAG(size, 2)
-    state = State(rule.open(np.zeros((1, size), np.float32)))
+    rule = AdagRule(size, 2)
+    state = StoreState(rule.open(np.zeros((1, size), np.float32)))
     with (
         ParameterServer(state, rule, "127.0.0.1", rendezvous=Rendezvous(timeout=60)) as server,
         open("/proc/self/status") as file,

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import ADAG, DynSGD, Synchronous
+from airflow_provider_distkeras.training.algorithms import AdagRule, DynSGDRule, SynchronousRule
 from airflow_provider_distkeras.training.server import protocol, tls
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, State
+from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
 
 SIZE = 4
 ONE = np.ones(SIZE, np.float32)
@@ -21,8 +21,8 @@ ONE = np.ones(SIZE, np.float32)
 
 def start(rule=None, rendezvous=None, stopping=None, **others):
     """A server whose center is zero."""
-    rule = rule or ADAG(SIZE, 2)
-    state = State(rule.open(np.zeros((1, SIZE), np.float32)), stopping=stopping or EarlyStopping())
+    rule = rule or AdagRule(SIZE, 2)
+    state = StoreState(rule.open(np.zeros((1, SIZE), np.float32)), stopping=stopping or EarlyStopping())
     return ParameterServer(state, rule, "127.0.0.1", rendezvous=rendezvous or Rendezvous(timeout=20), **others)
 
 
@@ -161,7 +161,7 @@ def test_the_state_that_an_attempt_left_is_given_to_the_next(connect):
 
 
 def test_staleness_is_counted_and_told_to_the_rule():
-    with start(DynSGD(SIZE, 3)) as server:
+    with start(DynSGDRule(SIZE, 3)) as server:
         one, other = Worker(server, 0), Worker(server, 1)
         one.hello()
         other.hello()
@@ -186,7 +186,7 @@ def test_when_one_worker_fails_the_others_are_told(server, connect):
 
 
 def synchronous(workers=2, **others):
-    return start(Synchronous(SIZE, workers), Rendezvous(gather=True, timeout=20), **others)
+    return start(SynchronousRule(SIZE, workers), Rendezvous(gather=True, timeout=20), **others)
 
 
 def test_synchronous_workers_begin_together_and_are_averaged_by_their_rows(at_once):
@@ -223,7 +223,7 @@ def test_a_round_that_lost_a_worker_is_begun_again_by_the_next_attempt_of_the_st
 
 
 def test_a_round_does_not_wait_without_end(at_once):
-    with start(Synchronous(SIZE, 2), Rendezvous(gather=True, timeout=0.3)) as server:
+    with start(SynchronousRule(SIZE, 2), Rendezvous(gather=True, timeout=0.3)) as server:
         worker = Worker(server)
         refused = worker.hello()
         assert refused.op == Op.REFUSED
@@ -232,7 +232,7 @@ def test_a_round_does_not_wait_without_end(at_once):
 
 
 def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
-    with start(DynSGD(SIZE, 3), Rendezvous(gather=True, turns=True, timeout=20)) as server:
+    with start(DynSGDRule(SIZE, 3), Rendezvous(gather=True, turns=True, timeout=20)) as server:
         workers = [Worker(server, number) for number in range(3)]
         for welcome in at_once(*[lambda w=worker: w.hello(commits=2) for worker in workers]):
             welcome.result(20)
@@ -249,7 +249,7 @@ def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
 
 
 def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_center_is_kept():
-    with start(ADAG(SIZE, 1), stopping=EarlyStopping(patience=2)) as server:
+    with start(AdagRule(SIZE, 1), stopping=EarlyStopping(patience=2)) as server:
         worker = Worker(server)
         worker.hello()
         for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.5]):
@@ -262,7 +262,7 @@ def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_c
 
 
 def test_without_validation_rows_the_training_loss_decides():
-    with start(ADAG(SIZE, 1), stopping=EarlyStopping(patience=1)) as server:
+    with start(AdagRule(SIZE, 1), stopping=EarlyStopping(patience=1)) as server:
         worker = Worker(server)
         worker.hello()
         worker.commit(epoch=0)
@@ -384,7 +384,7 @@ def test_a_worker_speaks_for_itself_only(server, connect):
 
 
 def test_two_runs_at_once_never_mix(server, connect):
-    with start(ADAG(SIZE, 1)) as other:
+    with start(AdagRule(SIZE, 1)) as other:
         assert other.port != server.port
         with pytest.raises((WireError, ConnectionError)):
             connect(to=other, secret=server.secret)
@@ -398,7 +398,7 @@ def test_two_runs_at_once_never_mix(server, connect):
 
 def test_many_workers_at_once_lose_nothing(at_once):
     commits, count = 50, 8
-    with start(ADAG(SIZE, count)) as server:
+    with start(AdagRule(SIZE, count)) as server:
 
         def work(number):
             worker = Worker(server, number)

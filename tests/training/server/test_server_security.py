@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import ADAG
+from airflow_provider_distkeras.training.algorithms import AdagRule
 from airflow_provider_distkeras.training.server import protocol
-from airflow_provider_distkeras.training.server.client import Session, Shard
+from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, State
+from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
 
 SIZE = 256
 ONE = np.ones(SIZE, np.float32)
@@ -47,7 +47,7 @@ class Besieged:
         return json.loads(self.process.stdout.readline())
 
     def session(self, worker=0, attempt=0):
-        return Session.connect((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
+        return ParameterClient.connect((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
 
 
 @pytest.fixture
@@ -378,14 +378,14 @@ def test_a_server_that_ran_out_of_files_listens_again_when_there_are_some(besieg
 
 
 def serve(timeout):
-    rule = ADAG(SIZE, 1)
+    rule = AdagRule(SIZE, 1)
     return ParameterServer(
-        State(rule.open(np.zeros((1, SIZE), np.float32))), rule, "127.0.0.1", rendezvous=Rendezvous(timeout=timeout)
+        StoreState(rule.open(np.zeros((1, SIZE), np.float32))), rule, "127.0.0.1", rendezvous=Rendezvous(timeout=timeout)
     )
 
 
 def session_with(server, attempt):
-    return Session.connect((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, PATIENCE, 0, attempt)
+    return ParameterClient.connect((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, PATIENCE, 0, attempt)
 
 
 def test_a_proof_that_trickles_in_is_not_waited_for_byte_by_byte(monkeypatch):

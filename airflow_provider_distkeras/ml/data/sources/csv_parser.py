@@ -61,7 +61,7 @@ def spark_type(kind: str) -> str:
     return _SPARK_TYPES.get(kind, "array<double>")
 
 
-class Parser:
+class CsvParser:
     """Parses blocks of records.
 
     Args:

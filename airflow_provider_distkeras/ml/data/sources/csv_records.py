@@ -19,7 +19,7 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 @dataclass(frozen=True)
-class Block:
+class CsvBlock:
     """Some records, in the files' encoding and without line breaks, and where they come from, if that was asked for."""
 
     records: pa.Array
@@ -27,7 +27,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Feed:
+class CsvFeed:
     """Files with the same header, on their way into Spark's Python workers.
 
     Attributes:
@@ -47,26 +47,26 @@ class Feed:
             return spark.read.format("binaryFile").load(list(self.paths)).select("content", "path")
         return spark.read.text(list(self.paths)).select("value", *(["_metadata.file_path"] if named else []))
 
-    def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[Block]:
+    def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[CsvBlock]:
         """The records without the headers. For Spark's Python workers."""
         for batch in batches:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
                     for records in _after_header(split(path, content.as_buffer(), dialect)):
-                        yield Block(records, pa.repeat(path, len(records)))
+                        yield CsvBlock(records, pa.repeat(path, len(records)))
                 continue
             lines = batch.column(0).cast(pa.binary())
             rows = pc.not_equal(lines, self.header)
-            yield Block(lines.filter(rows), batch.column(1).filter(rows) if batch.num_columns > 1 else None)
+            yield CsvBlock(lines.filter(rows), batch.column(1).filter(rows) if batch.num_columns > 1 else None)
 
 
-def feeds(files: InputFiles, dialect: Dialect) -> list[Feed]:
+def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
     """The files in groups that are read alike."""
     groups: dict[tuple[tuple[str, ...], bytes, bool], list[str]] = {}
     for path, columns in files.headers.items():
         whole = not dialect.by_line or path.endswith(".zst")  # which Spark cannot decompress everywhere
         groups.setdefault((tuple(columns), files.lines[path], whole), []).append(path)
-    return [Feed(columns, line, tuple(paths), whole) for (columns, line, whole), paths in groups.items()]
+    return [CsvFeed(columns, line, tuple(paths), whole) for (columns, line, whole), paths in groups.items()]
 
 
 def split(path: str, content: pa.Buffer, dialect: Dialect) -> Iterator[pa.Array]:

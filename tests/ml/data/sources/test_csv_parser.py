@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
-from airflow_provider_distkeras.ml.data.sources.csv_parser import Parser, infer_kind
+from airflow_provider_distkeras.ml.data.sources.csv_parser import CsvParser, infer_kind
 
 
 def parse(records, kinds, dialect=None, columns=None):
-    parser = Parser(columns or list(kinds), kinds, dialect or Dialect())
+    parser = CsvParser(columns or list(kinds), kinds, dialect or Dialect())
     kind = pa.binary() if isinstance(records[0], bytes) else pa.string()
     batches, bad = parser.parse(pa.array(records, kind))
     rows = [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
