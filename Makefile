@@ -38,6 +38,7 @@ lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev ## Measure what the performance claims rest on
 	@$(BIN)/python -m benchmarks

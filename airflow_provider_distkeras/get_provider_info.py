@@ -35,7 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Distkeras",
-                "python-modules": ["airflow_provider_distkeras.triggers.spark_application.spark_application"],
+                "python-modules": ["airflow_provider_distkeras.triggers.spark_application"],
             },
         ],
         "extra-links": [

@@ -143,7 +143,7 @@ def test_package_travels_with_the_users_files_and_is_removed(stub, prepare, run,
     names = zipfile.ZipFile(seen).namelist()
     assert mine == "/mine/helpers.zip"
     assert not os.path.exists(own)
-    assert "airflow_provider_distkeras/contract/specs.py" in names
+    assert "airflow_provider_distkeras/contract/specs/train.py" in names
     assert not [name for name in names if "__pycache__" in name]
 
 

@@ -229,7 +229,7 @@ def test_sparks_log_is_turned_down(stub, prepare, run):
 
     env = stub.calls()[0]["env"]
     assert env["SPARK_SUBMIT_OPTS"].startswith("-Dlog4j2.configurationFile=file:///")
-    assert env["SPARK_SUBMIT_OPTS"].endswith("/operators/log4j2.properties")
+    assert env["SPARK_SUBMIT_OPTS"].endswith("/hooks/log4j2.properties")
     assert env["TF_CPP_MIN_LOG_LEVEL"] == "1"
 
 
