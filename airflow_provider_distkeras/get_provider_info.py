@@ -8,7 +8,7 @@ from airflow_provider_distkeras import __version__
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's entry, under the keys of Airflow's provider_info schema."""
+    """Return the provider's entry, under the keys of Airflow's provider_info schema."""
     return {
         "package-name": "airflow-provider-distkeras",
         "name": "Distkeras",

@@ -4,10 +4,34 @@ from airflow_provider_distkeras.ml import DistKeras, process_csv
 from airflow_provider_distkeras.training import trainers
 """
 
-from airflow_provider_distkeras.ml.data.prepare import process_csv
-from airflow_provider_distkeras.ml.display import show
-from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
+from __future__ import annotations
 
-__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "TrainValidationSplit", "process_csv", "show"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_distkeras.ml.data.prepare import process_csv
+    from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+    from airflow_provider_distkeras.ml.display import show
+    from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
+    from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
+    from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
+
+__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "SelectColumns", "TrainValidationSplit", "process_csv", "show"]
+
+#: Per public name, its module. Spark ML persistence writes classes by these public paths, so that files may move.
+_MODULES = {
+    "CrossValidator": "tuning.validators",
+    "DistKeras": "estimator.estimator",
+    "DistKerasModel": "estimator.model",
+    "SelectColumns": "data.select_columns",
+    "TrainValidationSplit": "tuning.validators",
+    "process_csv": "data.prepare",
+    "show": "display",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -51,6 +51,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
     """
 
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
+
     renamed: Param = Param(Params._dummy(), "renamed", "New name per raw column.", lambda v: mapping_of(text)("renamed", v))
     kinds: Param = Param(Params._dummy(), "kinds", "What each feature holds.", lambda v: mapping_of(text)("kinds", v))
     labelCol: Param = Param(Params._dummy(), "labelCol", "The label, by its new name.", TypeConverters.toString)

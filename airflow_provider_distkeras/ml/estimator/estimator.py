@@ -48,6 +48,8 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         >>> model.transform(df_test)  # with a double column "prediction"
     """
 
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
+
     def __init__(
         self, trainer: type[Trainer] | str = trainers.ADAG, trainer_params: Mapping[str, Any] | None = None, **params: Any
     ) -> None:

@@ -38,6 +38,8 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         summary: the account of its training, or None if training diverged.
     """
 
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
+
     def __init__(
         self,
         content: bytes = b"",

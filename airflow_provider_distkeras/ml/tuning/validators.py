@@ -154,6 +154,8 @@ class CrossValidator(Validator, tuning.CrossValidator):
         DivergenceError, SpecError, DataError, TrainingError: every cell failed.
     """
 
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
+
     @keyword_only
     def __init__(
         self,
@@ -209,6 +211,8 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
     Raises:
         DivergenceError, SpecError, DataError, TrainingError: every cell failed.
     """
+
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
 
     @keyword_only
     def __init__(
