@@ -7,6 +7,31 @@ from typing import Any
 from airflow_provider_distkeras import __version__
 
 
+_OPTIONS = {
+    "artifact_root": {
+        "description": (
+            "Where datasets, models, reports and predictions are written, unless an operator says otherwise: "
+            "a path or URI that both Airflow and Spark can read and write. If it is empty, local Spark "
+            "masters use a folder distkeras in AIRFLOW_HOME; every other master needs it."
+        ),
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3a://my-bucket/distkeras",
+        "default": "",
+    },
+    "history_server": {
+        "description": (
+            "The address of Spark's History Server, to which each task then has a link. A Spark connection may "
+            "name another one, as history-server in its extra."
+        ),
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "http://history.example.com:18080",
+        "default": "",
+    },
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's entry, under the keys of Airflow's provider_info schema."""
     return {
@@ -46,29 +71,7 @@ def get_provider_info() -> dict[str, Any]:
         "config": {
             "distkeras": {
                 "description": "Distributed Keras training on Spark.",
-                "options": {
-                    "artifact_root": {
-                        "description": (
-                            "Where datasets, models, reports and predictions are written, unless an operator says otherwise: "
-                            "a path or URI that both Airflow and Spark can read and write. If it is empty, local Spark "
-                            "masters use a folder distkeras in AIRFLOW_HOME; every other master needs it."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "s3a://my-bucket/distkeras",
-                        "default": "",
-                    },
-                    "history_server": {
-                        "description": (
-                            "The address of Spark's History Server, to which each task then has a link. A Spark connection may "
-                            "name another one, as history-server in its extra."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "http://history.example.com:18080",
-                        "default": "",
-                    },
-                },
+                "options": _OPTIONS,
             }
         },
     }
