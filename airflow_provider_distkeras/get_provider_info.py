@@ -6,7 +6,6 @@ from typing import Any
 
 from airflow_provider_distkeras import __version__
 
-
 _OPTIONS = {
     "artifact_root": {
         "description": (

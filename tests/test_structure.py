@@ -22,7 +22,9 @@ def test_no_file_is_too_long():
 
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
 def test_no_function_is_too_long(path):
-    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
     assert [node.name for node in functions if node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES] == []
 
