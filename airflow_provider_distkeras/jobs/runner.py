@@ -21,7 +21,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.jobs import lease, submitter
-from airflow_provider_distkeras.spark.environment import installed_versions
+from airflow_provider_distkeras.spark.environment import RECORDED_PACKAGES, installed_versions
 from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -94,7 +94,7 @@ def cause_of(error: Exception) -> Failure:
 def versions(spark: SparkSession) -> dict[str, str]:
     """The versions that made a result, for whoever asks later."""
     own = {"airflow-provider-distkeras": airflow_provider_distkeras.__version__, "spark": spark.version}
-    return own | installed_versions(("keras", "tensorflow", "jax", "numpy", "pyarrow"))
+    return own | installed_versions(RECORDED_PACKAGES)
 
 
 def log_to_stdout() -> None:

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.jobs.runner import JobResult, main
-from airflow_provider_distkeras.ml.estimator.evaluation import measure
+from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
@@ -98,7 +98,7 @@ def _measure(scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, 
     """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
     if rows.label is None or "prediction" not in scorer.columns:
         return {}
-    found = measure(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
+    found = evaluate_predictions(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
     if not found:
         logger.warning("no metrics: no row's label, %r, is what the model tells", rows.label)
     return found

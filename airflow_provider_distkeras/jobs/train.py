@@ -62,9 +62,9 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressR
         },
         inputs={"dataset_path": spec.dataset_path},
         details={
-            "cells": [cell.to_dict() for cell in found.cells],
+            "cells": [cell.to_dict() for cell in found.trials],
             "training": found.summary.to_dict(),
-            "test_error": found.tested and found.tested.error,
+            "test_error": found.test_result and found.test_result.error,
             "mlflow": logged,
         },
     )
@@ -92,7 +92,7 @@ def _check_rows(spec: TrainSpec, rows: int) -> None:
 def _told(found: SearchResult, metric: str) -> dict[str, float | None]:
     """A metric of the best cell over the folds, and of the rows set aside, if some were."""
     told = {"mean": found.best.mean(metric), "std": found.best.std(metric)}
-    return told if found.tested is None else {**told, "test": found.tested.metrics.get(metric)}
+    return told if found.test_result is None else {**told, "test": found.test_result.metrics.get(metric)}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.params import BACKENDS
 from airflow_provider_distkeras.spark import cluster
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
+
+#: The packages whose versions are recorded with every result.
+RECORDED_PACKAGES = ("keras", *BACKENDS, "numpy", "pyarrow")
 
 _lock = threading.Lock()
 

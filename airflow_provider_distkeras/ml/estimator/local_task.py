@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.ml.estimator import metrics, row_cache
+from airflow_provider_distkeras.ml.estimator import evaluation, row_cache
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
+from airflow_provider_distkeras.ml.network.inference import class_probabilities
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
@@ -149,9 +150,9 @@ def _measure(task: FitTask, alone: SingleWorkerFit, members: Matrix, rows: Rows)
     blocks = list(compiled.predict(members[0], rows))
     outputs = np.concatenate([said[0].reshape(len(block), -1) for block, said in blocks])
     labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in blocks])
-    some = rows.some(metrics.sample_size(outputs.shape[1]))
-    said = metrics.class_probabilities(outputs[some]) if task.classifies else outputs[some]
+    some = rows.some(evaluation.sample_size(outputs.shape[1]))
+    said = class_probabilities(outputs[some]) if task.classifies else outputs[some]
     return {
-        "metrics": metrics.measure(task.metrics, labels, outputs, classifies=task.classifies),
+        "metrics": evaluation.evaluate_outputs(task.metrics, labels, outputs, classifies=task.classifies),
         "sample": np.column_stack([labels[some], said]).astype(np.float32).tolist(),
     }

@@ -11,7 +11,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import SpecError, TrainingError
 from airflow_provider_distkeras.ml.reporting.plots import plain
-from airflow_provider_distkeras.spark.environment import installed_versions
+from airflow_provider_distkeras.spark.environment import RECORDED_PACKAGES, installed_versions
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
@@ -24,7 +24,7 @@ _LONGEST = 500
 #: Servers take no more at once.
 _METRICS, _PARAMS = 1000, 100
 #: What a model's users need, with the versions that made it.
-_PACKAGES = ("airflow-provider-distkeras", "pyspark", "keras", "numpy", "pyarrow", "tensorflow", "jax", "torch")
+_PACKAGES = ("airflow-provider-distkeras", "pyspark", *RECORDED_PACKAGES)
 
 
 class MlflowRun:
@@ -90,7 +90,7 @@ class MlflowRun:
         told = {"run_id": self._run.info.run_id, "experiment": self._experiment}
         try:
             self._log(self._run.info.run_id, found.best_params, _metrics(found, metric_names))
-            for cell in found.cells:
+            for cell in found.trials:
                 self._log_cell(cell, metric_names)
             self._mlflow.log_text(report, "report.html")
             requirements = [f"{name}=={version}" for name, version in installed_versions(_PACKAGES).items()]
@@ -107,7 +107,7 @@ class MlflowRun:
             tags["error"] = cell.error[:_LONGEST]
         run = client.create_run(parent.experiment_id, tags=tags)
         means = {name: cell.mean(name) for name in metric_names}
-        folds = [(f"fold_{fold}_{name}", step, value) for fold, outcome in sorted(cell.outcomes.items())
+        folds = [(f"fold_{fold}_{name}", step, value) for fold, outcome in sorted(cell.results.items())
                  for name, values in outcome.history.items() for step, value in enumerate(values, start=1)]  # fmt: skip
         self._log(run.info.run_id, cell.params, [(name, 0, mean) for name, mean in means.items() if mean is not None] + folds)
         client.set_terminated(run.info.run_id, "FAILED" if cell.error else "FINISHED")
@@ -129,8 +129,8 @@ def _metrics(found: SearchResult, metric_names: list[str]) -> list[tuple[str, in
     """Name, step and value."""
     told = [(f"{name}_{kind}", 0, value) for name in metric_names
             for kind, value in (("mean", found.best.mean(name)), ("std", found.best.std(name))) if value is not None]  # fmt: skip
-    if found.tested is not None:
-        told += [(f"{name}_test", 0, value) for name, value in found.tested.metrics.items()]
+    if found.test_result is not None:
+        told += [(f"{name}_test", 0, value) for name, value in found.test_result.metrics.items()]
     return told + [(name, step, value) for name, values in found.summary.history.items() for step, value in enumerate(values, 1)]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml.estimator.metrics import curve
+from airflow_provider_distkeras.ml.estimator.evaluation import cumulative_positives
 from airflow_provider_distkeras.ml.tuning.trial import Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
@@ -99,7 +99,7 @@ def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     axes = _axes(3.4, _HALF)
-    for fold, outcome in sorted(best.outcomes.items()):
+    for fold, outcome in sorted(best.results.items()):
         _curve(axes, outcome.history.get("loss", []), f"fold {fold}", color=_OTHER, linewidth=1.0)
     _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)
     _curve(axes, refit.history.get("val_loss", []), "all rows, on validation rows", color=_BEST, linestyle="--")
@@ -163,7 +163,7 @@ def roc(sample: Sample) -> Figure:
     Args:
         sample: (rows, 3), class numbers and probabilities.
     """
-    positives, negatives = curve(sample[:, 0], sample[:, 2])
+    positives, negatives = cumulative_positives(sample[:, 0], sample[:, 2])
     axes = _axes(3.8, _HALF)
     axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
     axes.plot(*(np.append(0.0, counts / max(counts[-1], 1.0)) for counts in (negatives, positives)), color=_BEST)

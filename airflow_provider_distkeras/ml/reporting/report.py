@@ -56,7 +56,7 @@ def render(found: SearchResult, spec: TrainSpec, prepared: Manifest, versions: M
 
 def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str, str]:
     """What to know first."""
-    metric, summary, tested = spec.metric_name, found.summary, found.tested
+    metric, summary, tested = spec.metric_name, found.summary, found.test_result
     facts = {f"{metric}, mean of {spec.num_folds} folds": _spread(found.best, metric)}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
@@ -64,7 +64,7 @@ def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str
         **facts,
         "rows": f"{prepared.result['rows']:,}",
         "columns": str(len(prepared.result["feature_columns"])),
-        "cells tried": str(len(found.cells)),
+        "cells tried": str(len(found.trials)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
         "training speed": f"{summary.samples_per_second:,.0f} rows/s",
     }
@@ -72,17 +72,17 @@ def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str
 
 def _cells(found: SearchResult, metrics: list[str]) -> str:
     """What was tried, and what it came to: the best first, those that failed last."""
-    ended = [cell for cell in found.cells if cell is not found.best and cell.mean(metrics[0]) is not None]
+    ended = [cell for cell in found.trials if cell is not found.best and cell.mean(metrics[0]) is not None]
     ended.sort(key=lambda cell: cell.mean(metrics[0]) or 0.0, reverse=found.larger_is_better)
     ranked = [found.best, *ended]
-    names = plots.varied(found.cells)
+    names = plots.varied(found.trials)
 
     drawn = [plots.cells(ranked, metrics[0], names), plots.parallel_coordinates(ranked, metrics[0])]
     figures = "".join(_figure(figure) for figure in drawn if figure is not None)
-    failed = [cell for cell in found.cells if cell.mean(metrics[0]) is None]
+    failed = [cell for cell in found.trials if cell.mean(metrics[0]) is None]
     lines = []
     for cell in [*ranked, *failed]:
-        seconds = sum(outcome.seconds for outcome in cell.outcomes.values())
+        seconds = sum(outcome.seconds for outcome in cell.results.values())
         decides = cell.error if cell.mean(metrics[0]) is None else None
         columns = "".join(f"<td>{_text(plots.plain(cell.params.get(each)))}</td>" for each in names)
         columns += f'<td class="{"error" if decides else "value"}">{_text(decides or _spread(cell, metrics[0]))}</td>'
@@ -102,13 +102,13 @@ def _spread(cell: Trial, metric: str) -> str:
 
 
 def _where_measured(found: SearchResult) -> str:
-    where = "rows set aside" if found.tested is not None else "rows held out of the folds"
+    where = "rows set aside" if found.test_result is not None else "rows held out of the folds"
     return f"Predictions of the best cell for {where}"
 
 
 def _errors(found: SearchResult, prepared: Manifest) -> str:
     """Where the best cell is right and where it is wrong, by a sample of rows that it was not trained on."""
-    outcomes = [found.tested] if found.tested is not None else list(found.best.outcomes.values())
+    outcomes = [found.test_result] if found.test_result is not None else list(found.best.results.values())
     rows = [row for outcome in outcomes for row in outcome.sample]
     if not rows:
         return ""

@@ -38,10 +38,10 @@ def event_files(found: SearchResult, metric_names: list[str]) -> dict[str, bytes
         found: the search's result.
         metric_names: the metrics; the first decided.
     """
-    names = varied(found.cells)
-    files = {_FILE: _file([(0, _columns(found.cells, names, metric_names))])}
+    names = varied(found.trials)
+    files = {_FILE: _file([(0, _columns(found.trials, names, metric_names))])}
     files[f"refit/{_FILE}"] = _file(_curves(found.summary.history))
-    for number, cell in enumerate(found.cells):
+    for number, cell in enumerate(found.trials):
         files[f"cells/{number:04}/{_FILE}"] = _file(_cell(cell, names, metric_names))
     return files
 
@@ -54,7 +54,7 @@ def _cell(cell: Trial, names: list[str], metric_names: list[str]) -> Iterable[tu
         mean = cell.mean(metric)
         if mean is not None:
             yield 0, _scalar(metric, mean)
-    for fold, outcome in sorted(cell.outcomes.items()):
+    for fold, outcome in sorted(cell.results.items()):
         yield from _curves(outcome.history, f"fold {fold}/")
 
 

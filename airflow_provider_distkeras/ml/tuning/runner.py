@@ -15,12 +15,7 @@ from typing import Any
 
 from pyspark import inheritable_thread_target
 from pyspark.ml import Estimator, Model
-from pyspark.ml.evaluation import (
-    BinaryClassificationEvaluator,
-    Evaluator,
-    MulticlassClassificationEvaluator,
-    RegressionEvaluator,
-)
+from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.param import Param
 from pyspark.sql import DataFrame
@@ -28,22 +23,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
-from airflow_provider_distkeras.ml.estimator import metrics
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
+from airflow_provider_distkeras.ml.estimator.evaluation import can_evaluate_outputs, sample_size
 from airflow_provider_distkeras.ml.estimator.fit import FitCache, FitPlan, trainer_of
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
-from airflow_provider_distkeras.ml.network.inference import OutputKind
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
 from airflow_provider_distkeras.ml.tuning.samplers import Params
 from airflow_provider_distkeras.ml.tuning.study import Study
 from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult
 from airflow_provider_distkeras.spark import cluster
-
-#: Evaluators whose metrics `ml.metrics` knows, with the columns they must read.
-_KNOWN = (RegressionEvaluator, BinaryClassificationEvaluator, MulticlassClassificationEvaluator)
-#: Those of their Params that leave a metric as it is.
-_NAMES = ("metricName", "labelCol", "predictionCol", "rawPredictionCol", "weightCol")
 
 #: What trials of one task take together, at most: what a job that is killed may lose per slot.
 _TASK_SECONDS = 4.0
@@ -108,7 +97,7 @@ class TrialRunner:
         def take_turns() -> None:
             while (first := study.ask()) is not None:
                 batch = [first, *study.more(self._at_once(1 + study.ahead, threads) - 1)]
-                cells = {trial: params_of(study.cells[trial.cell].params) for trial in batch}
+                cells = {trial: params_of(study.trials[trial.trial].params) for trial in batch}
                 alone = {trial: fitting for trial in batch if (fitting := self._alone(cells[trial])) is not None}
                 self._survey(alone)
                 if alone:
@@ -233,17 +222,9 @@ class TrialRunner:
 
     def _is_known(self, fitting: FitPlan) -> bool:
         """Whether the task itself can measure what the evaluator would."""
-        evaluator: Any = self._evaluator
-        if type(evaluator) not in _KNOWN or fitting.kind is OutputKind.ARRAYS or fitting.network.plan.label_sizes != (1,):
-            return False
-        if not metrics.are_known(self._metrics, classifies=fitting.kind is OutputKind.CLASSES) or not _is_plain(evaluator):
-            return False
-        if evaluator.isDefined("weightCol") or (type(evaluator) is RegressionEvaluator) != (fitting.kind is OutputKind.NUMBER):
-            return False
-        estimator = fitting.estimator
-        said = "rawPredictionCol" if type(evaluator) is BinaryClassificationEvaluator else "predictionCol"
-        columns = evaluator.getOrDefault("labelCol"), evaluator.getOrDefault(said)
-        return columns == (estimator.getLabelCol(), estimator.getOrDefault(said))
+        return fitting.network.plan.label_sizes == (1,) and can_evaluate_outputs(
+            self._evaluator, self._metrics, fitting.estimator, fitting.kind
+        )
 
 
 def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:
@@ -254,15 +235,8 @@ def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:
         return []
     said = vector_to_array(F.col(probability)) if probability in columns else F.array(F.col(prediction))
     rows = predictions.select(F.array_insert(said, 1, F.col(label).cast("double")).alias("row"))
-    first = rows.orderBy(F.xxhash64("row")).limit(metrics.sample_size(1)).collect()
+    first = rows.orderBy(F.xxhash64("row")).limit(sample_size(1)).collect()
     return [list(row.row) for row in first]
-
-
-def _is_plain(evaluator: Evaluator) -> bool:
-    """Whether nothing but names was said to the evaluator: what changes its metrics, only Spark knows."""
-    usual = type(evaluator)()
-    said = [param for param in evaluator.params if evaluator.isSet(param) and param.name not in _NAMES]
-    return all(usual.isDefined(param.name) and evaluator.getOrDefault(param) == usual.getOrDefault(param.name) for param in said)
 
 
 def _failed(error: Exception, seconds: float) -> FoldResult:

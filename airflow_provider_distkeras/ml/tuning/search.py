@@ -39,18 +39,18 @@ class SearchResult:
 
     Attributes:
         model: the best cell's network, refitted on all rows.
-        best: the best cell; cells: all of them, in the order they were begun.
+        best: the best cell; trials: all of them, in the order they were begun.
         best_params: the best cell's values and those that all cells share.
         larger_is_better: whether a larger metric is better.
-        tested: what the best cell came to on the rows set aside, if some were.
+        test_result: what the best cell came to on the rows set aside, if some were.
     """
 
     model: DistKerasModel
     best: Trial
-    cells: list[Trial]
+    trials: list[Trial]
     best_params: dict[str, Any]
     larger_is_better: bool
-    tested: FoldResult | None
+    test_result: FoldResult | None
 
     @property
     def summary(self) -> TrainingSummary:
@@ -109,7 +109,7 @@ def search(
     ):
         trials.run(study, spec.parallelism, params_of)
         number = study.best()
-        best = study.cells[number]
+        best = study.trials[number]
         if folds.test_fold:
             outlook.begin_test()
             tested = trials.run_one(FoldFit(number, spec.num_folds), params_of(best.params))
@@ -118,7 +118,7 @@ def search(
     model = estimator.fit(data, params_of(best.params))
     logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
-    return SearchResult(model, best, study.cells, best_params, evaluator.isLargerBetter(), tested)
+    return SearchResult(model, best, study.trials, best_params, evaluator.isLargerBetter(), tested)
 
 
 def _fits_at_once(spec: TrainSpec, slots: int) -> int:

@@ -72,7 +72,7 @@ class Study:
         limits: StudyLimits | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self.cells: list[Trial] = []
+        self.trials: list[Trial] = []
         self._strategy, self._num_folds, self._metric = strategy, num_folds, metric
         self._sign = 1 if larger_is_better else -1
         self._limits, self._journal = limits or StudyLimits(), journal
@@ -117,7 +117,7 @@ class Study:
     def standing(self) -> StudyProgress:
         """How far the search is."""
         with self._changed:
-            ended = sum(len(cell.outcomes) for cell in self.cells)
+            ended = sum(len(cell.results) for cell in self.trials)
             sure = self._running + len(self._waiting) + self._strategy.left * self._num_folds
             worth = self._worth()
             number = max(worth, key=lambda number: worth[number]) if worth else None
@@ -134,7 +134,7 @@ class Study:
         """Take what a trial came to. Raises TrainingError if more cells failed than may."""
         with self._changed:
             try:
-                cell = self.cells[trial.cell]
+                cell = self.trials[trial.trial]
                 if self._journal is not None:
                     self._journal.record(cell.params, trial.fold, outcome)
                 self._take(trial, outcome)
@@ -158,8 +158,8 @@ class Study:
         """The number of the best cell of those that came furthest. Raises what most cells met if none has ended well."""
         worth = self._worth()
         if worth:
-            return max(worth, key=lambda number: (self._strategy.rung(self.cells[number].params), worth[number]))
-        causes = [cell.error for cell in self.cells if cell.error is not None]
+            return max(worth, key=lambda number: (self._strategy.rung(self.trials[number].params), worth[number]))
+        causes = [cell.error for cell in self.trials if cell.error is not None]
         if not causes:
             raise errors.TrainingError("No cell has ended: raise max_minutes.")
         kind, cause = max(causes, key=causes.count).split(": ", 1)
@@ -172,7 +172,7 @@ class Study:
         """What the cells are worth, by their numbers, that have ended well."""
         return {
             number: self._sign * mean
-            for number, cell in enumerate(self.cells)
+            for number, cell in enumerate(self.trials)
             if self._is_complete(cell) and (mean := cell.mean(self._metric)) is not None
         }
 
@@ -182,8 +182,8 @@ class Study:
         params = None if late else self._strategy.propose()
         if params is None:
             return False
-        number = len(self.cells)
-        self.cells.append(Trial(params))
+        number = len(self.trials)
+        self.trials.append(Trial(params))
         for fold in range(self._num_folds):
             outcome = self._journal.known(params, fold) if self._journal is not None else None
             if outcome is None:
@@ -194,16 +194,16 @@ class Study:
         return True
 
     def _take(self, trial: FoldFit, outcome: FoldResult) -> None:
-        cell = self.cells[trial.cell]
-        cell.outcomes[trial.fold] = outcome
+        cell = self.trials[trial.trial]
+        cell.results[trial.fold] = outcome
         if self._is_complete(cell):
             self._strategy.learn(cell.params, cell.mean(self._metric))
 
     def _is_complete(self, cell: Trial) -> bool:
-        return len(cell.outcomes) == self._num_folds
+        return len(cell.results) == self._num_folds
 
     def _check_failures(self) -> None:
-        failed = [cell.error for cell in self.cells if cell.error is not None]
+        failed = [cell.error for cell in self.trials if cell.error is not None]
         most = self._limits.failed_cells
         if most is not None and len(failed) > most:
             raise errors.TrainingError(f"{len(failed)} cells failed, max_failed_cells allows {most}. The last: {failed[-1]}")
@@ -211,4 +211,4 @@ class Study:
     def _tell(self, trial: FoldFit, outcome: FoldResult) -> None:
         level = logging.DEBUG if outcome.error is None else logging.WARNING
         said = outcome.error or ", ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
-        logger.log(level, "cell %d, fold %d in %.1f s: %s", trial.cell, trial.fold, outcome.seconds, said)
+        logger.log(level, "cell %d, fold %d in %.1f s: %s", trial.trial, trial.fold, outcome.seconds, said)

@@ -15,7 +15,7 @@ from airflow_provider_distkeras.ml.tuning.samplers import Params
 class FoldFit:
     """One fit of a search: a cell, by its number, on a fold, by its number."""
 
-    cell: int
+    trial: int
     fold: int
 
 
@@ -43,22 +43,22 @@ class Trial:
     """A point of the search: its values, and what they came to on every fold that has ended."""
 
     params: Params
-    outcomes: dict[int, FoldResult] = field(default_factory=dict)
+    results: dict[int, FoldResult] = field(default_factory=dict)
 
     @property
     def error(self) -> str | None:
         """Why it failed, if it did."""
-        return next((outcome.error for outcome in self.outcomes.values() if outcome.error is not None), None)
+        return next((outcome.error for outcome in self.results.values() if outcome.error is not None), None)
 
     def values(self, metric: str) -> list[float | None]:
         """A metric's values by fold; None where a fit failed, or the metric is not a number."""
-        said = [outcome.metrics.get(metric, math.nan) for _, outcome in sorted(self.outcomes.items())]
+        said = [outcome.metrics.get(metric, math.nan) for _, outcome in sorted(self.results.items())]
         return [value if math.isfinite(value) else None for value in said]
 
     def mean(self, metric: str) -> float | None:
         """A metric's mean over the folds; None if a fit failed."""
         values = [value for value in self.values(metric) if value is not None]
-        return float(np.mean(values)) if values and len(values) == len(self.outcomes) else None
+        return float(np.mean(values)) if values and len(values) == len(self.results) else None
 
     def std(self, metric: str) -> float | None:
         """Its standard deviation over the folds; None if a fit failed."""
@@ -66,10 +66,10 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain JSON values."""
-        names = dict.fromkeys(name for outcome in self.outcomes.values() for name in outcome.metrics)
+        names = dict.fromkeys(name for outcome in self.results.values() for name in outcome.metrics)
         return {
             "params": self.params,
             "metrics": {name: {"mean": self.mean(name), "std": self.std(name), "folds": self.values(name)} for name in names},
-            "seconds": [round(outcome.seconds, 3) for _, outcome in sorted(self.outcomes.items())],
+            "seconds": [round(outcome.seconds, 3) for _, outcome in sorted(self.results.items())],
             "error": self.error,
         }

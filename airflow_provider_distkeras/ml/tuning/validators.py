@@ -111,7 +111,7 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
     def _means(self, study: Study) -> list[float]:
         """Every cell's metric; of one that failed, the worst there is."""
         worst = -math.inf if self.getEvaluator().isLargerBetter() else math.inf
-        return [worst if (mean := cell.mean(self._metric())) is None else mean for cell in study.cells]
+        return [worst if (mean := cell.mean(self._metric())) is None else mean for cell in study.trials]
 
     def _metric(self) -> str:
         evaluator = self.getEvaluator()
@@ -191,7 +191,7 @@ class CrossValidator(Validator, tuning.CrossValidator):
 
     def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
         best, study, kept = self._searched(dataset)
-        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in study.cells]
+        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in study.trials]
         return self._copyValues(tuning.CrossValidatorModel(best, self._means(study), kept, stds))
 
     def _folds(self) -> Splitter:

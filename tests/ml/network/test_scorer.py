@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml import DistKeras
-from airflow_provider_distkeras.ml.estimator.evaluation import measure
+from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network import inference
 from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, usable
 
@@ -107,13 +107,13 @@ def test_a_network_is_loaded_once_per_process(ensemble, monkeypatch):
 def test_metrics_are_those_of_sparks_evaluators(spark):
     random = np.random.default_rng(1)
     numbers = spark.createDataFrame(random.normal(size=(100, 2)).tolist(), ["label", "prediction"])
-    for name, value in measure(numbers, classifies=False).items():
+    for name, value in evaluate_predictions(numbers, classifies=False).items():
         assert value == pytest.approx(evaluation.RegressionEvaluator(metricName=name).evaluate(numbers))
     classes = spark.createDataFrame(random.integers(0, 4, size=(100, 2)).astype(float).tolist(), ["label", "prediction"])
-    for name, value in measure(classes.where("prediction <> 3"), classifies=True).items():
+    for name, value in evaluate_predictions(classes.where("prediction <> 3"), classifies=True).items():
         evaluator = evaluation.MulticlassClassificationEvaluator(metricName=name)
         assert value == pytest.approx(evaluator.evaluate(classes.where("prediction <> 3")))
     for data in (numbers, classes):
         for classifies in (False, True):
-            assert measure(data.withColumn("label", F.lit(None).cast("double")), classifies) == {}
-            assert measure(data.limit(0), classifies) == {}
+            assert evaluate_predictions(data.withColumn("label", F.lit(None).cast("double")), classifies) == {}
+            assert evaluate_predictions(data.limit(0), classifies) == {}

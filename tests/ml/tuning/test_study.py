@@ -24,7 +24,7 @@ def work_off(study, measure, threads=1):
 
     def work():
         while (trial := study.ask()) is not None:
-            params = study.cells[trial.cell].params
+            params = study.trials[trial.trial].params
             done.append((params, trial.fold))
             study.tell(trial, measure(params))
 
@@ -48,7 +48,7 @@ def test_every_cell_is_measured_on_every_fold_and_the_best_is_found():
     done = work_off(search, lambda params: good(params["x"]), threads=4)
     assert sorted(done, key=repr) == sorted([({"x": x}, fold) for x in (1, 5, 3) for fold in range(FOLDS)], key=repr)
     assert search.best() == 1
-    assert search.cells[1].mean("r2") == 5
+    assert search.trials[1].mean("r2") == 5
 
 
 def test_less_is_better_where_it_is():
@@ -61,8 +61,8 @@ def test_a_cell_that_fails_stops_no_other_and_never_wins():
     search = study(GridSampler([{"x": x} for x in (9, 5, 3)]))
     work_off(search, lambda params: BAD if params["x"] == 9 else good(params["x"]))
     assert search.best() == 1
-    assert search.cells[0].to_dict()["error"] == BAD.error
-    assert search.cells[0].mean("r2") is None
+    assert search.trials[0].to_dict()["error"] == BAD.error
+    assert search.trials[0].mean("r2") is None
 
 
 def test_when_all_fail_the_commonest_cause_is_raised():
@@ -98,21 +98,21 @@ def test_halving_trains_few_cells_long_and_finds_the_best(threads):
     assert epochs.count(1) == 27
     assert 9 <= epochs.count(3) <= 18
     assert 3 <= epochs.count(9) <= 9
-    assert search.cells[search.best()].params == {"x": 26, "num_epoch": 9}
+    assert search.trials[search.best()].params == {"x": 26, "num_epoch": 9}
 
 
 def test_halving_gives_up_cells_that_fail():
     strategy = AshaSampler([{"x": x} for x in range(4)], num_epoch=4, factor=2, larger_is_better=True)
     search = study(strategy)
     work_off(search, lambda params: BAD if params["x"] == 3 else good(params["x"]))
-    assert search.cells[search.best()].params == {"x": 2, "num_epoch": 4}
+    assert search.trials[search.best()].params == {"x": 2, "num_epoch": 4}
 
 
 def test_the_best_of_those_that_came_furthest_is_chosen_where_the_last_ones_fail():
     strategy = AshaSampler([{"x": x} for x in range(9)], num_epoch=9, factor=3, larger_is_better=True)
     search = study(strategy)
     work_off(search, lambda params: BAD if params["num_epoch"] == 9 else good(params["x"]))
-    assert search.cells[search.best()].params == {"x": 8, "num_epoch": 3}
+    assert search.trials[search.best()].params == {"x": 8, "num_epoch": 3}
 
 
 def test_optuna_s_cells_of_an_earlier_search_come_first_and_are_not_run_again(tmp_path):
@@ -128,11 +128,11 @@ def test_optuna_s_cells_of_an_earlier_search_come_first_and_are_not_run_again(tm
         taken.append(first.ask())
         if len(taken) == 4:
             trial = taken.pop(2)
-            first.tell(trial, good(first.cells[trial.cell].params["rate"]))
-    ended = sum(len(cell.outcomes) for cell in first.cells)
+            first.tell(trial, good(first.trials[trial.trial].params["rate"]))
+    ended = sum(len(cell.results) for cell in first.trials)
     second = search("second", "first")
     done = work_off(second, lambda params: good(params["rate"]))
-    assert len(second.cells) == 12
+    assert len(second.trials) == 12
     assert len(done) == 12 * FOLDS - ended
 
 
@@ -140,8 +140,8 @@ def test_optuna_s_cells_come_near_the_best():
     said = {"rate": {"loguniform": [1e-4, 1.0]}, "units": {"int": [1, 8]}, "dims": {"choice": [[1, 2], None]}}
     search = study(TpeSampler(said, 40, seed=0, larger_is_better=True))
     work_off(search, lambda params: good(-abs(params["rate"] - 0.1) - abs(params["units"] - 5)))
-    best = search.cells[search.best()].params
-    assert len(search.cells) == 40
+    best = search.trials[search.best()].params
+    assert len(search.trials) == 40
     assert best["units"] == 5
     assert 0.02 < best["rate"] < 0.3
     assert best["dims"] in ([1, 2], None)
@@ -152,14 +152,14 @@ def test_what_an_earlier_search_recorded_is_not_run_again(tmp_path):
     first = study(GridSampler(cells), journal=Journal(LocalStorage(), f"{tmp_path}/first"))
     for _ in range(4):
         trial = first.ask()
-        first.tell(trial, good(first.cells[trial.cell].params["x"]))
-    assert first.ask().cell == 1  # it is cut off in the middle of the second cell
+        first.tell(trial, good(first.trials[trial.trial].params["x"]))
+    assert first.ask().trial == 1  # it is cut off in the middle of the second cell
     journal = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first", f"{tmp_path}/none"])
     second = study(GridSampler(cells), journal=journal)
     done = work_off(second, lambda params: good(params["x"]))
     assert done == [(cells[1], 1), (cells[1], 2), *((cells[2], fold) for fold in range(FOLDS))]
     assert second.best() == 2
-    assert [cell.values("r2") for cell in second.cells] == [[x] * FOLDS for x in (1, 2, 3)]
+    assert [cell.values("r2") for cell in second.trials] == [[x] * FOLDS for x in (1, 2, 3)]
     third = study(GridSampler(cells), journal=Journal(LocalStorage(), f"{tmp_path}/third", [f"{tmp_path}/second"]))
     assert work_off(third, lambda _: good(0)) == []
     assert third.best() == 2
@@ -181,15 +181,15 @@ def test_more_trials_at_once_are_none_that_would_have_to_be_waited_for():
     first = search.ask()
     taken = [first, *search.more(5)]
     assert search.ahead == 3
-    assert [(trial.cell, trial.fold) for trial in taken] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [(trial.trial, trial.fold) for trial in taken] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     for trial in taken:
-        search.tell(trial, good(trial.cell))
+        search.tell(trial, good(trial.trial))
     rest = [search.ask(), *search.more(99)]
     assert (len(rest), search.ahead) == (3, 0)
     assert search.more(1) == []
     search.stop()
     for trial in rest:
-        search.tell(trial, good(trial.cell))
+        search.tell(trial, good(trial.trial))
     assert search.ask() is None
     assert search.best() == 2
 

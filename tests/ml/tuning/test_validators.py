@@ -32,8 +32,8 @@ def run(data, rates, metric="r2"):
 def test_a_cell_that_diverges_never_wins(data, metric):
     found = run(data, [1e30, 0.01], metric)
     assert found.best_params["learning_rate"] == 0.01
-    assert found.cells[0].mean(metric) is None
-    assert "diverged" in found.cells[0].to_dict()["error"]
+    assert found.trials[0].mean(metric) is None
+    assert "diverged" in found.trials[0].to_dict()["error"]
 
 
 def test_when_all_cells_diverge_the_error_says_what_to_change(data):
@@ -65,6 +65,6 @@ def test_a_cell_that_brings_its_task_down_takes_no_other_with_it(data, tmp_path,
         num_folds=2,
     )
     found = search(data, spec)
-    assert [cell.error is None for cell in found.cells] == [True, True, True, False, True, True]
-    assert "TrainingError: The Spark job that trains failed" in found.cells[3].error
+    assert [cell.error is None for cell in found.trials] == [True, True, True, False, True, True]
+    assert "TrainingError: The Spark job that trains failed" in found.trials[3].error
     assert found.best_params["network"] == fine

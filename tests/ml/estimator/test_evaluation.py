@@ -6,8 +6,7 @@ from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import EVALUATORS
-from airflow_provider_distkeras.ml.estimator import metrics
-from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_outputs, make_evaluator
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 
 ROWS = 400
@@ -23,7 +22,7 @@ def test_numbers(spark, labels):
         [(float(a), float(b)) for a, b in zip(truth, outputs[:, 0], strict=True)], "label double, prediction double"
     )
     names = [name for name in EVALUATORS["regression"] if labels == "spread" or name != "r2"]  # Spark divides by 0
-    found = metrics.measure(names, truth, outputs, classifies=False)
+    found = evaluate_outputs(names, truth, outputs, classifies=False)
     assert found == {name: pytest.approx(make_evaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
 
 
@@ -42,14 +41,14 @@ def test_classes(spark, evaluator, classes):
     ]
     rows = spark.createDataFrame(said, ["label", "prediction", "probability", "rawPrediction"])
     names = EVALUATORS[evaluator]
-    found = metrics.measure(names, truth, outputs, classifies=True)
+    found = evaluate_outputs(names, truth, outputs, classifies=True)
     assert found == {name: pytest.approx(make_evaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
 
 
 def test_a_metric_of_the_other_kind_is_refused():
     with pytest.raises(SpecError, match=r"expected one of r2, .* received 'f1'"):
-        metrics.measure(["f1"], np.zeros(2), np.zeros((2, 1), np.float32), classifies=False)
+        evaluate_outputs(["f1"], np.zeros(2), np.zeros((2, 1), np.float32), classifies=False)
 
 
 def test_constant_labels_that_are_met_have_an_r2_of_one():
-    assert metrics.measure(["r2"], np.ones(3), np.ones((3, 1), np.float32), classifies=False) == {"r2": 1.0}
+    assert evaluate_outputs(["r2"], np.ones(3), np.ones((3, 1), np.float32), classifies=False) == {"r2": 1.0}
