@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.data.prepare import process_csv
     from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
-    from airflow_provider_distkeras.ml.display import show
     from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
     from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
     from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
 
-__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "SelectColumns", "TrainValidationSplit", "process_csv", "show"]
+__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "SelectColumns", "TrainValidationSplit", "process_csv"]
 
 #: Per public name, its module. Spark ML persistence writes classes by these public paths, so that files may move.
 _MODULES = {
@@ -27,7 +26,6 @@ _MODULES = {
     "SelectColumns": "data.select_columns",
     "TrainValidationSplit": "tuning.validators",
     "process_csv": "data.prepare",
-    "show": "display",
 }
 
 

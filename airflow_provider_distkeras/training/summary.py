@@ -134,11 +134,11 @@ class TrainingSummary:
 
     def plot(self) -> Figure:
         """Learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(10, 6.5), layout="constrained")
-        (curves, workers), (speed, staleness) = figure.subplots(2, 2)
+        figure, ((curves, workers), (speed, staleness)) = pyplot.subplots(2, 2, figsize=(10, 6.5), layout="constrained")
+        pyplot.close(figure)  # Jupyter shows what a cell returns; a figure that is still open it would show twice
         for name in ("loss", "val_loss"):
             if name in self.history:
                 values = self.history[name]

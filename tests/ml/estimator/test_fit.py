@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from pyspark.ml import evaluation
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
@@ -346,6 +347,7 @@ def test_progress_is_recorded_and_plotted(data, tmp_path):
     assert sum(epoch["rows"] for worker in summary.workers for epoch in worker["epochs"]) == 2 * ROWS
     titles = [axes.get_title() for axes in summary.plot().axes]
     assert titles == ["Loss per epoch", "Training loss per worker", "Rows per second and worker", "Staleness of the updates"]
+    assert pyplot.get_fignums() == []  # a notebook would show an open figure twice
 
 
 def test_rows_are_trained_where_they_lie_unless_there_are_other_or_forced_partitions(spark):
