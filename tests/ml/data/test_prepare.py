@@ -267,6 +267,7 @@ def test_a_bad_line_of_one_of_many_files_is_found(spark, write, tmp_path):
         ("a.csv", BIKES.replace(",", "|").encode(), {"delimiter": "|"}),
         ("a.csv", BIKES.replace(",", " ").encode(), {"delimiter": " "}),
     ],
+    ids=["gzip", "bzip2", "zstd", "utf-16", "byte order mark", "cp1252", "line breaks", "bars", "spaces"],
 )
 def test_files_in_many_forms(spark, tmp_path, name, content, options):
     (tmp_path / name).write_bytes(content)
