@@ -1,10 +1,12 @@
-"""The look of this package's pages: what the training report and the pages in Airflow's UI share."""
+"""The look that the training report and the pages in Airflow's UI share, as text: each side makes its own Jinja environment."""
 
 from __future__ import annotations
 
-import html
-
-_STYLE = """
+#: A Jinja template of a self-contained HTML page, for light and dark screens, wide and narrow. A page extends it: it sets
+#: `title`, fills the block `content`, and may add CSS of its own in the block `style`.
+PAGE_TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #5d6b7e; --line: #d9dfe7; --card: #f6f8fa; --accent: #2563c9; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6eaf0; --dim: #9aa7b8; --line: #333c48; --card: #1b2129; --accent: #7fb0ff; }
@@ -27,20 +29,9 @@ td.value { white-space: nowrap; } td.error { min-width: 18rem; }
 figure { margin: 0; } figure img { width: 100%; min-width: 36rem; height: auto; }
 figure.half { display: inline-block; width: min(100%, 32rem); vertical-align: top; } figure.half img { min-width: 0; }
 pre { overflow-x: auto; background: var(--card); padding: .75rem; }
-"""
-
-
-def page(title: str, content: str, style: str = "") -> str:
-    """A self-contained HTML page, for light and dark screens, wide and narrow.
-
-    Args:
-        title: plain text; it is the heading too.
-        content: HTML, in which all that is not ours has been escaped.
-        style: CSS for this page alone.
-    """
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title><style>{_STYLE}{style}</style></head><body>
-<h1>{html.escape(title)}</h1>
-{content}</body></html>
+{% block style %}{% endblock %}
+</style></head><body>
+<h1>{{ title }}</h1>
+{% block content %}{% endblock %}
+</body></html>
 """

@@ -1,4 +1,4 @@
-"""What the pages read beside the models: champions, and the metric that decides. What cannot be read is told, never raised."""
+"""Champions and manifests beside the models of the pages: what cannot be read becomes a sentence on the page, never an error."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.hooks.storage import storage_for
 from airflow_provider_distkeras.plugins.models import ModelRecord
 
-#: What one page reads at most: artifact roots, and champions of each.
+#: The most artifact roots that one page reads, and the most champions of each.
 MAX_ROOTS = 3
 MAX_NAMES = 100
 
 
 @dataclass(frozen=True)
 class NamedChampion:
-    """The present champion of a name below an artifact root."""
+    """A name below an artifact root and its present champion."""
 
     root: str
     name: str
     champion: Champion
 
     def is_of_task(self, dag_id: str, task_id: str, map_index: int) -> bool:
-        """Whether this task has trained it, below the same root."""
+        """Return whether this task has trained the champion, below the same root."""
         place = locate(self.champion.model_path, dag_id, task_id, map_index)
         return place is not None and place[0] == self.root
 
 
 def find_champions(roots: Sequence[str]) -> tuple[list[NamedChampion], list[str]]:
-    """The present champions below artifact roots, and, a sentence each, what was not read."""
-    found, unread = [], []
+    """Return the present champions below artifact roots, and a sentence on each thing that was not read."""
+    champions, unread = [], []
     if len(roots) > MAX_ROOTS:
         unread.append(f"Champions were looked for below {MAX_ROOTS} of {len(roots)} artifact roots.")
     for root in roots[:MAX_ROOTS]:
@@ -52,14 +52,14 @@ def find_champions(roots: Sequence[str]) -> tuple[list[NamedChampion], list[str]
             except Exception as error:
                 unread.append(_cause(f"The champion of {name!r}", error))
             else:
-                found += [NamedChampion(root, name, champion)] if champion else []
-    return found, unread
+                champions += [NamedChampion(root, name, champion)] if champion else []
+    return champions, unread
 
 
 def deciding_metric(model: ModelRecord) -> tuple[str, str]:
-    """The metric that a model was chosen by, and, if that is not certain, a sentence that says why.
+    """Return the metric that a model was chosen by, and a sentence on why that is uncertain, if it is.
 
-    It is the first that the manifest lists; an XCom may have lost the order, as databases sort the names in a dict.
+    The manifest lists that metric first. An XCom may have lost the order, as databases sort the names in a dict.
     """
     try:
         metrics = Manifest.read(storage_for(model.attempt.path), model.attempt.manifest_path).result["metrics"]
@@ -71,10 +71,10 @@ def deciding_metric(model: ModelRecord) -> tuple[str, str]:
 def _present(storage: Storage, root: str, name: str) -> Champion | None:
     champion = Champions(storage, root, name).present()
     if champion is not None and not isinstance(champion.model_path, str):
-        raise ArtifactError(f"The champion of {name!r} is not known: its record {champion.record_path} names no model.")
+        raise ArtifactError(f"The champion of {name!r} cannot be read: its record {champion.record_path} names no model.")
     return champion
 
 
-def _cause(what: str, error: Exception) -> str:
-    """Why something was not read; our own errors say it all."""
-    return str(error) if isinstance(error, ArtifactError) else f"{what} cannot be read: {str(error) or type(error).__name__}."
+def _cause(subject: str, error: Exception) -> str:
+    """Return a sentence on why the subject was not read; an ArtifactError names its subject itself."""
+    return str(error) if isinstance(error, ArtifactError) else f"{subject} cannot be read: {str(error) or type(error).__name__}."

@@ -1,4 +1,4 @@
-"""The models that the runs of a DAG have trained, as their tasks returned them."""
+"""The models that the runs of a DAG have trained, from the XComs of their tasks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, locate
 
-#: How far back a page looks: the latest runs, and no more than so many XComs of theirs.
+#: The latest runs that a page reads, and the most XComs of theirs.
 MAX_RUNS = 200
 _MAX_XCOMS = 30_000
-_TOO_LARGE = 1e100
-#: What only a train task pushes together.
+#: Larger values cannot be drawn.
+_MAX_VALUE = 1e100
+#: The keys that only a train task pushes together.
 _KEYS = ("model_path", "report_path", "metrics")
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a train task returned.
+    """A model that a train task returned.
 
     Attributes:
-        dag_id, run_id, task_id, map_index: which task instance.
-        model_path: where the model is.
-        metrics: mean, std and, where rows were set aside, test of each metric.
-        root, attempt: the artifact root, and the attempt below it.
+        dag_id, run_id, task_id, map_index: the task instance.
+        model_path: the model's folder.
+        metrics: by metric, `mean`, `std` and, where rows were set aside, `test`.
+        root: the artifact root.
+        attempt: the attempt below the root that wrote the model.
     """
 
     dag_id: str
@@ -40,8 +42,8 @@ class ModelRecord:
     attempt: Attempt
 
     @classmethod
-    def of_xcoms(cls, dag_id: str, run_id: str, task_id: str, map_index: int, xcoms: dict[str, Any]) -> ModelRecord | None:
-        """The model that XComs tell of; None if they are not those of a train task, or the path is not that of its own model."""
+    def from_xcoms(cls, dag_id: str, run_id: str, task_id: str, map_index: int, xcoms: dict[str, Any]) -> ModelRecord | None:
+        """Return the model of a task's XComs; None if no train task pushed them, or the path is not that of its own model."""
         path, metrics = xcoms.get("model_path"), xcoms.get("metrics")
         if "report_path" not in xcoms or not isinstance(path, str) or not isinstance(metrics, dict):
             return None
@@ -50,22 +52,22 @@ class ModelRecord:
 
     @property
     def task(self) -> str:
-        """The task's name, with the map index of a mapped one."""
+        """The task's name, with the map index of a mapped task."""
         return self.task_id if self.map_index < 0 else f"{self.task_id} [{self.map_index}]"
 
-    def measured(self, metric: str, statistic: str) -> float | None:
-        """A statistic of a metric, such as the mean of r2; None if it is not there, or no number that can be drawn."""
-        told = self.metrics.get(metric)
-        value = told.get(statistic) if isinstance(told, dict) else None
-        return float(value) if isinstance(value, int | float) and abs(value) < _TOO_LARGE else None
+    def statistic(self, metric: str, name: str) -> float | None:
+        """Return a statistic of a metric, such as the mean of r2; None if it is missing, or no number that can be drawn."""
+        statistics = self.metrics.get(metric)
+        value = statistics.get(name) if isinstance(statistics, dict) else None
+        return float(value) if isinstance(value, int | float) and abs(value) < _MAX_VALUE else None
 
 
 def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
-    """What the latest runs of a DAG have trained, those of the latest run first.
+    """Return the models that the latest runs of a DAG have trained, those of the latest run first.
 
     Args:
         dag_id: the DAG.
-        run_id: only this run.
+        run_id: a run of the DAG; None reads the latest runs.
     """
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
@@ -86,15 +88,15 @@ def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
     )
     with create_session() as session:
         rows = session.execute(query).all()
-    found = (
-        ModelRecord.of_xcoms(dag_id, *key, {row.key: _plain(row.value) for row in group})
+    models = (
+        ModelRecord.from_xcoms(dag_id, *key, {row.key: _decode(row.value) for row in group})
         for key, group in groupby(rows, lambda row: (row.run_id, row.task_id, row.map_index))
     )
-    return [model for model in found if model is not None]
+    return [model for model in models if model is not None]
 
 
-def _plain(value: Any) -> Any:
-    """An XCom's value as JSON, whether it was stored so or as text; never an object of a class that it names."""
+def _decode(value: Any) -> Any:
+    """Return an XCom's value as JSON, whether it was stored as JSON or as text; never an object of a class that it names."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return json.loads(value)
@@ -102,9 +104,9 @@ def _plain(value: Any) -> Any:
 
 
 def by_task(models: Iterable[ModelRecord]) -> list[list[ModelRecord]]:
-    """The models of each task and map index, one per period, in the order of the periods.
+    """Return the models of each task and map index, one per period, in the order of the periods.
 
-    Of a period's attempts the newest counts; of the runs that returned it, the one that made it, not those that reused it.
+    Of a period's attempts, the newest counts. Of the runs that returned it, the one that made it counts, not one that reused it.
     """
     tasks: dict[tuple[str, int], dict[str, ModelRecord]] = {}
     for model in sorted(models, key=lambda model: (model.task_id, model.map_index, model.attempt.period, model.attempt.name)):

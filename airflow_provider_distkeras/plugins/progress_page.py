@@ -1,17 +1,16 @@
-"""How far a task is, or why it failed, for as long as there is no report of it."""
+"""The page of a task instance without a report: its progress, or why it failed."""
 
 from __future__ import annotations
 
-import html
 import json
 from datetime import datetime
 
 from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, Progress
-from airflow_provider_distkeras.contract.html import page
+from airflow_provider_distkeras.plugins.rendering import render
 
 
 def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
-    """The page of a task instance; None if nothing is known of it, or it is done."""
+    """Return the page of a task instance; None if its state is not recorded, or it is done."""
     try:
         from airflow.models.task_state_store import TaskStateStoreModel as State
     except ImportError:  # before Airflow 3.3
@@ -25,16 +24,25 @@ def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -
     return None if row is None else progress_page(row.value, row.updated_at)
 
 
-def progress_page(state: str, at: datetime) -> str | None:
-    """What a task's state says, as its operator wrote it; None if that is nothing, or that it is done."""
+def progress_page(state: str, updated_at: datetime) -> str | None:
+    """Return the page for a task's state as HTML; None if the task is done, or no operator wrote the state.
+
+    Args:
+        state: the progress, or the error, as JSON.
+        updated_at: when the operator wrote it.
+    """
     try:
-        said = json.loads(state)
-        error = said.pop("error", None)
-        progress = Progress.from_dict(said)
+        fields = json.loads(state)
+        error = fields.pop("error", None)
+        progress = Progress.from_dict(fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     if progress.percent == 100:
         return None
-    told = [f"{error}"] if error else str(progress).split(" | ")
-    items = "".join(f"<li>{html.escape(part)}</li>" for part in told)
-    return page("Training report", f"<p>There is none yet. At {at:%Y-%m-%d %H:%M:%S %Z}, the task told:</p><ul>{items}</ul>")
+    lines = [str(error)] if error else str(progress).split(" | ")
+    return render("progress.html.jinja", lines=lines, updated_at=updated_at)
+
+
+def empty_page() -> str:
+    """Return the page of a task instance that has neither a report nor a progress, as HTML."""
+    return render("progress.html.jinja", lines=[])

@@ -7,7 +7,8 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.plugins.plugin import URL_PREFIX, create_app
+from airflow_provider_distkeras.plugins.app import create_app
+from airflow_provider_distkeras.plugins.tabs import URL_PREFIX
 
 from .airflow_server import REPOSITORY, running, until
 from .browser import chromium, require_chromium

@@ -6,9 +6,9 @@ from airflow_provider_distkeras.plugins.models import ModelRecord, by_task
 PATH = "file:///out/dag/train/period=2026-03-01T000000Z/20260301T060000000000Z-g0-t1-1f0c9b2e/model"
 
 
-def told(path=PATH, *, map_index=-1, **said):
-    xcoms = {"model_path": path, "report_path": "r", "metrics": {"r2": {"mean": 0.9}}} | said
-    return ModelRecord.of_xcoms("dag", "run", "train", map_index, {key: value for key, value in xcoms.items() if value})
+def record(path=PATH, *, map_index=-1, **changes):
+    xcoms = {"model_path": path, "report_path": "r", "metrics": {"r2": {"mean": 0.9}}} | changes
+    return ModelRecord.from_xcoms("dag", "run", "train", map_index, {key: value for key, value in xcoms.items() if value})
 
 
 def model(period, attempt, *, task_id="train", map_index=-1, run_id="run"):
@@ -16,17 +16,17 @@ def model(period, attempt, *, task_id="train", map_index=-1, run_id="run"):
     return ModelRecord("dag", run_id, task_id, map_index, f"{place.path}/model", {}, "file:///out", place)
 
 
-def test_what_a_train_task_returned_tells_root_and_period():
-    found = told()
+def test_a_model_has_the_root_the_period_and_the_task_of_its_path():
+    trained = record()
 
-    assert (found.root, found.attempt.period, found.task) == ("file:///out", "2026-03-01T000000Z", "train")
-    assert found.attempt.manifest_path == PATH.removesuffix("model") + "_MANIFEST.json"
-    assert told(PATH.replace("/train/", "/train/2/"), map_index=2).task == "train [2]"
+    assert (trained.root, trained.attempt.period, trained.task) == ("file:///out", "2026-03-01T000000Z", "train")
+    assert trained.attempt.manifest_path == PATH.removesuffix("model") + "_MANIFEST.json"
+    assert record(PATH.replace("/train/", "/train/2/"), map_index=2).task == "train [2]"
 
 
 @pytest.mark.parametrize("lacking", ["model_path", "report_path", "metrics"])
 def test_other_tasks_have_no_model(lacking):
-    assert told(**{lacking: None}) is None
+    assert record(**{lacking: None}) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_other_tasks_have_no_model(lacking):
     ],
 )
 def test_a_path_that_is_not_of_the_tasks_own_model_does_not_count(path):
-    assert told(path) is None
+    assert record(path) is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_path_that_is_not_of_the_tasks_own_model_does_not_count(path):
     ],
 )
 def test_a_measure_is_a_number_or_none(metrics, value):
-    assert told(metrics=metrics).measured("r2", "mean") == value
+    assert record(metrics=metrics).statistic("r2", "mean") == value
 
 
 def test_of_a_period_the_newest_attempt_counts_and_periods_are_in_order():

@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.progress import BestTrial, Progress
 from airflow_provider_distkeras.plugins.progress_page import progress_page
+from tests.page_tags import HARMLESS, HOSTILE, tags
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -21,6 +22,14 @@ def test_it_says_how_far_the_task_is_and_when_it_said_so():
 def test_it_says_why_a_task_failed_and_nothing_is_taken_for_html():
     page = progress_page(json.dumps({"percent": 40, "stage": "failed", "error": "DataError: <b>"}), NOON)
     assert "<li>DataError: &lt;b&gt;</li>" in page
+
+
+@pytest.mark.parametrize("field", ["error", "stage"])
+def test_texts_are_escaped(field):
+    hostile, harmless = (
+        progress_page(json.dumps({"percent": 40, "stage": "failed"} | {field: text}), NOON) for text in (HOSTILE, HARMLESS)
+    )
+    assert tags(hostile) == tags(harmless)
 
 
 @pytest.mark.parametrize("state", ["", "7", "[]", "{}", '{"percent": 3}', '{"percent": 3, "stage": "x", "best": 1}', '{"a": 1}'])

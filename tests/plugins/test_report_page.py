@@ -57,7 +57,7 @@ def test_link_leads_to_why_there_is_no_report(client, log_in, stub, pipeline, ru
     answer = client.get(failed.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
 
     assert answer.status_code == 200
-    assert "<li>DataError: The column &#x27;temp&#x27; holds text.</li>" in answer.text
+    assert "<li>DataError: The column &#39;temp&#39; holds text.</li>" in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none';")
 
 

@@ -1,0 +1,1 @@
+"""What a training leaves for people: the report, its figures, MLflow runs and TensorBoard event files."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import SpecError, TrainingError
-from airflow_provider_distkeras.ml.reporting.plots import plain
+from airflow_provider_distkeras.ml.reporting.formatting import format_value
 from airflow_provider_distkeras.spark.environment import RECORDED_PACKAGES, installed_versions
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class MlflowRun:
 
     def _log(self, run_id: str, params: Mapping[str, Any], metrics: list[tuple[str, int, float]]) -> None:
         client, now = self._mlflow.MlflowClient(), int(time.time() * 1000)
-        told = [self._mlflow.entities.Param(name, plain(value)[:_LONGEST]) for name, value in sorted(params.items())]
+        told = [self._mlflow.entities.Param(name, format_value(value)[:_LONGEST]) for name, value in sorted(params.items())]
         measured = [self._mlflow.entities.Metric(name, value, now, step) for name, step, value in metrics]
         for start in range(0, len(told), _PARAMS):
             client.log_batch(run_id, params=told[start : start + _PARAMS])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.ml.estimator.evaluation import cumulative_positives
+from airflow_provider_distkeras.ml.reporting.formatting import format_value, varied_params
 from airflow_provider_distkeras.ml.tuning.trial import Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
@@ -34,7 +35,7 @@ _BINS = 10
 Sample = NDArray[np.float64]
 
 
-def cells(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
+def metric_by_trial(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
     """The metric of the best cells with its standard deviation over the folds, the best on top.
 
     Args:
@@ -42,7 +43,7 @@ def cells(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
         names: what sets cells apart.
     """
     shown = ranked[:_ROWS]
-    labels = [", ".join(plain(cell.params.get(name)) for name in names) for cell in shown]
+    labels = [", ".join(format_value(cell.params.get(name)) for name in names) for cell in shown]
     axes = _axes(1.0 + 0.3 * len(shown), _HALF if max(map(len, labels)) < _SHORT else WIDE)
     for place, cell in enumerate(shown):
         color = _BEST if place == 0 else _OTHER
@@ -51,7 +52,7 @@ def cells(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
     axes.set_title(", ".join(names) or "the one cell", fontsize="medium", loc="left")
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.4)
-    axes.set_xlabel(f"{metric}, mean and standard deviation over the folds")
+    axes.set_xlabel(f"{metric}, mean ± std over the folds")
     return _figure_of(axes)
 
 
@@ -62,7 +63,7 @@ def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
         ranked: cells that have ended, the best first.
     """
     shown = ranked[:_LINES]
-    scales = {name: _Scale([cell.params.get(name) for cell in shown]) for name in varied(shown)}
+    scales = {name: _Scale([cell.params.get(name) for cell in shown]) for name in varied_params(shown)}
     if len(scales) < 2 or len(shown) < 2:
         return None
     from matplotlib import colormaps
@@ -190,19 +191,6 @@ def calibration(sample: Sample) -> Figure:
     return _figure_of(axes)
 
 
-def varied(shown: Sequence[Trial]) -> list[str]:
-    """The names whose values differ between cells."""
-    names = dict.fromkeys(name for cell in shown for name in cell.params)
-    return [name for name in names if any(cell.params.get(name) != shown[0].params.get(name) for cell in shown)]
-
-
-def plain(value: Any) -> str:
-    """A value as text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 class _Scale:
     """Where values of one name lie between 0 and 1: numbers by size, others in turn."""
 
@@ -222,7 +210,7 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         """Some values, and where they lie."""
         shown = self._values if len(self._values) <= 6 else [self._values[0], self._values[-1]]
-        return [(self.height(value), plain(value)) for value in shown]
+        return [(self.height(value), format_value(value)) for value in shown]
 
     def _size(self, value: float) -> float:
         return math.log(value) if self._log else value

@@ -1,161 +1,164 @@
-"""The training report: one self-contained HTML page, drawn by matplotlib."""
+"""The training report: one self-contained HTML page with figures drawn by matplotlib."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.html import page
+from airflow_provider_distkeras.contract.html import PAGE_TEMPLATE
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.reporting import plots
+from airflow_provider_distkeras.ml.reporting.formatting import format_spread, format_value, varied_params
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
 from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: How many of a column's texts are named.
-_TOP = 3
+#: The most frequent texts of a column that are shown.
+_MAX_TEXTS = 3
+_PROFILE_HEADER = ["column", "holds", "values", "missing", "mean", "std", "min", "median", "max", "most frequent"]
 
 
-def render(found: SearchResult, spec: TrainSpec, prepared: Manifest, versions: Mapping[str, str]) -> str:
-    """The page.
+@dataclass(frozen=True)
+class _TrialRow:
+    """A row of the table of trials.
+
+    Attributes:
+        is_best: whether the search chose the trial.
+        params: the values of the parameters that vary.
+        error: why the trial failed, in place of the metric that decides; empty if it did not fail.
+        values: its metrics and its time.
+    """
+
+    is_best: bool
+    params: list[str]
+    error: str
+    values: list[str]
+
+
+def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: Mapping[str, str]) -> str:
+    """Return the report as HTML.
 
     Args:
-        found: the search's result.
-        spec: what was asked for.
-        prepared: what the preprocess task said of the dataset.
-        versions: of what made the model.
+        result: the search's result.
+        spec: the train job's specification.
+        dataset: the manifest of the preprocess job that wrote the dataset.
+        versions: the version of each package that made the model.
     """
-    summary, loss = found.summary, str(found.best_params.get("loss", "mse"))
-    sections = [
-        ("Cells", _cells(found, spec.metric_names)),
-        ("Learning curves of the best cell", _figure(plots.learning_curves(found.best, summary, loss))),
-        (_where_measured(found), _errors(found, prepared)),
-        ("The training on all rows", _figure(summary.plot())),
-        (
-            "Best parameters",
-            _table([[name, plots.plain(value)] for name, value in sorted(found.best_params.items())], ["name", "value"]),
-        ),
-        ("Columns of the dataset", _profile(prepared.details.get("profile", {}))),
-        ("Versions", _table([[name, version] for name, version in versions.items()], ["package", "version"])),
-        ("What was asked for", f"<pre>{_text(json.dumps(spec.to_dict(), indent=2))}</pre>"),
-    ]
-    body = "".join(f'<h2>{_text(title)}</h2>\n<div class="scroll">{content}</div>\n' for title, content in sections if content)
-    facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(found, spec, prepared).items())
-    return page("Training report", f'<p>Trained on {_text(spec.dataset_path)}</p>\n<dl class="facts">{facts}</dl>\n{body}')
+    metrics = spec.metric_names
+    ranked, failed = _ranked(result, metrics[0])
+    names = varied_params(result.trials)
+    trial_figures = [plots.metric_by_trial(ranked, metrics[0], names), plots.parallel_coordinates(ranked, metrics[0])]
+    sample = _sample(result)
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        result=result,
+        spec=spec,
+        facts=_facts(result, spec, dataset),
+        trial_figures=[figure for figure in trial_figures if figure is not None],
+        trial_header=[*names, f"{metrics[0]}, mean ± std", "per fold", *metrics[1:], "trained for"],
+        trial_rows=[_trial_row(trial, metrics, names, is_best=trial is result.best) for trial in [*ranked, *failed]],
+        learning_curves=plots.learning_curves(result.best, result.summary, str(result.best_params.get("loss", "mse"))),
+        sample_rows=len(sample),
+        prediction_figures=_prediction_figures(sample, result, dataset) if len(sample) else [],
+        best_params=[(name, format_value(value)) for name, value in sorted(result.best_params.items())],
+        profile_header=_PROFILE_HEADER,
+        profile_rows=[_profile_row(name, column) for name, column in dataset.details.get("profile", {}).items()],
+        versions=versions,
+        spec_json=json.dumps(spec.to_dict(), indent=2),
+    )
 
 
-def _facts(found: SearchResult, spec: TrainSpec, prepared: Manifest) -> dict[str, str]:
-    """What to know first."""
-    metric, summary, tested = spec.metric_name, found.summary, found.test_result
-    facts = {f"{metric}, mean of {spec.num_folds} folds": _spread(found.best, metric)}
+def _environment() -> Environment:
+    loader = ChoiceLoader([DictLoader({"page": PAGE_TEMPLATE}), PackageLoader("airflow_provider_distkeras.ml.reporting")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(data_uri=_data_uri, is_half_width=lambda figure: figure.get_figwidth() < plots.WIDE)
+    return environment
+
+
+def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str, str]:
+    """Return the facts at the top of the report by their names."""
+    metric, summary, tested = spec.metric_name, result.summary, result.test_result
+    facts = {f"{metric}, mean of {spec.num_folds} folds": format_spread(result.best, metric)}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
     return {
         **facts,
-        "rows": f"{prepared.result['rows']:,}",
-        "columns": str(len(prepared.result["feature_columns"])),
-        "cells tried": str(len(found.trials)),
+        "rows": f"{dataset.result['rows']:,}",
+        "columns": str(len(dataset.result["feature_columns"])),
+        "trials": str(len(result.trials)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
         "training speed": f"{summary.samples_per_second:,.0f} rows/s",
     }
 
 
-def _cells(found: SearchResult, metrics: list[str]) -> str:
-    """What was tried, and what it came to: the best first, those that failed last."""
-    ended = [cell for cell in found.trials if cell is not found.best and cell.mean(metrics[0]) is not None]
-    ended.sort(key=lambda cell: cell.mean(metrics[0]) or 0.0, reverse=found.larger_is_better)
-    ranked = [found.best, *ended]
-    names = plots.varied(found.trials)
-
-    drawn = [plots.cells(ranked, metrics[0], names), plots.parallel_coordinates(ranked, metrics[0])]
-    figures = "".join(_figure(figure) for figure in drawn if figure is not None)
-    failed = [cell for cell in found.trials if cell.mean(metrics[0]) is None]
-    lines = []
-    for cell in [*ranked, *failed]:
-        seconds = sum(outcome.seconds for outcome in cell.results.values())
-        decides = cell.error if cell.mean(metrics[0]) is None else None
-        columns = "".join(f"<td>{_text(plots.plain(cell.params.get(each)))}</td>" for each in names)
-        columns += f'<td class="{"error" if decides else "value"}">{_text(decides or _spread(cell, metrics[0]))}</td>'
-        folds = ", ".join("-" if value is None else f"{value:.4f}" for value in cell.values(metrics[0]))
-        values = [folds, *(_spread(cell, metric) for metric in metrics[1:]), f"{seconds:.1f} s"]
-        columns += "".join(f'<td class="value">{_text(value)}</td>' for value in values)
-        lines.append(f'<tr class="{"best" if cell is found.best else ""}">{columns}</tr>')
-    header = [*names, f"{metrics[0]}, mean ± std", "per fold", *metrics[1:], "trained for"]
-    head = "".join(f"<th>{_text(each)}</th>" for each in header)
-    return f"{figures}<table><tr>{head}</tr>{''.join(lines)}</table>"
+def _ranked(result: SearchResult, metric: str) -> tuple[list[Trial], list[Trial]]:
+    """Return the trials that have the metric, the best first, and those that failed."""
+    ended = [trial for trial in result.trials if trial is not result.best and trial.mean(metric) is not None]
+    ended.sort(key=lambda trial: trial.mean(metric) or 0.0, reverse=result.larger_is_better)
+    return [result.best, *ended], [trial for trial in result.trials if trial.mean(metric) is None]
 
 
-def _spread(cell: Trial, metric: str) -> str:
-    """A metric over the folds."""
-    mean, std = cell.mean(metric), cell.std(metric)
-    return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
-
-
-def _where_measured(found: SearchResult) -> str:
-    where = "rows set aside" if found.test_result is not None else "rows held out of the folds"
-    return f"Predictions of the best cell for {where}"
-
-
-def _errors(found: SearchResult, prepared: Manifest) -> str:
-    """Where the best cell is right and where it is wrong, by a sample of rows that it was not trained on."""
-    outcomes = [found.test_result] if found.test_result is not None else list(found.best.results.values())
-    rows = [row for outcome in outcomes for row in outcome.sample]
-    if not rows:
-        return ""
-    sample = np.array(rows, dtype=np.float64)
-    note = f"<p>{len(sample):,} of the rows.</p>"
-    if not is_classification(losses(found.best_params)[0]):
-        return note + _figure(plots.predictions(sample)) + _figure(plots.residuals(sample))
-    classes = sorted(
-        text for text, _ in prepared.details.get("profile", {}).get(prepared.details.get("label_col"), {}).get("top", [])
+def _trial_row(trial: Trial, metrics: list[str], names: list[str], *, is_best: bool) -> _TrialRow:
+    failed = trial.mean(metrics[0]) is None
+    error = (trial.error or "") if failed else ""
+    per_fold = ", ".join("-" if value is None else f"{value:.4f}" for value in trial.values(metrics[0]))
+    seconds = sum(fold.seconds for fold in trial.results.values())
+    values = [per_fold, *(format_spread(trial, metric) for metric in metrics[1:]), f"{seconds:.1f} s"]
+    return _TrialRow(
+        is_best=is_best,
+        params=[format_value(trial.params.get(name)) for name in names],
+        error=error,
+        values=values if error else [format_spread(trial, metrics[0]), *values],
     )
-    names = classes if len(classes) == sample.shape[1] - 1 else [str(number) for number in range(sample.shape[1] - 1)]
-    drawn = [plots.confusion(sample, names)]
-    if sample.shape[1] == 3:
-        drawn += [plots.roc(sample), plots.calibration(sample)]
-    return note + "".join(map(_figure, drawn))
 
 
-def _figure(figure: Figure) -> str:
-    svg = io.StringIO()
+def _sample(result: SearchResult) -> plots.Sample:
+    """Return rows that the best trial was measured on and not trained on, with its predictions; shape (rows, columns)."""
+    fits = [result.test_result] if result.test_result is not None else list(result.best.results.values())
+    return np.array([row for fit in fits for row in fit.sample], dtype=np.float64)
+
+
+def _prediction_figures(sample: plots.Sample, result: SearchResult, dataset: Manifest) -> list[Figure]:
+    """Return the figures that show where the best trial is right and where it is wrong.
+
+    Args:
+        sample: (rows, 2), labels and predictions; of classes (rows, 1 + classes), class numbers and probabilities.
+        result: the search's result.
+        dataset: the dataset's manifest; its profile has the names of the classes.
+    """
+    if not is_classification(losses(result.best_params)[0]):
+        return [plots.predictions(sample), plots.residuals(sample)]
+    label = dataset.details.get("profile", {}).get(dataset.details.get("label_col"), {})
+    count = sample.shape[1] - 1
+    classes = sorted(text for text, _ in label.get("top", []))
+    figures = [plots.confusion(sample, classes if len(classes) == count else [str(number) for number in range(count)])]
+    return [*figures, plots.roc(sample), plots.calibration(sample)] if count == 2 else figures
+
+
+def _data_uri(figure: Figure) -> str:
+    svg = io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    data = base64.b64encode(svg.getvalue().encode()).decode()
-    kind = ' class="half"' if figure.get_figwidth() < plots.WIDE else ""
-    return f'<figure{kind}><img alt="" src="data:image/svg+xml;base64,{data}"></figure>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}"
 
 
-def _profile(profile: dict[str, dict[str, Any]]) -> str:
-    """What went in, a column of the files in a row."""
-    header = ["column", "holds", "values", "missing", "mean", "std", "min", "median", "max", "most frequent"]
-    rows = []
-    for name, column in profile.items():
-        numbers = [column.get(key) for key in ("mean", "std", "min")]
-        numbers += [column.get("quantiles", {}).get("0.5"), column.get("max")]
-        top = ", ".join(f"{text} ({count:,})" for text, count in column.get("top", [])[:_TOP])
-        counts = [f"{column['count']:,}", f"{column['missing']:,}"]
-        rows.append([name, column["kind"], *counts, *map(_number, numbers), top])
-    return _table(rows, header)
+def _profile_row(name: str, column: dict[str, Any]) -> list[str]:
+    """Return the profile of a column of the files, in the order of the header."""
+    numbers = [column.get(key) for key in ("mean", "std", "min")]
+    numbers += [column.get("quantiles", {}).get("0.5"), column.get("max")]
+    top = ", ".join(f"{text} ({count:,})" for text, count in column.get("top", [])[:_MAX_TEXTS])
+    return [name, column["kind"], f"{column['count']:,}", f"{column['missing']:,}", *map(_format_number, numbers), top]
 
 
-def _number(value: float | str | None) -> str:
+def _format_number(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
-
-
-def _table(rows: list[list[str]], header: list[str]) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{_text(value)}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.ml.reporting.plots import plain, varied
+from airflow_provider_distkeras.ml.reporting.formatting import format_value, varied_params
 
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
@@ -38,7 +38,7 @@ def event_files(found: SearchResult, metric_names: list[str]) -> dict[str, bytes
         found: the search's result.
         metric_names: the metrics; the first decided.
     """
-    names = varied(found.trials)
+    names = varied_params(found.trials)
     files = {_FILE: _file([(0, _columns(found.trials, names, metric_names))])}
     files[f"refit/{_FILE}"] = _file(_curves(found.summary.history))
     for number, cell in enumerate(found.trials):
@@ -85,7 +85,7 @@ def _scalar(name: str, value: float) -> Any:
 
 def _value(value: Any) -> Any:
     """A value that TensorBoard can hold; others as text."""
-    return value if isinstance(value, (bool, int, float, str)) else plain(value)
+    return value if isinstance(value, (bool, int, float, str)) else format_value(value)
 
 
 def _file(summaries: Iterable[tuple[int, Any]]) -> bytes:

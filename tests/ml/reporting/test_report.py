@@ -1,16 +1,22 @@
 """The training report's figures and tables, from results made up."""
 
+import html
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.hooks.spark_submit import zip_package
 from airflow_provider_distkeras.ml.reporting import plots, report
+from airflow_provider_distkeras.ml.reporting.formatting import format_value
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
 from airflow_provider_distkeras.ml.tuning.trial import FoldResult, Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary
+from tests.page_tags import HARMLESS, HOSTILE, tags
 
 
 class Model:
@@ -53,12 +59,23 @@ def test_it_needs_nothing_from_elsewhere_and_runs_nothing():
     assert "<script" not in page
 
 
-def test_texts_of_the_data_are_shown_as_texts():
-    spec = asked("/d/<script>")
-    profile = {"<b>": {"kind": "category", "count": 1, "missing": 0, "top": [["<i>", 1]]}}
-    page = rendered(result([cell(0.5, activations=["<u>"]), cell(0.4, activations=["relu"])]), spec, profile=profile)
-    assert not re.search("<(script|b|i|u)>", page)
-    assert "&lt;b&gt;" in page
+def test_texts_are_escaped():
+    def page(text):
+        profile = {text: {"kind": text, "count": 1, "missing": 0, "min": text, "max": text, "top": [[text, 1]]}}
+        failed = Trial({text: text}, {0: FoldResult(error=text)})
+        found = result([cell(0.5, **{text: [text]}), failed], params={"loss": "mse", text: text}, tested=FoldResult(error=text))
+        return report.render(found, asked(text), prepared(profile=profile), {text: text})
+
+    assert tags(page(HOSTILE)) == tags(page(HARMLESS))
+    assert html.escape(HOSTILE[:20]) in page(HOSTILE)
+
+
+def test_the_templates_are_in_the_zip_that_travels_with_a_job(tmp_path):
+    code = "from airflow_provider_distkeras.ml.reporting import report; print(report.__file__, report._environment().get_template('report.html.jinja'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(zip_package(tmp_path))}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
 
 
 def test_cells_are_ranked_and_those_that_failed_say_why():
@@ -66,7 +83,7 @@ def test_cells_are_ranked_and_those_that_failed_say_why():
     cells = [cell(0.6, learning_rate=0.1), failed, cell(0.2, learning_rate=0.3), cell(0.4, learning_rate=0.2)]
     page = rendered(result(cells), asked(metrics=["rmse"]))
     table = re.search(r"<th>learning_rate.*?</table>", page, re.DOTALL).group()
-    assert re.findall(r"<tr class=\"\w*\"><td>(.*?)</td>", table) == ["0.1", "0.2", "0.3", "9"]
+    assert re.findall(r"<tr[^>]*>\s*<td>(.*?)</td>", table) == ["0.1", "0.2", "0.3", "9"]
     assert "0.6500 ± 0.0500" in table
     assert "1.3000 ± 0.1000" in table
     assert "DivergenceError: the loss is nan" in table
@@ -77,7 +94,7 @@ def test_the_metric_of_rows_set_aside_stands_beside_the_folds_and_their_errors_a
     tested = FoldResult({"r2": 0.3456}, sample=[[1.0, 1.1], [2.0, 1.9]])
     page = rendered(result([cell(0.5, sample=[[1.0, 3.0]])], tested=tested))
     assert "<dt>r2, on rows set aside</dt><dd>0.3456</dd>" in page
-    assert "Predictions of the best cell for rows set aside" in headings(page)
+    assert "Predictions of the best trial for rows set aside" in headings(page)
     assert "2 of the rows." in page
 
 
@@ -95,7 +112,7 @@ def test_of_two_classes_there_is_a_roc_and_a_calibration_by_the_classes_names(mo
 
 
 def test_no_sample_no_section():
-    assert "Predictions of the best cell for rows held out of the folds" not in headings(rendered(result([cell(0.5)])))
+    assert "Predictions of the best trial for rows held out of the folds" not in headings(rendered(result([cell(0.5)])))
 
 
 def lines_of(axes):
@@ -117,7 +134,7 @@ def test_parallel_coordinates_lie_by_size_and_others_in_turn():
 def test_values_of_any_kind_can_be_drawn(value):
     ranked = [cell(0.9, some=value, rate=0.1), cell(0.5, some=3, rate=0.2), cell(0.4, some=3, rate=0.3)]
     page = rendered(result(ranked))
-    assert plots.plain(value) in page.replace("&quot;", '"')
+    assert format_value(value) in html.unescape(page)
 
 
 def test_confusion_counts():
