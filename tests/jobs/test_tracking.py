@@ -47,22 +47,20 @@ def build(dataset, **said):
 
 def curves(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
 
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    tags = [tag for tag in read.Tags()["tensors"] if not tag.startswith("_hparams_")]
-    return {tag: [float(make_ndarray(event.tensor_proto)) for event in read.Tensors(tag)] for tag in tags}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_event_files_have_the_curves_and_the_table_of_cells(run_job, dataset):
+def test_event_files_have_the_curves_and_the_metrics_of_trials(run_job, dataset):
     done = run_job(build(dataset, tensorboard=True))
     folder = Path(done.result["model_path"][7:]).parent / "tensorboard"
     assert curves(folder / "refit")["loss"] == pytest.approx(done.details["training"]["history"]["loss"])
-    good = curves(folder / "cells" / "0000")
+    good = curves(folder / "trials" / "0000")
     assert good["r2"] == pytest.approx([done.result["metrics"]["r2"]["mean"]])
     assert [len(good[f"fold {fold}/loss"]) for fold in range(2)] == [4, 4]
-    assert "r2" not in curves(folder / "cells" / "0001")
+    assert "r2" not in curves(folder / "trials" / "0001")
 
 
 def test_mlflow_has_the_parameters_the_metrics_the_cells_the_model_and_the_report(run_job, dataset, store, spark, bikes):
@@ -132,12 +130,12 @@ def test_what_mlflow_does_not_take_in_the_end_does_not_undo_the_training(run_job
 
 def test_what_is_not_installed_is_known_before_anything_is_trained(run_job, dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(
         SpecError, match=r"mlflow_experiment: MLflow is not installed .* pip install 'airflow-provider-distkeras\[mlflow\]'"
     ):
         MlflowRun("bikes", None, {})
-    with pytest.raises(SpecError, match=r"tensorboard: its library is not installed .*\[tensorboard\]"):
+    with pytest.raises(SpecError, match=r"tensorboard: tensorboardX is not installed .*\[tensorboard\]"):
         run_job(build(dataset, tensorboard=True))
 
 

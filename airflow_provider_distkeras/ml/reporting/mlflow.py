@@ -1,4 +1,4 @@
-"""A search as a run of an MLflow experiment, its cells as runs below it."""
+"""A search as a run of an MLflow experiment, its trials as runs below it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Older servers take no longer values.
-_LONGEST = 500
-#: Servers take no more at once.
-_METRICS, _PARAMS = 1000, 100
-#: What a model's users need, with the versions that made it.
+#: The most characters of a value that older servers accept.
+_MAX_CHARACTERS = 500
+#: The most metrics and parameters that a server accepts in one request.
+_MAX_METRICS, _MAX_PARAMS = 1000, 100
+#: The packages that a model's users need.
 _PACKAGES = ("airflow-provider-distkeras", "pyspark", *RECORDED_PACKAGES)
+
+#: A metric's name, step and value.
+_Metric = tuple[str, int, float]
 
 
 class MlflowRun:
-    """A run, begun before anything is trained, so that a server that refuses is known at once; use it as a context manager.
+    """A run of an MLflow experiment, as a context manager.
 
-    What the server does not take afterwards does not undo a training that went well: it is told in the log and by `log`.
+    The run is begun before anything is trained, so that a server that refuses it fails the job early. What the server refuses
+    afterwards does not undo a training: it is a warning in the log and the `error` that `log` returns.
 
     Args:
-        experiment: the experiment's name; it is made if there is none.
-        tracking_uri: of the server; else MLFLOW_TRACKING_URI of the driver's environment.
-        tags: of the run.
+        experiment: the experiment's name; it is created if it does not exist.
+        tracking_uri: the server's address; else MLFLOW_TRACKING_URI of the driver's environment.
+        tags: the run's tags.
 
     Raises:
         SpecError: MLflow is not installed.
-        TrainingError: the server cannot be reached, or refuses.
+        TrainingError: the server cannot be reached, or refuses the run.
     """
 
     def __init__(self, experiment: str, tracking_uri: str | None, tags: Mapping[str, str]) -> None:
@@ -61,7 +65,7 @@ class MlflowRun:
             self._run = self._mlflow.start_run(tags=self._tags)
         except Exception as error:
             raise TrainingError(
-                f"mlflow_experiment: MLflow at {_without_user(self._mlflow.get_tracking_uri())} did not begin a run of "
+                f"mlflow_experiment: MLflow at {_without_credentials(self._mlflow.get_tracking_uri())} did not begin a run of "
                 f"{self._experiment!r}: {str(error).splitlines()[0]} Check mlflow_tracking_uri, or MLFLOW_TRACKING_URI and the "
                 "other MLFLOW_ variables where the job's driver runs."
             ) from error
@@ -74,67 +78,76 @@ class MlflowRun:
             self._warn(error)
 
     def log(
-        self, found: SearchResult, metric_names: list[str], model: PipelineModel, report: str, scratch: str
+        self, result: SearchResult, metric_names: list[str], model: PipelineModel, report: str, scratch: str
     ) -> dict[str, Any]:
-        """Log what a search came to: parameters, metrics, learning curves, cells, the model and the report.
+        """Log a search: parameters, metrics, learning curves, trials, the model and the report.
 
         Args:
-            found: the search's result; metric_names: its metrics.
-            model: with its preprocessing.
+            result: the search's result.
+            metric_names: the metrics of the search.
+            model: the model with its preprocessing.
             report: the report's HTML.
-            scratch: a folder that Spark may write to; what is written there is deleted again.
+            scratch: a folder that Spark may write to; the files written there are deleted again.
 
         Returns:
-            The run's `run_id` and `experiment`, and `error`, if the server did not take everything.
+            The run's `run_id` and `experiment`, and `error` if the server refused something.
         """
-        told = {"run_id": self._run.info.run_id, "experiment": self._experiment}
+        run = {"run_id": self._run.info.run_id, "experiment": self._experiment}
         try:
-            self._log(self._run.info.run_id, found.best_params, _metrics(found, metric_names))
-            for cell in found.trials:
-                self._log_cell(cell, metric_names)
+            self._log(self._run.info.run_id, result.best_params, _metrics(result, metric_names))
+            for trial in result.trials:
+                self._log_trial(trial, metric_names)
             self._mlflow.log_text(report, "report.html")
             requirements = [f"{name}=={version}" for name, version in installed_versions(_PACKAGES).items()]
             self._mlflow.spark.log_model(model, "model", dfs_tmpdir=scratch, pip_requirements=requirements)
         except Exception as error:
             self._warn(error)
-            return {**told, "error": f"{type(error).__name__}: {error}"}
-        return told
+            return {**run, "error": f"{type(error).__name__}: {error}"}
+        return run
 
-    def _log_cell(self, cell: Trial, metric_names: list[str]) -> None:
+    def _log_trial(self, trial: Trial, metric_names: list[str]) -> None:
         client, parent = self._mlflow.MlflowClient(), self._run.info
         tags = {**self._tags, "mlflow.parentRunId": parent.run_id}
-        if cell.error:
-            tags["error"] = cell.error[:_LONGEST]
+        if trial.error:
+            tags["error"] = trial.error[:_MAX_CHARACTERS]
         run = client.create_run(parent.experiment_id, tags=tags)
-        means = {name: cell.mean(name) for name in metric_names}
-        folds = [(f"fold_{fold}_{name}", step, value) for fold, outcome in sorted(cell.results.items())
-                 for name, values in outcome.history.items() for step, value in enumerate(values, start=1)]  # fmt: skip
-        self._log(run.info.run_id, cell.params, [(name, 0, mean) for name, mean in means.items() if mean is not None] + folds)
-        client.set_terminated(run.info.run_id, "FAILED" if cell.error else "FINISHED")
+        metrics = [(name, 0, mean) for name in metric_names if (mean := trial.mean(name)) is not None]
+        for number, fold in sorted(trial.results.items()):
+            metrics += _curves(fold.history, f"fold_{number}_")
+        self._log(run.info.run_id, trial.params, metrics)
+        client.set_terminated(run.info.run_id, "FAILED" if trial.error else "FINISHED")
 
-    def _log(self, run_id: str, params: Mapping[str, Any], metrics: list[tuple[str, int, float]]) -> None:
+    def _log(self, run_id: str, params: Mapping[str, Any], metrics: list[_Metric]) -> None:
         client, now = self._mlflow.MlflowClient(), int(time.time() * 1000)
-        told = [self._mlflow.entities.Param(name, format_value(value)[:_LONGEST]) for name, value in sorted(params.items())]
-        measured = [self._mlflow.entities.Metric(name, value, now, step) for name, step, value in metrics]
-        for start in range(0, len(told), _PARAMS):
-            client.log_batch(run_id, params=told[start : start + _PARAMS])
-        for start in range(0, len(measured), _METRICS):
-            client.log_batch(run_id, metrics=measured[start : start + _METRICS])
+        texts = [(name, format_value(value)[:_MAX_CHARACTERS]) for name, value in sorted(params.items())]
+        param_entities = [self._mlflow.entities.Param(*text) for text in texts]
+        metric_entities = [self._mlflow.entities.Metric(name, value, now, step) for name, step, value in metrics]
+        for start in range(0, len(param_entities), _MAX_PARAMS):
+            client.log_batch(run_id, params=param_entities[start : start + _MAX_PARAMS])
+        for start in range(0, len(metric_entities), _MAX_METRICS):
+            client.log_batch(run_id, metrics=metric_entities[start : start + _MAX_METRICS])
 
     def _warn(self, error: Exception) -> None:
-        logger.warning("MLflow did not take everything, the model is not affected: %s: %s", type(error).__name__, error)
+        logger.warning("MLflow refused a part of the run, the model is not affected: %s: %s", type(error).__name__, error)
 
 
-def _metrics(found: SearchResult, metric_names: list[str]) -> list[tuple[str, int, float]]:
-    """Name, step and value."""
-    told = [(f"{name}_{kind}", 0, value) for name in metric_names
-            for kind, value in (("mean", found.best.mean(name)), ("std", found.best.std(name))) if value is not None]  # fmt: skip
-    if found.test_result is not None:
-        told += [(f"{name}_test", 0, value) for name, value in found.test_result.metrics.items()]
-    return told + [(name, step, value) for name, values in found.summary.history.items() for step, value in enumerate(values, 1)]
+def _metrics(result: SearchResult, metric_names: list[str]) -> list[_Metric]:
+    """Return the metrics of the best trial, on the folds and on rows set aside, and the curves of the refit."""
+    metrics: list[_Metric] = []
+    for name in metric_names:
+        statistics = {f"{name}_mean": result.best.mean(name), f"{name}_std": result.best.std(name)}
+        metrics += [(key, 0, value) for key, value in statistics.items() if value is not None]
+    if result.test_result is not None:
+        metrics += [(f"{name}_test", 0, value) for name, value in result.test_result.metrics.items()]
+    return metrics + _curves(result.summary.history)
 
 
-def _without_user(uri: str) -> str:
-    """A URI without a user and a password."""
+def _curves(history: Mapping[str, list[float]], prefix: str = "") -> list[_Metric]:
+    """Return learning curves with the epoch, from 1, as the step."""
+    return [(f"{prefix}{name}", epoch, value) for name, values in history.items() for epoch, value in enumerate(values, 1)]
+
+
+def _without_credentials(uri: str) -> str:
+    """Return a URI without user and password."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"

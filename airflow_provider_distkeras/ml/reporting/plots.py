@@ -1,4 +1,4 @@
-"""The figures of a training report, drawn by matplotlib; each function gives one."""
+"""The figures of a training report, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -20,36 +20,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BEST, _OTHER, _LINE = "#2563c9", "#9db4d6", "#5d6b7e"
-#: Cells of which each gets a row; of more, the best.
-_ROWS = 30
-#: Inches: as wide as the page, and as half of it.
+#: The most trials that have a row of their own, the best of them.
+_MAX_ROWS = 30
+#: Inches: the width of the page, and half of it.
 WIDE, _HALF = 9.0, 4.5
-#: Characters that leave room for what is drawn beside them.
-_SHORT = 24
-#: What has a text stand out from the lines behind it.
+#: Longer labels, in characters, need a wide figure.
+_MAX_SHORT_LABEL = 24
+#: The box that sets a text apart from the lines behind it.
 _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-#: Cells of which each gets a line.
-_LINES = 300
+#: The most trials that have a line of their own, the best of them.
+_MAX_LINES = 300
+#: Intervals of probability in a calibration curve.
 _BINS = 10
 
+#: Rows that a network was measured on: the label, then its prediction; of classes, the class number, then the probabilities.
 Sample = NDArray[np.float64]
 
 
 def metric_by_trial(ranked: Sequence[Trial], metric: str, names: Sequence[str]) -> Figure:
-    """The metric of the best cells with its standard deviation over the folds, the best on top.
+    """Draw the metric of the best trials with its standard deviation over the folds, the best on top.
 
     Args:
-        ranked: cells that have ended, the best first.
-        names: what sets cells apart.
+        ranked: trials that have ended, the best first.
+        metric: the metric's name.
+        names: the parameters that vary.
     """
-    shown = ranked[:_ROWS]
-    labels = [", ".join(format_value(cell.params.get(name)) for name in names) for cell in shown]
-    axes = _axes(1.0 + 0.3 * len(shown), _HALF if max(map(len, labels)) < _SHORT else WIDE)
-    for place, cell in enumerate(shown):
+    shown = ranked[:_MAX_ROWS]
+    labels = [", ".join(format_value(trial.params.get(name)) for name in names) for trial in shown]
+    axes = _axes(1.0 + 0.3 * len(shown), _HALF if max(map(len, labels)) < _MAX_SHORT_LABEL else WIDE)
+    for place, trial in enumerate(shown):
         color = _BEST if place == 0 else _OTHER
-        axes.errorbar(cell.mean(metric) or 0.0, place, xerr=cell.std(metric) or 0.0, fmt="o", color=color, capsize=3)
+        axes.errorbar(trial.mean(metric) or 0.0, place, xerr=trial.std(metric) or 0.0, fmt="o", color=color, capsize=3)
     axes.set_yticks(range(len(shown)), labels)
-    axes.set_title(", ".join(names) or "the one cell", fontsize="medium", loc="left")
+    axes.set_title(", ".join(names) or "the one trial", fontsize="medium", loc="left")
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.4)
     axes.set_xlabel(f"{metric}, mean ± std over the folds")
@@ -57,13 +60,14 @@ def metric_by_trial(ranked: Sequence[Trial], metric: str, names: Sequence[str]) 
 
 
 def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
-    """A line per cell through its values, coloured by the metric; None where fewer than two things varied.
+    """Draw a line per trial through its parameters, coloured by the metric; None if fewer than two parameters vary.
 
     Args:
-        ranked: cells that have ended, the best first.
+        ranked: trials that have ended, the best first.
+        metric: the metric's name.
     """
-    shown = ranked[:_LINES]
-    scales = {name: _Scale([cell.params.get(name) for cell in shown]) for name in varied_params(shown)}
+    shown = ranked[:_MAX_LINES]
+    scales = {name: _Scale([trial.params.get(name) for trial in shown]) for name in varied_params(shown)}
     if len(scales) < 2 or len(shown) < 2:
         return None
     from matplotlib import colormaps
@@ -72,12 +76,12 @@ def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
 
     axes = _axes(3.6)
     places = range(len(scales))
-    means = [cell.mean(metric) or 0.0 for cell in shown]
+    means = [trial.mean(metric) or 0.0 for trial in shown]
     scale_of_colors = Normalize(min(means), max(means))
     colors = colormaps["viridis"](scale_of_colors(np.array(means)))
-    for rank, cell in reversed(list(enumerate(shown))):
-        # Shifted a little by rank, so that lines through the same values can be told apart.
-        heights = [scale.height(cell.params.get(name)) for name, scale in scales.items()]
+    for rank, trial in reversed(list(enumerate(shown))):
+        # A shift by rank separates lines through the same values.
+        heights = [scale.height(trial.params.get(name)) for name, scale in scales.items()]
         shift = 0.05 * (rank / max(len(shown) - 1, 1) - 0.5)
         axes.plot(places, [height + shift for height in heights], color=colors[rank], linewidth=2.6 if rank == 0 else 1.2)
     _figure_of(axes).colorbar(ScalarMappable(scale_of_colors, "viridis"), ax=axes, label=metric, pad=0.02)
@@ -96,12 +100,12 @@ def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
 
 
 def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
-    """The loss per epoch of the best cell in every fold, and of the refit on all rows."""
+    """Draw the loss per epoch of the best trial in every fold, and of the refit on all rows."""
     from matplotlib.ticker import MaxNLocator
 
     axes = _axes(3.4, _HALF)
-    for fold, outcome in sorted(best.results.items()):
-        _curve(axes, outcome.history.get("loss", []), f"fold {fold}", color=_OTHER, linewidth=1.0)
+    for number, fold in sorted(best.results.items()):
+        _curve(axes, fold.history.get("loss", []), f"fold {number}", color=_OTHER, linewidth=1.0)
     _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)
     _curve(axes, refit.history.get("val_loss", []), "all rows, on validation rows", color=_BEST, linestyle="--")
     axes.set(xlabel="epoch", ylabel=f"loss ({loss})", yscale="log" if min(refit.history["loss"]) > 0 else "linear")
@@ -111,7 +115,7 @@ def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
 
 
 def predictions(sample: Sample) -> Figure:
-    """Predicted against actual.
+    """Draw predicted against actual values.
 
     Args:
         sample: (rows, 2), labels and predictions.
@@ -124,7 +128,7 @@ def predictions(sample: Sample) -> Figure:
 
 
 def residuals(sample: Sample) -> Figure:
-    """How far off predictions are.
+    """Draw the differences of actual and predicted values.
 
     Args:
         sample: (rows, 2), labels and predictions.
@@ -136,16 +140,16 @@ def residuals(sample: Sample) -> Figure:
 
 
 def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
-    """How often which class was taken for which.
+    """Draw a confusion matrix.
 
     Args:
         sample: (rows, 1 + classes), class numbers and probabilities.
-        classes: their names.
+        classes: the names of the classes.
     """
-    truth, said = sample[:, 0].astype(int), sample[:, 1:].argmax(axis=1)
-    count = max(len(classes), truth.max() + 1, said.max() + 1)
+    actual, predicted = sample[:, 0].astype(int), sample[:, 1:].argmax(axis=1)
+    count = max(len(classes), actual.max() + 1, predicted.max() + 1)
     matrix = np.zeros((count, count), int)
-    np.add.at(matrix, (truth, said), 1)
+    np.add.at(matrix, (actual, predicted), 1)
     names = [classes[number] if number < len(classes) else str(number) for number in range(count)]
     axes = _axes(3.8, _HALF) if count <= 6 else _axes(min(2.2 + 0.4 * count, WIDE))
     axes.imshow(matrix, cmap="Blues")
@@ -159,7 +163,7 @@ def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
 
 
 def roc(sample: Sample) -> Figure:
-    """True against false positives of the second of two classes.
+    """Draw the ROC curve, true against false positives, of the second of two classes.
 
     Args:
         sample: (rows, 3), class numbers and probabilities.
@@ -173,26 +177,26 @@ def roc(sample: Sample) -> Figure:
 
 
 def calibration(sample: Sample) -> Figure:
-    """How often the second of two classes was right for what was said; the larger a point, the more rows it is of.
+    """Draw how often the second of two classes was true by its predicted probability; larger points stand for more rows.
 
     Args:
         sample: (rows, 3), class numbers and probabilities.
     """
-    truth, said = sample[:, 0], sample[:, 2]
+    actual, predicted = sample[:, 0], sample[:, 2]
     axes = _axes(3.8, _HALF)
     axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8)
-    bins = np.minimum((said * _BINS).astype(int), _BINS - 1)
+    bins = np.minimum((predicted * _BINS).astype(int), _BINS - 1)
     rows = np.bincount(bins, minlength=_BINS)
-    there = rows > 0
-    mean, share = (np.bincount(bins, values, _BINS)[there] / rows[there] for values in (said, truth == 1))
+    filled = rows > 0
+    mean, share = (np.bincount(bins, values, _BINS)[filled] / rows[filled] for values in (predicted, actual == 1))
     axes.plot(mean, share, color=_BEST, linewidth=0.8)
-    axes.scatter(mean, share, s=15 + 120 * rows[there] / rows.max(), color=_BEST)
-    axes.set(xlabel="probability said", ylabel="share that was so", title="Calibration")
+    axes.scatter(mean, share, s=15 + 120 * rows[filled] / rows.max(), color=_BEST)
+    axes.set(xlabel="predicted probability", ylabel="share of true cases", title="Calibration")
     return _figure_of(axes)
 
 
 class _Scale:
-    """Where values of one name lie between 0 and 1: numbers by size, others in turn."""
+    """The places of a parameter's values between 0 and 1: numbers by size, others in turn."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
@@ -201,14 +205,14 @@ class _Scale:
         self._log = self._numeric and self._values[0] > 0 and self._values[-1] / self._values[0] > 20
 
     def height(self, value: Any) -> float:
-        """Where a value lies."""
+        """Return the place of a value."""
         if not self._numeric:
             return self._values.index(value) / max(len(self._values) - 1, 1)
         low, high = self._size(self._values[0]), self._size(self._values[-1])
         return (self._size(value) - low) / (high - low or 1.0)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Some values, and where they lie."""
+        """Return values to label with their places: all, or the first and the last of many."""
         shown = self._values if len(self._values) <= 6 else [self._values[0], self._values[-1]]
         return [(self.height(value), format_value(value)) for value in shown]
 
@@ -222,7 +226,7 @@ def _curve(axes: Axes, values: Sequence[float], label: str, **style: Any) -> Non
 
 
 def _scatter(x: NDArray[np.float64], y: NDArray[np.float64], **labels: str) -> Axes:
-    """A point per row."""
+    """Draw a point per row."""
     axes = _axes(3.8, _HALF)
     axes.scatter(x, y, s=9, alpha=0.5, color=_BEST, linewidths=0)
     axes.set(**labels)

@@ -1,101 +1,87 @@
-"""What a search came to as TensorBoard event files: learning curves, and the cells in its table of hyper-parameters."""
+"""A search as TensorBoard event files: learning curves, and the trials in its table of hyper-parameters."""
 
 from __future__ import annotations
 
-import io
-import time
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml.reporting.formatting import format_value, varied_params
 
 if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
     from airflow_provider_distkeras.ml.tuning.search import SearchResult
     from airflow_provider_distkeras.ml.tuning.trial import Trial
 
-_FILE = "events.out.tfevents.0"
+#: Types of values that have a column of their own kind in TensorBoard's table.
+_KINDS = ({bool}, {int, float}, {str})
 
 
 def check_installed() -> None:
-    """Raise SpecError if TensorBoard is not there."""
+    """Raise SpecError if tensorboardX is not installed."""
     try:
-        import tensorboard  # noqa: F401 - only whether it is there
+        import tensorboardX  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise SpecError(
-            "tensorboard: its library is not installed where the job's driver runs: "
+            "tensorboard: tensorboardX is not installed where the job's driver runs: "
             "pip install 'airflow-provider-distkeras[tensorboard]' there, or leave tensorboard out."
         ) from error
 
 
-def event_files(found: SearchResult, metric_names: list[str]) -> dict[str, bytes]:
-    """The files by their path below the folder that TensorBoard is to be shown.
+def event_files(result: SearchResult, metric_names: list[str]) -> dict[str, bytes]:
+    """Return the content of each event file by its path below TensorBoard's `--logdir`.
 
-    `refit` has the curves of the training on all rows; `cells/{number}` those of a cell's folds, its hyper-parameters, and the
+    `refit` has the curves of the training on all rows; `trials/{number}` the curves of a trial's folds, its parameters, and the
     means of its metrics.
 
     Args:
-        found: the search's result.
-        metric_names: the metrics; the first decided.
+        result: the search's result.
+        metric_names: the metrics; the first decides.
     """
-    names = varied_params(found.trials)
-    files = {_FILE: _file([(0, _columns(found.trials, names, metric_names))])}
-    files[f"refit/{_FILE}"] = _file(_curves(found.summary.history))
-    for number, cell in enumerate(found.trials):
-        files[f"cells/{number:04}/{_FILE}"] = _file(_cell(cell, names, metric_names))
-    return files
+    from tensorboardX import SummaryWriter
+    from tensorboardX.summary import hparams
+
+    params = _table(result.trials)
+    with tempfile.TemporaryDirectory() as folder:
+        with SummaryWriter(folder) as writer:
+            columns, _, _ = hparams(params[0], dict.fromkeys(metric_names))
+            writer.file_writer.add_summary(columns)
+        with SummaryWriter(f"{folder}/refit") as writer:
+            _write_curves(writer, result.summary.history)
+        for number, (trial, values) in enumerate(zip(result.trials, params, strict=True)):
+            with SummaryWriter(f"{folder}/trials/{number:04}") as writer:
+                _write_trial(writer, trial, values, metric_names)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def _cell(cell: Trial, names: list[str], metric_names: list[str]) -> Iterable[tuple[int, Any]]:
-    from tensorboard.plugins.hparams import summary_v2
+def _write_trial(writer: SummaryWriter, trial: Trial, values: dict[str, Any], metric_names: list[str]) -> None:
+    from tensorboardX.summary import hparams
 
-    yield 0, summary_v2.hparams_pb({name: _value(cell.params.get(name)) for name in names})
-    for metric in metric_names:
-        mean = cell.mean(metric)
-        if mean is not None:
-            yield 0, _scalar(metric, mean)
-    for fold, outcome in sorted(cell.results.items()):
-        yield from _curves(outcome.history, f"fold {fold}/")
-
-
-def _columns(cells: list[Trial], names: list[str], metric_names: list[str]) -> Any:
-    """What the table of hyper-parameters has for columns."""
-    from tensorboard.plugins.hparams import summary_v2
-
-    values = {name: sorted({_value(cell.params.get(name)) for cell in cells}, key=str) for name in names}
-    hparams = [summary_v2.HParam(name, summary_v2.Discrete(said)) for name, said in values.items() if _of_a_kind(said)]
-    return summary_v2.hparams_config_pb(hparams, [summary_v2.Metric(name) for name in metric_names])
+    means = {name: mean for name in metric_names if (mean := trial.mean(name)) is not None}
+    _, start, end = hparams(values, means)
+    writer.file_writer.add_summary(start)
+    for name, mean in means.items():
+        writer.add_scalar(name, mean, 0)
+    for number, fold in sorted(trial.results.items()):
+        _write_curves(writer, fold.history, f"fold {number}/")
+    if trial.error is None:
+        writer.file_writer.add_summary(end)  # its status is success
 
 
-def _of_a_kind(values: list[Any]) -> bool:
-    return len({type(value) for value in values}) == 1
-
-
-def _curves(history: Mapping[str, list[float]], prefix: str = "") -> Iterable[tuple[int, Any]]:
+def _write_curves(writer: SummaryWriter, history: Mapping[str, list[float]], prefix: str = "") -> None:
     for name, values in history.items():
         for epoch, value in enumerate(values, start=1):
-            yield epoch, _scalar(f"{prefix}{name}", value)
+            writer.add_scalar(f"{prefix}{name}", value, epoch)
 
 
-def _scalar(name: str, value: float) -> Any:
-    from tensorboard.plugins.scalar import summary_v2
-
-    return summary_v2.scalar_pb(name, value)
-
-
-def _value(value: Any) -> Any:
-    """A value that TensorBoard can hold; others as text."""
-    return value if isinstance(value, (bool, int, float, str)) else format_value(value)
-
-
-def _file(summaries: Iterable[tuple[int, Any]]) -> bytes:
-    """Steps and their summaries as an event file."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    content, now = io.BytesIO(), time.time()
-    writer = RecordWriter(content)
-    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-    for step, summary in summaries:
-        writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
-    return content.getvalue()
+def _table(trials: list[Trial]) -> list[dict[str, Any]]:
+    """Return the varied parameters of each trial; those whose values are not of one kind as text."""
+    columns = {name: [trial.params.get(name) for trial in trials] for name in varied_params(trials)}
+    for name, values in columns.items():
+        if not any({type(value) for value in values} <= kind for kind in _KINDS):
+            columns[name] = [format_value(value) for value in values]
+    return [{name: values[number] for name, values in columns.items()} for number in range(len(trials))]
