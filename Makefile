@@ -49,7 +49,7 @@ clean: ## Remove .venv, .demo and every cache
 # A marker is written last, so that an installation that was cut off is taken up again.
 $(VENV)/installed: $(PACKAGE_FILES) $(VENV)/created
 	@echo "==> Installing into $(VENV); the first time this takes a few minutes"
-	@$(INSTALL) -c constraints.txt -e .
+	@$(INSTALL) -c constraints.txt -e ".[tensorflow]"
 	@touch $@
 
 $(VENV)/installed-dev: $(PACKAGE_FILES) $(VENV)/installed

@@ -232,8 +232,9 @@ def _check_backend(estimator: DistKeras) -> str:
     backend = estimator.backend_name()
     if importlib.util.find_spec(backend) is None:
         raise SpecError(
-            f"backend: {backend!r} is not installed. Install it in the driver's and the executors' Python, such as: "
-            f"pip install {backend}; or choose another of {', '.join(contract_params.BACKENDS)}."
+            f"backend: {backend!r} is not installed. Install it in the driver's and the executors' Python: "
+            f"pip install {backend}, or airflow-provider-distkeras[{backend}]; "
+            f"or choose another of {', '.join(contract_params.BACKENDS)}."
         )
     return backend
 
