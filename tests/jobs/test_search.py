@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.estimator.fold import TEST
-from airflow_provider_distkeras.ml.tuning.search import _folds
+from airflow_provider_distkeras.ml.tuning.search import make_splitter
 
 from .conftest import claim
 
@@ -95,7 +95,7 @@ def test_a_cell_that_diverges_is_told_with_its_cause_and_a_limit_ends_the_search
     assert bad["metrics"] == {}
     spec = TrainSpec.build(**said, max_failed_cells=0)
     attempt = claim(tmp_path / "out", spec)
-    with pytest.raises(TrainingError, match="1 cells failed, max_failed_cells allows 0"):
+    with pytest.raises(TrainingError, match="1 trials failed, max_failed_trials allows 0"):
         run_job(spec, attempt)
     assert not Path(attempt.manifest_path[7:]).exists()
 
@@ -107,9 +107,9 @@ def test_folds_by_group_and_by_time(spark, dataset, column, role):
     )
     data = spark.read.parquet(path)
     assert role in data.columns
-    folds = _folds(TrainSpec.build(dataset_path=path, **TRAINING), data.columns)
+    splitter = make_splitter(TrainSpec.build(dataset_path=path, **TRAINING), data.columns)
     parts = (
-        folds.assign(data)
+        splitter.assign(data)
         .groupBy("__distkeras_part")
         .agg(F.min(role), F.max(role), F.countDistinct(role), F.count(F.lit(1)))
         .orderBy("__distkeras_part")

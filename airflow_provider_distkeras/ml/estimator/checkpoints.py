@@ -1,4 +1,4 @@
-"""Where a fit's snapshots are kept: one file per run, known by what it trains, in any storage that Spark can write to."""
+"""The checkpoint file of one training run, in any storage that Spark can write to."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from airflow_provider_distkeras.training.driver import Run
 
 
 class CheckpointFile:
-    """The snapshots of one run (see `training.checkpoint.SnapshotStore`).
+    """The checkpoint of one run, a `training.checkpoint.CheckpointStore`.
+
+    The file's name is a digest of what is trained, so that another trainer, network or seed has another file.
 
     Args:
         storage: the file system of the folder.
-        folder: a folder, which may hold the snapshots of other runs too.
-        run: what is trained; another trainer, network or seed has another file.
-        initial: the initial weights.
+        folder: a folder, which may hold the checkpoints of other runs too.
+        run: the run.
+        initial: the initial weights, (members, weights).
     """
 
     def __init__(self, storage: Storage, folder: str, run: Run, initial: Matrix) -> None:
-        known = repr([
+        identity = repr([
             type(run.trainer).__name__, sorted(run.trainer.parameters.items()), run.plan, run.values, run.learning_rate,
             run.lr_decay, run.seed, run.patience, run.min_delta, hashlib.sha256(initial.tobytes()).hexdigest(),
         ])  # fmt: skip
         self._storage = storage
-        self._path = f"{folder.rstrip('/')}/{hashlib.sha256(known.encode()).hexdigest()[:16]}.npz"
+        self._path = f"{folder.rstrip('/')}/{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
 
     def read(self) -> bytes | None:
-        """The last snapshot, if there is one."""
+        """Return the last checkpoint, or None if there is none."""
         return self._storage.read_bytes(self._path) if self._storage.exists(self._path) else None
 
     def write(self, content: bytes) -> None:
-        """Replace the last snapshot; a reader sees the old one or the new one."""
+        """Replace the last checkpoint; a reader sees the old one or the new one."""
         self._storage.write_bytes(self._path, content)
 
     def delete(self) -> None:
-        """Forget the snapshot of a run that has ended."""
+        """Delete the checkpoint of a run that has ended."""
         self._storage.delete(self._path)

@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.ml.estimator.fit import FitCache, FitPlan
+from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, Fold
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
+from airflow_provider_distkeras.ml.estimator.network_cache import NetworkCache
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams, trainer_name
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.training import trainers
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParamsReadable):
-    """Trains a Keras network on a DataFrame of features and labels, distributed over Spark tasks.
+    """A Spark ML Estimator of Keras networks, trained on all rows of a DataFrame by Spark tasks.
 
     Every name of `contract.params` is a Param, so each may be set here, by `setParams`, or varied in a grid. A cross
     entropy as `loss` makes the model a classifier, whose labels are the class numbers 0, 1, ....
@@ -54,59 +55,67 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         self, trainer: type[Trainer] | str = trainers.ADAG, trainer_params: Mapping[str, Any] | None = None, **params: Any
     ) -> None:
         super().__init__()
-        self._set_vocabulary_defaults()
+        self._set_contract_defaults()
         self._setDefault(trainer="ADAG", seed=0, predict_batch_size=4096)
         name = trainer_name(trainer)
         check_names(f"parameter of {name}", trainer_params or {}, contract_params.trainer_fields(name))
-        twice = sorted({*(trainer_params or {})} & {*params})
-        if twice:
-            raise SpecError(f"{twice[0]!r} is both in trainer_params and an argument of its own: leave it in one of them.")
+        duplicates = sorted({*(trainer_params or {})} & {*params})
+        if duplicates:
+            raise SpecError(f"{duplicates[0]!r} is both in trainer_params and an argument of its own: leave it in one of them.")
         self.setParams(trainer=name, **(trainer_params or {}), **params)
 
     def setParams(self, **params: Any) -> DistKeras:
-        """Set Params by name. Raises SpecError for a name that is not a Param."""
+        """Set Params by name. Raise SpecError for a name that is not a Param."""
         check_names("Param of DistKeras", params, [p.name for p in self.params])
         self._set(**{name: value for name, value in params.items() if value is not None})
         return self
 
     def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[Any]) -> Iterator[tuple[int, DistKerasModel]]:
-        """Fit one model per map of Params, as tuning does.
+        """Fit one model per map of Params, as Spark's validators do.
 
-        Those that need one worker are plain Spark tasks, which share what their machine holds of the data. A cell whose training
-        diverges gives a model that predicts infinity, or no class, so that r2, the errors and the accuracies rank it last and
-        the other cells are not lost; `fit` raises.
+        Fits of one worker are plain Spark tasks, which share the rows that their machine stores. A fit that diverges gives a
+        model that predicts infinity, or no class, so that r2, the errors and the accuracies rank it last and the other fits
+        are not lost; `fit` raises.
         """
-        dealt = dataset.withColumn(PART, F.lit(0))  # all rows are one fold's
-        sharing, known = LocalFitPool(dealt), FitCache()
-        left, lock = [len(paramMaps)], threading.Lock()
-
-        def fit_cell(index: int) -> DistKerasModel:
-            cell = self.copy(paramMaps[index])
-            try:
-                fitting = FitPlan.of(cell, dataset, known)
-                if not fitting.runs_in_one_task:
-                    return fitting.fit(dataset)
-                cut = FoldSlice(Fold((0,), TEST), class_weights=fitting.class_weights)
-                (fitted,) = sharing.run([FitRequest(fitting, cut)], keeps_weights=True)
-                if isinstance(fitted, Exception):
-                    raise fitted
-                return fitting.model(fitted.members, fitted.summary)
-            except DivergenceError as error:
-                logger.warning("Cell %d counts as the worst: %s", index, str(error).splitlines()[0])
-                return cell.diverged()
-            finally:
-                with lock:
-                    left[0] -= 1
-                    if not left[0]:
-                        sharing.close()
-
-        return _FitMultipleIterator(fit_cell, len(paramMaps))
+        return _FitMultipleIterator(_SharedFits(self, dataset, paramMaps).fit, len(paramMaps))
 
     def diverged(self) -> DistKerasModel:
-        """The model that stands for a training of this estimator that diverged: it predicts infinity, or no class."""
+        """Return the model that stands for a training of this estimator that diverged: it predicts infinity, or no class."""
         model = DistKerasModel()
         model._resetUid(self.uid)
         return self._copyValues(model)
 
     def _fit(self, dataset: DataFrame) -> DistKerasModel:
         return FitPlan.of(self, dataset).fit(dataset)
+
+
+class _SharedFits:
+    """The fits of `fitMultiple`, which share networks and stored rows; the last one to end deletes the rows."""
+
+    def __init__(self, estimator: DistKeras, dataset: DataFrame, param_maps: Sequence[Any]) -> None:
+        self._estimator, self._dataset, self._param_maps = estimator, dataset, param_maps
+        self._pool = LocalFitPool(dataset.withColumn(PART, F.lit(0)))  # all rows are of one training part
+        self._networks = NetworkCache()
+        self._remaining, self._lock = len(param_maps), threading.Lock()
+
+    def fit(self, index: int) -> DistKerasModel:
+        """Return the model of one map of Params."""
+        estimator = self._estimator.copy(self._param_maps[index])
+        try:
+            plan = FitPlan.of(estimator, self._dataset, self._networks)
+            return self._fit_in_task(plan) if plan.is_single_task else plan.fit(self._dataset)
+        except DivergenceError as error:
+            logger.warning("Param map %d ranks last: %s", index, str(error).splitlines()[0])
+            return estimator.diverged()
+        finally:
+            with self._lock:
+                self._remaining -= 1
+                if not self._remaining:
+                    self._pool.close()
+
+    def _fit_in_task(self, plan: FitPlan) -> DistKerasModel:
+        rows = FoldSlice(Fold((0,), TEST), class_weights=plan.class_weights)
+        (result,) = self._pool.run([FitRequest(plan, rows)], returns_weights=True)
+        if isinstance(result, Exception):
+            raise result
+        return plan.model(result.members, result.summary)

@@ -1,4 +1,4 @@
-"""A fold: which parts of the rows a fit trains on, and which part it is measured on."""
+"""Folds: the parts of the rows that a fit trains on, and the part that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-#: The column that tells a row's part: a number from 0, or one of the two below.
+#: The column of a row's part: a number from 0, or one of the two below.
 PART = "__distkeras_part"
-#: Rows that every fit validates on, and rows that no fit of a search sees.
+#: The part of the rows that every fit validates on, and the part of the rows that no fit of a search reads.
 VALIDATION, TEST = -1, -2
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fit of a cross validation: the parts it trains on, and the one it is measured on."""
+    """One fold of a cross validation.
+
+    Attributes:
+        training: the parts that a fit trains on.
+        held_out: the part that it is evaluated on.
+    """
 
     training: tuple[int, ...]
     held_out: int
 
     def training_rows(self, data: DataFrame) -> DataFrame:
-        """The rows to train on, and those that every fit validates on."""
+        """Return the rows of the training parts and the validation rows."""
         return data.where(F.col(PART).isin(*self.training, VALIDATION))
 
     def held_out_rows(self, data: DataFrame) -> DataFrame:
-        """The rows to measure on."""
+        """Return the rows of the held-out part."""
         return data.where(F.col(PART) == self.held_out)

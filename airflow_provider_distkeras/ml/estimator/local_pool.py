@@ -1,4 +1,4 @@
-"""The driver's side of fits that are plain Spark tasks: each machine is given the rows once, and every task some cells."""
+"""The driver's side of fits that are plain Spark tasks: each machine reads the rows once, and every task runs some fits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,39 +26,44 @@ from airflow_provider_distkeras.training import driver
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
+#: A report with its bytes, the error that a task reported, or None where the machine does not store the rows.
+_Report = tuple[dict[str, Any], bytes] | Exception | None
+
 
 @dataclass(frozen=True)
 class FitRequest:
-    """A fit that is wanted.
+    """A fit for a plain Spark task.
 
     Attributes:
-        fitting: what to train; one that `runs_in_one_task`.
-        cut: the rows it is given.
+        plan: what to train; it `is_single_task`.
+        fold_slice: the rows of the fit.
     """
 
-    fitting: FitPlan
-    cut: FoldSlice
+    plan: FitPlan
+    fold_slice: FoldSlice
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit came to.
+    """The result of a fit.
 
     Attributes:
-        measured: `metrics` and a `sample` (see `ml.study.Outcome`).
-        summary: the account of the training.
-        members: the trained weights, (1, weights); none if they are not wanted.
-        seconds: it took.
+        metrics: on the held-out rows, by name.
+        sample: some held-out rows: the label, then the prediction, for classes their probabilities.
+        summary: the summary of the training.
+        members: the trained weights, (1, weights); (1, 0) if they were not returned.
+        seconds: the time it took.
     """
 
-    measured: dict[str, Any]
+    metrics: dict[str, float]
+    sample: list[list[float]]
     summary: TrainingSummary
     members: Matrix
     seconds: float
 
 
 class LocalFitPool:
-    """Runs fits as plain tasks on rows that every machine reads once; use it as a context manager, for the rows go with it.
+    """Runs fits as plain tasks on rows that every machine reads once; a context manager that deletes the rows.
 
     Args:
         data: all rows, with their parts.
@@ -68,9 +73,9 @@ class LocalFitPool:
         self._data = data
         self._spark = data.sparkSession
         self._tag = f"distkeras-{uuid.uuid4()}"
-        self._feeding = threading.Lock()
-        self._fed: dict[str, _Fed] = {}
-        self._refused: dict[str, DataError] = {}
+        self._lock = threading.Lock()
+        self._stored: dict[str, _StoredRows] = {}
+        self._errors: dict[str, DataError] = {}
 
     def __enter__(self) -> LocalFitPool:
         return self
@@ -81,133 +86,126 @@ class LocalFitPool:
         self.close()
 
     def run(
-        self, wanted: Sequence[FitRequest], metrics: tuple[str, ...] = (), *, keeps_weights: bool = False
+        self, requests: Sequence[FitRequest], metrics: tuple[str, ...] = (), *, returns_weights: bool = False
     ) -> list[FitResult | Exception]:
-        """Train and measure in one task, one after the other.
+        """Train and evaluate in one task, one fit after the other.
 
         Args:
-            wanted: the fits; all of the same backend.
-            metrics: what to measure on the rows held out.
-            keeps_weights: whether the trained weights are wanted.
+            requests: the fits; all of the same backend.
+            metrics: the metrics to compute on the held-out rows.
+            returns_weights: whether to return the trained weights.
 
         Returns:
-            What each came to: of one that failed what it met, such as DivergenceError, DataError or TrainingError.
+            The result of each fit, or the error that it raised, such as DivergenceError, DataError or TrainingError.
 
         Raises:
             TrainingError: the task itself failed.
-            DataError: the rows are not what they should be.
+            DataError: the rows cannot be trained on.
         """
-        fed = [self._feed(each.fitting).rows for each in wanted]
+        stored = [self._store(request.plan) for request in requests]
         tasks = [
             FitTask(
-                key=rows.feed.key,
-                cut=each.cut,
-                alone=each.fitting.alone(self._data),
+                rows_key=rows.feed.key,
+                fold_slice=request.fold_slice,
+                fit=request.plan.single_worker_fit(self._data),
                 metrics=metrics,
-                classifies=each.fitting.kind is OutputKind.CLASSES,
-                keeps_weights=keeps_weights,
+                classifies=request.plan.kind is OutputKind.CLASSES,
+                returns_weights=returns_weights,
             )
-            for each, rows in zip(wanted, fed, strict=True)
+            for request, rows in zip(requests, stored, strict=True)
         ]
-        backend = wanted[0].fitting.backend
-        told = self._submit(tasks, backend)
-        lacking = [place for place, each in enumerate(told) if each is None]  # it ran on another machine than the first
-        for rows in {fed[place].feed.key: fed[place] for place in lacking}.values():
-            places = [place for place in lacking if fed[place] is rows]
-            _, *again = self._submit([tasks[place] for place in places], backend, rows)
-            for place, each in zip(places, again, strict=True):
-                told[place] = each
-        return [_fitted(each) for each in told]
+        backend = requests[0].plan.backend
+        reports = self._submit(tasks, backend)
+        missing = [index for index, report in enumerate(reports) if report is None]  # the task ran on another machine
+        for rows in {stored[index].feed.key: stored[index] for index in missing}.values():
+            indices = [index for index in missing if stored[index] is rows]
+            _, *retried = self._submit([tasks[index] for index in indices], backend, rows)
+            for index, report in zip(indices, retried, strict=True):
+                reports[index] = report
+        return [_fit_result(report) for report in reports]
 
-    def survey(self, fitting: FitPlan, *, describes: bool) -> RowSummary:
-        """Have a machine read the rows as this fit needs them, and tell what was found out of them.
+    def summarize(self, plan: FitPlan, *, with_moments: bool) -> RowSummary:
+        """Store the rows of a fit on some machine, and return their summary.
 
         Args:
-            describes: whether moments of their features are asked for.
+            plan: a fit of the rows.
+            with_moments: whether to compute the moments of their features.
 
         Raises:
-            DataError, SpecError, TrainingError: the rows are not what they should be, or could not be read.
+            DataError, SpecError, TrainingError: the rows cannot be trained on, or could not be read.
         """
-        return self._feed(fitting, describes).survey
-
-    def _feed(self, fitting: FitPlan, describes: bool = False) -> _Fed:
-        """The rows as a fit needs them, on some machine; read there now, if none has."""
-        key = fitting.feed_key
-        with self._feeding:  # others wait for rows, not for what is trained on them
-            if key in self._refused:
-                raise self._refused[key]
-            if key not in self._fed:
-                try:
-                    self._fed[key] = self._read_rows(fitting, describes)
-                except DataError as error:  # no other try would find other rows
-                    self._refused[key] = error
-                    raise
-            return self._fed[key]
-
-    def _read_rows(self, fitting: FitPlan, describes: bool) -> _Fed:
-        rows = _Rows(RowFeed(uuid.uuid4().hex, fitting.cache_bytes, describes), fitting.feed(self._data).coalesce(1))
-        told = self._submit([], fitting.backend, rows)[0]
-        if isinstance(told, Exception):
-            raise told
-        if told is None:
-            raise TrainingError("A task reported nothing of the rows it was to store.")
-        return _Fed(rows, fitting.backend, RowSummary.from_report(*told))
+        return self._store(plan, with_moments).summary
 
     def close(self) -> None:
-        """Have every machine that a task reaches delete the rows; what is left goes with Spark's local disk."""
-        if not self._fed:
+        """Delete the rows from every machine that a task reaches; Spark deletes the others with its local disk."""
+        if not self._stored:
             return
-        keys, backend = tuple(fed.rows.feed.key for fed in self._fed.values()), next(iter(self._fed.values())).backend
+        keys, backend = tuple(rows.feed.key for rows in self._stored.values()), next(iter(self._stored.values())).backend
         context, slots = self._spark.sparkContext, cluster.slots(self._spark.sparkContext)
         with worker_environment(context, backend):
-            context.range(slots, numSlices=slots).mapPartitions(partial(local_task.forget, keys=keys)).collect()
-        self._fed.clear()
+            context.range(slots, numSlices=slots).mapPartitions(partial(local_task.delete_rows, keys=keys)).collect()
+        self._stored.clear()
 
-    def _submit(self, tasks: list[FitTask], backend: str, rows: _Rows | None = None) -> list[_Told]:
-        """What a task says of the rows it stores, if it does, and then of each cell."""
+    def _store(self, plan: FitPlan, with_moments: bool = False) -> _StoredRows:
+        """Return the rows of a fit, stored on some machine now if they are not yet."""
+        key = plan.rows_key
+        with self._lock:  # other threads wait for rows, not for what is trained on them
+            if key in self._errors:
+                raise self._errors[key]
+            if key not in self._stored:
+                try:
+                    self._stored[key] = self._read_rows(plan, with_moments)
+                except DataError as error:  # another try would read the same rows
+                    self._errors[key] = error
+                    raise
+            return self._stored[key]
+
+    def _read_rows(self, plan: FitPlan, with_moments: bool) -> _StoredRows:
+        feed, data = RowFeed(uuid.uuid4().hex, plan.cache_bytes, with_moments), plan.shared_rows(self._data).coalesce(1)
+        rows = _StoredRows(feed, data, plan.backend)
+        report = self._submit([], plan.backend, rows)[0]
+        if isinstance(report, Exception):
+            raise report
+        if report is None:
+            raise TrainingError("The task that stores rows returned an empty report.")
+        return replace(rows, summary=RowSummary.from_report(*report))
+
+    def _submit(self, tasks: list[FitTask], backend: str, rows: _StoredRows | None = None) -> list[_Report]:
+        """Run one Spark task; return the report of the rows, if it stores any, and then one of each fit."""
         context = self._spark.sparkContext
         with worker_environment(context, backend):
             reports: DataFrame | RDD[Any]
-            if rows is None:  # Spark would take as long to plan a query as to run this
+            if rows is None:  # planning a query would take Spark as long as running this
                 reports = context.range(1, numSlices=1).mapPartitions(partial(local_task.run_fits, tasks=tasks))
-                reports.setName(self._tag)  # which has Spark take the environment now
+                reports.setName(self._tag)  # Spark reads the environment here
             else:
-                reports = rows.data.mapInArrow(partial(local_task.feed_fits, feed=rows.feed, tasks=tasks), REPORT_SCHEMA)
-        return [_read(json.loads(report), content) for report, content in driver.collect(context, reports, self._tag)]
-
-
-#: A report with its bytes, what was met instead, or None where the machine lacks the rows.
-_Told = tuple[dict[str, Any], bytes] | Exception | None
+                run = partial(local_task.store_and_run_fits, feed=rows.feed, tasks=tasks)
+                reports = rows.data.mapInArrow(run, REPORT_SCHEMA)
+        return [_parse(json.loads(report), content) for report, content in driver.collect(context, reports, self._tag)]
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows that a machine is to store, and how."""
+class _StoredRows:
+    """Rows that some machine stores, and the data from which other machines read them."""
 
     feed: RowFeed
     data: DataFrame
-
-
-@dataclass(frozen=True)
-class _Fed:
-    """Rows that some machine has, from where another one gets them, and what was found out of them."""
-
-    rows: _Rows
     backend: str
-    survey: RowSummary
+    summary: RowSummary = field(default_factory=lambda: RowSummary({}, {}))
 
 
-def _read(report: dict[str, Any], content: bytes) -> _Told:
+def _parse(report: dict[str, Any], content: bytes) -> _Report:
     if not report:
         return None
     return driver.worker_error(report) if report.get("error_type") else (report, content)
 
 
-def _fitted(told: _Told) -> FitResult | Exception:
-    if told is None:
-        return TrainingError("A task reported nothing.")
-    if isinstance(told, Exception):
-        return told
-    report, weights = told
+def _fit_result(report: _Report) -> FitResult | Exception:
+    if report is None:
+        return TrainingError("The task of a fit returned an empty report.")
+    if isinstance(report, Exception):
+        return report
+    values, weights = report
     members = np.frombuffer(weights, np.float32).reshape(1, -1)
-    return FitResult(report["measured"], TrainingSummary(**report["summary"]), members, report["seconds"])
+    summary = TrainingSummary(**values["summary"])
+    return FitResult(values["metrics"], values["sample"], summary, members, values["seconds"])

@@ -1,4 +1,4 @@
-"""Cells of a search in a plain Spark task: each trained by one worker on rows that its machine holds, and measured there."""
+"""Runs on executors. Fits in a plain Spark task, each trained and evaluated on rows that its machine stores."""
 
 from __future__ import annotations
 
@@ -26,98 +26,105 @@ from airflow_provider_distkeras.training.worker import compiled_window, local_fo
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What is said of a cell: JSON, empty where the machine does not hold the rows; and the trained weights, if they are wanted.
-#: Of rows that were stored: what `Survey.to_report` says.
+#: The report of a fit: JSON, empty where the machine does not store the rows; and the trained weights, if they are returned.
+#: The report of stored rows: see `RowSummary.to_report`.
 REPORT_SCHEMA = "report string, content binary"
 
 
 @dataclass(frozen=True)
 class RowFeed:
-    """How a machine stores the rows that a task is given, as plain values.
+    """How a machine stores the rows that a task reads, as plain values.
 
     Attributes:
-        key: names them.
-        cache_bytes: how much memory they may take before they are stored.
-        describes: whether moments of their features are asked for.
+        key: the name of the rows.
+        cache_bytes: the memory that they may take before they are stored.
+        with_moments: whether to compute the moments of their features.
     """
 
     key: str
     cache_bytes: int
-    describes: bool = False
+    with_moments: bool = False
 
 
 @dataclass(frozen=True)
 class FitTask:
-    """What to do on a machine's rows, as plain values: one cell.
+    """One fit on a machine's rows, as plain values.
 
     Attributes:
-        key: of the rows; cut: which of them.
-        alone: what to train.
-        metrics: what to measure on the rows held out; classifies: whether the network tells classes apart.
-        keeps_weights: whether the trained weights are wanted.
+        rows_key: the name of the stored rows.
+        fold_slice: the rows of the fit.
+        fit: what to train.
+        metrics: the metrics to compute on the held-out rows.
+        classifies: whether the network is a classifier.
+        returns_weights: whether to return the trained weights.
     """
 
-    key: str
-    cut: FoldSlice
-    alone: SingleWorkerFit
+    rows_key: str
+    fold_slice: FoldSlice
+    fit: SingleWorkerFit
     metrics: tuple[str, ...] = ()
     classifies: bool = False
-    keeps_weights: bool = False
+    returns_weights: bool = False
 
 
-def run_fits(nothing: Iterable[Any], tasks: Sequence[FitTask]) -> Iterator[tuple[str, bytes]]:
-    """Run cells one after the other, in a Spark task, and report on each; a failure is reported too, with its traceback."""
+def run_fits(partition: Iterable[Any], tasks: Sequence[FitTask]) -> Iterator[tuple[str, bytes]]:
+    """Run fits one after the other, and yield a report of each; a failure is reported with its traceback.
+
+    Args:
+        partition: of a Spark job over nothing.
+        tasks: the fits.
+    """
     _begin()
-    _drain(nothing)
-    yield from (_reported(partial(_run, task)) for task in tasks)
+    _drain(partition)
+    yield from (_report(partial(_run_fit, task)) for task in tasks)
 
 
-def feed_fits(batches: Iterable[pa.RecordBatch], feed: RowFeed, tasks: Sequence[FitTask]) -> Iterator[pa.RecordBatch]:
-    """Store rows on this machine, and run cells on them; what was found out of the rows is reported first.
+def store_and_run_fits(batches: Iterable[pa.RecordBatch], feed: RowFeed, tasks: Sequence[FitTask]) -> Iterator[pa.RecordBatch]:
+    """Store rows on this machine, run fits on them, and yield a report of the rows, then one of each fit.
 
     Args:
         batches: the rows.
         feed: how to store them.
-        tasks: what to do then, as `run_fits`.
+        tasks: the fits.
     """
     import pyarrow as pa
 
     _begin()
     schema = pa.schema([("report", pa.string()), ("content", pa.binary())])
-    for work in (partial(_store, feed, batches), *(partial(_run, task) for task in tasks)):
-        report, content = _reported(work)
+    for step in (partial(_store, feed, batches), *(partial(_run_fit, task) for task in tasks)):
+        report, content = _report(step)
         _drain(batches)
         yield pa.RecordBatch.from_pylist([{"report": report, "content": content}], schema=schema)
 
 
-def forget(nothing: Iterable[Any], keys: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Delete rows from this task's machine."""
-    _drain(nothing)
+def delete_rows(partition: Iterable[Any], keys: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Delete the rows of these keys from this task's machine."""
+    _drain(partition)
     for key in keys:
-        row_cache.forget(key, local_folder())
+        row_cache.delete(key, local_folder())
     return iter(())
 
 
 def _begin() -> None:
-    """Have this Python worker use the device that its task was given."""
+    """Pin this Python worker to the device of its task. Raise TrainingError outside a Spark task."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     if context is None:
-        raise TrainingError("A cell runs inside a Spark task only.")
+        raise TrainingError("A fit on stored rows runs inside a Spark task only.")
     environment.pin_device(context.resources())
 
 
-def _drain(given: Iterable[Any]) -> None:
-    """Read what a task is given to its end: what is left unread would cost Spark this process, with all that it has compiled."""
-    for _ in given:
+def _drain(partition: Iterable[Any]) -> None:
+    """Read a task's input to its end: Spark ends a process that leaves some unread, with all that it has compiled."""
+    for _ in partition:
         pass
 
 
-def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, bytes]:
-    """What a piece of work reports, as JSON and bytes, or what it met."""
+def _report(step: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, bytes]:
+    """Return the report of a step as JSON and bytes, or a report of the error it raised."""
     try:
-        report, content = work()
+        report, content = step()
     except Exception as error:
         host, trace = socket.gethostname(), traceback.format_exc()
         report = {"worker": 0, "host": host, "error_type": type(error).__name__, "message": str(error), "error": trace}
@@ -126,33 +133,32 @@ def _reported(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[str, by
 
 
 def _store(feed: RowFeed, batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, Any], bytes]:
-    """Store a machine's rows, and report what was found out of them."""
-    found = row_cache.store(feed.key, local_folder(), batches, feed.cache_bytes, describes=feed.describes)
-    return found.to_report()
+    summary = row_cache.store(feed.key, local_folder(), batches, feed.cache_bytes, with_moments=feed.with_moments)
+    return summary.to_report()
 
 
-def _run(task: FitTask) -> tuple[dict[str, Any], bytes]:
-    """What a cell reports, nothing where this machine lacks its rows, and the weights, if they are wanted."""
+def _run_fit(task: FitTask) -> tuple[dict[str, Any], bytes]:
+    """Return the report of a fit, empty where this machine does not store its rows, and the weights, if they are returned."""
     started = time.perf_counter()
-    rows = row_cache.find(task.key, task.cut, sum(task.alone.job.plan.label_sizes), local_folder())
+    rows = row_cache.load(task.rows_key, task.fold_slice, sum(task.fit.job.plan.label_sizes), local_folder())
     if rows is None:
         return {}, b""
-    members, summary = task.alone.train(rows.training, rows.validation)
-    report = {"measured": _measure(task, task.alone, members, rows.held_out), "summary": summary.to_dict()}
-    return {**report, "seconds": time.perf_counter() - started}, members.tobytes() if task.keeps_weights else b""
+    members, summary = task.fit.train(rows.training, rows.validation)
+    report = {**_evaluate(task, members, rows.held_out), "summary": summary.to_dict()}
+    return {**report, "seconds": time.perf_counter() - started}, members.tobytes() if task.returns_weights else b""
 
 
-def _measure(task: FitTask, alone: SingleWorkerFit, members: Matrix, rows: Rows) -> dict[str, Any]:
-    """The metrics, and a sample of what they are of."""
+def _evaluate(task: FitTask, members: Matrix, rows: Rows) -> dict[str, Any]:
+    """Return the metrics, and a sample of labels and predictions."""
     if not task.metrics:
         return {"metrics": {}, "sample": []}
-    compiled = compiled_window(*alone.job.window_key)
-    blocks = list(compiled.predict(members[0], rows))
-    outputs = np.concatenate([said[0].reshape(len(block), -1) for block, said in blocks])
-    labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in blocks])
-    some = rows.some(evaluation.sample_size(outputs.shape[1]))
-    said = class_probabilities(outputs[some]) if task.classifies else outputs[some]
+    compiled = compiled_window(*task.fit.job.window_key)
+    predictions = list(compiled.predict(members[0], rows))
+    outputs = np.concatenate([output[0].reshape(len(block), -1) for block, output in predictions])
+    labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in predictions])
+    indices = rows.some(evaluation.sample_size(outputs.shape[1]))
+    sampled = class_probabilities(outputs[indices]) if task.classifies else outputs[indices]
     return {
         "metrics": evaluation.evaluate_outputs(task.metrics, labels, outputs, classifies=task.classifies),
-        "sample": np.column_stack([labels[some], said]).astype(np.float32).tolist(),
+        "sample": np.column_stack([labels[indices], sampled]).astype(np.float32).tolist(),
     }

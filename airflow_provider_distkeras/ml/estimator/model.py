@@ -1,4 +1,4 @@
-"""`DistKerasModel`: the fitted network as a Spark ML Model, complete with what it takes to trust and reload it."""
+"""`DistKerasModel`: the trained network as a Spark ML Model, saved with the digest of its file."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ _OUTPUT = "__distkeras_output"
 
 
 class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
-    """A network trained by `DistKeras`: adds `prediction` (double) and, for classes, `probability` and `rawPrediction`.
+    """A network trained by `DistKeras`.
+
+    It adds the column `prediction` (double) and, for classes, `probability` and `rawPrediction` (vectors). A network with one
+    output of several numbers predicts an array; one with several outputs adds these columns per output, such as
+    `prediction_price`.
 
     Attributes:
-        summary: the account of its training, or None if training diverged.
+        summary: the summary of its training; None if training diverged.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -55,25 +59,25 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
 
     @property
     def diverged(self) -> bool:
-        """Whether this stands for a training that diverged, and so predicts infinity (or, for classes, none of them: -1)."""
+        """Whether this stands for a training that diverged: it predicts infinity, or -1 where classes are predicted."""
         return not self._content
 
     def keras_network(self) -> keras.Model:
-        """The trained network, for use without Spark."""
+        """Return the trained network, for use without Spark. Raise ArtifactError if training diverged."""
         self._refuse_diverged()
         return serialization.from_bytes(self._content, self._custom_modules)
 
     def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
-        """What tells, in any Python process, `columns` of `contract.params.SCORES` about rows.
+        """Return what computes `columns` of `contract.params.SCORES` of rows, in any Python process.
 
         Args:
-            columns: what to tell; by default the prediction, for classes their probabilities, and for a regression by an
+            columns: the columns; by default the prediction, for classes their probabilities, and for a regression by an
                 ensemble the standard deviation of its members.
-            labels: the classes as texts, by class number; none if they were numbers.
+            labels: the classes as texts, by class number; empty if they were numbers.
 
         Raises:
-            SpecError: the network cannot tell one of the columns.
-            ArtifactError: the network has several outputs.
+            SpecError: the network cannot give one of the columns.
+            ArtifactError: the network has several outputs, or its training diverged.
         """
         self._refuse_diverged()
         kind = kind_of(self._outputs)
@@ -87,13 +91,13 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         )  # fmt: skip
 
     def write(self) -> DistKerasModelWriter:
-        """A writer: metadata as JSON, the network as a `.keras` file whose sha256 the metadata hold."""
+        """Return a writer of metadata as JSON and of the network as a `.keras` file whose sha256 the metadata hold."""
         self._refuse_diverged()
         return DistKerasModelWriter(self)
 
     @classmethod
     def read(cls) -> DistKerasModelReader:
-        """A reader of what `write` wrote."""
+        """Return a reader of what `write` wrote."""
         return DistKerasModelReader()
 
     def _refuse_diverged(self) -> None:
@@ -101,70 +105,70 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
             raise ArtifactError("This model's training diverged; there is no network. Lower learning_rate or scale the features.")
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        classifies = is_classification(losses({"loss": self.getOrDefault("loss")})[0])
-        features = self.features(dataset, self._feature_columns())
         if self.diverged:
-            return self._predict_the_worst(dataset, classifies)
-        one = len(self._outputs) == 1
+            return self._predict_the_worst(dataset)
+        features = self.features(dataset, self._ordered_feature_columns())
         kind = kind_of(self._outputs)
         predict = predictor(self._content, self._custom_modules, self.getOrDefault("predict_batch_size"), kind)
         with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)
         if kind is OutputKind.NUMBER:
             return dataset.withColumn(self.getPredictionCol(), output)
-        scored = dataset.withColumn(_OUTPUT, output)
-        if kind is OutputKind.CLASSES:
-            return scored.withColumns(
-                {
-                    self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
-                    self.getProbabilityCol(): array_to_vector(F.col(f"{_OUTPUT}.probability")),
-                    self.getRawPredictionCol(): array_to_vector(F.col(f"{_OUTPUT}.raw")),
-                }
-            ).drop(_OUTPUT)
-        columns: dict[str, Column] = {}
-        for position, out in enumerate(self._outputs):
-            suffix = "" if one else f"_{out.name}"
-            columns |= self._columns_of(out, F.col(_OUTPUT)[position], suffix)
-        return scored.withColumns(columns).drop(_OUTPUT)
+        return dataset.withColumn(_OUTPUT, output).withColumns(self._prediction_columns(kind)).drop(_OUTPUT)
 
-    def _feature_columns(self) -> list[str]:
-        """The feature columns in the order of the network's inputs."""
+    def _prediction_columns(self, kind: OutputKind) -> dict[str, Column]:
+        """Return the columns that the column _OUTPUT becomes, by name."""
+        if kind is OutputKind.CLASSES:
+            return {
+                self.getPredictionCol(): F.col(f"{_OUTPUT}.prediction"),
+                self.getProbabilityCol(): array_to_vector(F.col(f"{_OUTPUT}.probability")),
+                self.getRawPredictionCol(): array_to_vector(F.col(f"{_OUTPUT}.raw")),
+            }
+        columns: dict[str, Column] = {}
+        for position, output in enumerate(self._outputs):
+            suffix = "" if len(self._outputs) == 1 else f"_{output.name}"
+            columns |= self._columns_of(output, F.col(_OUTPUT)[position], suffix)
+        return columns
+
+    def _ordered_feature_columns(self) -> list[str]:
+        """Return the feature columns in the order of the network's inputs."""
         columns = self.feature_columns()
         if not self.isDefined("featuresCols") or isinstance(self.getOrDefault("featuresCols"), list):
             return list(columns.values())
         return in_order(columns, input_names(self.keras_network()), "featuresCols")
 
     def _columns_of(self, output: NetworkOutput, values: Column, suffix: str) -> dict[str, Column]:
-        """The columns that one of several outputs, or one of several numbers, becomes."""
+        """Return the columns of one of several outputs, or of an output of several numbers."""
         prediction, probability = f"{self.getPredictionCol()}{suffix}", f"{self.getProbabilityCol()}{suffix}"
         if not is_classification(output.loss):
             return {prediction: values[0] if output.units == 1 else values}
         if output.units == 1:
             values = F.array(1 - values[0], values[0])
-        likeliest = F.array_position(values, F.array_max(values)) - 1
-        return {prediction: likeliest.cast("double"), probability: array_to_vector(values)}
+        most_probable = F.array_position(values, F.array_max(values)) - 1
+        return {prediction: most_probable.cast("double"), probability: array_to_vector(values)}
 
-    def _predict_the_worst(self, dataset: DataFrame, classifies: bool) -> DataFrame:
-        if not classifies:
+    def _predict_the_worst(self, dataset: DataFrame) -> DataFrame:
+        if not is_classification(losses({"loss": self.getOrDefault("loss")})[0]):
             return dataset.withColumn(self.getPredictionCol(), F.lit(float("inf")))
-        nothing = array_to_vector(F.array(F.lit(0.5), F.lit(0.5)))
+        even = array_to_vector(F.array(F.lit(0.5), F.lit(0.5)))
         return dataset.withColumns(
             {
                 self.getPredictionCol(): F.lit(-1.0),
-                self.getProbabilityCol(): nothing,
-                self.getRawPredictionCol(): nothing,
+                self.getProbabilityCol(): even,
+                self.getRawPredictionCol(): even,
             }
         )
 
 
 class DistKerasModelWriter(MLWriter):
-    """Writes a DistKerasModel."""
+    """Spark ML's writer of a DistKerasModel."""
 
     def __init__(self, model: DistKerasModel) -> None:
         super().__init__()
         self._model = model
 
     def saveImpl(self, path: str) -> None:
+        """Write the metadata, then the network's file."""
         model = self._model
         extra: dict[str, Any] = {
             "network": {
@@ -180,9 +184,10 @@ class DistKerasModelWriter(MLWriter):
 
 
 class DistKerasModelReader(MLReader[DistKerasModel]):
-    """Reads a DistKerasModel, checking the network's sha256."""
+    """Spark ML's reader of a DistKerasModel, which checks the network's sha256."""
 
     def load(self, path: str) -> DistKerasModel:
+        """Return the model at a path. Raise ArtifactError if the network's file is not the one that was saved."""
         metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
         network, summary = metadata["network"], metadata["summary"]
         file = f"{path.rstrip('/')}/{network['file']}"

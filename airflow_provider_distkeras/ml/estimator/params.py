@@ -1,10 +1,11 @@
 """The Params of the Estimator and its Model: one mixin per concern.
 
-Names, checks, defaults and documentation come from `contract.params`, so a notebook and a DAG are told the same.
+Names, checks, defaults and documentation come from `contract.params`, so they are the same in a notebook and in a DAG.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -32,19 +33,19 @@ def _param(name: str, field: Field) -> Param:
     return Param(Params._dummy(), name, field.doc, typeConverter=partial(field.cast, name))
 
 
-def columns(name: str, value: Any) -> list[str] | dict[str, str]:
-    """Column names as a list or as a dict."""
+def column_names(name: str, value: Any) -> list[str] | dict[str, str]:
+    """Return column names as a list, or as a dict by input or output. Raise SpecError for anything else."""
     return mapping_of(text)(name, value) if isinstance(value, dict) else list_of(text, minimum=1)(name, value)
 
 
 def trainer_name(value: Any) -> str:
-    """The name of a trainer given as a class of `training.trainers` or by name."""
+    """Return the name of a trainer given as a class of `training.trainers` or by name. Raise SpecError for an unknown one."""
     name = value.__name__ if isinstance(value, type) else value
     return trainers.get(name).__name__
 
 
 class HasTrainer(Params):
-    """Which trainer, and its parameters."""
+    """The trainer and its parameters."""
 
     trainer: Param = Param(Params._dummy(), "trainer", "A trainer of training.trainers, or its name.", typeConverter=trainer_name)
     batch_size = _param("batch_size", TRAINER_PARAMETERS["batch_size"])
@@ -60,7 +61,7 @@ class HasTrainer(Params):
 
 
 class HasNetwork(Params):
-    """The network: by its layers, or one of the user's own."""
+    """The network, by its layers or as a network of the user's own."""
 
     layer_dims = _param("layer_dims", HYPERPARAMETERS["layer_dims"])
     activations = _param("activations", HYPERPARAMETERS["activations"])
@@ -76,7 +77,7 @@ class HasNetwork(Params):
 
 
 class HasObjective(Params):
-    """What is minimized, and how the weights move."""
+    """The loss, the metrics and the optimizer."""
 
     loss = _param("loss", HYPERPARAMETERS["loss"])
     loss_weights = _param("loss_weights", HYPERPARAMETERS["loss_weights"])
@@ -86,25 +87,50 @@ class HasObjective(Params):
     lr_decay = _param("lr_decay", HYPERPARAMETERS["lr_decay"])
 
 
-class HasSelection(Params):
-    """Which rows count how much, which are validated on, and when training stops."""
+class HasClassWeight(Params):
+    """The weights of classes."""
 
     class_weight = _param("class_weight", FITTING["class_weight"])
+
+
+class HasValidation(Params):
+    """The share of rows to validate on, in place of validationIndicatorCol."""
+
     validation_split = _param("validation_split", FITTING["validation_split"])
+
+
+class HasEarlyStopping(Params):
+    """When training stops early."""
+
     patience = _param("patience", FITTING["patience"])
     min_delta = _param("min_delta", FITTING["min_delta"])
 
 
-class HasExecution(Params):
-    """How a fit runs on the cluster, and what it tells meanwhile."""
+class HasCallbacks(Params):
+    """Keras callbacks, and where they run."""
 
     callbacks = _param("callbacks", FITTING["callbacks"])
     callbacks_on = _param("callbacks_on", FITTING["callbacks_on"])
+
+
+class HasWorkerRows(Params):
+    """How rows are distributed to workers and cached there."""
+
     cache_mb = _param("cache_mb", FITTING["cache_mb"])
     force_repartition = _param("force_repartition", FITTING["force_repartition"])
+
+
+class HasServer(Params):
+    """The parameter server: its shards, its encryption, and how long it is waited for."""
+
     timeout = _param("timeout", FITTING["timeout"])
     encryption = _param("encryption", FITTING["encryption"])
     server_shards = _param("server_shards", FITTING["server_shards"])
+
+
+class HasCheckpoints(Params):
+    """Where a fit writes its checkpoints and its progress."""
+
     snapshot_path = _param("snapshot_path", FITTING["snapshot_path"])
     snapshot_seconds = _param("snapshot_seconds", FITTING["snapshot_seconds"])
     progress_path = _param("progress_path", FITTING["progress_path"])
@@ -117,13 +143,13 @@ class HasColumns(Params):
         Params._dummy(),
         "featuresCols",
         "Feature columns, one per input: a list in the inputs' order, or a dict by input name.",
-        typeConverter=partial(columns, "featuresCols"),
+        typeConverter=partial(column_names, "featuresCols"),
     )
     labelCols: Param = Param(
         Params._dummy(),
         "labelCols",
         "Label columns, one per output: a list in the outputs' order, or a dict by output name.",
-        typeConverter=partial(columns, "labelCols"),
+        typeConverter=partial(column_names, "labelCols"),
     )
 
 
@@ -138,12 +164,12 @@ class HasBackend(Params):
     )
 
     def backend_name(self) -> str:
-        """The backend asked for, or the default."""
+        """Return the backend that is set, or the default."""
         return str(self.getOrDefault("backend")) if self.isDefined("backend") else default_backend()
 
 
 class HasPredictions(HasFeaturesCol, HasPredictionCol, HasProbabilityCol, HasRawPredictionCol, HasBackend):
-    """What both the Estimator and its Model know: where the features are and where predictions go."""
+    """The columns of features and predictions, and how predictions are computed."""
 
     predict_batch_size: Param = Param(
         Params._dummy(), "predict_batch_size", "Rows per call of the network.", typeConverter=TypeConverters.toInt
@@ -151,32 +177,32 @@ class HasPredictions(HasFeaturesCol, HasPredictionCol, HasProbabilityCol, HasRaw
 
 
 class DistKerasParams(
-    HasTrainer, HasNetwork, HasObjective, HasSelection, HasExecution, HasPredictions, HasColumns,
-    HasLabelCol, HasWeightCol, HasValidationIndicatorCol, HasSeed,
+    HasTrainer, HasNetwork, HasObjective, HasClassWeight, HasValidation, HasEarlyStopping, HasCallbacks, HasWorkerRows, HasServer,
+    HasCheckpoints, HasPredictions, HasColumns, HasLabelCol, HasWeightCol, HasValidationIndicatorCol, HasSeed,
 ):  # fmt: skip
     """All Params of the Estimator."""
 
-    def said(self, fields: dict[str, Field]) -> dict[str, Any]:
-        """The values of these Params, defaults included, less those that have none."""
+    def values_of(self, fields: Iterable[str]) -> dict[str, Any]:
+        """Return the values of the Params of these names, defaults included, without those that have no value."""
         return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
 
     def feature_columns(self) -> dict[str, str]:
-        """The feature columns by the input they are for; by position where no inputs were named."""
+        """Return the feature columns by the input they are for, or by position where no inputs are named."""
         return self._columns("featuresCols", self.getFeaturesCol())
 
+    def label_columns(self) -> dict[str, str]:
+        """Return the label columns by the output they are for, or by position where no outputs are named."""
+        return self._columns("labelCols", self.getLabelCol())
+
     def features(self, data: DataFrame, columns: list[str]) -> Column:
-        """All features of a row as one array of float32. Raises DataError for a column that cannot be one of them."""
+        """Return all features of a row as one array of float32. Raise DataError for a column that cannot hold features."""
         several = self.isDefined("featuresCols")
         return joined([as_floats(data, column, numbers=several) for column in columns])
 
-    def label_columns(self) -> dict[str, str]:
-        """The label columns by the output they are for; by position where no outputs were named."""
-        return self._columns("labelCols", self.getLabelCol())
+    def _columns(self, param: str, single: str) -> dict[str, str]:
+        names = self.getOrDefault(param) if self.isDefined(param) else [single]
+        return names if isinstance(names, dict) else {str(position): column for position, column in enumerate(names)}
 
-    def _columns(self, several: str, one: str) -> dict[str, str]:
-        said = self.getOrDefault(several) if self.isDefined(several) else [one]
-        return said if isinstance(said, dict) else {str(position): column for position, column in enumerate(said)}
-
-    def _set_vocabulary_defaults(self) -> None:
+    def _set_contract_defaults(self) -> None:
         fields = {**HYPERPARAMETERS, **FITTING}
         self._setDefault(**{name: field.default for name, field in fields.items() if field.default is not None})

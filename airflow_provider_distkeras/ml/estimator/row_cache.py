@@ -1,4 +1,4 @@
-"""Rows that a machine holds once, in mapped files on Spark's local disk, and what fits are cut out of them."""
+"""Runs on executors. Rows that a machine stores once, in mapped files on Spark's local disk, and the rows of single fits."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ from airflow_provider_distkeras.training.dataset import FEATURES, RecordStore, R
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS, _FILLED = "rows.npy", "filled.npy"
-#: Behind a row's features, labels and weight: its part, and whether it is validated on.
+_ROWS_FILE, _FILLED_FILE = "rows.npy", "filled.npy"
+#: Two columns behind a row's features, labels and weight: its part, and whether it is a validation row.
 _PART, _VALIDATED = -2, -1
-_MAPPED_AT_ONCE = 16
+_MAX_MAPPED = 16
 _BLOCK_ROWS = 16_384
+#: Per key of the stored rows and name of the slice, the files that this process has mapped.
 _mapped: dict[tuple[str, str], SliceRows] = {}
 
 
 @dataclass(frozen=True)
 class FoldSlice:
-    """What a fit is given of the rows, as plain values.
+    """The rows of one fit, as plain values.
 
     Attributes:
-        fold: the parts it trains on and is measured on.
-        mapping: what the fold's statistics make of features; None for what they are.
-        class_weights: what the weights of the rows it trains on are multiplied by; None for nothing.
+        fold: the parts it trains on and is evaluated on.
+        feature_map: maps features by the fold's statistics; None leaves them as they are.
+        class_weights: the factors of the training rows' weights; None leaves them as they are.
     """
 
     fold: Fold
-    mapping: FeatureMap | None = None
+    feature_map: FeatureMap | None = None
     class_weights: ClassWeights | None = None
 
     @property
     def name(self) -> str:
-        """The same for all that is cut alike out of the same rows."""
+        """A name that is equal for equal slices of the same rows."""
         return hashlib.sha256(repr((self.fold, self.class_weights)).encode()).hexdigest()[:16]
 
 
@@ -58,7 +59,9 @@ class SliceRows:
     """The rows of one fit.
 
     Attributes:
-        training: to train on; validation: to validate on; held_out: to measure on at the end.
+        training: the rows to train on.
+        validation: the rows to validate on.
+        held_out: the rows to evaluate on at the end.
     """
 
     training: Rows
@@ -68,40 +71,40 @@ class SliceRows:
 
 @dataclass(frozen=True)
 class RowSummary:
-    """What is known of rows by their part.
+    """Row counts and statistics by part.
 
     Attributes:
-        rows: how many there are.
-        moments: what describes their features; empty if that was not asked for.
+        rows: the number of rows of each part.
+        moments: the moments of each part's features; empty if they were not computed.
     """
 
     rows: dict[int, int]
     moments: dict[int, Moments]
 
     def to_report(self) -> tuple[dict[str, Any], bytes]:
-        """The survey as plain JSON values, and bytes."""
-        described = sorted(self.moments)
-        report = {"rows": sorted(self.rows.items()), "described": described}
-        return report, b"".join(self.moments[part].to_bytes() for part in described)
+        """Return the summary as plain JSON values, and bytes."""
+        parts = sorted(self.moments)
+        report = {"rows": sorted(self.rows.items()), "described": parts}
+        return report, b"".join(self.moments[part].to_bytes() for part in parts)
 
     @classmethod
     def from_report(cls, report: dict[str, Any], content: bytes) -> RowSummary:
-        """What `to_report` told."""
-        described = report["described"]
-        vectors = np.frombuffer(content).reshape(len(described), -1 if described else 0)
-        moments = {part: Moments.from_vector(vector) for part, vector in zip(described, vectors, strict=True)}
+        """Return the summary that `to_report` gave."""
+        parts = report["described"]
+        vectors = np.frombuffer(content).reshape(len(parts), -1 if parts else 0)
+        moments = {part: Moments.from_vector(vector) for part, vector in zip(parts, vectors, strict=True)}
         return cls(dict(report["rows"]), moments)
 
 
-def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes: int, *, describes: bool) -> RowSummary:
+def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes: int, *, with_moments: bool) -> RowSummary:
     """Store rows for all processes of this machine, unless another one has done so meanwhile.
 
     Args:
-        key: names them.
+        key: the name of the rows.
         folder: on the local disk.
-        batches: as `Loader.load` takes them, with the rows' PART, and with FILLED if anything was filled in.
-        cache_bytes: how much memory the rows may take before they are stored.
-        describes: whether moments are asked for.
+        batches: as `Loader.load` takes them, with the rows' PART, and with FILLED if a statistic filled in any feature.
+        cache_bytes: the memory that the rows may take before they are stored.
+        with_moments: whether to compute the moments of the features.
 
     Raises:
         DataError, TrainingError: as `Loader.load` does.
@@ -116,58 +119,62 @@ def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes:
         parts = batch.column(PART).to_numpy()
         block = np.column_stack([dataset.as_records(batch), parts, dataset.validated(batch)]).astype(np.float32, copy=False)
         rows = rows or RecordStore(block.shape[1], cache_bytes, folder)
-        where = None
+        positions = None
         if FILLED in batch.schema.names:
-            where = filled_in(batch.column(FILLED))
-            filled.append(np.stack([where[0] + sum(counts.values()), where[1]]))
+            positions = filled_in(batch.column(FILLED))
+            filled.append(np.stack([positions[0] + sum(counts.values()), positions[1]]))
         for part, count in zip(*np.unique(parts, return_counts=True), strict=True):
             counts[int(part)] = counts.get(int(part), 0) + int(count)
-        if describes:
-            add_moments(moments, as_matrix(batch.column(FEATURES)), parts, where)
+        if with_moments:
+            add_moments(moments, as_matrix(batch.column(FEATURES)), parts, positions)
         rows.append(block)
 
     def write(place: Path) -> None:
-        np.save(place / _ROWS, np.empty((0, 3), np.float32) if rows is None else rows.close())
+        np.save(place / _ROWS_FILE, np.empty((0, 3), np.float32) if rows is None else rows.close())
         if filled:
-            np.save(place / _FILLED, np.concatenate(filled, axis=1))
+            np.save(place / _FILLED_FILE, np.concatenate(filled, axis=1))
 
-    _keep(_place(key, folder), write)
+    _write_folder(_rows_folder(key, folder), write)
     return RowSummary(counts, moments)
 
 
-def find(key: str, cut: FoldSlice, num_labels: int, folder: str) -> SliceRows | None:
-    """A fit's rows, cut out of those that a process of this machine stored under a key; None if none has.
+def load(key: str, fold_slice: FoldSlice, num_labels: int, folder: str) -> SliceRows | None:
+    """Return the rows of a fit out of those stored on this machine, or None if none are stored under this key.
 
     Args:
+        key: the name of the rows.
+        fold_slice: the rows of the fit.
         num_labels: how many values of a row are labels.
+        folder: on the local disk.
     """
-    known = (key, cut.name)
-    if known not in _mapped:
-        base, place = _place(key, folder), _place(key, folder) / cut.name
+    name = (key, fold_slice.name)
+    if name not in _mapped:
+        base = _rows_folder(key, folder)
+        place = base / fold_slice.name
         if not place.exists():
             if not base.exists():
                 return None
-            _keep(place, partial(_write_cut, base, cut, num_labels))
-        found = (np.load(place / name, mmap_mode="r") for name in ("training.npy", "validation.npy", "held_out.npy"))
-        while len(_mapped) >= _MAPPED_AT_ONCE:
+            _write_folder(place, partial(_write_slice, base, fold_slice, num_labels))
+        files = (np.load(place / file, mmap_mode="r") for file in ("training.npy", "validation.npy", "held_out.npy"))
+        while len(_mapped) >= _MAX_MAPPED:
             del _mapped[next(iter(_mapped))]
-        _mapped[known] = SliceRows(*map(Rows, found))
-    return _mapped[known]
+        _mapped[name] = SliceRows(*map(Rows, files))
+    return _mapped[name]
 
 
-def forget(key: str, folder: str) -> None:
-    """Delete rows from this machine; a process that has them mapped keeps them until it maps others."""
-    for known in [known for known in _mapped if known[0] == key]:
-        del _mapped[known]
-    shutil.rmtree(_place(key, folder), ignore_errors=True)
+def delete(key: str, folder: str) -> None:
+    """Delete rows from this machine; the files stay on disk until no process maps them."""
+    for name in [name for name in _mapped if name[0] == key]:
+        del _mapped[name]
+    shutil.rmtree(_rows_folder(key, folder), ignore_errors=True)
 
 
-def _place(key: str, folder: str) -> Path:
+def _rows_folder(key: str, folder: str) -> Path:
     return Path(folder, f"distkeras-rows-{key}")
 
 
-def _keep(place: Path, write: Callable[[Path], None]) -> None:
-    """Have a folder written that is there as a whole or not at all; nothing if another process was faster."""
+def _write_folder(place: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder that appears as a whole or not at all; keep the one that another process has written meanwhile."""
     part = Path(tempfile.mkdtemp(prefix="distkeras-part-", dir=place.parent))
     try:
         write(part)
@@ -179,23 +186,23 @@ def _keep(place: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_cut(base: Path, cut: FoldSlice, num_labels: int, place: Path) -> None:
-    """Write the rows of a fit, out of those that are stored."""
-    rows = np.load(base / _ROWS, mmap_mode="r")
+def _write_slice(base: Path, fold_slice: FoldSlice, num_labels: int, place: Path) -> None:
+    """Write the rows of a fit, out of the stored ones, to three files."""
+    rows = np.load(base / _ROWS_FILE, mmap_mode="r")
     width = rows.shape[1] + _PART
     num_features = width - 1 - num_labels
     parts, validated = rows[:, _PART], rows[:, _VALIDATED] != 0
-    known = np.isin(parts, (*cut.fold.training, VALIDATION))
-    chosen = {"training": known & ~validated, "validation": known & validated, "held_out": parts == cut.fold.held_out}
-    filled = _Filled.read(base)
-    for name, mask in chosen.items():
+    seen = np.isin(parts, (*fold_slice.fold.training, VALIDATION))
+    masks = {"training": seen & ~validated, "validation": seen & validated, "held_out": parts == fold_slice.fold.held_out}
+    filled = _FilledPositions.read(base)
+    for name, mask in masks.items():
         weights = None
-        if name == "training" and cut.class_weights is not None:
-            weights = _label_weights(rows[mask, num_features], cut.class_weights)
-        if cut.mapping is None:
+        if name == "training" and fold_slice.class_weights is not None:
+            weights = _row_weights(rows[mask, num_features], fold_slice.class_weights)
+        if fold_slice.feature_map is None:
             blocks = _blocks(rows, mask)
         else:
-            blocks = _mapped_blocks(rows, mask, filled.among(mask), cut.mapping, num_features)
+            blocks = _mapped_blocks(rows, mask, filled.where(mask), fold_slice.feature_map, num_features)
         target = np.lib.format.open_memmap(place / f"{name}.npy", "w+", np.float32, (int(mask.sum()), width))
         start = 0
         for block in blocks:
@@ -207,55 +214,55 @@ def _write_cut(base: Path, cut: FoldSlice, num_labels: int, place: Path) -> None
 
 
 def _blocks(rows: NDArray[np.float32], mask: NDArray[np.bool_]) -> Iterator[NDArray[np.float32]]:
-    """The marked rows, less what they were marked by."""
-    places = np.flatnonzero(mask)
-    for start in range(0, len(places), _BLOCK_ROWS):
-        yield rows[places[start : start + _BLOCK_ROWS], :_PART]
+    """Yield the marked rows in blocks, without their part and validation columns."""
+    indices = np.flatnonzero(mask)
+    for start in range(0, len(indices), _BLOCK_ROWS):
+        yield rows[indices[start : start + _BLOCK_ROWS], :_PART]
 
 
 def _mapped_blocks(
-    rows: NDArray[np.float32], mask: NDArray[np.bool_], filled: _Filled, mapping: FeatureMap, num_features: int
+    rows: NDArray[np.float32], mask: NDArray[np.bool_], filled: _FilledPositions, feature_map: FeatureMap, num_features: int
 ) -> Iterator[NDArray[np.float32]]:
-    """The same, with features by a fold's statistics."""
+    """Yield the same blocks, with features by a fold's statistics."""
     start = 0
     for block in _blocks(rows, mask):
         stop = start + len(block)
-        block[:, :num_features] = mapping.apply(block[:, :num_features], *filled.of(start, stop))
+        block[:, :num_features] = feature_map.apply(block[:, :num_features], *filled.between(start, stop))
         yield block
         start = stop
 
 
-def _label_weights(labels: NDArray[np.float32], said: ClassWeights) -> NDArray[np.float32]:
-    """What the rows' weights are multiplied by."""
-    if isinstance(said, str):
+def _row_weights(labels: NDArray[np.float32], class_weights: ClassWeights) -> NDArray[np.float32]:
+    """Return the factor of each row's weight."""
+    if isinstance(class_weights, str):
         classes, counts = np.unique(labels, return_counts=True)
-        said = sample_weights.balance(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+        class_weights = sample_weights.balanced_weights(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
     weights = np.ones(len(labels), np.float32)
-    for label, weight in said.items():
+    for label, weight in class_weights.items():
         weights[labels == label] = weight
     return weights
 
 
 @dataclass(frozen=True)
-class _Filled:
-    """Which features of some rows were filled in: the rows, in their order, and the positions."""
+class _FilledPositions:
+    """The features that a statistic filled in: their rows, ascending, and their positions in the row."""
 
     rows: NDArray[np.int64]
     positions: NDArray[np.int64]
 
     @classmethod
-    def read(cls, base: Path) -> _Filled:
-        """Of all rows that are stored."""
-        if not (base / _FILLED).exists():
+    def read(cls, base: Path) -> _FilledPositions:
+        """Return those of all stored rows."""
+        if not (base / _FILLED_FILE).exists():
             return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-        return cls(*np.load(base / _FILLED))
+        return cls(*np.load(base / _FILLED_FILE))
 
-    def among(self, mask: NDArray[np.bool_]) -> _Filled:
-        """Of the marked ones, counted anew."""
-        kept = mask[self.rows]
-        return _Filled((np.cumsum(mask) - 1)[self.rows[kept]], self.positions[kept])
+    def where(self, mask: NDArray[np.bool_]) -> _FilledPositions:
+        """Return those of the marked rows, with rows counted among the marked ones."""
+        marked = mask[self.rows]
+        return _FilledPositions((np.cumsum(mask) - 1)[self.rows[marked]], self.positions[marked])
 
-    def of(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of the rows from `start`, counted from there, to `stop`."""
+    def between(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return those of the rows from `start` to `stop`, with rows counted from `start`."""
         first, last = np.searchsorted(self.rows, (start, stop))
         return self.rows[first:last] - start, self.positions[first:last]

@@ -1,4 +1,4 @@
-"""Which rows are validated on, and how much each counts, as columns that Spark works out."""
+"""Validation rows, class checks and row weights, as columns that Spark computes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ClassWeights = str | dict[float, float]
 BALANCED = "balanced"
 
 
-def indicator(data: DataFrame, name: str) -> Column:
-    """The column that marks the validation rows. Raises DataError unless it is boolean."""
+def validation_column(data: DataFrame, name: str) -> Column:
+    """Return the column that marks the validation rows. Raise DataError unless it is boolean."""
     check_column(data, name, "validationIndicatorCol")
     kind = data.schema[name].dataType
     if not isinstance(kind, BooleanType):
@@ -32,13 +32,19 @@ def indicator(data: DataFrame, name: str) -> Column:
     return F.col(name)
 
 
-def split(share: float, seed: int) -> Column:
-    """Marks about this share of the rows, by a hash of their values: the same rows in every run."""
+def random_validation_column(share: float, seed: int) -> Column:
+    """Return a column that marks about this share of the rows by a hash of their values: the same rows in every run."""
     return F.pmod(F.xxhash64(F.lit(seed), F.col(FEATURES), F.col(LABEL)), F.lit(_BUCKETS)) < F.lit(int(share * _BUCKETS))
 
 
 def check_classes(data: DataFrame, output: NetworkOutput, position: int) -> None:
-    """Raise DataError for a label, at a position from 0, that is not one of the classes that the network tells apart."""
+    """Raise DataError for a label that is not a class number of a network's output.
+
+    Args:
+        data: a column LABEL of arrays.
+        output: the network's output of classes.
+        position: of the label in the array, from 0.
+    """
     classes = max(output.units, 2)
     label = F.element_at(LABEL, position + 1)
     bad = data.where((label < 0) | (label != F.floor(label)) | (label >= classes)).select(label.alias(LABEL)).first()
@@ -50,38 +56,42 @@ def check_classes(data: DataFrame, output: NetworkOutput, position: int) -> None
         )
 
 
-def class_weights(said: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:
-    """What class_weight says, by class number; or BALANCED.
+def parse_class_weights(class_weight: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:
+    """Return the Param class_weight with class numbers as keys, or BALANCED.
 
     Raises:
-        SpecError: the network does not tell classes apart, or a class number is none of its own.
+        SpecError: the network is not a classifier with one output, or has no class of a given number.
     """
     output = outputs[0]
     if not is_classification(output.loss) or len(outputs) > 1:
         raise SpecError(
-            f"class_weight needs a classifier with one output; the loss is {output.loss!r}, the outputs {len(outputs)}."
+            f"class_weight needs a classifier with one output; the loss is {output.loss!r}, the outputs {len(outputs)}. "
+            "Leave class_weight out."
         )
-    if isinstance(said, str):
+    if isinstance(class_weight, str):
         return BALANCED
-    weights = {float(key): weight for key, weight in said.items()}
-    unknown = [key for key in weights if not 0 <= key < max(output.units, 2)]
+    classes = max(output.units, 2)
+    weights = {float(key): weight for key, weight in class_weight.items()}
+    unknown = [key for key in weights if not 0 <= key < classes]
     if unknown:
-        raise SpecError(
-            f"class_weight: the network tells classes 0 to {max(output.units, 2) - 1} apart, received {unknown[0]:g}."
-        )
+        raise SpecError(f"class_weight: expected class numbers 0 to {classes - 1} of this network, received {unknown[0]:g}.")
     return weights
 
 
-def balance(counts: Mapping[float, int]) -> dict[float, float]:
-    """Weights by which every class has the same sum over the rows; `counts` tells how many rows each has."""
+def balanced_weights(counts: Mapping[float, int]) -> dict[float, float]:
+    """Return weights by which every class has the same sum over the rows.
+
+    Args:
+        counts: rows per class.
+    """
     return {key: sum(counts.values()) / (len(counts) * count) for key, count in counts.items()}
 
 
-def weigh_classes(data: DataFrame, weights: ClassWeights) -> DataFrame:
-    """Multiply the training rows' weights by their class's."""
+def apply_class_weights(data: DataFrame, weights: ClassWeights) -> DataFrame:
+    """Return the data with the training rows' weights multiplied by their class's."""
     label = F.element_at(LABEL, 1)
     weight: Any = F.lit(1.0)
-    for key, value in (_balanced(data, label) if isinstance(weights, str) else weights).items():
+    for key, value in (_count_and_balance(data, label) if isinstance(weights, str) else weights).items():
         weight = F.when(label == key, value).otherwise(weight)
     if VALIDATION in data.columns:
         weight = F.when(F.col(VALIDATION), 1.0).otherwise(weight)
@@ -89,6 +99,6 @@ def weigh_classes(data: DataFrame, weights: ClassWeights) -> DataFrame:
     return data.withColumn(WEIGHT, (before * weight).cast("float"))
 
 
-def _balanced(data: DataFrame, label: Column) -> dict[float, float]:
+def _count_and_balance(data: DataFrame, label: Column) -> dict[float, float]:
     rows = data.where(~F.col(VALIDATION)) if VALIDATION in data.columns else data
-    return balance({row["label"]: row["count"] for row in rows.groupBy(label.alias("label")).count().collect()})
+    return balanced_weights({row["label"]: row["count"] for row in rows.groupBy(label.alias("label")).count().collect()})

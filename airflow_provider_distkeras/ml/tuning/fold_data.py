@@ -1,4 +1,4 @@
-"""The rows of a search: dealt out once, and per fold with features by the statistics of what the fold trains on."""
+"""The rows of a search, each with its part, and per fold with features by the statistics of its training rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, Fe
 from airflow_provider_distkeras.ml.estimator.fold import Fold
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
-from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.fold_features import apply_feature_map, fold_feature_maps
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter, count_parts
 
 
 class FoldData:
-    """All rows with their parts; use it as a context manager, for what Spark keeps of them goes with it.
+    """All rows with their parts; a context manager that frees what Spark caches of them.
 
-    Before a fold is asked for, `learn` must be told what the rows are like: by a task that reads them all anyway, or by `survey`.
+    `set_summary` comes before the rows of a fold: with the summary of a task that reads all rows anyway, or of `summarize`.
 
     Args:
         dataset: all rows.
-        folds: how they are dealt; asked: the folds wanted.
-        features: the column of features; preparation: how they were prepared, if that is known.
+        splitter: assigns parts to rows.
+        folds: the folds that will be used.
+        features: the column of features.
+        preparation: how the features were prepared; None if that is not known.
 
     Attributes:
         data: the rows, each with its part.
@@ -30,13 +32,18 @@ class FoldData:
     """
 
     def __init__(
-        self, dataset: DataFrame, folds: Splitter, asked: Sequence[Fold], features: str, preparation: FeaturePreparation | None
+        self,
+        dataset: DataFrame,
+        splitter: Splitter,
+        folds: Sequence[Fold],
+        features: str,
+        preparation: FeaturePreparation | None,
     ) -> None:
-        self.data = folds.assign(dataset)
+        self.data = splitter.assign(dataset)
         self.features = features
-        self._folds, self._asked = folds, list(asked)
+        self._splitter, self._folds = splitter, list(folds)
         self._preparation = preparation
-        self._maps: list[FeatureMap | None] | None = None
+        self._feature_maps: list[FeatureMap | None] | None = None
 
     def __enter__(self) -> FoldData:
         return self
@@ -46,44 +53,47 @@ class FoldData:
             self.data.unpersist()
 
     @property
-    def is_known(self) -> bool:
-        """Whether it was told what the rows are like."""
-        return self._maps is not None
+    def has_summary(self) -> bool:
+        """Whether `set_summary` was called."""
+        return self._feature_maps is not None
 
     @property
-    def is_refitted(self) -> bool:
+    def has_fold_features(self) -> bool:
         """Whether features were prepared by statistics, so that every fold has its own."""
         return self._preparation is not None and self._preparation.is_fitted
 
-    def survey(self) -> RowSummary:
-        """Find out what the rows are like, by Spark; it keeps them for the folds that will be asked for."""
-        return RowSummary(count_parts(self._kept()), {})
+    def summarize(self) -> RowSummary:
+        """Return the number of rows of each part, counted by Spark, which caches them for the folds."""
+        return RowSummary(count_parts(self._cached()), {})
 
-    def learn(self, survey: RowSummary) -> None:
-        """Take what the rows are like.
+    def set_summary(self, summary: RowSummary) -> None:
+        """Check the parts' sizes, and prepare each fold's statistics.
 
         Raises:
-            DataError: a fold would have no rows to train on, or none to be measured on.
+            DataError: a fold has no rows to train on, or none to be evaluated on.
         """
-        self._folds.check_sizes(survey.rows)
-        self._maps = fold_maps(self.data, self.features, self._preparation, self._asked, survey.moments)
+        self._splitter.check_sizes(summary.rows)
+        self._feature_maps = fold_feature_maps(self.data, self.features, self._preparation, self._folds, summary.moments)
 
-    def cut(self, number: int, class_weights: ClassWeights | None) -> FoldSlice:
-        """What a fit on a fold is given of all rows."""
-        return FoldSlice(self._asked[number], self._map(number), class_weights)
+    def fold_slice(self, number: int, class_weights: ClassWeights | None) -> FoldSlice:
+        """Return the rows of a fit on a fold, as plain values for a task."""
+        return FoldSlice(self._folds[number], self._feature_map(number), class_weights)
 
     def training(self, number: int) -> DataFrame:
-        """The rows that a fold trains on, and those that it validates on."""
-        return refitted(self._asked[number].training_rows(self._kept()), self.features, self._map(number))
+        """Return a fold's training and validation rows."""
+        return self._with_fold_features(self._folds[number].training_rows(self._cached()), number)
 
     def held_out(self, number: int) -> DataFrame:
-        """The rows that a fold is measured on."""
-        return refitted(self._asked[number].held_out_rows(self._kept()), self.features, self._map(number))
+        """Return a fold's held-out rows."""
+        return self._with_fold_features(self._folds[number].held_out_rows(self._cached()), number)
 
-    def _kept(self) -> DataFrame:
-        """The rows, which Spark keeps from the first use on."""
+    def _with_fold_features(self, rows: DataFrame, number: int) -> DataFrame:
+        return apply_feature_map(rows, self.features, self._feature_map(number))
+
+    def _cached(self) -> DataFrame:
+        """Return the rows, which Spark caches from the first use on."""
         return self.data if self.data.is_cached else self.data.persist()
 
-    def _map(self, number: int) -> FeatureMap | None:
-        assert self._maps is not None  # `learn` comes first
-        return self._maps[number]
+    def _feature_map(self, number: int) -> FeatureMap | None:
+        assert self._feature_maps is not None  # `set_summary` comes first
+        return self._feature_maps[number]

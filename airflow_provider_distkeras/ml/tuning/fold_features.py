@@ -1,6 +1,6 @@
-"""Statistics of a fold: those that features were prepared with, fitted anew on what the fold trains on.
+"""The features of a fold: statistics that features were prepared with, fitted anew on the fold's training rows.
 
-A prepared feature is its raw value, moved and stretched by statistics of all training rows. To standardize it once more, by the
+A prepared feature is its raw value, shifted and scaled by statistics of all training rows. To standardize it once more, by the
 statistics of some rows, gives what their statistics make of the raw value; so raw values are not needed.
 """
 
@@ -37,33 +37,71 @@ _MEDIAN_ACCURACY = 10_000
 _MOMENTS_SCHEMA = f"part int, rows long, {', '.join(f'{name} array<double>' for name in FIELDS)}"
 
 
-def fold_maps(
+def fold_feature_maps(
     data: DataFrame,
     features: str,
     preparation: FeaturePreparation | None,
     folds: Sequence[Fold],
-    parts: Mapping[int, Moments] | None = None,
+    part_moments: Mapping[int, Moments] | None = None,
 ) -> list[FeatureMap | None]:
-    """What each fold's statistics make of the features; None where nothing was ever fitted.
+    """Return each fold's map of features; None where features were prepared without statistics.
 
     Args:
-        data: with the rows' parts, and their features in a column of that name; and FILLED, if anything was filled in.
+        data: rows with their part, and FILLED if a statistic filled in any feature.
+        features: the column of features.
         preparation: how the features were prepared; None if that is not known.
-        parts: what describes each part's rows; if that is not known, one pass over the data finds it out.
+        folds: the folds.
+        part_moments: the moments of each part; computed in one pass over the data if they are missing.
     """
     if preparation is None or not preparation.is_fitted:
         return [None] * len(folds)
-    parts = parts or _moments(data, features)
-    found: list[FeatureMap | None] = []
+    part_moments = part_moments or _moments(data, features)
+    maps: list[FeatureMap | None] = []
     for fold, medians in zip(folds, _medians(data, features, preparation.filled_by("median"), folds), strict=True):
-        training = reduce(Moments.__add__, (parts[part] for part in fold.training if part in parts))
-        found.append(_feature_map(preparation, training, medians))
-    return found
+        training = reduce(Moments.__add__, (part_moments[part] for part in fold.training if part in part_moments))
+        maps.append(_feature_map(preparation, training, medians))
+    return maps
+
+
+def apply_feature_map(data: DataFrame, features: str, feature_map: FeatureMap | None) -> DataFrame:
+    """Return the data with features by a fold's statistics; unchanged for None."""
+    if feature_map is None:
+        return data
+    filled = F.col(FILLED) if FILLED in data.columns else None
+    return data.withColumn(features, mapped_column(feature_map, as_floats(data, features), filled))
+
+
+def mapped_column(feature_map: FeatureMap, features: Column, filled: Column | None) -> Column:
+    """Return the column of features by a fold's statistics.
+
+    Args:
+        feature_map: of the fold.
+        features: arrays of float32.
+        filled: per row, the positions of the features that a statistic filled in; None if there are none in any row.
+    """
+    import pyarrow as pa
+    from pyspark.sql.functions import arrow_udf
+
+    features_only = filled is None
+
+    def apply(columns: Iterator[Any]) -> Iterator[pa.Array]:
+        for block in columns:
+            rows, positions = (block, ()) if features_only else (block[0], filled_in(block[1]))
+            yield _to_lists(feature_map.apply(as_matrix(rows), *positions)) if len(rows) else rows
+
+    argument = pa.Array if features_only else tuple[pa.Array, pa.Array]
+    apply.__annotations__ = {"columns": Iterator[argument], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
+    make_udf: Any = arrow_udf  # its overloads lack iterators over plain arrays
+    column: Column = make_udf(apply, returnType="array<float>")(*[features] if filled is None else [features, filled])
+    return column
 
 
 def _feature_map(preparation: FeaturePreparation, training: Moments, medians: dict[int, float]) -> FeatureMap:
     if len(training.mean) != preparation.size:
-        raise ArtifactError(f"layout: expected {preparation.size} features in a row, received {len(training.mean)}.")
+        raise ArtifactError(
+            f"layout: expected {preparation.size} features in a row, received {len(training.mean)}. "
+            "Use the details of the manifest that the dataset was prepared with."
+        )
     fill = np.full(preparation.size, np.nan)
     means = preparation.filled_by("mean")
     fill[means] = training.mean[means]
@@ -73,14 +111,14 @@ def _feature_map(preparation: FeaturePreparation, training: Moments, medians: di
     for span in preparation.spans:
         at, pooled = span.positions, moments.pooled(span) if span.kind == "array" else moments
         if preparation.scaling is not None and span.kind != "hashed":
-            scale[at], offset[at] = _scaled(preparation.scaling, pooled, at)
-        elif span.kind == "category":  # one that these rows do not have says nothing
+            scale[at], offset[at] = _scale_and_offset(preparation.scaling, pooled, at)
+        elif span.kind == "category":  # a category that no training row has becomes 0
             scale[at] = (moments.maximum[at] != 0) | (moments.minimum[at] != 0)
     return FeatureMap(scale, offset, fill)
 
 
-def _scaled(scaling: str, moments: Moments, at: slice) -> tuple[Vector64, Vector64]:
-    """The factor and the summand that Spark's StandardScaler or MinMaxScaler would give."""
+def _scale_and_offset(scaling: str, moments: Moments, at: slice) -> tuple[Vector64, Vector64]:
+    """Return the factor and the summand that Spark's StandardScaler or MinMaxScaler would apply."""
     minimum, maximum = moments.minimum[at], moments.maximum[at]
     varies = minimum < maximum
     if scaling == "minmax":
@@ -92,79 +130,52 @@ def _scaled(scaling: str, moments: Moments, at: slice) -> tuple[Vector64, Vector
 
 
 def _moments(data: DataFrame, features: str) -> dict[int, Moments]:
-    """Per part, what describes its rows."""
+    """Return the moments of each part's features."""
     columns = [F.col(PART), as_floats(data, features).alias("features")]
     if FILLED in data.columns:
         columns.append(F.col(FILLED))
-    rows = data.where(F.col(PART) >= 0).select(*columns).mapInArrow(_describe, _MOMENTS_SCHEMA).collect()
-    found: dict[int, Moments] = {}
-    for row in sorted(rows):  # so that sums are added in the same order every time
+    rows = data.where(F.col(PART) >= 0).select(*columns).mapInArrow(_partition_moments, _MOMENTS_SCHEMA).collect()
+    totals: dict[int, Moments] = {}
+    for row in sorted(rows):  # the same order of addition every time
         moments = Moments(row["rows"], *(np.array(row[name]) for name in FIELDS))
-        found[row["part"]] = found[row["part"]] + moments if row["part"] in found else moments
-    return found
+        totals[row["part"]] = totals[row["part"]] + moments if row["part"] in totals else moments
+    return totals
 
 
 def _medians(data: DataFrame, features: str, positions: list[int], folds: Sequence[Fold]) -> list[dict[int, float]]:
-    """Per fold, the medians of these positions, less what was filled in; 0 where nothing is left."""
+    """Return per fold the medians of these positions over its training rows, without filled-in values; 0 of no values."""
     if not positions:
         return [{} for _ in folds]
     values = as_floats(data, features)
-    asked = []
+    columns = []
     for fold in folds:
         for position in positions:
-            there = F.col(PART).isin(*fold.training)
+            is_present = F.col(PART).isin(*fold.training)
             if FILLED in data.columns:
-                there &= ~F.coalesce(F.array_contains(FILLED, position), F.lit(False))
-            value = F.when(there, F.element_at(values, position + 1))
-            asked.append(F.percentile_approx(value, 0.5, _MEDIAN_ACCURACY))
-    found = [0.0 if median is None else float(median) for median in data.agg(*asked).collect()[0]]
+                is_present &= ~F.coalesce(F.array_contains(FILLED, position), F.lit(False))
+            value = F.when(is_present, F.element_at(values, position + 1))
+            columns.append(F.percentile_approx(value, 0.5, _MEDIAN_ACCURACY))
+    medians = [0.0 if median is None else float(median) for median in data.agg(*columns).collect()[0]]
     size = len(positions)
-    return [dict(zip(positions, found[at : at + size], strict=True)) for at in range(0, len(found), size)]
+    return [dict(zip(positions, medians[at : at + size], strict=True)) for at in range(0, len(medians), size)]
 
 
-def _describe(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Per part, the moments of a task's rows."""
+def _partition_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the moments of each part's rows in one partition. Runs on executors."""
     import pyarrow as pa
 
-    found: dict[int, Moments] = {}
+    by_part: dict[int, Moments] = {}
     for batch in batches:
         if batch.num_rows:
             filled = filled_in(batch.column(FILLED)) if FILLED in batch.schema.names else None
-            add_moments(found, as_matrix(batch.column("features")), batch.column(PART).to_numpy(), filled)
-    described = [{"part": p, "rows": m.rows, **{name: getattr(m, name) for name in FIELDS}} for p, m in sorted(found.items())]
+            add_moments(by_part, as_matrix(batch.column("features")), batch.column(PART).to_numpy(), filled)
+    rows = [{"part": p, "rows": m.rows, **{name: getattr(m, name) for name in FIELDS}} for p, m in sorted(by_part.items())]
     lists = [(name, pa.list_(pa.float64())) for name in FIELDS]
-    yield pa.RecordBatch.from_pylist(described, pa.schema([("part", pa.int32()), ("rows", pa.int64()), *lists]))
+    yield pa.RecordBatch.from_pylist(rows, pa.schema([("part", pa.int32()), ("rows", pa.int64()), *lists]))
 
 
-def _lists(matrix: NDArray[np.float32]) -> pa.Array:
+def _to_lists(matrix: NDArray[np.float32]) -> pa.Array:
     import pyarrow as pa
 
     offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix.ravel()))
-
-
-def refitted(data: DataFrame, features: str, mapping: FeatureMap | None) -> DataFrame:
-    """The data with features by a fold's statistics."""
-    if mapping is None:
-        return data
-    filled = F.col(FILLED) if FILLED in data.columns else None
-    return data.withColumn(features, mapped(mapping, as_floats(data, features), filled))
-
-
-def mapped(mapping: FeatureMap, features: Column, filled: Column | None) -> Column:
-    """Return the features column by a fold's statistics; `filled` holds the positions of what was filled in."""
-    import pyarrow as pa
-    from pyspark.sql.functions import arrow_udf
-
-    alone = filled is None
-
-    def apply(columns: Iterator[Any]) -> Iterator[pa.Array]:
-        for block in columns:
-            given, at = (block, ()) if alone else (block[0], filled_in(block[1]))
-            yield _lists(mapping.apply(as_matrix(given), *at)) if len(given) else given
-
-    given = pa.Array if alone else tuple[pa.Array, pa.Array]
-    apply.__annotations__ = {"columns": Iterator[given], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
-    make: Any = arrow_udf  # its overloads know no iterators over plain arrays
-    column: Column = make(apply, returnType="array<float>")(*[features] if filled is None else [features, filled])
-    return column

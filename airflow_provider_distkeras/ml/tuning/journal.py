@@ -1,4 +1,4 @@
-"""What a search has found out so far, a file per fit, so that a job that was cut off is gone on with."""
+"""The journal of a study: a file per fit that has ended, so that a job that is cut off is resumed."""
 
 from __future__ import annotations
 
@@ -10,57 +10,60 @@ from dataclasses import asdict
 
 from airflow_provider_distkeras.contract.errors import PERMANENT
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.ml.tuning.samplers import Params
-from airflow_provider_distkeras.ml.tuning.trial import FoldResult
+from airflow_provider_distkeras.ml.tuning.trial import FoldResult, TrialParams
 
 logger = logging.getLogger(__name__)
 
-#: Failures that the same cell would meet again; others are tried again.
-_LASTING = {kind.__name__ for kind in PERMANENT}
-_RECORD = re.compile(r"[0-9a-f]{24}\.json")
+#: Errors that the same fit would raise again; fits that failed otherwise are run again.
+_PERMANENT_NAMES = {kind.__name__ for kind in PERMANENT}
+_RECORD_NAME = re.compile(r"[0-9a-f]{24}\.json")
 
 
 class Journal:
-    """Records fits in a folder, and knows those in the folders of earlier searches for the same.
+    """Records the results of fits in a folder, and reads those of earlier studies of the same spec.
 
     Args:
         storage: the file system of the folders.
         folder: where to record.
-        earlier: folders of searches with the same spec, which were cut off.
+        earlier: folders of studies of the same spec, which were cut off.
     """
 
     def __init__(self, storage: Storage, folder: str, earlier: list[str] | None = None) -> None:
         self._storage, self._folder = storage, folder
-        self._known: dict[str, FoldResult] = {}
-        self._cells: dict[str, Params] = {}
+        self._results: dict[str, FoldResult] = {}
+        self._begun: dict[str, TrialParams] = {}
         for place in earlier or []:
-            for name in filter(_RECORD.fullmatch, storage.list_names(place)):  # a killed job may have left half a file by another
-                said = json.loads(storage.read_bytes(f"{place}/{name}"))
-                outcome = FoldResult(**said["outcome"])
-                if outcome.error is None or outcome.error.split(":")[0] in _LASTING:
-                    self._known[name] = outcome
-                    self._cells[json.dumps(said["params"], sort_keys=True)] = said["params"]
-        if self._known:
-            logger.info("going on: %d fits are known from an earlier attempt", len(self._known))
+            self._read(place)
+        if self._results:
+            logger.info("resuming: the results of %d fits of an earlier attempt are taken over", len(self._results))
 
     @property
-    def cells(self) -> list[Params]:
-        """The cells of which a fit is known."""
-        return [*self._cells.values()]
+    def begun(self) -> list[TrialParams]:
+        """The params of the trials of which a result was read."""
+        return [*self._begun.values()]
 
-    def known(self, params: Params, fold: int) -> FoldResult | None:
-        """What a cell came to on a fold, if that is known."""
-        outcome = self._known.get(_name(params, fold))
-        if outcome is not None:
-            self.record(params, fold, outcome)  # the next attempt need only look here
-        return outcome
+    def resume(self, params: TrialParams, fold: int) -> FoldResult | None:
+        """Return the earlier result of a trial on a fold, recorded anew in this folder; None if there is none."""
+        result = self._results.get(_record_name(params, fold))
+        if result is not None:
+            self.record(params, fold, result)  # the next attempt then reads this folder only
+        return result
 
-    def record(self, params: Params, fold: int, outcome: FoldResult) -> None:
-        """Record what a cell came to on a fold."""
-        content = json.dumps({"params": params, "fold": fold, "outcome": asdict(outcome)})
-        self._storage.write_bytes(f"{self._folder}/{_name(params, fold)}", content.encode())
+    def record(self, params: TrialParams, fold: int, result: FoldResult) -> None:
+        """Write the result of a trial on a fold."""
+        content = json.dumps({"params": params, "fold": fold, "outcome": asdict(result)})
+        self._storage.write_bytes(f"{self._folder}/{_record_name(params, fold)}", content.encode())
+
+    def _read(self, folder: str) -> None:
+        for name in filter(_RECORD_NAME.fullmatch, self._storage.list_names(folder)):  # a killed job leaves temporary files too
+            record = json.loads(self._storage.read_bytes(f"{folder}/{name}"))
+            result = FoldResult(**record["outcome"])
+            if result.error is None or result.error.split(":")[0] in _PERMANENT_NAMES:
+                self._results[name] = result
+                self._begun[json.dumps(record["params"], sort_keys=True)] = record["params"]
 
 
-def _name(params: Params, fold: int) -> str:
-    said = json.dumps([params, fold], sort_keys=True)
-    return f"{hashlib.sha256(said.encode()).hexdigest()[:24]}.json"
+def _record_name(params: TrialParams, fold: int) -> str:
+    """Return a record's file name, a digest of what it is about."""
+    identity = json.dumps([params, fold], sort_keys=True)
+    return f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"

@@ -1,4 +1,4 @@
-"""The stages of a search as a reporter tells them: what share of the work each is, and how far it is."""
+"""The progress of a search, as stages of a job's reporter: each stage's share of the work, and how much of it is done."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from airflow_provider_distkeras.ml.tuning.study import Study, StudyProgress
 from airflow_provider_distkeras.spark.progress import ProgressReporter, StageProgress
 from airflow_provider_distkeras.training import monitor
 
-#: What is left of a job when its models are trained: they and their report are written.
+#: The share of a train job that is left when its models are trained: writing them and their report.
 WRITING = 0.02
 
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """What is ahead of a search, in fits of it.
+    """The stages of a search, weighed in fits of its study.
 
     Attributes:
-        reporter: whom to tell.
+        reporter: of the job.
         study: the search's.
         metric: the metric that decides.
-        num_folds: folds of every cell.
+        num_folds: folds of every trial.
         rows: rows of the whole dataset; None if that is not known.
-        at_once: fits that run at the same time.
-        tests: whether the best cell is measured on rows that were set aside.
+        parallel_fits: fits that run at the same time, about.
+        has_test: whether the best trial is evaluated on rows that were set aside.
     """
 
     reporter: ProgressReporter
@@ -33,55 +33,55 @@ class SearchProgress:
     metric: str
     num_folds: int
     rows: int | None
-    at_once: int
-    tests: bool
+    parallel_fits: int
+    has_test: bool
     _began: float = field(default_factory=time.monotonic)
 
     def begin_search(self) -> None:
-        """From now on cells are cross-validated."""
-        self.reporter.begin("search", self._share(self._fits), self._look_at_search)
+        """Begin the stage in which trials are cross-validated."""
+        self.reporter.begin("search", self._share(self._fits), self._search_progress)
 
     def begin_test(self) -> None:
-        """From now on the best cell is measured on the rows that were set aside."""
-        self.reporter.begin("test", self._share(self.at_once), self._look_at_fit)
+        """Begin the stage in which the best trial is evaluated on the rows that were set aside."""
+        self.reporter.begin("test", self._share(self.parallel_fits), self._fit_progress)
 
     def begin_refit(self) -> None:
-        """From now on the best cell is trained on all rows."""
-        self.reporter.begin("refit", self._share(self._refit), self._look_at_fit)
+        """Begin the stage in which the best trial is trained on all rows."""
+        self.reporter.begin("refit", self._share(self._refit_fits), self._fit_progress)
 
     @property
     def _fits(self) -> float:
-        return self.study.standing().expected
+        return self.study.progress().expected
 
     @property
-    def _refit(self) -> float:
-        """It runs alone, and on the rows of all folds."""
-        return self.at_once * self.num_folds / (self.num_folds - 1)
+    def _refit_fits(self) -> float:
+        """The refit's time in fits of the search: it runs alone, and on the rows of all folds."""
+        return self.parallel_fits * self.num_folds / (self.num_folds - 1)
 
     def _share(self, fits: float) -> float:
-        """The share of the whole job."""
-        return (1 - WRITING) * fits / (self._fits + self.at_once * self.tests + self._refit)
+        """Return a stage's share of the whole job."""
+        return (1 - WRITING) * fits / (self._fits + self.parallel_fits * self.has_test + self._refit_fits)
 
-    def _look_at_search(self) -> StageProgress:
-        standing, paces = self.study.standing(), monitor.running()
-        done = standing.ended + round(sum(min(pace.epoch / pace.num_epoch, 1.0) for pace in paces), 1)
-        speed = sum(pace.samples_per_second for pace in paces) or self._speed(standing)
+    def _search_progress(self) -> StageProgress:
+        progress, running = self.study.progress(), monitor.running()
+        done = progress.completed + round(sum(min(fit.epoch / fit.num_epoch, 1.0) for fit in running), 1)
+        speed = sum(fit.samples_per_second for fit in running) or self._task_speed(progress)
         return StageProgress(
-            done, standing.expected, "fits", max(0.0, standing.late * standing.expected - done),
-            standing.known, speed, best=self._best(standing),
+            done, progress.expected, "fits", max(0.0, progress.elapsed * progress.expected - done),
+            progress.resumed, speed, best=self._best(progress),
         )  # fmt: skip
 
-    def _look_at_fit(self) -> StageProgress:
-        best = self._best(self.study.standing())
-        for pace in monitor.running():
-            return StageProgress(pace.epoch, pace.num_epoch, "epochs", 0.0, 0.0, pace.samples_per_second, pace.loss, best)
+    def _fit_progress(self) -> StageProgress:
+        best = self._best(self.study.progress())
+        for fit in monitor.running():
+            return StageProgress(fit.epoch, fit.num_epoch, "epochs", 0.0, 0.0, fit.samples_per_second, fit.loss, best)
         return StageProgress(best=best)
 
-    def _best(self, standing: StudyProgress) -> BestTrial | None:
-        return None if standing.best is None else BestTrial(self.metric, standing.best[1], standing.best[0])
+    def _best(self, progress: StudyProgress) -> BestTrial | None:
+        return None if progress.best is None else BestTrial(self.metric, progress.best[1], progress.best[0])
 
-    def _speed(self, standing: StudyProgress) -> float | None:
-        """Of fits that are plain tasks, which nothing is heard of before they end."""
-        if self.rows is None or not standing.epochs:
+    def _task_speed(self, progress: StudyProgress) -> float | None:
+        """Return the rows per second of fits that are plain tasks, which report at their end only."""
+        if self.rows is None or not progress.epochs:
             return None
-        return self.rows * (1 - 1 / self.num_folds) * standing.epochs / (time.monotonic() - self._began)
+        return self.rows * (1 - 1 / self.num_folds) * progress.epochs / (time.monotonic() - self._began)

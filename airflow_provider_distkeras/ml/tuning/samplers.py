@@ -1,4 +1,4 @@
-"""Which cells a search tries: those of a list, those that survive halving, or those that Optuna thinks of."""
+"""Samplers choose the params of a study's trials: from a list, by successive halving, or by Optuna."""
 
 from __future__ import annotations
 
@@ -9,114 +9,126 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_distkeras.ml.tuning.trial import TrialParams
+
 if TYPE_CHECKING:
     import optuna
 
-Params = dict[str, Any]
-
 
 class Sampler(Protocol):
-    """Proposes cells. Its calls come one at a time."""
+    """Chooses the params of trials. Its methods are called by one thread at a time."""
 
     @property
-    def left(self) -> int:
-        """Cells that it is sure to propose."""
+    def remaining(self) -> int:
+        """The trials that it is certain to return yet."""
 
     @property
     def expected(self) -> int:
-        """Cells that it will have proposed in the end, about."""
+        """The trials, about, that it will have returned in the end."""
 
-    def propose(self) -> Params | None:
-        """The next cell; None if there is none, or none before more is learned."""
+    def ask(self) -> TrialParams | None:
+        """Return the next trial's params; None if there is none, or none before another trial ends."""
 
-    def learn(self, params: Params, value: float | None) -> None:
-        """Take what a cell came to: the mean of the metric that decides, None if it failed."""
+    def tell(self, params: TrialParams, value: float | None) -> None:
+        """Report a trial's mean of the study's metric, None if it failed."""
 
-    def rung(self, params: Params) -> int:
-        """How far a cell has come: the best of those that came furthest is chosen."""
+    def rung(self, params: TrialParams) -> int:
+        """Return the rung of a trial: the best trial is chosen from the highest rung."""
 
 
 class GridSampler:
-    """Every cell of a list, in its order."""
+    """Returns every trial of a list, in its order.
 
-    def __init__(self, cells: Sequence[Params]) -> None:
-        self._cells = deque(cells)
-        self.expected = len(cells)
+    Args:
+        trials: the params of all trials.
+    """
+
+    def __init__(self, trials: Sequence[TrialParams]) -> None:
+        self._trials = deque(trials)
+        self.expected = len(trials)
 
     @property
-    def left(self) -> int:
-        return len(self._cells)
+    def remaining(self) -> int:
+        """The trials that it has not returned yet."""
+        return len(self._trials)
 
-    def propose(self) -> Params | None:
-        return self._cells.popleft() if self._cells else None
+    def ask(self) -> TrialParams | None:
+        """Return the next trial's params, or None at the end."""
+        return self._trials.popleft() if self._trials else None
 
-    def learn(self, params: Params, value: float | None) -> None:
-        """It makes no difference."""
+    def tell(self, params: TrialParams, value: float | None) -> None:
+        """Ignore the value: the list is fixed."""
 
-    def rung(self, params: Params) -> int:
+    def rung(self, params: TrialParams) -> int:
+        """Return 0: all trials are equal."""
         return 0
 
 
 class AshaSampler:
-    """Asynchronous successive halving: all cells are trained a little, the best of them longer, and so on.
+    """Asynchronous successive halving: all trials are trained a little, the best of them longer, and so on.
 
     Source: L. Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), MLSys 2020, algorithm 2.
 
     Args:
-        cells: where to begin; their num_epoch is decided here.
-        num_epoch: epochs that the last cells are trained for.
-        factor: one in so many cells goes on, with so many times the epochs.
+        trials: the params of all trials; their num_epoch is replaced.
+        num_epoch: epochs of the highest rung.
+        factor: one in so many trials is promoted, to a rung of so many times the epochs.
         larger_is_better: whether a larger metric is better.
     """
 
-    def __init__(self, cells: Sequence[Params], num_epoch: int, factor: int, larger_is_better: bool) -> None:
-        # As many rungs as epochs can be divided, and as leave a cell on the last.
-        rungs = 1 + min(_logarithm(num_epoch, factor), _logarithm(len(cells), factor))
+    def __init__(self, trials: Sequence[TrialParams], num_epoch: int, factor: int, larger_is_better: bool) -> None:
+        # As many rungs as epochs can be divided, and as leave a trial on the last.
+        rungs = 1 + min(_floor_log(num_epoch, factor), _floor_log(len(trials), factor))
         self._epochs = [max(1, num_epoch // factor**below) for below in reversed(range(rungs))]
         self._factor = factor
         self._sign = 1 if larger_is_better else -1
-        # The first ones go on with little to be compared with: in a grid's order, these would often be its worst.
-        self._cells = deque(random.Random(0).sample(cells, len(cells)))
-        self._learned: list[list[tuple[float, Params]]] = [[] for _ in range(rungs)]
+        # The first ones are promoted with little to be compared with: in a grid's order, these would often be its worst.
+        self._trials = deque(random.Random(0).sample(trials, len(trials)))
+        self._scores: list[list[tuple[float, TrialParams]]] = [[] for _ in range(rungs)]
         self._promoted: set[tuple[int, str]] = set()
-        self.expected = sum(len(cells) // factor**rung for rung in range(rungs))
+        self.expected = sum(len(trials) // factor**rung for rung in range(rungs))
 
     @property
-    def left(self) -> int:
-        return len(self._cells)
+    def remaining(self) -> int:
+        """The trials that have not begun; promotions depend on results."""
+        return len(self._trials)
 
-    def propose(self) -> Params | None:
+    def ask(self) -> TrialParams | None:
+        """Return a promoted trial of the highest rung that has one, else a new one of the lowest; None if there is none."""
         for rung in reversed(range(len(self._epochs) - 1)):
             promoted = self._promotable(rung)
             if promoted is not None:
                 self._promoted.add((rung, _key(promoted)))
                 return {**promoted, "num_epoch": self._epochs[rung + 1]}
-        return {**self._cells.popleft(), "num_epoch": self._epochs[0]} if self._cells else None
+        return {**self._trials.popleft(), "num_epoch": self._epochs[0]} if self._trials else None
 
-    def learn(self, params: Params, value: float | None) -> None:
-        cell = {name: said for name, said in params.items() if name != "num_epoch"}
-        worth = -math.inf if value is None else self._sign * value
-        self._learned[self.rung(params)].append((worth, cell))
+    def tell(self, params: TrialParams, value: float | None) -> None:
+        """Add a trial's value to its rung."""
+        without_epochs = {name: param for name, param in params.items() if name != "num_epoch"}
+        score = -math.inf if value is None else self._sign * value
+        self._scores[self.rung(params)].append((score, without_epochs))
 
-    def rung(self, params: Params) -> int:
+    def rung(self, params: TrialParams) -> int:
+        """Return the rung of a trial's num_epoch, from 0."""
         return self._epochs.index(params["num_epoch"])
 
-    def _promotable(self, rung: int) -> Params | None:
-        """The best of a rung's first share that has not gone on yet."""
-        learned = sorted(self._learned[rung], key=lambda pair: pair[0], reverse=True)
-        best = (cell for worth, cell in learned[: len(learned) // self._factor] if worth > -math.inf)
-        return next((cell for cell in best if (rung, _key(cell)) not in self._promoted), None)
+    def _promotable(self, rung: int) -> TrialParams | None:
+        """Return the best trial of a rung's first share that has not been promoted yet."""
+        scores = sorted(self._scores[rung], key=lambda pair: pair[0], reverse=True)
+        best = (params for score, params in scores[: len(scores) // self._factor] if score > -math.inf)
+        return next((params for params in best if (rung, _key(params)) not in self._promoted), None)
 
 
 class TpeSampler:
-    """Cells that Optuna's TPE sampler proposes, from what was learned.
+    """Optuna's TPE sampler.
 
     Args:
-        distributions: per name, what values may be drawn, as `contract.distributions` says.
-        count: how many cells.
+        distributions: the values to draw from, by name, as `contract.distributions` defines them.
+        count: the number of trials.
         seed: of the sampler.
         larger_is_better: whether a larger metric is better.
-        begun: cells that come first, of an earlier search for the same: which ones it proposes depends on what ended when.
+        begun: the params of trials that an earlier study of the same spec has begun; they come first. Which ones TPE chooses
+            depends on the order in which trials end.
     """
 
     def __init__(
@@ -125,47 +137,52 @@ class TpeSampler:
         count: int,
         seed: int,
         larger_is_better: bool,
-        begun: Sequence[Params] = (),
+        begun: Sequence[TrialParams] = (),
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction = optuna.study.StudyDirection.MAXIMIZE if larger_is_better else optuna.study.StudyDirection.MINIMIZE
-        other = (seed + len(begun)) % 2**32  # the same seed would propose what was begun once more
-        self._study = optuna.create_study(direction=direction, sampler=optuna.samplers.TPESampler(seed=other, constant_liar=True))
-        self._distributions = {name: _of_optuna(said) for name, said in sorted(distributions.items())}
-        self._left = self.expected = count
-        self._asked: dict[str, list[optuna.Trial]] = {}
+        new_seed = (seed + len(begun)) % 2**32  # the same seed would draw the begun trials once more
+        sampler = optuna.samplers.TPESampler(seed=new_seed, constant_liar=True)
+        self._study = optuna.create_study(direction=direction, sampler=sampler)
+        self._distributions = {name: _to_distribution(spec) for name, spec in sorted(distributions.items())}
+        self._remaining = self.expected = count
+        self._running: dict[str, list[optuna.Trial]] = {}
         for params in begun[:count]:
-            self._study.enqueue_trial({name: _as_optuna(params[name], kind) for name, kind in self._distributions.items()})
+            self._study.enqueue_trial({name: _to_optuna(params[name], kind) for name, kind in self._distributions.items()})
 
     @property
-    def left(self) -> int:
-        return self._left
+    def remaining(self) -> int:
+        """The trials that it has not returned yet."""
+        return self._remaining
 
-    def propose(self) -> Params | None:
-        if not self._left:
+    def ask(self) -> TrialParams | None:
+        """Return the params that Optuna chooses next, or None at the end."""
+        if not self._remaining:
             return None
-        self._left -= 1
+        self._remaining -= 1
         trial = self._study.ask(self._distributions)
-        params = {name: _value(value) for name, value in trial.params.items()}
-        self._asked.setdefault(_key(params), []).append(trial)
+        params = {name: _from_optuna(value) for name, value in trial.params.items()}
+        self._running.setdefault(_key(params), []).append(trial)
         return params
 
-    def learn(self, params: Params, value: float | None) -> None:
+    def tell(self, params: TrialParams, value: float | None) -> None:
+        """Report a trial's value to Optuna."""
         import optuna
 
-        trial = self._asked[_key(params)].pop()
+        trial = self._running[_key(params)].pop()
         self._study.tell(trial, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
 
-    def rung(self, params: Params) -> int:
+    def rung(self, params: TrialParams) -> int:
+        """Return 0: all trials are equal."""
         return 0
 
 
-def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution:
+def _to_distribution(spec: Mapping[str, Any]) -> optuna.distributions.BaseDistribution:
     from optuna import distributions
 
-    ((kind, values),) = said.items()
+    ((kind, values),) = spec.items()
     if kind == "choice":
         return distributions.CategoricalDistribution([json.dumps(value) for value in values])
     if kind == "int":
@@ -174,25 +191,25 @@ def _of_optuna(said: Mapping[str, Any]) -> optuna.distributions.BaseDistribution
     return distributions.FloatDistribution(low, high, log=kind == "loguniform")
 
 
-def _as_optuna(value: Any, kind: optuna.distributions.BaseDistribution) -> Any:
-    """A value as Optuna chooses it (see `_value`)."""
+def _to_optuna(value: Any, kind: optuna.distributions.BaseDistribution) -> Any:
+    """Return a value as Optuna chooses it: JSON for a choice, since Optuna cannot choose among lists and dicts."""
     from optuna import distributions
 
     return json.dumps(value) if isinstance(kind, distributions.CategoricalDistribution) else value
 
 
-def _value(said: Any) -> Any:
-    """A value that Optuna chose; texts stand for JSON, as lists and dicts cannot be chosen from."""
-    return json.loads(said) if isinstance(said, str) else said
+def _from_optuna(value: Any) -> Any:
+    """Return the value of what Optuna chose (see `_to_optuna`)."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
-def _key(params: Params) -> str:
+def _key(params: TrialParams) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def _logarithm(number: int, base: int) -> int:
-    """The largest power of the base that is no more than the number."""
-    power = 0
-    while base ** (power + 1) <= number:
-        power += 1
-    return power
+def _floor_log(number: int, base: int) -> int:
+    """Return the largest exponent whose power of the base is at most the number."""
+    exponent = 0
+    while base ** (exponent + 1) <= number:
+        exponent += 1
+    return exponent

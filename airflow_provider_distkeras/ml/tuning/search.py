@@ -1,4 +1,4 @@
-"""The search of a train job: cells cross-validated, the best measured on rows set aside and refitted on all."""
+"""The search of a train job: trials cross-validated, the best one tested on rows set aside and refitted on all rows."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
+from airflow_provider_distkeras.ml.tuning.fold_fitter import FoldFitter, ParamMap
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import SearchProgress
 from airflow_provider_distkeras.ml.tuning.runner import TrialRunner
 from airflow_provider_distkeras.ml.tuning.samplers import AshaSampler, GridSampler, Sampler, TpeSampler
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
-from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial, TrialParams
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)
 
-#: Columns that a prepared dataset may have, each with what it becomes.
+#: Columns of a prepared dataset besides features and label; each is there or not.
 _WEIGHT, _VALIDATION, _FOLD, _GROUP, _TIME = "weight", "validation", "fold", "group", "time"
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        model: the best cell's network, refitted on all rows.
-        best: the best cell; trials: all of them, in the order they were begun.
-        best_params: the best cell's values and those that all cells share.
+        model: the best trial's network, refitted on all rows.
+        best: the best trial.
+        trials: all trials, in the order they were begun.
+        best_params: the best trial's values and those that all trials share.
         larger_is_better: whether a larger metric is better.
-        test_result: what the best cell came to on the rows set aside, if some were.
+        test_result: the best trial's result on the rows set aside; None if none are.
     """
 
     model: DistKerasModel
@@ -54,7 +56,7 @@ class SearchResult:
 
     @property
     def summary(self) -> TrainingSummary:
-        """The account of the refit."""
+        """The summary of the refit."""
         assert self.model.summary is not None  # a refit that diverges raises
         return self.model.summary
 
@@ -67,69 +69,57 @@ def search(
     reporter: ProgressReporter | None = None,
     rows: int | None = None,
 ) -> SearchResult:
-    """Cross-validate cells and refit the best on all rows.
+    """Cross-validate trials and refit the best one on all rows.
 
     Args:
         data: `features` and `label`; perhaps `weight`, `validation`, and one of `fold`, `group` and `time`.
-        spec: the cells, the folds and the metrics.
-        details: how the features were prepared, as a preprocess manifest's details tell.
-        journal: where fits are recorded, and those of an earlier search are known from.
-        reporter: whom to tell how far it is; rows: how many there are, for it to tell the speed.
+        spec: the trials, the folds and the metrics.
+        details: how the features were prepared, as the details of a preprocess manifest.
+        journal: records fits, and gives those of an earlier search.
+        reporter: of the job's progress.
+        rows: the number of rows, for the speed in the progress.
 
     Raises:
-        DivergenceError, SpecError, DataError, TrainingError: the refit, or every cell, failed; or more cells than may.
+        DivergenceError, SpecError, DataError, TrainingError: the refit or every trial failed, or more trials than allowed.
     """
-    estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
-    for column, param in ((_WEIGHT, "weightCol"), (_VALIDATION, "validationIndicatorCol")):
-        if column in data.columns:
-            estimator.setParams(**{param: column})
-    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
-    folds = _folds(spec, data.columns)
+    estimator = _make_estimator(spec, data.columns)
+    study = _make_study(spec, journal)
+    splitter = make_splitter(spec, data.columns)
+    slots = cluster.slots(data.sparkSession.sparkContext)
+    progress = SearchProgress(
+        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, _parallel_fits(spec, slots),
+        has_test=splitter.test_fold is not None,
+    )  # fmt: skip
+
+    def param_map_of(params: TrialParams) -> ParamMap:
+        return {estimator.getParam(name): value for name, value in params.items()}
+
     logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
-    study = Study(
-        _strategy(spec, journal, larger_is_better=evaluator.isLargerBetter()),
-        spec.num_folds,
-        spec.metric_name,
-        larger_is_better=evaluator.isLargerBetter(),
-        limits=StudyLimits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60),
-        journal=journal,
-    )
-    params_of = lambda params: {estimator.getParam(name): value for name, value in params.items()}  # noqa: E731 - used twice
-    asked = [*folds.folds, *([folds.test_fold] if folds.test_fold else [])]
-    preparation = FeaturePreparation.of(details or {})
-    at_once = _fits_at_once(spec, cluster.slots(data.sparkSession.sparkContext))
-    outlook = SearchProgress(
-        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, at_once, tests=bool(folds.test_fold)
-    )
-    outlook.begin_search()
-    tested = None
+    progress.begin_search()
+    folds = [*splitter.folds, *([splitter.test_fold] if splitter.test_fold else [])]
+    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
     with (
-        FoldData(data, folds, asked, "features", preparation) as dealt,
-        TrialRunner(estimator, evaluator, spec.metric_names, dealt) as trials,
+        FoldData(data, splitter, folds, "features", FeaturePreparation.of(details or {})) as fold_data,
+        FoldFitter(estimator, evaluator, spec.metric_names, fold_data) as fitter,
     ):
-        trials.run(study, spec.parallelism, params_of)
-        number = study.best()
+        TrialRunner(data.sparkSession, study, fitter, param_map_of, spec.parallelism).run()
+        number = study.best_number()
         best = study.trials[number]
-        if folds.test_fold:
-            outlook.begin_test()
-            tested = trials.run_one(FoldFit(number, spec.num_folds), params_of(best.params))
-    logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the one cell")
-    outlook.begin_refit()
-    model = estimator.fit(data, params_of(best.params))
+        test_result = None
+        if splitter.test_fold:
+            progress.begin_test()
+            planned = fitter.plan(FoldFit(number, spec.num_folds), param_map_of(best.params))
+            test_result = planned if isinstance(planned, FoldResult) else fitter.fit(planned)
+    logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the params as they are")
+    progress.begin_refit()
+    model = estimator.fit(data, param_map_of(best.params))
     logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
-    return SearchResult(model, best, study.trials, best_params, evaluator.isLargerBetter(), tested)
+    return SearchResult(model, best, study.trials, best_params, evaluator.isLargerBetter(), test_result)
 
 
-def _fits_at_once(spec: TrainSpec, slots: int) -> int:
-    """Cells that are trained at the same time, about: a grid may have cells of other numbers of workers."""
-    known = trainer_fields(spec.trainer).get("num_workers")
-    workers = spec.trainer_params.get("num_workers", known.default if known else 1)
-    return max(1, min(spec.parallelism or slots, slots) // workers)
-
-
-def _folds(spec: TrainSpec, columns: list[str]) -> Splitter:
-    """How rows are dealt: as a column of the dataset says, if it has one."""
+def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
+    """Return the splitter of a spec: by a column of the dataset, if it has one for that."""
     return Splitter(
         num_folds=spec.num_folds,
         seed=spec.seed,
@@ -142,11 +132,33 @@ def _folds(spec: TrainSpec, columns: list[str]) -> Splitter:
     )
 
 
-def _strategy(spec: TrainSpec, journal: Journal | None, *, larger_is_better: bool) -> Sampler:
+def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
+    estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
+    for column, param in ((_WEIGHT, "weightCol"), (_VALIDATION, "validationIndicatorCol")):
+        if column in columns:
+            estimator.setParams(**{param: column})
+    return estimator
+
+
+def _make_study(spec: TrainSpec, journal: Journal | None) -> Study:
+    larger_is_better = make_evaluator(spec.evaluator, spec.metric_name).isLargerBetter()
+    limits = StudyLimits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60)
+    sampler = _make_sampler(spec, journal, larger_is_better)
+    return Study(sampler, spec.num_folds, spec.metric_name, larger_is_better=larger_is_better, limits=limits, journal=journal)
+
+
+def _make_sampler(spec: TrainSpec, journal: Journal | None, larger_is_better: bool) -> Sampler:
     if spec.search == "optuna":
-        begun = journal.cells if journal else []
+        begun = journal.begun if journal else []
         return TpeSampler(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better, begun)
     if spec.halving_factor is None:
         return GridSampler(spec.cells())
     num_epoch = spec.trainer_params.get("num_epoch", trainer_fields(spec.trainer)["num_epoch"].default)
     return AshaSampler(spec.cells(), num_epoch, spec.halving_factor, larger_is_better)
+
+
+def _parallel_fits(spec: TrainSpec, slots: int) -> int:
+    """Return the fits that run at the same time, about: trials may vary the number of workers."""
+    field = trainer_fields(spec.trainer).get("num_workers")
+    workers = spec.trainer_params.get("num_workers", field.default if field else 1)
+    return max(1, min(spec.parallelism or slots, slots) // workers)

@@ -1,4 +1,4 @@
-"""Which rows a fit trains on, and which it is measured on: every row belongs to one part, and a fold is made of parts."""
+"""Splitters assign every row to a part, and make folds of the parts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION,
 from airflow_provider_distkeras.spark.columns import check_column
 
 _BUCKETS = 1_000_000
-_HASH, _RANK, _SHARE = "__distkeras_hash", "__distkeras_rank", "__distkeras_share"
+_HASH, _RANK, _SHARE, _IS_TEST = (
+    "__distkeras_hash",
+    "__distkeras_rank",
+    "__distkeras_share",
+    "__distkeras_is_test",
+)
 
 
 @dataclass(frozen=True)
 class Splitter:
-    """How rows are dealt to parts, by nothing but their values and a seed: the same in every run, however they are partitioned.
+    """Assigns rows to parts by their values and a seed alone: the same parts in every run, however rows are partitioned.
+
+    Equal rows share a part, so that no fit is evaluated on a row that it was trained on.
 
     Attributes:
-        num_folds: how many folds; 1 for one split, measured on `test_share` of the rows.
-        seed: decides what is left to chance. Equal rows share a part, so that none is measured on what it was trained on.
+        num_folds: the number of folds; 1 for one split, evaluated on `test_share` of the rows.
+        seed: of the random assignment.
         fold_col: a column of fold numbers, from 0.
         group_col: a column whose equal values stay together.
-        time_col: a column to order by; a fold trains on what came before what it is measured on.
-        stratified: the label, whose values every part gets the same share of.
-        test_share: the share of the rows to set aside; by time, the last ones, by group, whole groups.
+        time_col: a column to order by; a fold trains on rows before those that it is evaluated on.
+        stratified: the label's column; every part gets the same share of each label.
+        test_share: the share of the rows to set aside; by time the last ones, by group whole groups.
         validation_col: a boolean column that marks rows every fit validates on.
     """
 
@@ -42,9 +49,10 @@ class Splitter:
     validation_col: str | None = None
 
     def __post_init__(self) -> None:
-        said = {name: getattr(self, name) for name in ("fold_col", "group_col", "time_col", "stratified") if getattr(self, name)}
-        if len(said) > 1:
-            raise SpecError(f"Folds: expected one way to make them, received {said!r}. Leave all but one of them out.")
+        names = ("fold_col", "group_col", "time_col", "stratified")
+        columns = {name: getattr(self, name) for name in names if getattr(self, name)}
+        if len(columns) > 1:
+            raise SpecError(f"Folds: expected one way to make them, received {columns!r}. Leave all but one of them out.")
 
     @property
     def folds(self) -> list[Fold]:
@@ -57,43 +65,47 @@ class Splitter:
 
     @property
     def test_fold(self) -> Fold | None:
-        """Trains on all that a search sees and is measured on what was set aside, if anything was."""
+        """The fold that trains on all parts and is evaluated on the rows set aside; None if none are."""
         return Fold(self._parts, TEST) if self.test_share else None
 
     @property
     def _parts(self) -> tuple[int, ...]:
-        """What is not set aside; by time, there is one before the first that is held out."""
+        """The parts that are not set aside; by time, there is one before the first that is held out."""
         return tuple(range(self.num_folds + bool(self.time_col)))
 
     def assign(self, data: DataFrame) -> DataFrame:
-        """The data with their parts.
+        """Return the data with a column PART.
 
         Raises:
-            DataError: there is no such column, or it cannot say what it is to say.
+            DataError: a column is missing, or of the wrong type, or has values that rows cannot be split by.
         """
         for name in (self.fold_col, self.group_col, self.time_col, self.stratified, self.validation_col):
             if name:
                 check_column(data, name, "folds")
         if self.group_col:
-            dealt = self._by_group(data, self.group_col)
+            assigned = self._assign_by_group(data, self.group_col)
         elif self.stratified:
-            dealt = self._by_label(data, self.stratified)
+            assigned = self._assign_by_label(data, self.stratified)
         elif self.time_col:
-            dealt = self._by_time(data, self.time_col)
+            assigned = self._assign_by_time(data, self.time_col)
         else:
-            number = self._numbered(data, self.fold_col) if self.fold_col else F.pmod(self._hash(data, "fold"), self.num_folds)
-            is_test = self._hashed_share(data) < self.test_share if self.test_share else F.lit(False)
-            dealt = data.withColumn(PART, F.when(is_test, TEST).otherwise(number))
+            number = (
+                self._checked_fold_column(data, self.fold_col)
+                if self.fold_col
+                else F.pmod(self._hash(data, "fold"), self.num_folds)
+            )
+            is_test = self._hash_share(data) < self.test_share if self.test_share else F.lit(False)
+            assigned = data.withColumn(PART, F.when(is_test, TEST).otherwise(number))
         if not self.validation_col:
-            return dealt.withColumn(PART, F.col(PART).cast("int"))
-        marked = F.coalesce(F.col(self.validation_col), F.lit(False))
-        return dealt.withColumn(PART, F.when(marked, VALIDATION).otherwise(F.col(PART)).cast("int"))
+            return assigned.withColumn(PART, F.col(PART).cast("int"))
+        is_validation = F.coalesce(F.col(self.validation_col), F.lit(False))
+        return assigned.withColumn(PART, F.when(is_validation, VALIDATION).otherwise(F.col(PART)).cast("int"))
 
     def check_sizes(self, rows: dict[int, int]) -> None:
-        """Raise DataError if a fold has no rows to train on, or none to be measured on.
+        """Raise DataError if a fold has no rows to train on, or none to be evaluated on.
 
         Args:
-            rows: per part, how many there are.
+            rows: the number of rows of each part.
         """
         for number, fold in enumerate(self.folds):
             if not rows.get(fold.held_out) or not any(rows.get(part) for part in fold.training):
@@ -108,58 +120,59 @@ class Splitter:
     @property
     def _fix(self) -> str:
         column = self.group_col or self.time_col or self.fold_col
-        few = f" They are dealt by {column!r}, which may have too few different values." if column else ""
+        few = f" They are split by {column!r}, which may have too few different values." if column else ""
         return f"Set fewer folds, or use more data.{few}"
 
     def _hash(self, data: DataFrame, salt: str, columns: Sequence[str] = ()) -> Column:
         names = columns or [f.name for f in data.schema if not isinstance(f.dataType, (MapType, VariantType))]
         return F.xxhash64(F.lit(salt), F.lit(self.seed), *[F.col(f"`{name}`") for name in names])
 
-    def _hashed_share(self, data: DataFrame) -> Column:
+    def _hash_share(self, data: DataFrame) -> Column:
+        """Return a number from 0 to 1 by a row's hash."""
         return F.pmod(self._hash(data, "test"), F.lit(_BUCKETS)) / _BUCKETS
 
-    def _numbered(self, data: DataFrame, name: str) -> Column:
-        """The fold numbers that the user chose, checked."""
+    def _checked_fold_column(self, data: DataFrame, name: str) -> Column:
+        """Return the user's column of fold numbers. Raise DataError unless all are integers in range."""
         if not isinstance(data.schema[name].dataType, IntegralType):
             kind = data.schema[name].dataType.simpleString()
-            raise DataError(f"Column {name!r}: expected fold numbers as integers, received {kind}.")
+            raise DataError(f"Column {name!r}: expected fold numbers as integers, received {kind}. Cast it to int first.")
         rows = data if self.validation_col is None else data.where(~F.coalesce(F.col(self.validation_col), F.lit(False)))
-        known = F.col(name).between(0, self.num_folds - 1)
-        others = rows.where(~F.coalesce(known, F.lit(False)))
+        in_range = F.col(name).between(0, self.num_folds - 1)
+        others = rows.where(~F.coalesce(in_range, F.lit(False)))
         count, least, most, missing = others.agg(
             F.count(F.lit(1)), F.min(name), F.max(name), F.count_if(F.col(name).isNull())
         ).collect()[0]
         if count:
-            said = f"{missing} of them null" if least is None else f"from {least} to {most}, {missing} of them null"
+            values = f"{missing} of them null" if least is None else f"from {least} to {most}, {missing} of them null"
             raise DataError(
                 f"Column {name!r}: expected fold numbers from 0 to {self.num_folds - 1}, received others in {count} rows: "
-                f"{said}. Number the folds from 0 in every row, or set the number of folds to how many there are."
+                f"{values}. Number the folds from 0 in every row, or set the number of folds to how many there are."
             )
         return F.col(name)
 
-    def _by_label(self, data: DataFrame, label: str) -> DataFrame:
-        """In every label, rows go to the parts in turns, in the order of their hashes; which part is first, differs."""
-        same = Window.partitionBy(label)
+    def _assign_by_label(self, data: DataFrame, label: str) -> DataFrame:
+        """Assign the rows of each label to parts in turn, in the order of their hashes, beginning at a part of its own."""
+        same_label = Window.partitionBy(label)
         hashed = data.withColumn(_HASH, self._hash(data, "fold"))
-        turn = F.row_number().over(same.orderBy(_HASH)) - 1
-        ranked = hashed.withColumn(_RANK, turn).withColumn(_SHARE, turn / F.count(F.lit(1)).over(same))
+        rank = F.row_number().over(same_label.orderBy(_HASH)) - 1
+        ranked = hashed.withColumn(_RANK, rank).withColumn(_SHARE, rank / F.count(F.lit(1)).over(same_label))
         first = F.pmod(F.xxhash64(F.lit(self.seed), F.col(label)), F.lit(self.num_folds))
         part = F.when(F.col(_SHARE) < self.test_share, TEST).otherwise((F.col(_RANK) + first) % self.num_folds)
         return ranked.withColumn(PART, part).drop(_HASH, _RANK, _SHARE)
 
-    def _by_group(self, data: DataFrame, group: str) -> DataFrame:
-        """Groups go to the parts in turns, the largest first; some, by their hash, to the test."""
-        known = f"{group}__distkeras_group"
-        groups = data.groupBy(F.col(group).alias(known)).agg(F.count(F.lit(1)).alias(_RANK))
-        groups = groups.withColumn(_HASH, self._hash(groups, "fold", [known]))
+    def _assign_by_group(self, data: DataFrame, group: str) -> DataFrame:
+        """Set groups aside for the test by their hashes, and assign the others to parts in turn, the largest first."""
+        key = f"{group}__distkeras_group"
+        groups = data.groupBy(F.col(group).alias(key)).agg(F.count(F.lit(1)).alias(_RANK))
+        groups = groups.withColumn(_HASH, self._hash(groups, "fold", [key]))
         share = F.percent_rank().over(Window.orderBy(_HASH))
-        groups = groups.withColumn(_SHARE, share).withColumn("__test", F.col(_SHARE) < self.test_share)
-        turn = F.row_number().over(Window.partitionBy("__test").orderBy(F.desc(_RANK), _HASH)) - 1
-        groups = groups.select(known, F.when(F.col("__test"), TEST).otherwise(turn % self.num_folds).alias(PART))
-        return data.join(groups, F.col(group).eqNullSafe(F.col(known))).drop(known)
+        groups = groups.withColumn(_SHARE, share).withColumn(_IS_TEST, F.col(_SHARE) < self.test_share)
+        turn = F.row_number().over(Window.partitionBy(_IS_TEST).orderBy(F.desc(_RANK), _HASH)) - 1
+        groups = groups.select(key, F.when(F.col(_IS_TEST), TEST).otherwise(turn % self.num_folds).alias(PART))
+        return data.join(groups, F.col(group).eqNullSafe(F.col(key))).drop(key)
 
-    def _by_time(self, data: DataFrame, time: str) -> DataFrame:
-        """One part more than folds, as equal as may be; equal times stay together."""
+    def _assign_by_time(self, data: DataFrame, time: str) -> DataFrame:
+        """Assign rows in the order of time to one part more than folds, as equal as may be; equal times stay together."""
         kind = data.schema[time].dataType
         if not isinstance(kind, (NumericType, DatetimeType)):
             raise DataError(
@@ -170,13 +183,16 @@ class Splitter:
         parts = self.num_folds + 1
         shares = [(1 - self.test_share) * part / parts for part in range(1, parts + bool(self.test_share))]
         missing = F.count_if(moment.isNull() | F.isnan(moment)).alias("missing")
-        counts = data.agg(F.percentile_approx(moment, shares, 100_000).alias("cuts"), missing).collect()[0]
+        counts = data.agg(F.percentile_approx(moment, shares, 100_000).alias("bounds"), missing).collect()[0]
         if counts["missing"]:
-            raise DataError(f"Column {time!r}: expected a time or a number in every row, received none in {counts['missing']}.")
-        part = sum(((moment > cut).cast("int") for cut in counts["cuts"]), F.lit(0))
+            raise DataError(
+                f"Column {time!r}: expected a time or a number in every row, received none in {counts['missing']}. "
+                "Drop these rows first."
+            )
+        part = sum(((moment > bound).cast("int") for bound in counts["bounds"]), F.lit(0))
         return data.withColumn(PART, F.when(part == parts, TEST).otherwise(part))
 
 
 def count_parts(data: DataFrame) -> dict[int, int]:
-    """How many rows each part has."""
+    """Return the number of rows of each part."""
     return {row[PART]: row["count"] for row in data.groupBy(PART).count().collect()}

@@ -1,4 +1,4 @@
-"""Spark's validators on the whole cluster, with honest folds: features are prepared anew by what a fold trains on."""
+"""Spark ML's validators on the whole cluster, with features prepared anew by the statistics of each fold's training rows."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from airflow_provider_distkeras.contract.fields import integer, json_value, mapp
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
+from airflow_provider_distkeras.ml.tuning.fold_fitter import FoldFitter
 from airflow_provider_distkeras.ml.tuning.runner import TrialRunner
 from airflow_provider_distkeras.ml.tuning.samplers import GridSampler
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter
@@ -27,7 +28,7 @@ from airflow_provider_distkeras.ml.tuning.trial import FoldFit
 
 
 class HasFolds(Params):
-    """How rows are dealt to folds, and what their features were prepared with."""
+    """How rows are split into folds, and how their features were prepared."""
 
     preparation: Param = Param(
         Params._dummy(),
@@ -47,111 +48,108 @@ class HasFolds(Params):
     timeCol: Param = Param(
         Params._dummy(),
         "timeCol",
-        "A column to order by: a fold trains on what came before what it is measured on.",
+        "A column to order by: a fold trains on rows before those that it is evaluated on.",
         typeConverter=TypeConverters.toString,
     )
 
-    def _said(self, name: str) -> Any:
+    def _value(self, name: str) -> Any:
+        """Return a Param's value, None if it has none."""
         return self.getOrDefault(name) if self.isDefined(name) else None
 
 
 class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSubModels):
-    """What both validators do: fit all folds of all cells side by side, and the best cell on all rows.
+    """Base of both validators: fits every fold of every trial, side by side, and the best trial on all rows.
 
-    As many are fitted at once as the cluster has slots for; cells that need one worker as plain tasks on rows that every
-    machine reads once. A cell that fails or diverges ranks last and does not stop the others.
+    A trial is one of estimatorParamMaps. As many fits run at once as the cluster has slots; those of one worker as plain tasks
+    on rows that every machine reads once. A trial that fails or diverges ranks last and does not stop the others.
     """
 
     def search(self, dataset: DataFrame, models: dict[FoldFit, Model] | None = None) -> Study:
-        """Fit every cell on every fold, and nothing on all rows.
+        """Fit every trial on every fold, and none on all rows.
 
         Args:
             dataset: the rows.
-            models: gets the models, if they are wanted; a trial's cell is its place among estimatorParamMaps.
+            models: gets the model of each fit; None drops them. A trial's number is its index in estimatorParamMaps.
 
         Returns:
-            What every cell came to, and which is the best.
+            The study, with the results of every trial.
         """
-        estimator, cells, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
-        _check_cells(cells)
+        estimator, param_maps, evaluator = self.getEstimator(), self.getEstimatorParamMaps(), self.getEvaluator()
+        _check_param_maps(param_maps)
         if self.isSet("parallelism"):
             integer(1)("parallelism", self.getParallelism())
-        folds = self._folds()
+        splitter = self._splitter()
         preparation = FeaturePreparation.of(self.getOrDefault("preparation")) if self.isDefined("preparation") else None
         features = estimator.getOrDefault("featuresCol") if estimator.hasParam("featuresCol") else "features"
-        places, larger = [{"cell": place} for place in range(len(cells))], evaluator.isLargerBetter()
-        study = Study(GridSampler(places), len(folds.folds), self._metric(), larger_is_better=larger)
-        at_once = self.getParallelism() if self.isSet("parallelism") else None
+        sampler = GridSampler([{"index": index} for index in range(len(param_maps))])
+        study = Study(sampler, len(splitter.folds), self._metric(), larger_is_better=evaluator.isLargerBetter())
+        parallelism = self.getParallelism() if self.isSet("parallelism") else None
         with (
-            FoldData(dataset, folds, folds.folds, features, preparation) as rows,
-            TrialRunner(estimator, evaluator, [self._metric()], rows, models) as trials,
+            FoldData(dataset, splitter, splitter.folds, features, preparation) as rows,
+            FoldFitter(estimator, evaluator, [self._metric()], rows, models) as fitter,
         ):
-            trials.run(study, at_once, lambda params: cells[params["cell"]])
+            TrialRunner(dataset.sparkSession, study, fitter, lambda params: param_maps[params["index"]], parallelism).run()
         return study
 
-    def _folds(self) -> Splitter:
-        """How rows are dealt."""
+    def _splitter(self) -> Splitter:
+        """Return how rows are split."""
         raise NotImplementedError
 
-    def _searched(self, dataset: DataFrame) -> tuple[Model, Study, list[list[Any]] | None]:
-        """The best cell's model, what every cell came to, and per fold the models of all cells, if they are wanted."""
-        estimator, cells = self.getEstimator(), self.getEstimatorParamMaps()
+    def _fit_best(self, dataset: DataFrame) -> tuple[Model, Study, list[list[Any]] | None]:
+        """Return the best trial's model, the study, and the models of all trials by fold, if they are collected."""
+        estimator, param_maps = self.getEstimator(), self.getEstimatorParamMaps()
         models: dict[FoldFit, Model] | None = {} if self.getCollectSubModels() else None
         study = self.search(dataset, models)
-        best = estimator.fit(dataset, cells[study.best()])
+        best = estimator.fit(dataset, param_maps[study.best_number()])
         if models is None:
             return best, study, None
-        folds = range(len(self._folds().folds))
-        return (
-            best,
-            study,
-            [[models.get(FoldFit(cell, fold), _stand_in(estimator)) for cell in range(len(cells))] for fold in folds],
-        )
+        trials, folds, missing = range(len(param_maps)), range(len(self._splitter().folds)), _model_of_failure(estimator)
+        return best, study, [[models.get(FoldFit(trial, fold), missing) for trial in trials] for fold in folds]
 
     def _means(self, study: Study) -> list[float]:
-        """Every cell's metric; of one that failed, the worst there is."""
+        """Return every trial's mean of the metric; the worst value there is for one that failed."""
         worst = -math.inf if self.getEvaluator().isLargerBetter() else math.inf
-        return [worst if (mean := cell.mean(self._metric())) is None else mean for cell in study.trials]
+        return [worst if (mean := trial.mean(self._metric())) is None else mean for trial in study.trials]
 
     def _metric(self) -> str:
         evaluator = self.getEvaluator()
         return str(evaluator.getOrDefault("metricName")) if evaluator.hasParam("metricName") else "metric"
 
-    def _dealt(self) -> dict[str, Any]:
-        """What `Splitter` is told by the Params that both validators have, and by the estimator's."""
+    def _split_options(self) -> dict[str, Any]:
+        """Return the arguments of `Splitter` that both validators have as Params."""
         estimator = self.getEstimator()
-        marks = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")
+        validates = estimator.hasParam("validationIndicatorCol") and estimator.isDefined("validationIndicatorCol")
         return {
             "seed": self.getSeed(),
-            "group_col": self._said("groupCol"),
-            "time_col": self._said("timeCol"),
-            "stratified": self._label() if self._said("stratified") else None,
-            "validation_col": estimator.getOrDefault("validationIndicatorCol") if marks else None,
+            "group_col": self._value("groupCol"),
+            "time_col": self._value("timeCol"),
+            "stratified": self._label() if self._value("stratified") else None,
+            "validation_col": estimator.getOrDefault("validationIndicatorCol") if validates else None,
         }
 
     def _label(self) -> str:
-        for asked in (self.getEstimator(), self.getEvaluator()):
-            if asked.hasParam("labelCol") and asked.isDefined("labelCol"):
-                return str(asked.getOrDefault("labelCol"))
+        for stage in (self.getEstimator(), self.getEvaluator()):
+            if stage.hasParam("labelCol") and stage.isDefined("labelCol"):
+                return str(stage.getOrDefault("labelCol"))
         raise SpecError("stratified: neither the estimator nor the evaluator has a labelCol; leave stratified out.")
 
 
 class CrossValidator(Validator, tuning.CrossValidator):
-    """`pyspark.ml.tuning.CrossValidator`, with honest folds, on the whole cluster (see `Validator`).
+    """`pyspark.ml.tuning.CrossValidator` without leaks between folds, on the whole cluster (see `Validator`).
 
-    In every fold, the statistics that features were prepared with are fitted anew on the rows it trains on, and rows that
-    `validationIndicatorCol` of the estimator marks take part in every fit, as those to validate on, but are never held out.
-    A row's fold is decided by its values and the seed, so equal rows share one.
+    In every fold, the statistics that features were prepared with are fitted anew on the training rows. Rows that
+    `validationIndicatorCol` of the estimator marks are validated on in every fit, and never held out. A row's fold is decided
+    by its values and the seed, so equal rows share one.
 
     Args:
-        preparation: how the features were prepared, as the details of a preprocess manifest tell: `scaling` and `layout`.
-        parallelism: cells trained at the same time, at most; by default as many as there are slots.
-        foldCol, groupCol, timeCol, stratified: how rows are dealt to folds, one of them at most: by a column of fold numbers,
-            all rows of a group together, by time with a fold measured on what came later, or the same share of each label.
+        preparation: how the features were prepared: `scaling` and `layout` of the details of a preprocess manifest.
+        parallelism: the most fits at the same time; by default as many as there are slots.
+        foldCol, groupCol, timeCol, stratified: how rows are split into folds, one of them at most: by a column of fold numbers,
+            all rows of a group together, by time with a fold evaluated on later rows, or the same share of each label.
         estimator, estimatorParamMaps, evaluator, numFolds, seed, collectSubModels: as Spark's.
 
     Raises:
-        DivergenceError, SpecError, DataError, TrainingError: every cell failed.
+        DivergenceError, SpecError, DataError, TrainingError: every trial failed.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -173,43 +171,45 @@ class CrossValidator(Validator, tuning.CrossValidator):
         stratified: bool = False,
         preparation: dict[str, Any] | None = None,
     ) -> None:
-        said = self._input_kwargs
+        params = self._input_kwargs  # which Spark's constructor replaces
         super().__init__()
-        self._setDefault(seed=0)  # Spark's own is another one in every process
-        self._set(**{name: value for name, value in said.items() if value is not None})
+        self._setDefault(seed=0)  # Spark's default is another one in every process
+        self._set(**{name: value for name, value in params.items() if value is not None})
 
     @keyword_only
-    def setParams(self, **said: Any) -> CrossValidator:
+    def setParams(self, **params: Any) -> CrossValidator:
         """Set Params by name."""
         self._set(**self._input_kwargs)
         return self
 
     @classmethod
     def read(cls) -> MLReader[CrossValidator]:  # type: ignore[override]
-        """A reader of what `write` wrote."""
+        """Return a reader of what `write` wrote."""
         return ValidatorReader(cls)
 
     def _fit(self, dataset: DataFrame) -> tuning.CrossValidatorModel:
-        best, study, kept = self._searched(dataset)
-        stds = [math.nan if (std := cell.std(self._metric())) is None else std for cell in study.trials]
-        return self._copyValues(tuning.CrossValidatorModel(best, self._means(study), kept, stds))
+        best, study, models = self._fit_best(dataset)
+        stds = [math.nan if (std := trial.std(self._metric())) is None else std for trial in study.trials]
+        return self._copyValues(tuning.CrossValidatorModel(best, self._means(study), models, stds))
 
-    def _folds(self) -> Splitter:
-        return Splitter(num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._dealt())
+    def _splitter(self) -> Splitter:
+        return Splitter(
+            num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._split_options()
+        )
 
 
 class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
-    """`pyspark.ml.tuning.TrainValidationSplit`, with an honest split, on the whole cluster (see `Validator`).
+    """`pyspark.ml.tuning.TrainValidationSplit` without leaks, on the whole cluster (see `Validator`).
 
     Args:
-        trainRatio: the share of the rows to train on; the others are what cells are measured on.
-        groupCol, timeCol, stratified: how rows are dealt, one of them at most: all rows of a group together, the last ones to
-            be measured on, or the same share of each label.
+        trainRatio: the share of the rows to train on; trials are evaluated on the others.
+        groupCol, timeCol, stratified: how rows are split, one of them at most: all rows of a group together, the last ones to
+            be evaluated on, or the same share of each label.
         preparation, parallelism: as `CrossValidator`'s.
         estimator, estimatorParamMaps, evaluator, seed, collectSubModels: as Spark's.
 
     Raises:
-        DivergenceError, SpecError, DataError, TrainingError: every cell failed.
+        DivergenceError, SpecError, DataError, TrainingError: every trial failed.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -230,60 +230,65 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
         stratified: bool = False,
         preparation: dict[str, Any] | None = None,
     ) -> None:
-        said = self._input_kwargs
+        params = self._input_kwargs
         super().__init__()
         self._setDefault(seed=0)
-        self._set(**{name: value for name, value in said.items() if value is not None})
+        self._set(**{name: value for name, value in params.items() if value is not None})
 
     @keyword_only
-    def setParams(self, **said: Any) -> TrainValidationSplit:
+    def setParams(self, **params: Any) -> TrainValidationSplit:
         """Set Params by name."""
         self._set(**self._input_kwargs)
         return self
 
     @classmethod
     def read(cls) -> MLReader[TrainValidationSplit]:  # type: ignore[override]
-        """A reader of what `write` wrote."""
+        """Return a reader of what `write` wrote."""
         return ValidatorReader(cls)
 
     def _fit(self, dataset: DataFrame) -> tuning.TrainValidationSplitModel:
-        best, study, kept = self._searched(dataset)
-        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(study), kept[0] if kept else None))
+        best, study, models = self._fit_best(dataset)
+        return self._copyValues(tuning.TrainValidationSplitModel(best, self._means(study), models[0] if models else None))
 
-    def _folds(self) -> Splitter:
-        return Splitter(num_folds=1, test_share=1 - self.getTrainRatio(), **self._dealt())
+    def _splitter(self) -> Splitter:
+        return Splitter(num_folds=1, test_share=1 - self.getTrainRatio(), **self._split_options())
 
 
 class ValidatorReader(MLReader[Any]):
-    """Reads a validator."""
+    """Spark ML's reader of a validator.
+
+    Args:
+        kind: the validator's class.
+    """
 
     def __init__(self, kind: type[CrossValidator] | type[TrainValidationSplit]) -> None:
         super().__init__()
         self._kind = kind
 
     def load(self, path: str) -> Any:
+        """Return the validator at a path."""
         shared = tuning._ValidatorSharedReadWrite
         metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
-        # Of others than its own, Spark thinks that Java wrote them.
-        theirs = {**metadata, "class": f"pyspark.ml.tuning.{self._kind.__name__}"}
-        _, estimator, evaluator, cells = shared.load(path, self.sparkSession, theirs)
-        validator = self._kind(estimator=estimator, estimatorParamMaps=cells, evaluator=evaluator)
+        # Spark takes any class but its own for one that Java wrote.
+        as_spark = {**metadata, "class": f"pyspark.ml.tuning.{self._kind.__name__}"}
+        _, estimator, evaluator, param_maps = shared.load(path, self.sparkSession, as_spark)
+        validator = self._kind(estimator=estimator, estimatorParamMaps=param_maps, evaluator=evaluator)
         validator._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(validator, metadata, skipParams=["estimatorParamMaps"])
         return validator
 
 
-def _check_cells(cells: Any) -> None:
-    """Raise SpecError for what is no grid."""
-    if not isinstance(cells, (list, tuple)) or not cells or not all(isinstance(cell, dict) for cell in cells):
+def _check_param_maps(param_maps: Any) -> None:
+    """Raise SpecError for anything but a list of at least one dict of Params."""
+    if not isinstance(param_maps, (list, tuple)) or not param_maps or not all(isinstance(each, dict) for each in param_maps):
         raise SpecError(
-            f"estimatorParamMaps: expected at least one cell, a dict of Params, received {cells!r}. "
+            f"estimatorParamMaps: expected at least one dict of Params, received {param_maps!r}. "
             "Build them with ParamGridBuilder; [{}] is the estimator as it is."
         )
-    for name in (name for cell in cells for name in cell if not isinstance(name, Param)):
+    for name in (name for each in param_maps for name in each if not isinstance(name, Param)):
         raise SpecError(f"estimatorParamMaps: expected Params, such as estimator.learning_rate, received {name!r}.")
 
 
-def _stand_in(estimator: Estimator) -> Model | None:
-    """What is kept of a fit that failed: a model that predicts the worst."""
+def _model_of_failure(estimator: Estimator) -> Model | None:
+    """Return the model that stands for a fit that failed, which predicts the worst; None for another estimator than DistKeras."""
     return estimator.diverged() if isinstance(estimator, DistKeras) else None

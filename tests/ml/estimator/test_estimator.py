@@ -70,7 +70,7 @@ def test_the_single_trainer_is_keras_fit(data):
     model = estimator.fit(data)
     from airflow_provider_distkeras.ml.network.builder import build_network
 
-    network = build_network({**estimator.said(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
+    network = build_network({**estimator.values_of(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")

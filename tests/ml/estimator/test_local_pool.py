@@ -58,7 +58,7 @@ def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, m
             shutil.rmtree(rows)
 
     with LocalFitPool(data) as sharing:
-        assert sharing.survey(fitting, describes=False).rows == {0: 30, 1: 30, 2: 30}
+        assert sharing.summarize(fitting, with_moments=False).rows == {0: 30, 1: 30, 2: 30}
         spark.sparkContext.parallelize([0], 1).foreach(lose)
         fed = []
         submit = sharing._submit
@@ -68,4 +68,4 @@ def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, m
         )
     assert fed == [False, True]
     assert [fit.summary.rows for fit in fits] == [60, 60]
-    assert all(fit.measured["metrics"]["rmse"] >= 0 for fit in fits)
+    assert all(fit.metrics["rmse"] >= 0 for fit in fits)

@@ -43,12 +43,12 @@ def batches(rows, size=25, with_filled=True):
     return pa.table(columns).to_batches(size)
 
 
-def store(rows, folder, *, describes=False, cache_bytes=1 << 30, **said):
-    return row_cache.store(folder.name, str(folder), batches(rows, **said), cache_bytes, describes=describes)
+def store(rows, folder, *, with_moments=False, cache_bytes=1 << 30, **said):
+    return row_cache.store(folder.name, str(folder), batches(rows, **said), cache_bytes, with_moments=with_moments)
 
 
 def find(folder, cut):
-    return row_cache.find(folder.name, cut, 1, str(folder))
+    return row_cache.load(folder.name, cut, 1, str(folder))
 
 
 def expected(rows, mask, mapping=None, weights=None):
@@ -111,7 +111,7 @@ def test_other_cuts_of_the_same_rows_have_other_names():
 
 
 def test_the_survey_tells_how_many_rows_each_part_has_and_what_describes_them(rows, tmp_path):
-    told = store(rows, tmp_path, describes=True)
+    told = store(rows, tmp_path, with_moments=True)
     found = RowSummary.from_report(*told.to_report())
     assert found.rows == dict.fromkeys((0, 1, 2, 3, VALIDATION, TEST), 15)
     for part in (0, 1, 2, 3):
@@ -130,7 +130,7 @@ def test_a_machine_without_the_rows_says_so_and_forgets_them_when_asked_to(rows,
     store(rows, tmp_path)
     store(rows, tmp_path)  # by another task
     assert find(tmp_path, cut) is find(tmp_path, cut)
-    row_cache.forget(tmp_path.name, str(tmp_path))
+    row_cache.delete(tmp_path.name, str(tmp_path))
     assert find(tmp_path, cut) is None
     assert [*Path(tmp_path).iterdir()] == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
-from airflow_provider_distkeras.ml.tuning.fold_features import fold_maps, refitted
+from airflow_provider_distkeras.ml.tuning.fold_features import apply_feature_map, fold_feature_maps
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from tests.ml.prepared import filled, layout, lists, prepare, raw
 
@@ -39,11 +39,11 @@ def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
     dealt = folds.assign(dataset(spark, values, scaling, fold, validation)).cache()
     preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout()})
     for number, (cv_fold, mapping) in enumerate(
-        zip(folds.folds, fold_maps(dealt, "features", preparation, folds.folds), strict=True)
+        zip(folds.folds, fold_feature_maps(dealt, "features", preparation, folds.folds), strict=True)
     ):
         expected = prepare(values, scaling, (fold != number) & ~validation)
         for rows in (cv_fold.training_rows(dealt), cv_fold.held_out_rows(dealt)):
-            numbers, found = features_of(refitted(rows, "features", mapping))
+            numbers, found = features_of(apply_feature_map(rows, "features", mapping))
             np.testing.assert_allclose(found, expected[numbers], rtol=2e-4, atol=2e-4)
 
 
@@ -53,8 +53,8 @@ def test_a_category_that_a_fold_never_trained_on_says_nothing(spark):
     fold = (values[:, 6] == 1).astype(int)  # all rows of the third category are held out together
     folds = Splitter(2, fold_col="fold")
     dealt = folds.assign(dataset(spark, values, None, fold))
-    mapping = fold_maps(dealt, "features", FeaturePreparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
-    numbers, found = features_of(refitted(folds.folds[1].held_out_rows(dealt), "features", mapping))
+    mapping = fold_feature_maps(dealt, "features", FeaturePreparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
+    numbers, found = features_of(apply_feature_map(folds.folds[1].held_out_rows(dealt), "features", mapping))
     assert (values[numbers, 6] == 1).all()
     assert (found[:, 4:7] == 0).all()
 
@@ -66,8 +66,10 @@ def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
     values[fold == 0, 0] = np.nan
     folds = Splitter(2, fold_col="fold")
     dealt = folds.assign(dataset(spark, values, "standard", fold))
-    mapping = fold_maps(dealt, "features", FeaturePreparation.of({"scaling": "standard", "layout": layout()}), folds.folds)[1]
-    _, found = features_of(refitted(dealt, "features", mapping))
+    mapping = fold_feature_maps(
+        dealt, "features", FeaturePreparation.of({"scaling": "standard", "layout": layout()}), folds.folds
+    )[1]
+    _, found = features_of(apply_feature_map(dealt, "features", mapping))
     assert (found[:, 0] == 0).all()
 
 
@@ -81,7 +83,7 @@ def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
     ],
 )
 def test_where_nothing_was_fitted_no_pass_is_made(details):
-    assert fold_maps(None, "features", FeaturePreparation.of(details), Splitter(3).folds) == [None] * 3
+    assert fold_feature_maps(None, "features", FeaturePreparation.of(details), Splitter(3).folds) == [None] * 3
 
 
 def test_a_layout_with_gaps_is_refused():

@@ -1,0 +1,74 @@
+"""Networks, built once per search for all fits that begin with the same one."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from airflow_provider_distkeras.contract.params import HYPERPARAMETERS, check_network
+from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
+from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network
+from airflow_provider_distkeras.spark.columns import as_labels, count_values
+from airflow_provider_distkeras.training.trainers import EnsembleTrainer, Trainer
+
+#: Hyper-parameters that a network is the same without.
+_NOT_BUILT = ("learning_rate", "lr_decay")
+_MAX_NETWORKS = 16
+#: Held while a network is built or given its trained weights: fits of one cache share networks.
+NETWORK_LOCK = threading.Lock()
+
+
+class NetworkCache:
+    """Networks by what they are built from, and the sizes of the columns that they are built for.
+
+    All fits that share a cache must be on the same columns of the same data.
+    """
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+        self._networks: dict[str, BuiltNetwork] = {}
+
+    def get(
+        self, params: DistKerasParams, dataset: DataFrame, trainer: Trainer, options: dict[str, Any], backend: str
+    ) -> BuiltNetwork:
+        """Return the network of an estimator's Params, built now if no earlier fit has built it.
+
+        Args:
+            params: the estimator's Params.
+            dataset: the rows, for the sizes of their columns.
+            trainer: decides the optimizer and the number of networks.
+            options: the values of HYPERPARAMETERS, among others.
+            backend: the Keras backend.
+
+        Raises:
+            SpecError: the hyper-parameters do not go together.
+            DataError: a column cannot hold features, or labels.
+        """
+        features, labels = params.feature_columns(), params.label_columns()
+        optimizer = trainer.optimizer(options["optimizer"])
+        members = trainer.num_workers if isinstance(trainer, EnsembleTrainer) else 1
+        built_from = {name: value for name, value in options.items() if name in HYPERPARAMETERS and name not in _NOT_BUILT}
+        key = repr((features, labels, built_from, optimizer, members, params.getSeed(), backend))
+        with NETWORK_LOCK:
+            if key not in self._networks:
+                self._read_sizes(params, dataset, features, labels)
+                feature_sizes = {name: self._sizes[column] for name, column in features.items()}
+                label_sizes = {name: self._sizes[column] for name, column in labels.items()}
+                check_network(options, sum(label_sizes.values()))
+                while len(self._networks) >= _MAX_NETWORKS:
+                    del self._networks[next(iter(self._networks))]
+                self._networks[key] = build_network(
+                    options, feature_sizes, label_sizes, params.getSeed(), backend, optimizer, members
+                )
+            return self._networks[key]
+
+    def _read_sizes(self, params: DistKerasParams, dataset: DataFrame, features: dict[str, str], labels: dict[str, str]) -> None:
+        """Check the columns, and count the values per row of those that are new."""
+        params.features(dataset, list(features.values()))
+        for column in labels.values():
+            as_labels(dataset, column)
+        for column in (*features.values(), *labels.values()):
+            if column not in self._sizes:
+                self._sizes[column] = count_values(dataset, column)

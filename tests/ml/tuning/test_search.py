@@ -1,0 +1,70 @@
+"""The grid search of a train job."""
+
+import pytest
+from pyspark.ml.feature import VectorAssembler
+
+from airflow_provider_distkeras.contract.errors import DivergenceError
+from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.ml.tuning.search import search
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def data(spark):
+    frame = spark.range(60).selectExpr("double(id % 7) AS x", "double(id % 7) * 2 AS label")
+    return VectorAssembler(inputCols=["x"], outputCol="features").transform(frame).cache()
+
+
+def run(data, rates, metric="r2"):
+    spec = TrainSpec.build(
+        dataset_path="unused",
+        trainer_params={"num_epoch": 5},
+        hyperparameters={"layer_dims": [None, 4, 1]},
+        param_grid={"learning_rate": rates},
+        metric=metric,
+        num_folds=2,
+    )
+    return search(data, spec)
+
+
+@pytest.mark.parametrize("metric", ["r2", "rmse", "var"])
+def test_a_cell_that_diverges_never_wins(data, metric):
+    found = run(data, [1e30, 0.01], metric)
+    assert found.best_params["learning_rate"] == 0.01
+    assert found.trials[0].mean(metric) is None
+    assert "diverged" in found.trials[0].to_dict()["error"]
+
+
+def test_when_all_cells_diverge_the_error_says_what_to_change(data):
+    with pytest.raises(DivergenceError, match="Lower learning_rate"):
+        run(data, [1e30, 1e31])
+
+
+def test_a_cell_that_brings_its_task_down_takes_no_other_with_it(data, tmp_path, monkeypatch):
+    (tmp_path / "deadlynets.py").write_text(
+        "import os, signal, keras\n"
+        "from pyspark import TaskContext\n"
+        "@keras.saving.register_keras_serializable('deadlynets')\n"
+        "class Deadly(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        if TaskContext.get() is not None:\n            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return x\n"
+        "def build(features):\n"
+        "    return keras.Sequential([keras.Input((features,)), Deadly(), keras.layers.Dense(1)])\n"
+        "def fine(features):\n"
+        "    return keras.Sequential([keras.Input((features,)), keras.layers.Dense(1)])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data.sparkSession.sparkContext.addPyFile(str(tmp_path / "deadlynets.py"))
+    fine, deadly = "deadlynets:fine", "deadlynets:build"
+    spec = TrainSpec.build(
+        dataset_path="unused",
+        trainer_params={"num_epoch": 2},
+        param_grid={"network": [fine, fine, fine, deadly, fine, fine]},
+        num_folds=2,
+    )
+    found = search(data, spec)
+    assert [cell.error is None for cell in found.trials] == [True, True, True, False, True, True]
+    assert "TrainingError: The Spark job that trains failed" in found.trials[3].error
+    assert found.best_params["network"] == fine
