@@ -59,7 +59,7 @@ def test_event_files_have_the_curves_and_the_metrics_of_trials(run_job, dataset)
     assert curves(folder / "refit")["loss"] == pytest.approx(done.details["training"]["history"]["loss"])
     good = curves(folder / "trials" / "0000")
     assert good["r2"] == pytest.approx([done.result["metrics"]["r2"]["mean"]])
-    assert [len(good[f"fold {fold}/loss"]) for fold in range(2)] == [4, 4]
+    assert [len(good[f"fold_{fold}/loss"]) for fold in range(2)] == [4, 4]
     assert "r2" not in curves(folder / "trials" / "0001")
 
 

@@ -67,7 +67,7 @@ def _write_trial(writer: SummaryWriter, trial: Trial, values: dict[str, Any], me
     for name, mean in means.items():
         writer.add_scalar(name, mean, 0)
     for number, fold in sorted(trial.results.items()):
-        _write_curves(writer, fold.history, f"fold {number}/")
+        _write_curves(writer, fold.history, f"fold_{number}/")
     if trial.error is None:
         writer.file_writer.add_summary(end)  # its status is success
 
