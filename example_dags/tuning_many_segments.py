@@ -48,7 +48,7 @@ with DAG(
         "label_column": Param("rentals", title="Column to predict"),
         "excluded_columns": Param(["id", "timestamp"], title="Columns to leave out", **TEXTS),
         "categorical_columns": Param(["weather"], title="Columns to one-hot encode", **TEXTS),
-        "num_cells": Param(4, type="integer", minimum=1, title="Cells to try per segment"),
+        "num_trials": Param(4, type="integer", minimum=1, title="Trials per segment"),
         "num_epoch": Param(15, type="integer", minimum=1, title="Epochs"),
     },
 ):
@@ -70,7 +70,7 @@ with DAG(
         trainer_params={"num_workers": 2, "batch_size": 64, "num_epoch": "{{ params.num_epoch }}"},
         hyperparameters={"layer_dims": [None, 32, 1], "optimizer": "adam"},
         search="random",
-        num_cells="{{ params.num_cells }}",
+        num_trials="{{ params.num_trials }}",
         param_distributions={"learning_rate": {"loguniform": [0.01, 0.3]}, "dropout_rate": {"uniform": [0.0, 0.3]}},
         metric="r2",
         num_folds=2,

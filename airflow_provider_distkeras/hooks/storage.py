@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local, local_path
@@ -88,13 +89,13 @@ def storage_for(path: str) -> Storage:
 
 def require_artifact(path: str, kind: str, argument: str) -> None:
     """Check that `path` is an artifact that a task of this kind committed."""
-    storage = storage_for(path)
-    if not storage.exists(beside(path)):
+    storage, manifest_path = storage_for(path), ArtifactRef.parse(path).manifest_path
+    if not storage.exists(manifest_path):
         raise SpecError(
             f"{argument}: expected what a {kind} task returned, received {path!r}: there is no {Manifest.FILE_NAME} beside it. "
             "Nothing was committed there, or it is gone."
         )
-    manifest = Manifest.read(storage, beside(path))
+    manifest = Manifest.read(storage, manifest_path)
     if manifest.kind != kind:
         raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
 

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
 from airflow_provider_distkeras.ml.data.profile import Profile
@@ -55,21 +56,18 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
             "feature_columns": prepared.feature_columns,
         },
         inputs=prepared.files.sizes,
-        details={**_details(prepared, spec), "profile": {n: profile.describe() for n, profile in profiles.items()}, **moved},
+        details=PreprocessDetails(
+            features=count_values(prepared.data, prepare.FEATURES),
+            label_col=spec.label_col,
+            bad_lines=found.bad,
+            validation_rows=found.held_out[spec.label_col].rows,
+            scaling=spec.scaling,
+            layout=feature_layout.describe(prepared.inputs),
+            kinds=dict(prepared.reader.kinds),
+            profile={name: profile.describe() for name, profile in profiles.items()},
+            **moved,
+        ),
     )
-
-
-def _details(prepared: prepare.PreparedData, spec: PreprocessSpec) -> dict[str, Any]:
-    """What a train task, and whoever asks later, must know of the dataset."""
-    return {
-        "features": count_values(prepared.data, prepare.FEATURES),
-        "label_col": spec.label_col,
-        "bad_lines": prepared.found.bad,
-        "validation_rows": prepared.found.held_out[spec.label_col].rows,
-        "scaling": spec.scaling,
-        "layout": feature_layout.describe(prepared.inputs),
-        "kinds": dict(prepared.reader.kinds),
-    }
 
 
 def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> int:

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
+from airflow_provider_distkeras.contract.specs.promote import PromoteDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.scoring.comparison import compare
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
@@ -42,7 +43,9 @@ def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: Prog
             "rows": compared.rows,
         },
         inputs=compared.sizes,
-        details={"challenger_path": spec.model_path, "champion_path": spec.champion_path, "rows_left_out": compared.left_out},
+        details=PromoteDetails(
+            challenger_path=spec.model_path, champion_path=spec.champion_path, rows_left_out=compared.left_out
+        ),
     )
 
 

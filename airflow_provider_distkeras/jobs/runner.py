@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -20,6 +20,7 @@ from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
+from airflow_provider_distkeras.contract.specs import JobDetails
 from airflow_provider_distkeras.jobs import lease, submitter
 from airflow_provider_distkeras.spark.environment import RECORDED_PACKAGES, installed_versions
 from airflow_provider_distkeras.spark.progress import ProgressReporter
@@ -37,7 +38,7 @@ class JobResult:
 
     result: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
+    details: JobDetails = field(default_factory=JobDetails)
 
 
 #: The body of a job: Spark, what is asked for, the folder to write to, and whom to tell how far it is.
@@ -74,7 +75,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     try:
         with ProgressReporter() as reporter:
             outcome = body(spark, request.spec, request.attempt.path, reporter)
-            details = {**outcome.details, "seconds": round(time.time() - started, 3), "versions": versions(spark)}
+            details = replace(outcome.details, seconds=round(time.time() - started, 3), versions=versions(spark))
             manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
             commit(storage, request.attempt, manifest)
             reporter.finish()

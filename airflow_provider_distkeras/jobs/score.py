@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
+from airflow_provider_distkeras.contract.specs.score import ScoreDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network.scorer import Scorer
@@ -61,11 +62,11 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
             "metrics": metrics,
         },
         inputs=rows.sizes,
-        details={
-            "quarantine_path": target.quarantine if quarantined else None,
-            "bad_lines": rows.bad_lines,
-            "quarantined": dict(list(written.reasons.items())[:_NAMED]),
-        },
+        details=ScoreDetails(
+            quarantine_path=target.quarantine if quarantined else None,
+            bad_lines=rows.bad_lines,
+            quarantined=dict(list(written.reasons.items())[:_NAMED]),
+        ),
     )
 
 

@@ -7,11 +7,13 @@ from contextlib import nullcontext
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
-from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main, versions
 from airflow_provider_distkeras.ml.reporting import report, tensorboard
 from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
@@ -32,15 +34,15 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressR
     asked for, `tensorboard` gets event files, and MLflow a run.
     """
     storage = storage_for(spark, folder)
-    manifest = Manifest.read(storage_for(spark, spec.dataset_path), beside(spec.dataset_path))
+    manifest = Manifest.read(storage_for(spark, spec.dataset_path), ArtifactRef.parse(spec.dataset_path).manifest_path)
     _check_rows(spec, manifest.result["rows"])
     if spec.tensorboard:
         tensorboard.check_installed()
     with _mlflow_run(spec, folder) or nullcontext() as run:
         data = spark.read.parquet(spec.dataset_path)
-        earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.of(folder), spec)]
+        earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.at(folder), spec)]
         journal = Journal(storage, f"{folder}/{_TRIALS}", earlier)
-        found = search(data, spec, manifest.details, journal, reporter, manifest.result["rows"])
+        found = search(data, spec, manifest.details.to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         pipeline = PipelineModel.load(manifest.result["pipeline_path"])
         model = PipelineModel([*pipeline.stages, found.model])
@@ -61,19 +63,19 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressR
             "rows": manifest.result["rows"],
         },
         inputs={"dataset_path": spec.dataset_path},
-        details={
-            "cells": [cell.to_dict() for cell in found.trials],
-            "training": found.summary.to_dict(),
-            "test_error": found.test_result and found.test_result.error,
-            "mlflow": logged,
-        },
+        details=TrainDetails(
+            trials=[trial.to_dict() for trial in found.trials],
+            training=found.summary.to_dict(),
+            test_error=found.test_result.error if found.test_result else None,
+            mlflow=logged,
+        ),
     )
 
 
 def _mlflow_run(spec: TrainSpec, folder: str) -> MlflowRun | None:
     if spec.mlflow_experiment is None:
         return None
-    attempt = Attempt.of(folder)
+    attempt = Attempt.at(folder)
     tags = {"mlflow.runName": attempt.name, "period": attempt.period_path, "dataset_path": spec.dataset_path, "spec": spec.sha256}
     return MlflowRun(spec.mlflow_experiment, spec.mlflow_tracking_uri, tags)
 

@@ -20,10 +20,11 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import as_uri, is_local, local_path
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.hooks.storage import storage_for
 
 #: How file systems are called in OpenLineage, where that is not as in their URIs.
@@ -31,13 +32,6 @@ _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "was
 #: Object stores, whose names begin without a slash.
 _OBJECT_STORES = ("s3", "gs", "abfss", "wasbs")
 _WILDCARD = re.compile(r"[*?\[]")
-#: What each kind of job makes, by the keys of its result.
-_OUTPUTS = {
-    "preprocess": ("dataset_path", "pipeline_path"),
-    "train": ("model_path",),
-    "score": ("predictions_path",),
-    "promote": (),  # a champion, which `champion` tells
-}
 
 
 @attrs.define
@@ -86,8 +80,9 @@ def completed(request: Request, result: dict[str, Any], path_fields: Sequence[st
     manifest = Manifest.read(storage_for(result["manifest_path"]), result["manifest_path"])
     files = [*(request.inputs or manifest.inputs)]
     inputs = [InputDataset(*name) for name in _names([getattr(spec, field) for field in path_fields], files)]
-    if spec.kind == "preprocess" and len(inputs) == 1 and "profile" in manifest.details:
-        inputs[0].facets = {"dataQualityMetrics": _quality(manifest.details["profile"], result["rows"] + result["rejected_rows"])}
+    details = manifest.details
+    if isinstance(details, PreprocessDetails) and len(inputs) == 1 and details.profile:
+        inputs[0].facets = {"dataQualityMetrics": _quality(details.profile, result["rows"] + result["rejected_rows"])}
     told = {key: value for key, value in result.items() if not key.endswith("_path") and key != "feature_columns"}
     run = DistKerasRunFacet(spec.kind, request.attempt.period, spec.sha256, result["manifest_path"], told)
     return OperatorLineage(inputs=inputs, outputs=_outputs(request, manifest, result), run_facets={"distkeras": run})
@@ -118,11 +113,10 @@ def dataset_name(path: str) -> tuple[str, str]:
 
 
 def _outputs(request: Request, manifest: Manifest, result: dict[str, Any]) -> list[OutputDataset]:
-    attempt = Attempt.of(result["manifest_path"].rsplit("/", 1)[0])
-    made = {key: result[key] for key in _OUTPUTS[request.spec.kind]}
-    if manifest.details.get("quarantine_path"):
-        made["quarantine_path"] = manifest.details["quarantine_path"]
-    return [_output(path, request, attempt.name, _FACETS.get(key), result) for key, path in made.items()]
+    attempt = ArtifactRef.parse(result["manifest_path"]).attempt
+    paths = {**manifest.details.to_dict(), **result}
+    made = {artifact: paths[key] for key, artifact in request.spec.artifacts.items() if paths[key]}
+    return [_output(path, request, attempt.name, _FACETS.get(artifact), result) for artifact, path in made.items()]
 
 
 def _output(path: str, request: Request, version: str, facets: Any, result: dict[str, Any]) -> OutputDataset:
@@ -140,7 +134,7 @@ def champion(request: Request, folder: str, model_path: str) -> OutputDataset:
         folder: where the champions of the name are recorded.
         model_path: the model that became champion.
     """
-    return OutputDataset(*dataset_name(folder), facets=_about(request, Attempt.of(model_path.rsplit("/", 1)[0]).name))
+    return OutputDataset(*dataset_name(folder), facets=_about(request, ArtifactRef.parse(model_path).attempt.name))
 
 
 def _about(request: Request, version: str) -> dict[str, DatasetFacet]:
@@ -171,7 +165,8 @@ def _model(output: OutputDataset, result: dict[str, Any]) -> None:
     output.facets = {**(output.facets or {}), "distkeras_model": told}
 
 
-_FACETS = {"dataset_path": _dataset, "model_path": _model, "predictions_path": _rows}
+#: Per kind of artifact, as the specs call it, what adds its facets.
+_FACETS = {"dataset": _dataset, "model": _model, "predictions": _rows}
 
 
 def _quality(profile: dict[str, dict[str, Any]], rows: int) -> data_quality_metrics_dataset.DataQualityMetricsDatasetFacet:

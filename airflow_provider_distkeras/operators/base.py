@@ -26,8 +26,8 @@ from airflow.providers.common.compat.sdk import (
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
-from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
-from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request, is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
 from airflow_provider_distkeras.contract.fields import Field, choice, integer, memory, text
 from airflow_provider_distkeras.contract.files.storage import as_uri
@@ -170,7 +170,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
                 raise spark_application.ClusterError(event["message"])
             if event["outcome"] != "succeeded" and not self.has_committed(self._attempt):
                 raise written_error(self._attempt) or AirflowException(event["message"])
-            request = Request.from_json(storage_for(self._attempt.path).read_bytes(self._attempt.spec_path))
+            request = Request.read(storage_for(self._attempt.path), self._attempt)
             self.resume(context, request)
             return self.conclude(context, request, self._read_result(request.spec, self._attempt))
 
@@ -211,9 +211,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         for name in self._required_paths():
             if isinstance(said[name], str) and said[name].strip() in ("", "None"):
                 raise SpecError(f"{name}: expected a path, received {said[name]!r}: its template found nothing, such as no XCom.")
-        spec = self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
-        uris = {name: _as_uris(value) for name in self.path_fields if (value := getattr(spec, name))}
-        return self.spec_class.build(**{**spec.to_dict(), **uris})
+        return self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
 
     def _required_paths(self) -> list[str]:
         return [f.name for f in fields(self.spec_class) if f.name in self.path_fields and f.default_factory is MISSING]
@@ -361,8 +359,9 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
 
     def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
         """What the job committed. An exit code of 0 without a manifest is a failure."""
-        manifest = Manifest.read(storage_for(attempt.path), attempt.manifest_path)
-        if (manifest.kind, manifest.spec_sha256) != (spec.kind, spec.sha256):
+        storage = storage_for(attempt.path)
+        manifest = Manifest.read(storage, attempt.manifest_path)
+        if not is_answer(storage, attempt, manifest, spec):
             raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
         return {**manifest.result, "manifest_path": attempt.manifest_path}
 
@@ -370,7 +369,7 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """Tell the assets that this task updates where the result lies."""
         self._published = (request, result)
         self.log.info("Result: %s", json.dumps(result, default=str))
-        uri, period = result[RESULTS[request.spec.kind][0]], request.attempt.period
+        uri, period = result[request.spec.main_artifact], request.attempt.period
         about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
         about.update(self.event_details(request.spec))
         for outlet in self.outlets:
@@ -385,7 +384,3 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)
-
-
-def _as_uris(paths: str | list[str]) -> str | list[str]:
-    return as_uri(paths) if isinstance(paths, str) else [as_uri(path) for path in paths]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_distkeras.contract.artifacts.attempt import locate
 from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
@@ -92,9 +91,8 @@ class DistKerasPromoteOperator(RowsInputOperator):
         """The champion that was to be beaten. If there is another one by now, the challenger is not promoted."""
         ti, spec = context["ti"], request.spec
         assert isinstance(spec, PromoteSpec)
-        located = locate(f"{request.attempt.path}/model", ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-        assert located is not None
-        root = located[0]
+        root = request.attempt.root_of(ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        assert root is not None
         self._champions = Champions(storage_for(root), root, spec.champion)
         held = [champion for champion in self._champions.history() if champion.model_path == spec.champion_path]
         self._present = held[-1] if held else None

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.artifacts.attempt import current
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.request import Request, is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.hooks.storage import UnreadableHere, storage_for
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
-
-    from airflow_provider_distkeras.contract.artifacts.request import Request
 
 
 def committed_result(request: Request, if_exists: str, log: Logger, *, reads_files: bool) -> dict[str, Any] | None:
@@ -50,7 +49,7 @@ def committed_result(request: Request, if_exists: str, log: Logger, *, reads_fil
         )
     # If Airflow cannot see the files, they are taken to have changed.
     same_inputs = not reads_files or (bool(request.inputs) and manifest.inputs == request.inputs)
-    if manifest.spec_sha256 != request.spec.sha256 or not same_inputs:
+    if not is_answer(storage, shown, manifest, request.spec) or not same_inputs:
         log.info("The committed result %s answers another request or other inputs: running again.", shown.manifest_path)
         return None
     log.info("Reusing the committed result %s.", shown.manifest_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
@@ -30,10 +32,11 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param param_grid: Values to search, per name of a hyper-parameter or trainer parameter. (templated)
     :param param_distributions: What random and optuna draw from beside it, per name, such as
         ``{"loguniform": [1e-4, 0.1]}``; also "uniform", "int" and "choice". (templated)
-    :param num_cells: Cells that random and optuna try. (templated)
+    :param num_trials: Trials of a random search or of Optuna; `num_cells`, its earlier name, is deprecated. (templated)
     :param halving_factor: Train all cells a little, and one in so many of them so many times longer, up to num_epoch. (templated)
     :param max_minutes: Minutes after which no other cell is begun. (templated)
-    :param max_failed_cells: Cells that may fail or diverge; by default all but one. (templated)
+    :param max_failed_trials: Trials that may fail or diverge; by default all but one; `max_failed_cells`, its earlier name, is
+        deprecated. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
     :param metric: The evaluator's metric that decides; its first if not given. (templated)
     :param metrics: Further metrics of the evaluator to measure. (templated)
@@ -54,7 +57,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     template_fields = (
         *DistKerasBaseOperator.template_fields,
         "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
-        "num_cells", "halving_factor", "max_minutes", "max_failed_cells", "evaluator", "metric", "metrics", "num_folds",
+        "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric", "metrics", "num_folds",
         "stratified", "test_share", "parallelism", "seed", "backend", "mlflow_experiment", "mlflow_tracking_uri", "tensorboard",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
@@ -76,10 +79,10 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         search: str = "grid",
         param_grid: dict[str, Any] | str | None = None,
         param_distributions: dict[str, Any] | str | None = None,
-        num_cells: int | str | None = None,
+        num_trials: int | str | None = None,
         halving_factor: int | str | None = None,
         max_minutes: float | str | None = None,
-        max_failed_cells: int | str | None = None,
+        max_failed_trials: int | str | None = None,
         evaluator: str = "regression",
         metric: str | None = None,
         metrics: list[str] | str | None = None,
@@ -92,6 +95,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         mlflow_experiment: str | None = None,
         mlflow_tracking_uri: str | None = None,
         tensorboard: bool | str = False,
+        num_cells: int | str | None = None,
+        max_failed_cells: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,10 +107,10 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.search = search
         self.param_grid = param_grid
         self.param_distributions = param_distributions
-        self.num_cells = num_cells
+        self.num_trials = _renamed("num_cells", num_cells, "num_trials", num_trials)
         self.halving_factor = halving_factor
         self.max_minutes = max_minutes
-        self.max_failed_cells = max_failed_cells
+        self.max_failed_trials = _renamed("max_failed_cells", max_failed_cells, "max_failed_trials", max_failed_trials)
         self.evaluator = evaluator
         self.metric = metric
         self.metrics = metrics
@@ -128,3 +133,13 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     def show_links(self, context: Context) -> None:
         """The report, in whose place it is told how far the task is until there is one."""
         self.push_link(context, TrainingReportLink, TrainingReportLink.url(context["ti"]))
+
+
+def _renamed(earlier: str, earlier_value: Any, name: str, value: Any) -> Any:
+    """Return the value of an argument that may be given by its earlier name. Raises SpecError for both names at once."""
+    if earlier_value is None:
+        return value
+    if value is not None:
+        raise SpecError(f"{name}: received {earlier} too, which is its earlier name. Leave {earlier} out.")
+    warnings.warn(f"{earlier} is deprecated: use {name}.", DeprecationWarning, stacklevel=3)
+    return earlier_value

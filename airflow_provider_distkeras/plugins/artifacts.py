@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.contract.artifacts.attempt import locate
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions, champion_names
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError
@@ -28,8 +28,7 @@ class NamedChampion:
 
     def is_of_task(self, dag_id: str, task_id: str, map_index: int) -> bool:
         """Return whether this task has trained the champion, below the same root."""
-        place = locate(self.champion.model_path, dag_id, task_id, map_index)
-        return place is not None and place[0] == self.root
+        return ArtifactRef.parse(self.champion.model_path).root_of(dag_id, task_id, map_index) == self.root
 
 
 def find_champions(roots: Sequence[str]) -> tuple[list[NamedChampion], list[str]]:

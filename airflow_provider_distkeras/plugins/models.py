@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, locate
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 
 #: The latest runs that a page reads, and the most XComs of theirs.
 MAX_RUNS = 200
@@ -47,8 +48,9 @@ class ModelRecord:
         path, metrics = xcoms.get("model_path"), xcoms.get("metrics")
         if "report_path" not in xcoms or not isinstance(path, str) or not isinstance(metrics, dict):
             return None
-        place = locate(path, dag_id, task_id, map_index)
-        return None if place is None else cls(dag_id, run_id, task_id, map_index, path, metrics, *place)
+        ref = ArtifactRef.parse(path)
+        root = ref.root_of(dag_id, task_id, map_index)
+        return None if root is None else cls(dag_id, run_id, task_id, map_index, path, metrics, root, ref.attempt)
 
     @property
     def task(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from airflow_provider_distkeras.contract.artifacts.attempt import locate
-from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.hooks.storage import storage_for
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ def read_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
         query = XComModel.get_many(run_id=run_id, key="report_path", dag_ids=dag_id, task_ids=task_id, map_indexes=map_index)
         row = session.scalars(query).first()
         path = XComModel.deserialize_value(row) if row is not None else None
-    if not isinstance(path, str) or locate(path, dag_id, task_id, map_index) is None:
+    if not isinstance(path, str) or ArtifactRef.parse(path).root_of(dag_id, task_id, map_index) is None:
         return None
     try:
         storage = storage_for(path)
-        manifest = Manifest.read(storage, beside(path))
+        manifest = Manifest.read(storage, ArtifactRef.parse(path).manifest_path)
         return storage.read_bytes(path) if manifest.result.get("report_path") == path else None
     except Exception:  # each storage's driver raises its own kind
         logger.warning("The training report %s cannot be read.", path, exc_info=True)

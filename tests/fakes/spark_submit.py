@@ -9,7 +9,7 @@ import sys
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
-from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted, Progress
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SupersededError
@@ -72,14 +72,14 @@ def main() -> int:
             print(f"{PREFIX}{JobStarted(kind, 'local-1772323200000', 'http://127.0.0.1:4040')}", flush=True)
         for line in json.loads(os.environ.get("STUB_LINES", "[]")):
             print(line, flush=True)
-        result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in RESULTS[kind]}
+        result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in request.spec.result_fields}
         if kind == "promote":
             result |= decide(request.spec)
         if kind == "score":
             result["model_path"] = request.spec.model_path
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
-        details = {"profile": PROFILE} if kind == "preprocess" else {}
+        details = request.spec.details_class(**({"profile": PROFILE} if kind == "preprocess" else {}))
         commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs, details))
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])
@@ -95,7 +95,7 @@ def main() -> int:
     elif mode == "overtaken":  # by another run about the same period
         storage.write_bytes(Attempt(attempt.period_path, f"9{attempt.name}").spec_path, b"{}")
         try:
-            commit(storage, attempt, Manifest(request.spec.kind, request.spec.sha256, {}, {}, {}))
+            commit(storage, attempt, Manifest(request.spec.kind, request.spec.sha256, {}))
         except SupersededError as error:
             storage.write_bytes(attempt.error_path, Failure.of(error).to_json())
             return 1

@@ -130,7 +130,7 @@ def test_a_model_is_promoted_once_a_human_has_approved(dags_test, conf, result, 
 
 def test_tuning_many_segments(dags_test, conf, result, tmp_path):
     del conf["input_path"]
-    conf |= {"segments": [f"{tmp_path}/train/{number}.csv" for number in (1, 2)], "num_cells": 2, "num_epoch": 5}
+    conf |= {"segments": [f"{tmp_path}/train/{number}.csv" for number in (1, 2)], "num_trials": 2, "num_epoch": 5}
     dags_test("tuning_many_segments", "2026-03-01", conf)
 
     for segment in ("0", "1"):

@@ -115,7 +115,7 @@ def check(attempt, spark):
     assert (done.result["rows"], done.result["quarantined_rows"]) == (FILES * ROWS - len(BAD), len(BAD))
     scored = [tuple(row) for row in spark.read.parquet(done.result["predictions_path"]).orderBy("id").collect()]
     assert scored == [(row, 2.0 * row - 2) for row in range(FILES * ROWS) if row not in BAD]
-    quarantined = [tuple(row) for row in spark.read.parquet(done.details["quarantine_path"]).orderBy("id").collect()]
+    quarantined = [tuple(row) for row in spark.read.parquet(done.details.quarantine_path).orderBy("id").collect()]
     assert quarantined == [(row, "the features are missing") for row in sorted(BAD)]
     assert sorted(os.listdir(local_path(attempt.path))) == ["_MANIFEST.json", "_SPEC.json", "predictions", "quarantine"]
 

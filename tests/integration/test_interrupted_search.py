@@ -47,4 +47,4 @@ def test_a_killed_search_is_gone_on_with(submit, prepared):
     assert f"{len(done)} fits are known from an earlier attempt" in said
     assert recorded(second).items() >= done.items()
     manifest = Manifest.read(LocalStorage(), second.manifest_path)
-    assert all(len(cell["seconds"]) == FOLDS and cell["error"] is None for cell in manifest.details["cells"])
+    assert all(len(trial["seconds"]) == FOLDS and trial["error"] is None for trial in manifest.details.trials)

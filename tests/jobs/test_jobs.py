@@ -52,8 +52,8 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert trained.result["best_params"]["layer_dims"] == [None, 8, 1]
     assert trained.result["metrics"]["r2"]["mean"] > 0.8
     assert trained.result["rows"] == 240
-    assert [cell["params"]["dropout_rate"] for cell in trained.details["cells"]] == [0.0, 0.9]
-    assert trained.details["training"]["rows_trained"] == 240 * 30
+    assert [cell["params"]["dropout_rate"] for cell in trained.details.trials] == [0.0, 0.9]
+    assert trained.details.training["rows_trained"] == 240 * 30
     report = STORAGE.read_bytes(trained.result["report_path"]).decode()
     assert "<th>dropout_rate</th><th>r2, mean ± std</th>" in report
     assert '<tr class=""><td>0.9</td>' in report
@@ -102,17 +102,17 @@ def test_drift_is_told_and_above_the_limit_nothing_is_written(run_job, bikes, tm
     said |= {"input_path": str(tmp_path / "warmer.csv"), "compare_with": first.result["dataset_path"]}
 
     told = run_job(PreprocessSpec.build(**said)).details
-    assert list(told["drift"]) == ["temp", "season", "hum", "label"]
-    assert told["drift"]["temp"] > 5
-    assert {**told["drift"], "temp": 0} == {"temp": 0, "season": 0, "hum": 0, "label": 0}
-    assert (told["columns_added"], told["columns_gone"]) == (["busy"], [])
+    assert list(told.drift) == ["temp", "season", "hum", "label"]
+    assert told.drift["temp"] > 5
+    assert {**told.drift, "temp": 0} == {"temp": 0, "season": 0, "hum": 0, "label": 0}
+    assert (told.columns_added, told.columns_gone) == (["busy"], [])
 
     limited = PreprocessSpec.build(**said, max_drift=0.25)
     attempt = claim(tmp_path / "out", limited)
     with pytest.raises(DataError, match=r"Columns have drifted since .*dataset: .* max_drift=0.25, received 'temp'"):
         run_job(limited, attempt)
     assert STORAGE.list_names(attempt.path) == ["_ERROR.json", "_SPEC.json"]
-    assert "drift" not in first.details
+    assert first.details.drift is None
 
 
 def test_rows_that_the_policy_drops_are_counted_in_training_and_in_scoring(run_job, prepared, bikes):
@@ -142,7 +142,7 @@ def test_new_files_that_do_not_fit_the_model_are_refused_and_rows_quarantined(ru
         "The data lacks the column 'hum' that the pipeline was fitted with. Expected season, temp, hum; found id, season, temp."
     )
     with_gaps = run_job(ScoreSpec.build(model_path=model, input_path=bikes("gaps.csv")))
-    assert with_gaps.details["quarantined"] == {"'hum' is missing": 12}
+    assert with_gaps.details.quarantined == {"'hum' is missing": 12}
     (tmp_path / "text.csv").write_text("season,temp,hum\nwinter,warm,0.5\nwinter,0.5,0.5\n")
     assert "text.csv, 'winter,warm,0.5': 'temp' is 'warm', expected a number" in refused(str(tmp_path / "text.csv"))
 
@@ -217,15 +217,15 @@ def test_a_dataset_has_its_roles_and_tells_what_lies_where(run_job, tmp_path, sp
     assert list(rows[1].asDict()) == ["features", "label", "weight", "fold", "validation", "filled"]
     assert list(rows[2]) == [[0.0, 1.0, 0.5, 1.0, 1.0], 2.0, 2.0, 1, False, [2]]
     assert list(rows[3]) == [[0.0, 1.0, 0.5, 0.0, 2.0], 3.0, 1.0, 1, True, []]
-    assert done.details["validation_rows"] == 1
-    assert done.details["scaling"] == "minmax"
-    assert [tuple(entry.values()) for entry in done.details["layout"]] == [
+    assert done.details.validation_rows == 1
+    assert done.details.scaling == "minmax"
+    assert [tuple(entry.values()) for entry in done.details.layout] == [
         ("town", "category", 0, 2, None),
         ("x", "number", 2, 3, "mean"),
         ("x", "indicator", 3, 4, None),
         ("at__month", "number", 4, 5, None),
     ]
-    assert done.details["profile"]["x"]["count"] == 1
+    assert done.details.profile["x"]["count"] == 1
 
 
 def test_folds_are_whole_numbers(run_job, tmp_path):

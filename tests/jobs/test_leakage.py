@@ -8,6 +8,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 
 from .conftest import STORAGE
 
@@ -37,7 +38,7 @@ def dataset(spark, tmp_path):
             "rejected_rows": 0,
             "feature_columns": ["x"],
         }
-        manifest = Manifest("preprocess", "0", result, details=details)
+        manifest = Manifest("preprocess", "0", result, details=PreprocessDetails(**details))
         STORAGE.write_bytes(f"{tmp_path}/{Manifest.FILE_NAME}", manifest.to_json().encode())
         return result["dataset_path"]
 
@@ -84,6 +85,6 @@ def test_weights_and_validation_rows_of_a_dataset_are_heeded(run_job, dataset):
         "validation": kind == 2,
     }
     trained = run_job(TrainSpec.build(dataset_path=dataset(columns, {}), metric="rmse", **TRAINING))
-    assert trained.details["training"]["rows"] == 200
-    assert trained.details["training"]["history"]["loss"][-1] < 1e-3
-    assert min(trained.details["training"]["history"]["val_loss"]) > 9000
+    assert trained.details.training["rows"] == 200
+    assert trained.details.training["history"]["loss"][-1] < 1e-3
+    assert min(trained.details.training["history"]["val_loss"]) > 9000

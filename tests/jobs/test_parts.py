@@ -52,8 +52,8 @@ def test_workers_write_what_spark_would(spark, classes, scoring, of_every_kind, 
     by_workers = scoring(classes, of_every_kind, **asked)
     monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
     by_spark = scoring(classes, of_every_kind, **asked)
-    assert by_workers.details["quarantined"] == by_spark.details["quarantined"]
-    assert len(by_workers.details["quarantined"]) == 2
+    assert by_workers.details.quarantined == by_spark.details.quarantined
+    assert len(by_workers.details.quarantined) == 2
     for name in ("predictions", "quarantine"):
         paths = [done.result["predictions_path"].replace("predictions", name) for done in (by_workers, by_spark)]
         written, expected = (spark.read.parquet(path).orderBy("id") for path in paths)

@@ -62,7 +62,7 @@ def test_the_better_of_two_is_the_champion(promoting, twice, thrice):
     assert won.result["metrics"]["challenger"] == lost.result["metrics"]["champion"]
     assert won.result["metrics"]["champion"] == lost.result["metrics"]["challenger"]
     assert lost.result["reason"].endswith("is not better by more than 0")
-    assert won.details["challenger_path"] == twice
+    assert won.details.challenger_path == twice
 
 
 def test_both_are_measured_on_the_rows_that_both_can_score(promoting, twice, thrice):
@@ -77,7 +77,7 @@ def test_both_are_measured_on_the_rows_that_both_can_score(promoting, twice, thr
     told = [row.split(",") for text in texts for row in text.splitlines()[1:]]
     a = np.array([float(row[0]) for row in told if row[1]])
     assert done.result["rows"] == len(a)
-    assert done.details["rows_left_out"] == 1000 - len(a)
+    assert done.details.rows_left_out == 1000 - len(a)
     assert done.result["metrics"]["challenger"]["rmse"] == pytest.approx(np.sqrt(np.mean(a**2)), rel=1e-4)
     assert done.result["metrics"]["champion"]["rmse"] == pytest.approx(0, abs=1e-3)
 

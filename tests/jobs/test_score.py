@@ -34,8 +34,8 @@ def test_raw_rows_that_cannot_be_scored_are_quarantined_with_a_reason(spark, reg
         "5": "feature 0 is infinite",
         "7": "the prediction is not finite",
     }
-    assert dict(rows_of(spark, done.details["quarantine_path"], "id")) == reasons
-    assert done.details["quarantined"] == {
+    assert dict(rows_of(spark, done.details.quarantine_path, "id")) == reasons
+    assert done.details.quarantined == {
         "'a' is missing": 2, "feature 0 is infinite": 1, "feature 1 is infinite": 1, "the prediction is not finite": 1,
     }  # fmt: skip
 
@@ -59,7 +59,7 @@ def test_prepared_rows_that_cannot_be_scored_are_quarantined_with_a_reason(spark
     assert (done.result["rows"], done.result["quarantined_rows"]) == (2, 6)
     predictions = spark.read.parquet(done.result["predictions_path"])
     assert [tuple(row) for row in predictions.orderBy("id").select("id", "prediction").collect()] == [(0, 0.0), (6, 1.0)]
-    quarantine = spark.read.parquet(done.details["quarantine_path"])
+    quarantine = spark.read.parquet(done.details.quarantine_path)
     assert quarantine.columns == ["id", "key", "reason"]
     assert {row.id: row.reason for row in quarantine.collect()} == REASONS
 
@@ -173,7 +173,7 @@ def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_p
     pq.write_table(pa.table({"b": [1, 0, None], "a": [1.0, 0.0, 0.0], "extra": ["x", "y", "z"]}), tmp_path / "raw.parquet")
     done = scoring(regression, str(tmp_path / "raw.parquet"), max_quarantined=0.5)
     assert rows_of(spark, done.result["predictions_path"], "extra") == [(1.0, 1.0, "x", 0.0), (0.0, 0.0, "y", 1.0)]
-    assert done.details["quarantined"] == {"'b' is missing": 1}
+    assert done.details.quarantined == {"'b' is missing": 1}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_new_and_missing_categories_follow_the_recorded_policies(
     assert {key: value for key, value in scored.items() if key in "01"} == {"0": 1.0, "1": 2.0}
     assert done.result["quarantined_rows"] == len(reasons)
     if reasons:
-        assert {row.id: row.reason for row in spark.read.parquet(done.details["quarantine_path"]).collect()} == reasons
+        assert {row.id: row.reason for row in spark.read.parquet(done.details.quarantine_path).collect()} == reasons
 
 
 def test_columns_that_the_model_adds_and_names_that_spark_cannot_take_are_left_out(regression, scoring, spark):

@@ -45,7 +45,7 @@ def test_a_random_search_by_halving_tells_all_metrics_and_a_test(run_job, datase
     spec = TrainSpec.build(
         dataset_path=dataset(excluded_columns=["busy", "id"]),
         search="random",
-        num_cells=4,
+        num_trials=4,
         halving_factor=2,
         param_distributions={"learning_rate": {"loguniform": [0.001, 0.3]}},
         metrics=["rmse", "mae"],
@@ -57,7 +57,7 @@ def test_a_random_search_by_halving_tells_all_metrics_and_a_test(run_job, datase
     assert list(metrics) == ["r2", "rmse", "mae"]
     assert metrics["r2"]["mean"] > 0.5
     assert metrics["r2"]["test"] == pytest.approx(metrics["r2"]["mean"], abs=0.2)
-    cells = done.details["cells"]
+    cells = done.details.trials
     assert [cell["params"]["num_epoch"] for cell in cells].count(2) == 4
     assert done.result["best_params"]["num_epoch"] == 8
     assert set(done.result["best_params"]) == {"batch_size", "num_epoch", "layer_dims", "optimizer", "learning_rate"}
@@ -81,7 +81,7 @@ def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
     assert taken.keys() == done.keys()
     assert {name for name in done if taken[name] != done[name]} == {lost}  # how long it took, differs
     assert again.result["best_params"] == first.result["best_params"]
-    assert [cell["metrics"] for cell in again.details["cells"]] == [cell["metrics"] for cell in first.details["cells"]]
+    assert [cell["metrics"] for cell in again.details.trials] == [cell["metrics"] for cell in first.details.trials]
     third = trials_of(run_job(spec))  # after a result, all is done anew
     assert all(third[name] != taken[name] for name in taken)
 
@@ -89,11 +89,11 @@ def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
 def test_a_cell_that_diverges_is_told_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):
     said = {"dataset_path": dataset(excluded_columns=["busy", "id"]), "param_grid": {"learning_rate": [0.1, 1e30]}, **TRAINING}
     done = run_job(TrainSpec.build(**said))
-    good, bad = done.details["cells"]
+    good, bad = done.details.trials
     assert good["error"] is None
     assert "Training diverged" in bad["error"]
     assert bad["metrics"] == {}
-    spec = TrainSpec.build(**said, max_failed_cells=0)
+    spec = TrainSpec.build(**said, max_failed_trials=0)
     attempt = claim(tmp_path / "out", spec)
     with pytest.raises(TrainingError, match="1 trials failed, max_failed_trials allows 0"):
         run_job(spec, attempt)

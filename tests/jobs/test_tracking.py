@@ -56,7 +56,7 @@ def curves(folder):
 def test_event_files_have_the_curves_and_the_metrics_of_trials(run_job, dataset):
     done = run_job(build(dataset, tensorboard=True))
     folder = Path(done.result["model_path"][7:]).parent / "tensorboard"
-    assert curves(folder / "refit")["loss"] == pytest.approx(done.details["training"]["history"]["loss"])
+    assert curves(folder / "refit")["loss"] == pytest.approx(done.details.training["history"]["loss"])
     good = curves(folder / "trials" / "0000")
     assert good["r2"] == pytest.approx([done.result["metrics"]["r2"]["mean"]])
     assert [len(good[f"fold_{fold}/loss"]) for fold in range(2)] == [4, 4]
@@ -67,7 +67,7 @@ def test_mlflow_has_the_parameters_the_metrics_the_cells_the_model_and_the_repor
     import mlflow
 
     done = run_job(build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri=store))
-    told = done.details["mlflow"]
+    told = done.details.mlflow
     assert told == {"run_id": told["run_id"], "experiment": "bikes"}
     mlflow.set_tracking_uri(store)
     client = mlflow.MlflowClient()
@@ -76,7 +76,7 @@ def test_mlflow_has_the_parameters_the_metrics_the_cells_the_model_and_the_repor
     assert run.data.params["learning_rate"] == "0.01"
     assert run.data.metrics["r2_mean"] == pytest.approx(done.result["metrics"]["r2"]["mean"])
     losses = [point.value for point in client.get_metric_history(told["run_id"], "loss")]
-    assert losses == pytest.approx(done.details["training"]["history"]["loss"])
+    assert losses == pytest.approx(done.details.training["history"]["loss"])
     assert "Training report" in Path(client.download_artifacts(told["run_id"], "report.html")).read_text()
     children = client.search_runs(
         [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{told['run_id']}'", order_by=["attributes.start_time"]
@@ -124,7 +124,7 @@ def test_what_mlflow_does_not_take_in_the_end_does_not_undo_the_training(run_job
 
     monkeypatch.setattr(job.report, "render", break_the_store)
     done = run_job(build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri=store))
-    assert done.details["mlflow"]["error"]
+    assert done.details.mlflow["error"]
     assert Path(done.result["model_path"][7:]).exists()
 
 

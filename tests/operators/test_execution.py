@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import Asset
 
-from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS
 from airflow_provider_distkeras.links.spark import SparkUILink
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators import (
@@ -25,6 +24,7 @@ from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 pytestmark = pytest.mark.airflow
 
 OPERATORS = [DistKerasPreprocessOperator, DistKerasTrainOperator, DistKerasScoreOperator, DistKerasPromoteOperator]
+SPECS = {operator.spec_class.kind: operator.spec_class for operator in OPERATORS}
 NETWORK = {"layer_dims": [None, 8, 1]}
 
 
@@ -62,7 +62,7 @@ def test_three_operators_make_one_pipeline(stub, csv, prepare, run, root):
     for task_id, kind in (("prepare", "preprocess"), ("train", "train"), ("score", "score")):
         pushed = done.xcoms(task_id)
         returned = pushed["return_value"]
-        assert set(returned) == {*RESULTS[kind], "manifest_path"}
+        assert set(returned) == {*SPECS[kind].result_fields, "manifest_path"}
         assert {key: pushed[key] for key in returned} == returned
         assert os.path.exists(returned["manifest_path"].removeprefix("file://"))
     specs = [request_of(call)["spec"] for call in stub.calls()]
@@ -225,7 +225,7 @@ def test_asset_events_tell_path_metrics_period_and_digest(stub, prepare, run, cs
     ):  # fmt: skip
         told, returned = events[asset], done.xcoms(task_id)["return_value"]
         assert {key: told[key] for key in returned} == returned
-        assert told["uri"] == returned[RESULTS[kind][0]]
+        assert told["uri"] == returned[SPECS[kind].main_artifact]
         assert (told["kind"], told["period"]) == (kind, "2026-03-01T000000Z")
         assert len(told["spec_sha256"]) == 64
     assert events["bikes_model"]["metrics"] == {"r2": {"mean": 0.9, "std": 0.01}}

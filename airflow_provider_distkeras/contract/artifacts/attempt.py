@@ -1,4 +1,4 @@
-"""Where artifacts live: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
+"""Attempts, and where their artifacts lie: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
 
 A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed
 by writing its manifest and then pointing the period's CURRENT at it; only the newest attempt of a period may do so.
@@ -7,7 +7,6 @@ by writing its manifest and then pointing the period's CURRENT at it; only the n
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,9 +35,10 @@ class Attempt:
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
     @classmethod
-    def of(cls, path: str) -> Attempt:
-        """The attempt that writes into a folder."""
-        return cls(*path.rstrip("/").rsplit("/", 1))
+    def at(cls, folder: str) -> Attempt:
+        """Return the attempt that writes into a folder."""
+        period_path, _, name = folder.rstrip("/").rpartition("/")
+        return cls(period_path, name)
 
     @property
     def period(self) -> str:
@@ -75,18 +75,16 @@ class Attempt:
         """The pointer to the period's committed attempt."""
         return f"{self.period_path}/CURRENT"
 
+    def root_of(self, dag_id: str, task_id: str, map_index: int) -> str | None:
+        """Return the artifact root below which this is an attempt of the task; None if it is not the task's."""
+        task_path, _, period = self.period_path.rpartition("/")
+        folder = f"/{_task_folder(dag_id, task_id, map_index)}"
+        is_of_task = task_path.endswith(folder) and period.startswith("period=") and period != "period=" and self.name
+        return task_path.removesuffix(folder) or None if is_of_task else None
+
     def to_dict(self) -> dict[str, Any]:
-        """The attempt as plain JSON values."""
+        """Return the attempt as plain JSON values."""
         return asdict(self)
-
-
-def locate(artifact_path: str, dag_id: str, task_id: str, map_index: int) -> tuple[str, Attempt] | None:
-    """The artifact root, and the attempt of this task that wrote an artifact below it; None if no attempt of this task did."""
-    folder = re.escape(_task_folder(dag_id, task_id, map_index))
-    match = re.fullmatch(rf"(.+)/{folder}/period=[^/]+/[^/]+/[^/]+", artifact_path)
-    if match is None or ".." in artifact_path.split("/"):
-        return None
-    return match[1], Attempt.of(artifact_path.rsplit("/", 1)[0])
 
 
 def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:

@@ -1,22 +1,26 @@
-"""What a job leaves behind: the truth about its result, written last."""
+"""The manifest: what a job's result is and what it came from, written last of all."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.specs.base import CONTRACT_VERSION
+from airflow_provider_distkeras.contract.migration import Migration, migrate
+from airflow_provider_distkeras.contract.specs import JobDetails, spec_class_of
 
-#: Per kind of job, what its operator returns.
-RESULTS = {
-    "preprocess": ("dataset_path", "pipeline_path", "rows", "rejected_rows", "feature_columns"),
-    "train": ("model_path", "report_path", "best_params", "metrics", "rows"),
-    "score": ("predictions_path", "model_path", "rows", "quarantined_rows", "metrics"),
-    "promote": ("champion_path", "promoted", "reason", "metrics", "rows"),
-}
+_DetailsT = TypeVar("_DetailsT", bound=JobDetails)
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 called its own version `contract`, and trials cells."""
+    details = dict(content.get("details", {}))
+    if "cells" in details:
+        details["trials"] = details.pop("cells")
+    return {**{name: value for name, value in content.items() if name != "contract"}, "details": details, "version": 2}
 
 
 @dataclass(frozen=True)
@@ -24,44 +28,50 @@ class Manifest:
     """A job's result and what it came from.
 
     Attributes:
-        kind: preprocess, train, score or promote.
-        spec_sha256: digest of what was asked for.
+        kind: the kind of job, such as "train".
+        spec_sha256: the digest of the job's spec.
         result: what the operator returns, less `manifest_path`: paths, numbers and small dicts.
-        inputs: a fingerprint per input file, to tell later whether the inputs are still the same.
-        details: whatever else is worth keeping: versions, timings, the result of every cell.
+        inputs: a fingerprint per input file, by which a later run sees whether the inputs are still the same.
+        details: whatever else the job tells: versions, timings, the result of every trial.
+        version: the version of this format.
     """
 
     FILE_NAME: ClassVar[str] = "_MANIFEST.json"
+    VERSION: ClassVar[int] = 2
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _from_version_1}
 
     kind: str
     spec_sha256: str
     result: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    contract: int = CONTRACT_VERSION
+    details: JobDetails = field(default_factory=JobDetails)
+    version: int = VERSION
 
     def to_json(self) -> str:
-        """The manifest as text."""
+        """Return the manifest as text."""
         return json.dumps(asdict(self), indent=2)
+
+    def details_as(self, details_class: type[_DetailsT]) -> _DetailsT:
+        """Return the details. Raises ArtifactError if they are those of another kind of job."""
+        if not isinstance(self.details, details_class):
+            raise ArtifactError(f"The manifest is of a {self.kind} job: expected one with {details_class.__name__}.")
+        return self.details
 
     @classmethod
     def read(cls, storage: Storage, path: str) -> Manifest:
         """Read and check a manifest. Raises ArtifactError where there is none or it is not one of ours."""
+        what = f"The manifest at {path}"
         try:
             content = json.loads(storage.read_bytes(path))
-            manifest = cls(**content)
+            written = content.get("version", content.get("contract"))
+            content = migrate(what, content, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
+            spec_class = spec_class_of(content.pop("kind"), what)
+            manifest = cls(kind=spec_class.kind, **{**content, "details": spec_class.details_class.from_dict(content["details"])})
         except FileNotFoundError:
             raise ArtifactError(f"There is no manifest at {path}: the job did not commit a result.") from None
-        except (ValueError, TypeError) as error:
-            raise ArtifactError(f"The manifest at {path} cannot be read: {error}.") from error
-        if manifest.contract != CONTRACT_VERSION:
-            raise ArtifactError(f"The manifest at {path} has contract {manifest.contract}, expected {CONTRACT_VERSION}.")
-        lacking = [key for key in RESULTS.get(manifest.kind, ()) if key not in manifest.result]
-        if manifest.kind not in RESULTS or lacking:
-            raise ArtifactError(f"The manifest at {path} is not valid: kind {manifest.kind!r}, lacking {lacking}.")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ArtifactError(f"{what} cannot be read: {error!r}.") from error
+        missing = [key for key in spec_class.result_fields if key not in manifest.result]
+        if missing:
+            raise ArtifactError(f"{what} is not valid: kind {manifest.kind!r}, without {', '.join(missing)} in its result.")
         return manifest
-
-
-def beside(artifact_path: str) -> str:
-    """The path of the manifest that an artifact, such as a dataset or a model, was committed with."""
-    return f"{artifact_path.rstrip('/').rsplit('/', 1)[0]}/{Manifest.FILE_NAME}"

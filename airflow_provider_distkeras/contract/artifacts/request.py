@@ -1,18 +1,27 @@
-"""The one file an operator hands to its job: what is asked for, and which attempt it is."""
+"""The request: the one file that an operator hands to its job, with the spec and the attempt."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.specs import CONTRACT_VERSION, SPECS, Spec
+from airflow_provider_distkeras.contract.migration import Migration, migrate
+from airflow_provider_distkeras.contract.specs import Spec, spec_class_of
 
-#: The environment variable that tells a job in client mode without which processes nobody waits for it: their ids, by commas.
+#: The environment variable with the ids, separated by commas, of the processes that a job in client mode must not outlive.
 SUBMITTERS = "DISTKERAS_SUBMITTERS"
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 called its own version `contract`; all its specs had version 1."""
+    return {**{name: value for name, value in content.items() if name != "contract"}, "spec_version": 1, "version": 2}
 
 
 @dataclass(frozen=True)
@@ -20,18 +29,24 @@ class Request:
     """A spec and the attempt that answers it.
 
     Attributes:
-        inputs: a fingerprint per input file, as the operator saw it; empty if it could not look.
+        spec: what the job is to do.
+        attempt: where the job writes.
+        inputs: a fingerprint per input file, as the operator saw it; empty if Airflow cannot reach the files.
     """
+
+    VERSION: ClassVar[int] = 2
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _from_version_1}
 
     spec: Spec
     attempt: Attempt
     inputs: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The request as text. It holds no secret."""
+        """Return the request as text. It holds no secret."""
         content = {
-            "contract": CONTRACT_VERSION,
+            "version": self.VERSION,
             "kind": self.spec.kind,
+            "spec_version": self.spec.version,
             "spec": self.spec.to_dict(),
             "attempt": self.attempt.to_dict(),
             "inputs": self.inputs,
@@ -40,27 +55,51 @@ class Request:
 
     @classmethod
     def from_json(cls, content: str | bytes) -> Request:
-        """Read a request back, checking the spec again. Raises ArtifactError if an operator of another contract wrote it."""
-        said = json.loads(content)
-        if said.get("contract") != CONTRACT_VERSION:
-            raise ArtifactError(
-                f"The request has contract {said.get('contract')!r}, this job speaks {CONTRACT_VERSION}: "
-                "install the same version of airflow-provider-distkeras for Airflow and for Spark."
-            )
-        return cls(SPECS[said["kind"]].build(**said["spec"]), Attempt(**said["attempt"]), said["inputs"])
+        """Return the request that `to_json` gave, its spec checked again.
+
+        Raises:
+            ArtifactError: the text is no request, or one of a newer version.
+            SpecError: a value of the spec is wrong.
+        """
+        try:
+            values = json.loads(content)
+            written = values.get("version", values.get("contract"))
+            values = migrate("The request", values, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
+            kind, spec, spec_version = values["kind"], dict(values["spec"]), values["spec_version"]
+            attempt, inputs = Attempt(**values["attempt"]), values["inputs"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ArtifactError(f"The request cannot be read: {error!r}.") from error
+        return cls(spec_class_of(kind, "The request").from_dict(spec, spec_version), attempt, inputs)
+
+    @classmethod
+    def read(cls, storage: Storage, attempt: Attempt) -> Request:
+        """Read the request of an attempt; FileNotFoundError if there is none, else as `from_json`."""
+        return cls.from_json(storage.read_bytes(attempt.spec_path))
+
+
+def is_answer(storage: Storage, attempt: Attempt, manifest: Manifest, spec: Spec) -> bool:
+    """Return whether an attempt's manifest is the answer to a spec.
+
+    Digests once depended on versions. So where the manifest's digest is another one, the attempt's request decides.
+    """
+    if manifest.spec_sha256 == spec.sha256:
+        return True
+    with contextlib.suppress(FileNotFoundError, DistKerasError):  # another answer, or one that cannot be compared any more
+        return manifest.kind == spec.kind and Request.read(storage, attempt).spec.sha256 == spec.sha256
+    return False
 
 
 def cut_off(storage: Storage, attempt: Attempt, spec: Spec) -> list[Attempt]:
-    """Earlier attempts at the same that ended without a result, since the last one with a result; the oldest first."""
-    found: list[Attempt] = []
+    """Return the earlier attempts at the same spec that ended without a result, since the last with one; the oldest first."""
+    unfinished: list[Attempt] = []
     for name in storage.list_names(attempt.period_path):
-        other = Attempt(attempt.period_path, name)
+        earlier = Attempt(attempt.period_path, name)
         if name >= attempt.name:
             continue
-        if storage.exists(other.manifest_path):
-            found.clear()
-        elif storage.exists(other.spec_path):
-            with contextlib.suppress(ValueError, KeyError, DistKerasError):  # of another version
-                if Request.from_json(storage.read_bytes(other.spec_path)).spec.sha256 == spec.sha256:
-                    found.append(other)
-    return found
+        if storage.exists(earlier.manifest_path):
+            unfinished.clear()
+        elif storage.exists(earlier.spec_path):
+            with contextlib.suppress(DistKerasError):  # a request that cannot be read, such as one of a newer version
+                if Request.read(storage, earlier).spec.sha256 == spec.sha256:
+                    unfinished.append(earlier)
+    return unfinished

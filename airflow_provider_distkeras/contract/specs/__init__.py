@@ -1,18 +1,13 @@
-"""The specs, by the kind of job they are for."""
+"""The specs of the jobs, a file for each, and what they share."""
 
 from __future__ import annotations
 
-from airflow_provider_distkeras.contract.specs.base import CONTRACT_VERSION, Spec
-from airflow_provider_distkeras.contract.specs.csv import CsvSpec, RowsSpec
-from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
-from airflow_provider_distkeras.contract.specs.preprocess import PreprocessSpec
-from airflow_provider_distkeras.contract.specs.promote import PromoteSpec
-from airflow_provider_distkeras.contract.specs.score import ScoreSpec
-from airflow_provider_distkeras.contract.specs.train import TrainSpec
-
-__all__ = [
-    "CONTRACT_VERSION", "SPECS", "CsvSpec", "EvaluatedSpec", "PreprocessSpec", "PromoteSpec", "RowsSpec", "ScoreSpec", "Spec",
-    "TrainSpec",
-]  # fmt: skip
-
-SPECS: dict[str, type[Spec]] = {spec.kind: spec for spec in (PreprocessSpec, TrainSpec, ScoreSpec, PromoteSpec)}
+from airflow_provider_distkeras.contract.specs.base import JobDetails as JobDetails
+from airflow_provider_distkeras.contract.specs.base import Spec as Spec
+from airflow_provider_distkeras.contract.specs.base import spec_class_of as spec_class_of
+from airflow_provider_distkeras.contract.specs.csv import CsvSpec as CsvSpec
+from airflow_provider_distkeras.contract.specs.csv import RowsSpec as RowsSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessSpec as PreprocessSpec
+from airflow_provider_distkeras.contract.specs.promote import PromoteSpec as PromoteSpec
+from airflow_provider_distkeras.contract.specs.score import ScoreSpec as ScoreSpec
+from airflow_provider_distkeras.contract.specs.train import TrainSpec as TrainSpec

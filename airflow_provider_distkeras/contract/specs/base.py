@@ -1,55 +1,147 @@
-"""What every job is told: checked fields, built by an operator, read by the job; JSON in between."""
+"""The base of all specs: checked fields that an operator builds and a job reads, with JSON in between."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING as REQUIRED
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import Check, Field, check_names
+from airflow_provider_distkeras.contract.migration import Migration, migrate
 
-CONTRACT_VERSION = 1
+_spec_classes: dict[str, type[Spec]] = {}
 
 
-def spec_field(check: Check, doc: str, default: Any = REQUIRED) -> Any:
-    """A spec's field: how it is checked, what it means, and its default, if it has one."""
-    metadata = {"field": Field(check, None if default is REQUIRED else default, doc)}
+def spec_field(check: Check, doc: str, default: Any = REQUIRED, *, alias: str | None = None) -> Any:
+    """Declare a field of a spec.
+
+    Args:
+        check: what checks and casts a value.
+        doc: what the field means.
+        default: the field's default; without one, the field is required.
+        alias: the field's name in an earlier version, which is accepted too.
+    """
+    metadata = {"field": Field(check, None if default is REQUIRED else default, doc), "alias": alias}
     if default is REQUIRED:
         return field(metadata=metadata)
     return field(default_factory=lambda: default.copy() if hasattr(default, "copy") else default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
-    """Base of all specs."""
+class JobDetails:
+    """Base of what a manifest tells about a job beside its result.
 
-    kind: ClassVar[str]
+    Attributes:
+        seconds: how long the job took.
+        versions: the version of each package that made the result.
+    """
+
+    seconds: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, **said: Any) -> Self:
-        """Check and cast every value, then the spec as a whole. Raises SpecError, naming the field."""
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the details that a manifest holds; names that are no field of this class are left out."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the details as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of all specs. A class with a `kind` of its own is the spec of a job and is registered under it.
+
+    Attributes:
+        kind: the name of the job, which its file in `jobs` has too.
+        version: the version of the fields, raised when a job of the version before could not read them.
+        migrations: per version that needs one, the step to the next version.
+        result_fields: the keys of the job's result.
+        main_artifact: the key of the result that asset events give as `uri`.
+        artifacts: what lineage calls an artifact, per key of the result or the details that holds its path.
+        details_class: what the job's manifest tells beside the result.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    migrations: ClassVar[Mapping[int, Migration]] = {}
+    result_fields: ClassVar[tuple[str, ...]]
+    main_artifact: ClassVar[str]
+    artifacts: ClassVar[Mapping[str, str]] = {}
+    details_class: ClassVar[type[JobDetails]]
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            _spec_classes[cls.kind] = cls
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Return the spec of these values, each checked and cast, and then the spec as a whole.
+
+        Raises:
+            SpecError: a value is wrong; the message names the field.
+        """
         declared = {f.name: f for f in fields(cls)}
-        check_names(f"argument of the {cls.kind} spec", said, declared)
-        cast = {name: declared[name].metadata["field"].cast(name, value) for name, value in said.items()}
-        required = [name for name, f in declared.items() if f.default is f.default_factory is REQUIRED and name not in said]
+        values = cls._without_aliases(values)
+        check_names(f"argument of the {cls.kind} spec", values, declared)
+        cast = {name: declared[name].metadata["field"].cast(name, value) for name, value in values.items()}
+        required = [name for name, f in declared.items() if f.default is f.default_factory is REQUIRED and name not in values]
         if required:
             raise SpecError(f"The {cls.kind} spec lacks {', '.join(required)}.")
         spec = cls(**cast)
         spec.check_whole()
         return spec
 
+    @classmethod
+    def _without_aliases(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values under the fields' present names."""
+        names = {f.metadata["alias"]: f.name for f in fields(cls) if f.metadata["alias"]}
+        for alias in names.keys() & values.keys():
+            if names[alias] in values:
+                raise SpecError(f"{names[alias]}: received {alias} too, which is its earlier name. Leave {alias} out.")
+        return {names.get(name, name): value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], version: object) -> Self:
+        """Return the spec that `to_dict` gave in this version or an earlier one, checked again.
+
+        Raises:
+            ArtifactError: the version is newer than this package's.
+            SpecError: a value is wrong.
+        """
+        what = f"The {cls.kind} spec"
+        return cls.build(**migrate(what, content, written=version, current=cls.version, migrations=cls.migrations))
+
     def check_whole(self) -> None:
-        """Check what only several fields together can say."""
+        """Check what only several fields together can say. Raises SpecError."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as plain JSON values."""
+        """Return the spec as plain JSON values."""
         return asdict(self)
 
     @property
     def sha256(self) -> str:
-        """A digest of what is asked for: the same for the same request, whoever asks and whenever."""
-        canonical = json.dumps([self.kind, CONTRACT_VERSION, self.to_dict()], sort_keys=True)
+        """A digest of the spec's values, whatever versions wrote them."""
+        canonical = json.dumps([self.kind, self.to_dict()], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def spec_class_of(kind: object, what: str) -> type[Spec]:
+    """Return the spec class of a kind of job.
+
+    Args:
+        kind: the kind.
+        what: what the kind was read from, for the message.
+
+    Raises:
+        ArtifactError: there is no such kind of job.
+    """
+    if not isinstance(kind, str) or kind not in _spec_classes:
+        raise ArtifactError(f"{what} is not valid: expected the kind {', '.join(_spec_classes)}, received {kind!r}.")
+    return _spec_classes[kind]

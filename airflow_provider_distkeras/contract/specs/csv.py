@@ -11,10 +11,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
-
-
-def _paths(name: str, value: Any) -> list[str]:
-    return list_of(text, minimum=1)(name, [value] if isinstance(value, str) else value)
+from airflow_provider_distkeras.contract.specs.paths import uris
 
 
 def _share(name: str, value: Any) -> float:
@@ -48,7 +45,7 @@ def _encoding(name: str, value: Any) -> str:
 class CsvSpec(Spec):
     """Base of those that read CSV files."""
 
-    input_path: list[str] = spec_field(_paths, "CSV files: a path, a glob, a directory, or a list of them.")
+    input_path: list[str] = spec_field(uris, "CSV files: a path, a glob, a directory, or a list of them.")
     delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
     quote: str = spec_field(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
     encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
@@ -75,7 +72,7 @@ class RowsSpec(CsvSpec):
     """Base of those that read rows for a trained model."""
 
     input_path: list[str] = spec_field(
-        _paths, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
+        uris, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
     )
     input_format: str | None = spec_field(
         optional(choice("input format", params.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None

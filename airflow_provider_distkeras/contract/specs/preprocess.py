@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -11,8 +11,9 @@ from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, length_of
-from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.csv import CsvSpec
+from airflow_provider_distkeras.contract.specs.paths import uri
 
 _policy = choice("policy", params.MISSING)
 
@@ -35,7 +36,38 @@ def _missing_one(name: str, value: Any) -> str | float:
 
 def _earlier(name: str, value: Any) -> str | None:
     """A path; empty where a template found none, as a first run does."""
-    return "" if value in ("", "None") else optional(text)(name, value)
+    return "" if value in ("", "None") else optional(uri)(name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessDetails(JobDetails):
+    """What a preprocess job's manifest tells beside its result.
+
+    Attributes:
+        features: the length of a row's features.
+        label_col: the column to predict, by its new name.
+        bad_lines: lines that do not fit the files' header.
+        validation_rows: rows to validate on.
+        scaling: how numbers were scaled; None if they were not.
+        layout: which positions of the features came from which column; see `ml.data.feature_layout`.
+        kinds: what each column holds, by its name in the files.
+        profile: what was measured of each column; see `ml.data.profile`.
+        drift: the population stability index per column since an earlier run; None if none was compared with.
+        columns_added: columns that the earlier run did not have.
+        columns_gone: columns that only the earlier run had.
+    """
+
+    features: int | None = None
+    label_col: str | None = None
+    bad_lines: int = 0
+    validation_rows: int = 0
+    scaling: str | None = None
+    layout: list[dict[str, Any]] | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    profile: dict[str, dict[str, Any]] = field(default_factory=dict)
+    drift: dict[str, float] | None = None
+    columns_added: list[str] = field(default_factory=list)
+    columns_gone: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +75,10 @@ class PreprocessSpec(CsvSpec):
     """CSV files to a prepared dataset and the fitted pipeline that prepared it."""
 
     kind: ClassVar[str] = "preprocess"
+    result_fields: ClassVar[tuple[str, ...]] = ("dataset_path", "pipeline_path", "rows", "rejected_rows", "feature_columns")
+    main_artifact: ClassVar[str] = "dataset_path"
+    artifacts: ClassVar[Mapping[str, str]] = {"dataset_path": "dataset", "pipeline_path": "pipeline"}
+    details_class: ClassVar[type[JobDetails]] = PreprocessDetails
 
     schema: dict[str, str] = spec_field(
         mapping_of(_kind), "What columns hold, by their name in the files; else their first rows tell.", {}

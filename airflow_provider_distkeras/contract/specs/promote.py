@@ -7,9 +7,25 @@ from typing import ClassVar
 
 from airflow_provider_distkeras.contract.fields import boolean, number, optional, text
 from airflow_provider_distkeras.contract.period import is_older
-from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.csv import RowsSpec
 from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
+from airflow_provider_distkeras.contract.specs.paths import uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteDetails(JobDetails):
+    """What a promote job's manifest tells beside its result.
+
+    Attributes:
+        challenger_path: the model that was compared with the champion.
+        champion_path: the champion's model; None if there was none.
+        rows_left_out: rows that a model could not score or that have no label.
+    """
+
+    challenger_path: str | None = None
+    champion_path: str | None = None
+    rows_left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +33,14 @@ class PromoteSpec(EvaluatedSpec, RowsSpec):
     """Two models and labelled rows that neither was trained on to the better of the two."""
 
     kind: ClassVar[str] = "promote"
+    result_fields: ClassVar[tuple[str, ...]] = ("champion_path", "promoted", "reason", "metrics", "rows")
+    main_artifact: ClassVar[str] = "champion_path"
+    details_class: ClassVar[type[JobDetails]] = PromoteDetails
 
     champion: str = spec_field(text, "The name that the champion is kept under.")
-    model_path: str = spec_field(text, "The challenger: the model_path a train task returned.")
+    model_path: str = spec_field(uri, "The challenger: the model_path a train task returned.")
     period: str = spec_field(text, "The challenger's period of data.")
-    champion_path: str | None = spec_field(optional(text), "The present champion's model_path; none if there is none.", None)
+    champion_path: str | None = spec_field(optional(uri), "The present champion's model_path; none if there is none.", None)
     champion_period: str | None = spec_field(optional(text), "The present champion's period of data.", None)
     margin: float = spec_field(number(0.0), "By how much more than this the challenger must be better.", 0.0)
     threshold: float | None = spec_field(optional(number()), "The metric that a challenger must reach in any case.", None)

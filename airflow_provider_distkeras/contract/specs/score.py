@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import choice, list_of, optional, text
-from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.csv import RowsSpec
+from airflow_provider_distkeras.contract.specs.paths import uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreDetails(JobDetails):
+    """What a score job's manifest tells beside its result.
+
+    Attributes:
+        quarantine_path: where the rows are that the model cannot score; None if there are none.
+        bad_lines: lines that do not fit the files' header.
+        quarantined: rows in the quarantine per reason, the most frequent reasons first.
+    """
+
+    quarantine_path: str | None = None
+    bad_lines: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +34,12 @@ class ScoreSpec(RowsSpec):
     """A model and rows, raw or prepared, to predictions."""
 
     kind: ClassVar[str] = "score"
+    result_fields: ClassVar[tuple[str, ...]] = ("predictions_path", "model_path", "rows", "quarantined_rows", "metrics")
+    main_artifact: ClassVar[str] = "predictions_path"
+    artifacts: ClassVar[Mapping[str, str]] = {"predictions_path": "predictions", "quarantine_path": "quarantine"}
+    details_class: ClassVar[type[JobDetails]] = ScoreDetails
 
-    model_path: str = spec_field(text, "The model_path a train task returned.")
+    model_path: str = spec_field(uri, "The model_path a train task returned.")
     output_format: str = spec_field(choice("output format", params.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
     key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
     output_columns: list[str] | None = spec_field(

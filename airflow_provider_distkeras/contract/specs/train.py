@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract import params
@@ -22,9 +23,27 @@ from airflow_provider_distkeras.contract.fields import (
     text,
     uri_without_secret,
 )
-from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.distributions import distribution, draw
 from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
+from airflow_provider_distkeras.contract.specs.paths import uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDetails(JobDetails):
+    """What a train job's manifest tells beside its result.
+
+    Attributes:
+        trials: the params, metrics, seconds and error of each trial.
+        training: the summary of the refit; see `training.summary`.
+        test_error: why the best trial has no metrics on the rows set aside; None if it has, or none were set aside.
+        mlflow: the MLflow run, or why nothing was logged to it; None if it was not asked for.
+    """
+
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
+    test_error: str | None = None
+    mlflow: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,35 +51,40 @@ class TrainSpec(EvaluatedSpec):
     """A prepared dataset to a cross-validated model, refitted on all rows."""
 
     kind: ClassVar[str] = "train"
+    version: ClassVar[int] = 2  # 1 had num_cells and max_failed_cells, which are aliases now
+    result_fields: ClassVar[tuple[str, ...]] = ("model_path", "report_path", "best_params", "metrics", "rows")
+    main_artifact: ClassVar[str] = "model_path"
+    artifacts: ClassVar[Mapping[str, str]] = {"model_path": "model"}
+    details_class: ClassVar[type[JobDetails]] = TrainDetails
 
-    dataset_path: str = spec_field(text, "The dataset_path a preprocess task returned.")
+    dataset_path: str = spec_field(uri, "The dataset_path a preprocess task returned.")
     trainer: str = spec_field(choice("trainer", params.TRAINERS), "The trainer, by name.", "ADAG")
     trainer_params: dict[str, Any] = spec_field(mapping_of(json_value), "Parameters of the trainer.", {})
-    hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that every cell shares.", {})
+    hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that all trials share.", {})
     search: str = spec_field(
         choice("search", params.SEARCHES),
-        "grid: every cell; random: num_cells of them; optuna: num_cells it thinks of.",
+        "grid: every trial of the grid; random: num_trials drawn at random; optuna: num_trials that Optuna proposes.",
         "grid",
     )
     param_grid: dict[str, list[Any]] = spec_field(mapping_of(list_of(json_value, minimum=1)), "Values to search, per name.", {})
     param_distributions: dict[str, dict[str, list[Any]]] = spec_field(
         mapping_of(distribution), "What random and optuna draw from beside param_grid, such as {'loguniform': [1e-4, 0.1]}.", {}
     )
-    num_cells: int | None = spec_field(optional(integer(1)), "Cells that random and optuna try.", None)
+    num_trials: int | None = spec_field(optional(integer(1)), "Trials of a random search or of Optuna.", None, alias="num_cells")
     halving_factor: int | None = spec_field(
-        optional(integer(2)), "Train all cells a little, and one in so many of them so many times longer, up to num_epoch.", None
+        optional(integer(2)), "Train all trials a little, and one in so many of them so many times longer, up to num_epoch.", None
     )
-    max_minutes: float | None = spec_field(optional(number(positive=True)), "Minutes after which no other cell is begun.", None)
-    max_failed_cells: int | None = spec_field(
-        optional(integer(0)), "Cells that may fail or diverge; by default all but one.", None
+    max_minutes: float | None = spec_field(optional(number(positive=True)), "Minutes after which no other trial is begun.", None)
+    max_failed_trials: int | None = spec_field(
+        optional(integer(0)), "Trials that may fail or diverge; by default all but one.", None, alias="max_failed_cells"
     )
     num_folds: int = spec_field(integer(2), "Folds of the cross validation.", 3)
     stratified: bool = spec_field(boolean, "Whether every fold gets the same share of each label.", False)
     test_share: float = spec_field(
-        number(0.0, 1.0), "Share of the rows that the search does not see, to measure the best cell on.", 0.0
+        number(0.0, 1.0), "Share of the rows that the search does not see, to measure the best trial on.", 0.0
     )
     parallelism: int | None = spec_field(
-        optional(integer(1)), "Cells trained at the same time, at most; by default as many as the cluster has slots for.", None
+        optional(integer(1)), "Trials that run at the same time, at most; by default as many as the cluster has slots for.", None
     )
     seed: int = spec_field(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
     backend: str | None = spec_field(
@@ -69,7 +93,7 @@ class TrainSpec(EvaluatedSpec):
         None,
     )
     mlflow_experiment: str | None = spec_field(
-        optional(text), "Log parameters, metrics, cells, model and report to this experiment of MLflow.", None
+        optional(text), "Log parameters, metrics, trials, model and report to this experiment of MLflow.", None
     )
     mlflow_tracking_uri: str | None = spec_field(
         optional(uri_without_secret), "MLflow's server; else MLFLOW_TRACKING_URI where the job's driver runs.", None
@@ -79,43 +103,43 @@ class TrainSpec(EvaluatedSpec):
     )
 
     @classmethod
-    def build(cls, **said: Any) -> Self:
+    def build(cls, **values: Any) -> Self:
         """As `Spec.build`; the values inside the three dicts are checked and cast under their own names."""
-        spec = super().build(**said)
-        known = params.trainer_fields(spec.trainer)
-        check_names(f"parameter of {spec.trainer}", spec.trainer_params, known)
+        spec = super().build(**values)
+        trainer_fields = params.trainer_fields(spec.trainer)
+        check_names(f"parameter of {spec.trainer}", spec.trainer_params, trainer_fields)
         fixed = {**params.HYPERPARAMETERS, **params.FITTING}
         check_names("hyper-parameter", spec.hyperparameters, fixed)
-        grid = {**params.HYPERPARAMETERS, **known}
+        grid = {**params.HYPERPARAMETERS, **trainer_fields}
         check_names("name in param_grid", spec.param_grid, grid)
         check_names("name in param_distributions", spec.param_distributions, grid)
         for name, value in spec.trainer_params.items():
-            spec.trainer_params[name] = known[name].cast(f"trainer_params[{name!r}]", value)
+            spec.trainer_params[name] = trainer_fields[name].cast(f"trainer_params[{name!r}]", value)
         for name, value in spec.hyperparameters.items():
             spec.hyperparameters[name] = fixed[name].cast(f"hyperparameters[{name!r}]", value)
-        for name, values in spec.param_grid.items():
-            spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(values)]
-        for name, said in spec.param_distributions.items():
-            ((kind, values),) = said.items()
+        for name, choices in spec.param_grid.items():
+            spec.param_grid[name] = [grid[name].cast(f"param_grid[{name!r}][{i}]", value) for i, value in enumerate(choices)]
+        for name, one in spec.param_distributions.items():
+            ((kind, bounds),) = one.items()
             where = f"param_distributions[{name!r}][{kind!r}]"
-            said[kind] = [grid[name].cast(where, value) for value in values]
+            one[kind] = [grid[name].cast(where, bound) for bound in bounds]
             if kind in ("uniform", "loguniform"):
-                _check_continuous(where, grid[name], *said[kind])
+                _check_continuous(where, grid[name], *one[kind])
         spec._check_fixed()
-        for cell in spec.cells() or draw(spec.distributions, 1, spec.seed):
-            params.check_network({**spec.hyperparameters, **cell})
-            params.check_evaluator(spec.evaluator, {**spec.hyperparameters, **cell})
+        for trial in spec.trials() or draw(spec.distributions, 1, spec.seed):
+            params.check_network({**spec.hyperparameters, **trial})
+            params.check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
         return spec
 
     def check_whole(self) -> None:
         """A search that draws must know how often, and what from."""
         super().check_whole()
         if self.search == "grid":
-            for name, value in (("num_cells", self.num_cells), ("param_distributions", self.param_distributions)):
+            for name, value in (("num_trials", self.num_trials), ("param_distributions", self.param_distributions)):
                 if value:
-                    raise SpecError(f"{name}: search='grid' tries every cell of param_grid; set search='random' or 'optuna'.")
-        elif self.num_cells is None:
-            raise SpecError(f"num_cells: search={self.search!r} needs to know how many cells to try, such as 20.")
+                    raise SpecError(f"{name}: search='grid' tries all of param_grid; set search='random' or 'optuna'.")
+        elif self.num_trials is None:
+            raise SpecError(f"num_trials: search={self.search!r} needs to know how many trials to run, such as 20.")
         elif not self.distributions:
             raise SpecError(f"param_distributions: search={self.search!r} has nothing to draw from; set it, or param_grid.")
         if self.mlflow_tracking_uri and not self.mlflow_experiment:
@@ -141,16 +165,16 @@ class TrainSpec(EvaluatedSpec):
         """What random and optuna draw from."""
         return {**{name: {"choice": values} for name, values in self.param_grid.items()}, **self.param_distributions}
 
-    def cells(self) -> list[dict[str, Any]]:
-        """The cells that are known before the search begins, in a fixed order: of the grid, or drawn at random."""
+    def trials(self) -> list[dict[str, Any]]:
+        """Return the params of the trials that are set before the search begins, in a fixed order; none for Optuna."""
         if self.search == "optuna":
             return []
         if self.search == "random":
-            return [*draw(self.distributions, self.num_cells or 0, self.seed)]
-        cells: list[dict[str, Any]] = [{}]
+            return [*draw(self.distributions, self.num_trials or 0, self.seed)]
+        trials: list[dict[str, Any]] = [{}]
         for name, values in sorted(self.param_grid.items()):
-            cells = [{**cell, name: value} for cell in cells for value in values]
-        return cells
+            trials = [{**trial, name: value} for trial in trials for value in values]
+        return trials
 
 
 def _check_continuous(where: str, field: Field, low: float, high: float) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, TextProfile, TimeProfile
 
 #: What a bin's share is taken for if it is less: an empty one would make the index infinite.
@@ -71,14 +73,14 @@ def profile_of(storage: Storage, path: str) -> Described:
         ArtifactError: there is no manifest of a preprocess task, or no profile in it.
     """
     try:
-        manifest = Manifest.read(storage, beside(path))
+        manifest = Manifest.read(storage, ArtifactRef.parse(path).manifest_path)
     except ArtifactError as error:
         raise ArtifactError(f"compare_with: expected the dataset_path of a preprocess task, received {path}. {error}") from error
     if manifest.kind != "preprocess":
         raise ArtifactError(
             f"compare_with: expected what a preprocess task returned, received {path}, of a {manifest.kind} task."
         )
-    profile: Described = manifest.details.get("profile", {})
+    profile: Described = manifest.details_as(PreprocessDetails).profile
     if not profile or any("quantiles" in column and "cumulative" not in column for column in profile.values()):
         raise ArtifactError(f"compare_with: {path} has no profile that can be compared: run the task that wrote it again.")
     return profile

@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.html import PAGE_TEMPLATE
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.ml.reporting import plots
 from airflow_provider_distkeras.ml.reporting.formatting import format_spread, format_value, varied_params
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
@@ -73,7 +74,7 @@ def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: M
         prediction_figures=_prediction_figures(sample, result, dataset) if len(sample) else [],
         best_params=[(name, format_value(value)) for name, value in sorted(result.best_params.items())],
         profile_header=_PROFILE_HEADER,
-        profile_rows=[_profile_row(name, column) for name, column in dataset.details.get("profile", {}).items()],
+        profile_rows=[_profile_row(name, column) for name, column in dataset.details_as(PreprocessDetails).profile.items()],
         versions=versions,
         spec_json=json.dumps(spec.to_dict(), indent=2),
     )
@@ -139,7 +140,8 @@ def _prediction_figures(sample: plots.Sample, result: SearchResult, dataset: Man
     """
     if not is_classification(losses(result.best_params)[0]):
         return [plots.predictions(sample), plots.residuals(sample)]
-    label = dataset.details.get("profile", {}).get(dataset.details.get("label_col"), {})
+    details = dataset.details_as(PreprocessDetails)
+    label = details.profile.get(str(details.label_col), {})
     count = sample.shape[1] - 1
     classes = sorted(text for text, _ in label.get("top", []))
     figures = [plots.confusion(sample, classes if len(classes) == count else [str(number) for number in range(count)])]

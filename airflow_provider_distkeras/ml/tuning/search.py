@@ -142,7 +142,7 @@ def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
 
 def _make_study(spec: TrainSpec, journal: Journal | None) -> Study:
     larger_is_better = make_evaluator(spec.evaluator, spec.metric_name).isLargerBetter()
-    limits = StudyLimits(spec.max_failed_cells, spec.max_minutes and spec.max_minutes * 60)
+    limits = StudyLimits(spec.max_failed_trials, spec.max_minutes and spec.max_minutes * 60)
     sampler = _make_sampler(spec, journal, larger_is_better)
     return Study(sampler, spec.num_folds, spec.metric_name, larger_is_better=larger_is_better, limits=limits, journal=journal)
 
@@ -150,11 +150,11 @@ def _make_study(spec: TrainSpec, journal: Journal | None) -> Study:
 def _make_sampler(spec: TrainSpec, journal: Journal | None, larger_is_better: bool) -> Sampler:
     if spec.search == "optuna":
         begun = journal.begun if journal else []
-        return TpeSampler(spec.distributions, spec.num_cells or 0, spec.seed, larger_is_better, begun)
+        return TpeSampler(spec.distributions, spec.num_trials or 0, spec.seed, larger_is_better, begun)
     if spec.halving_factor is None:
-        return GridSampler(spec.cells())
+        return GridSampler(spec.trials())
     num_epoch = spec.trainer_params.get("num_epoch", trainer_fields(spec.trainer)["num_epoch"].default)
-    return AshaSampler(spec.cells(), num_epoch, spec.halving_factor, larger_is_better)
+    return AshaSampler(spec.trials(), num_epoch, spec.halving_factor, larger_is_better)
 
 
 def _parallel_fits(spec: TrainSpec, slots: int) -> int:

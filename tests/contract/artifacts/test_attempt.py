@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed, locate
-from airflow_provider_distkeras.contract.artifacts.manifest import Manifest, beside
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.period import period_key, slug
@@ -26,6 +26,9 @@ def manifest(rows):
     return Manifest(
         "score", "ab" * 32, {"predictions_path": "p", "model_path": "m", "rows": rows, "quarantined_rows": 0, "metrics": {}}
     )
+
+
+CONTENT = json.loads(manifest(1).to_json())
 
 
 def rows_shown(root, period="2026-03-01"):
@@ -89,9 +92,13 @@ def test_a_commit_that_fails_half_way_leaves_the_previous_artifact(tmp_path):
     ("content", "message"),
     [
         (b"{", "cannot be read"),
-        (b'{"kind": "score"}', "cannot be read"),
-        (json.dumps({**vars(manifest(1)), "contract": 9}).encode(), "has contract 9, expected 1"),
-        (json.dumps({**vars(manifest(1)), "result": {}}).encode(), "is not valid"),
+        (b'{"kind": "score"}', "has version None"),
+        (json.dumps({**CONTENT, "version": 9}).encode(), "has version 9, expected at most 2: .* Upgrade this package"),
+        (json.dumps({**CONTENT, "kind": "bake"}).encode(), "_MANIFEST.json is not valid: expected the kind .* received 'bake'"),
+        (
+            json.dumps({**CONTENT, "result": {}}).encode(),
+            "is not valid: kind 'score', without predictions_path, model_path, rows",
+        ),
     ],
 )
 def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
@@ -104,29 +111,6 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
 def test_no_manifest_means_no_result(tmp_path):
     with pytest.raises(ArtifactError, match="did not commit a result"):
         Manifest.read(STORAGE, str(tmp_path / "_MANIFEST.json"))
-
-
-def test_an_artifact_knows_its_manifest():
-    assert beside("s3a://b/attempt/model/") == "s3a://b/attempt/_MANIFEST.json"
-
-
-@pytest.mark.parametrize(("map_index", "period"), [(-1, "2026-03-01T000000Z"), (3, "period=x")])
-def test_an_artifact_is_located_below_the_root_of_its_own_task(map_index, period):
-    attempt = Attempt.claim(
-        "s3a://b/a/", "my dag", "group.train", map_index, period,
-        claimed_at=NOON, generation=0, try_number=1, spec_sha256="ab" * 32,
-    )  # fmt: skip
-
-    assert attempt.period == period
-    assert locate(f"{attempt.path}/model", "my dag", "group.train", map_index) == ("s3a://b/a", attempt)
-    for dag_id, task_id, index in [
-        ("other", "group.train", map_index),
-        ("my dag", "group", map_index),
-        ("my dag", "group.train", 4),
-    ]:
-        assert locate(f"{attempt.path}/model", dag_id, task_id, index) is None
-    for path in (attempt.path, f"{attempt.path}/../model", f"{attempt.path}/model/part", "model", ""):
-        assert locate(path, "my dag", "group.train", map_index) is None
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path):

@@ -1,14 +1,18 @@
+"""Specs: their checks, digests and aliases."""
+
+import os
+
 import pytest
 
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.request import Request
-from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
 from airflow_provider_distkeras.training import trainers
 
 NETWORK = {"layer_dims": [None, 8, 1]}
-RANDOM = {"search": "random", "num_cells": 3, "param_distributions": {"dropout_rate": {"uniform": [0, 0.5]}}}
+RANDOM = {"search": "random", "num_trials": 3, "param_distributions": {"dropout_rate": {"uniform": [0, 0.5]}}}
 
 
 def train_spec(**said):
@@ -27,9 +31,9 @@ def train_spec(**said):
         ({"param_grid": {"dropout_rate": 0.2}}, "param_grid['dropout_rate']: expected a list of at least 1 values, received 0.2"),
         ({"param_grid": {"layer_dims": [[None, 4, 1]]}}, "'layer_dims' is both fixed and in param_grid"),
         ({"metrics": ["f1"]}, "Unknown metric of the regression evaluator 'f1'."),
-        ({"num_cells": 3}, "num_cells: search='grid' tries every cell of param_grid; set search='random' or 'optuna'."),
-        ({"search": "random", "param_grid": {"dropout_rate": [0.1]}}, "num_cells: search='random' needs to know how many"),
-        ({"search": "optuna", "num_cells": 3}, "param_distributions: search='optuna' has nothing to draw from"),
+        ({"num_trials": 3}, "num_trials: search='grid' tries all of param_grid; set search='random' or 'optuna'."),
+        ({"search": "random", "param_grid": {"dropout_rate": [0.1]}}, "num_trials: search='random' needs to know how many"),
+        ({"search": "optuna", "num_trials": 3}, "param_distributions: search='optuna' has nothing to draw from"),
         ({**RANDOM, "param_distributions": {"dropout_rate": {"uniform": [0.5]}}}, "expected a lower and a higher bound"),
         (
             {**RANDOM, "param_distributions": {"dropout_rate": {"uniform": [0.5, 1.5]}}},
@@ -112,9 +116,9 @@ def test_a_limit_of_drift_needs_something_to_drift_from():
         assert PreprocessSpec.build(input_path="x.csv", max_drift=0.2, compare_with=nothing_yet).compare_with == ""
 
 
-def test_cells_are_the_product_of_the_grid_in_a_fixed_order():
+def test_trials_are_the_product_of_the_grid_in_a_fixed_order():
     spec = train_spec(param_grid={"loss": ["mse", "mae"], "dropout_rate": [0.2, 0.5]})
-    assert spec.cells() == [
+    assert spec.trials() == [
         {"dropout_rate": 0.2, "loss": "mse"},
         {"dropout_rate": 0.2, "loss": "mae"},
         {"dropout_rate": 0.5, "loss": "mse"},
@@ -134,37 +138,44 @@ def test_a_request_survives_the_file_between_operator_and_job():
     assert Request.from_json(request.to_json()) == request
 
 
-def test_a_request_of_another_contract_is_refused():
-    text = Request(ScoreSpec.build(model_path="m", input_path="a"), Attempt("p", "a")).to_json()
-    with pytest.raises(ArtifactError, match="install the same version of airflow-provider-distkeras"):
-        Request.from_json(text.replace('"contract": 1', '"contract": 99'))
+def test_earlier_names_of_fields_are_accepted():
+    said = {**{name: value for name, value in RANDOM.items() if name != "num_trials"}, "num_cells": 3, "max_failed_cells": 1}
+    assert train_spec(**said) == train_spec(**RANDOM, max_failed_trials=1)
+    with pytest.raises(SpecError, match="num_trials: received num_cells too, which is its earlier name"):
+        train_spec(**RANDOM, num_cells=3)
 
 
-def test_every_trainer_of_the_vocabulary_exists_and_takes_its_defaults():
+def test_paths_are_uris():
+    spec = ScoreSpec.build(model_path="/m", input_path=["a b/*.csv", "s3a://b/x"])
+    assert (spec.model_path, spec.input_path) == ("file:///m", [f"file://{os.getcwd()}/a b/*.csv", "s3a://b/x"])
+    assert ScoreSpec.build(**spec.to_dict()) == spec
+
+
+def test_every_trainer_of_params_exists_and_takes_its_defaults():
     for name, fields in params.TRAINERS.items():
         assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
 
 
-def test_cells_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
+def test_trials_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
     said = {
         "search": "random",
-        "num_cells": 200,
+        "num_trials": 200,
         "param_grid": {"optimizer": ["sgd", "adam"]},
         "param_distributions": {"learning_rate": {"loguniform": [1e-4, 1e-1]}, "batch_size": {"int": [8, 10]}},
     }
-    cells = train_spec(**said).cells()
-    assert cells == train_spec(**said).cells() != train_spec(**said, seed=1).cells()
-    assert {cell["batch_size"] for cell in cells} == {8, 9, 10}
-    assert {cell["optimizer"] for cell in cells} == {"sgd", "adam"}
-    rates = sorted(cell["learning_rate"] for cell in cells)
+    trials = train_spec(**said).trials()
+    assert trials == train_spec(**said).trials() != train_spec(**said, seed=1).trials()
+    assert {trial["batch_size"] for trial in trials} == {8, 9, 10}
+    assert {trial["optimizer"] for trial in trials} == {"sgd", "adam"}
+    rates = sorted(trial["learning_rate"] for trial in trials)
     assert 1e-4 <= rates[0] < 3e-4 < rates[100] < 3e-2 < rates[-1] <= 1e-1
 
 
-def test_no_cell_is_drawn_twice():
-    said = {"search": "random", "num_cells": 9, "param_grid": {"optimizer": ["sgd", "adam"], "batch_size": [8, 16]}}
-    cells = train_spec(**said).cells()
-    assert len(cells) == 4
-    assert len({repr(cell) for cell in cells}) == 4
+def test_no_trial_is_drawn_twice():
+    said = {"search": "random", "num_trials": 9, "param_grid": {"optimizer": ["sgd", "adam"], "batch_size": [8, 16]}}
+    trials = train_spec(**said).trials()
+    assert len(trials) == 4
+    assert len({repr(trial) for trial in trials}) == 4
 
 
 def test_only_one_way_to_make_folds():

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.manifest import RESULTS, Manifest
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.data.drift import LEAST_SHARE, Drift, compare, profile_of
 from airflow_provider_distkeras.ml.data.profile import QUANTILES, profile_for
 
@@ -112,15 +113,15 @@ def test_only_what_has_moved_too_far_is_refused_and_never_times():
 
 
 @pytest.mark.parametrize(
-    ("kind", "details", "message"),
+    ("spec", "details", "message"),
     [
-        ("train", {"profile": {"a": {}}}, "expected what a preprocess task returned, received {path}, of a train task."),
-        ("preprocess", {}, "{path} has no profile that can be compared"),
-        ("preprocess", {"profile": {"a": {"kind": "number", "quantiles": {"0.5": 1}}}}, "{path} has no profile that can be"),
+        (TrainSpec, {}, "expected what a preprocess task returned, received {path}, of a train task."),
+        (PreprocessSpec, {}, "{path} has no profile that can be compared"),
+        (PreprocessSpec, {"profile": {"a": {"kind": "number", "quantiles": {"0.5": 1}}}}, "{path} has no profile that can be"),
     ],
 )
-def test_what_has_no_profile_is_refused(tmp_path, kind, details, message):
-    manifest = Manifest(kind, "0" * 64, dict.fromkeys(RESULTS[kind]), {}, details)
+def test_what_has_no_profile_is_refused(tmp_path, spec, details, message):
+    manifest = Manifest(spec.kind, "0" * 64, dict.fromkeys(spec.result_fields), {}, spec.details_class(**details))
     path = f"file://{tmp_path}/_MANIFEST.json"
     LocalStorage().write_bytes(path, manifest.to_json().encode())
     with pytest.raises(ArtifactError) as error:

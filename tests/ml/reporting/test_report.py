@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.hooks.spark_submit import zip_package
 from airflow_provider_distkeras.ml.reporting import plots, report
 from airflow_provider_distkeras.ml.reporting.formatting import format_value
@@ -19,7 +20,7 @@ from tests.page_tags import HARMLESS, HOSTILE, tags
 
 
 def make_manifest(**details):
-    return Manifest("preprocess", "0", {"rows": 40, "feature_columns": ["a"]}, {}, details)
+    return Manifest("preprocess", "0", {"rows": 40, "feature_columns": ["a"]}, {}, PreprocessDetails(**details))
 
 
 def make_spec(dataset_path="/d", **fields):
