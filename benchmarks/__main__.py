@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each in a process of its own: python -m benchmarks [--quick] [name ...]."""
+"""Run the benchmarks, each in a process of its own: python -m benchmarks [--quick] [name ...]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-#: Per benchmark, its module and the backend it runs on: Keras allows one per process.
+#: The module and the backend of each benchmark; Keras allows one backend per process.
 BENCHMARKS = {
     "narrow-tensorflow": ("narrow", "tensorflow"),
     "narrow-jax": ("narrow", "jax"),
@@ -29,27 +29,27 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named benchmarks, or all, and print one table of those that ended well."""
+    """Run the named benchmarks, or all, and print one table of those that succeeded."""
     if "--quick" in arguments:
         os.environ["BENCHMARKS_QUICK"] = "1"
-    from benchmarks import report
+    from benchmarks.lib import report
 
-    asked = [argument for argument in arguments if argument != "--quick"]
-    known = {*BENCHMARKS, *(module for module, _ in BENCHMARKS.values())}
-    unknown = sorted(set(asked) - known)
+    selected = [argument for argument in arguments if argument != "--quick"]
+    available = {*BENCHMARKS, *(module for module, _ in BENCHMARKS.values())}
+    unknown = sorted(set(selected) - available)
     if unknown:
-        print(f"No benchmark {unknown[0]!r}. There are: {', '.join(sorted(known))}.", file=sys.stderr)
+        print(f"No benchmark {unknown[0]!r}. There are: {', '.join(sorted(available))}.", file=sys.stderr)
         return 2
-    names = [name for name, (module, _) in BENCHMARKS.items() if not asked or name in asked or module in asked]
-    failed = [name for name in names if not _ran(name)]
+    names = [name for name, (module, _) in BENCHMARKS.items() if not selected or name in selected or module in selected]
+    failed = [name for name in names if not _run(name)]
     print("\n" + report.table([name for name in names if name not in failed]))
     if failed:
         print(f"\nFailed: {', '.join(failed)}.", file=sys.stderr)
     return len(failed)
 
 
-def _ran(name: str) -> bool:
-    """Run a benchmark; whether it ended well."""
+def _run(name: str) -> bool:
+    """Run a benchmark and return whether it succeeded."""
     print(f"==> {name} (load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors)", flush=True)
     module, backend = BENCHMARKS[name]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -3,7 +3,7 @@
 python -m benchmarks.faithfulness hour.csv cnt instant,dteday,casual,registered [ADAG,DynSGD]
 
 Features and label are standardized. Workers of a distributed trainer take batches of 64 / num_workers, so that a round of all of
-them sees as many rows as a step of `fit` does; what else a trainer asks for is in SETTINGS. Prints a table in Markdown.
+them sees as many rows as a step of `fit` does; the other settings of a trainer are in SETTINGS. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def main(path: str, label: str, excluded: Iterable[str], trainers: Iterable[str]
     print(f"`keras.Model.fit`, {EPOCHS} epochs, batch {BATCH}, Adam at {RATE:g}: {reference:.4f}\n")
     print("| trainer | " + " | ".join(f"{n} workers" for n in WORKERS) + " |\n|---|" + "---|" * len(WORKERS))
     for trainer in trainers:
-        cells = []
+        row = []
         for workers in WORKERS:
             started = time.perf_counter()
-            found = r2(_fit(data, trainer, workers, *SETTINGS[trainer](workers)))
-            cells.append(f"{found:.4f} ({found - reference:+.4f})")
-            print(f"{trainer} {workers}: {cells[-1]}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
-        print(f"| {trainer} | " + " | ".join(cells) + " |", flush=True)
+            score = r2(_fit(data, trainer, workers, *SETTINGS[trainer](workers)))
+            row.append(f"{score:.4f} ({score - reference:+.4f})")
+            print(f"{trainer} {workers}: {row[-1]}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        print(f"| {trainer} | " + " | ".join(row) + " |", flush=True)
     spark.stop()
 
 
@@ -96,5 +96,5 @@ def _fit(data: Any, trainer: str, workers: int, parameters: dict[str, Any], opti
 
 
 if __name__ == "__main__":
-    said = [part.split(",") for part in sys.argv[3:]]
-    main(sys.argv[1], sys.argv[2], said[0] if said else [], said[1] if len(said) > 1 else SETTINGS)
+    lists = [part.split(",") for part in sys.argv[3:]]
+    main(sys.argv[1], sys.argv[2], lists[0] if lists else [], lists[1] if len(lists) > 1 else SETTINGS)

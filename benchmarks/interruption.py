@@ -20,11 +20,11 @@ from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, Spec, TrainSpec
 from airflow_provider_distkeras.hooks.spark_submit import find_java_home
-from benchmarks import report
+from benchmarks.lib import report
 
-ROWS, FEATURES, CELLS, FOLDS = report.sized(100_000, quick=5_000), 28, 10, 3
+ROWS, FEATURES, TRIALS, FOLDS = report.sized(100_000, quick=5_000), 28, 10, 3
 EPOCHS = report.sized(60, quick=1)  # to start Spark and Keras anew takes as long as a search of seconds
-ENDED = CELLS * FOLDS * 4 // 5
+ENDED = TRIALS * FOLDS * 4 // 5
 
 
 def main(name: str) -> None:
@@ -49,9 +49,9 @@ def main(name: str) -> None:
         killed = time.perf_counter() - began
         again = finish(claim(root, spec), spec)
     cost = (killed + again - full) / full
-    said = f"{full:.0f} s without; killed after {killed:.0f} s, then {again:.0f} s"
-    title = f"{os.environ['KERAS_BACKEND']}, a search killed when {ENDED} of {CELLS * FOLDS} fits had ended"
-    report.write(name, [report.Figure(title, cost, "of the job's time lost", said, 0.25, True)])
+    durations = f"{full:.0f} s without; killed after {killed:.0f} s, then {again:.0f} s"
+    title = f"{os.environ['KERAS_BACKEND']}, a search killed when {ENDED} of {TRIALS * FOLDS} fits had ended"
+    report.write(name, [report.Figure(title, cost, "of the job's time lost", durations, 0.25, True)])
 
 
 def train_spec(dataset: str, seed: int) -> TrainSpec:
@@ -60,7 +60,7 @@ def train_spec(dataset: str, seed: int) -> TrainSpec:
         dataset_path=dataset,
         trainer_params={"batch_size": 256, "num_epoch": EPOCHS, "communication_window": 12, "num_workers": 1},
         hyperparameters={"layer_dims": [FEATURES, 64, 32, 1], "dropout_rate": 0.2},
-        param_grid={"learning_rate": np.linspace(1e-4, 1e-3, CELLS).tolist()},
+        param_grid={"learning_rate": np.linspace(1e-4, 1e-3, TRIALS).tolist()},
         num_folds=FOLDS,
         seed=seed,
     )

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from benchmarks import cluster, report
+from benchmarks.lib import cluster, report
 
 ROWS, FEATURES = report.sized(512_000, quick=51_200), 28
 REPEATS = report.sized(5, quick=2)

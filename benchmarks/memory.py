@@ -8,8 +8,8 @@ import sys
 import tempfile
 
 from airflow_provider_distkeras.spark.environment import variables
-from benchmarks import report
-from benchmarks.reference import Case, Trainer
+from benchmarks.lib import report
+from benchmarks.lib.reference import Case, Trainer
 
 CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=51_200), 256, 12)
 REPEATS = report.sized(5, quick=2)
@@ -22,7 +22,7 @@ def main(name: str) -> None:
     import numpy as np
 
     from airflow_provider_distkeras.training.dataset import Loader
-    from benchmarks.cluster import arrow_batches
+    from benchmarks.lib.cluster import arrow_batches
 
     batches = arrow_batches(CASE.rows, CASE.layers[0])
     in_memory, _ = Loader().load(batches)
@@ -30,7 +30,7 @@ def main(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         mapped, _ = Loader(size // 4, folder).load(batches)
         if not isinstance(mapped.records, np.memmap):
-            raise ValueError(f"{size:,} bytes were kept in memory with a limit of a quarter of them.")
+            raise ValueError(f"{size:,} bytes stayed in memory under a limit of a quarter of them.")
         trainer = Trainer(CASE)
         for rows in (in_memory, mapped):
             sum(trainer.train(rows, 0))

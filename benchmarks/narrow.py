@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import cluster, report
-from benchmarks.reference import Case, two_cores
+from benchmarks.lib import cluster, report
+from benchmarks.lib.reference import Case, two_cores
 
 CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=102_400), 256, 12)
 REPEATS, EPOCHS, SECONDS = report.sized(5, quick=1), report.sized(9, quick=3), report.sized(4.0, quick=1.0)
@@ -27,7 +27,7 @@ def steady_speed(summary: Any) -> float:
 
 
 def fit(data: Any, case: Case, epochs: int) -> Any:
-    """The summary of an ADAG fit with two workers."""
+    """Return the summary of an ADAG fit with two workers."""
     from airflow_provider_distkeras.ml import DistKeras
 
     trainer = {"batch_size": case.batch, "num_epoch": epochs, "num_workers": 2, "communication_window": case.window}

@@ -1,4 +1,4 @@
-"""What the operators cost: in a DAG file beside Airflow's own operator, in a task beside the bare spark-submit of its job."""
+"""What the operators cost: in a DAG file next to Airflow's own operator, in a task next to the bare spark-submit of its job."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks import report
+from benchmarks.lib import report
 
 IMPORTS = report.sized(7, quick=2)
 RUNS = report.sized(3, quick=1)
 ROWS = 1_000
 
-#: Imports what it is told to, and tells the seconds that took and the memory that is held then.
+#: Runs an import, and prints its seconds and the memory of the process after it.
 _IMPORT = """
 import resource, sys, time
 started = time.perf_counter()
@@ -84,7 +84,7 @@ def _run(folder: Path) -> report.Figure:
 
 
 def _context() -> Any:
-    """What a task is told, less what only a scheduled one needs."""
+    """Return the part of a task's context that the operator reads."""
     ti = SimpleNamespace(
         dag_id="benchmark",
         task_id="prepare",

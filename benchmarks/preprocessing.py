@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cluster, report
+from benchmarks.lib import cluster, report
 
 ROWS, COLUMNS, FILES = report.sized(5_000_000, quick=100_000), 30, 4
 REPEATS = report.sized(3, quick=1)
@@ -21,7 +21,7 @@ SCHEMA = ", ".join(f"{name} double" for name in NAMES)
 
 
 def write_files(folder: Path) -> None:
-    """Numbers with five decimals."""
+    """Write numbers with five decimals."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -33,7 +33,7 @@ def write_files(folder: Path) -> None:
 
 
 def bare(spark: Any, source: Path, target: Path, dictionary: bool = True, **options: Any) -> None:
-    """The shortest program; without Parquet's dictionaries it is no longer the shortest, but faster."""
+    """Run the shortest program; without Parquet's dictionaries it has one option more and is faster."""
     from pyspark.sql import functions as F
 
     data = spark.read.csv(str(source), header=True, **options)
@@ -43,12 +43,14 @@ def bare(spark: Any, source: Path, target: Path, dictionary: bool = True, **opti
 
 
 def ours(spark: Any, source: Path, target: Path, **options: Any) -> None:
-    """The preprocess job's body."""
+    """Run the body of the preprocess job."""
     from airflow_provider_distkeras.contract.specs import PreprocessSpec
     from airflow_provider_distkeras.jobs.preprocess import preprocess
+    from airflow_provider_distkeras.spark.progress import ProgressReporter
 
     shutil.rmtree(target, ignore_errors=True)
-    preprocess(spark, PreprocessSpec.build(input_path=str(source), **options), str(target))
+    spec = PreprocessSpec.build(input_path=str(source), **options)
+    preprocess(spark, spec, str(target), ProgressReporter())
 
 
 def main(name: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_distkeras.spark.environment import worker_environment
-from benchmarks import cluster, report
-from benchmarks.bare_scoring import two_processes
+from benchmarks.lib import cluster, report
+from benchmarks.lib.bare_scoring import two_processes
 
 ROWS, FEATURES, BATCH = report.sized(2_000_000, quick=100_000), 28, 4096
 REPEATS, TIMES = report.sized(5, quick=1), report.sized(10, quick=2)
 FILES = 4
-#: What is kept of the input beside the predictions.
+#: The columns of the input that are written beside the predictions.
 KEYS = ("id",)
 
 
@@ -70,7 +70,7 @@ def _write_rows(spark: Any, folder: Path) -> Path:
 
 
 def _write_model(path: Path, backend: str) -> bytes:
-    """Write a model as a train task leaves it; its network."""
+    """Write a model as a train task does, and return its network."""
     import keras
     from pyspark.ml import PipelineModel
     from pyspark.ml.feature import VectorAssembler
@@ -96,14 +96,14 @@ def _write_model(path: Path, backend: str) -> bytes:
 
 
 def _job(spark: Any, model: Any, rows: Path, folder: Path, keys: Iterable[str] | None) -> None:
-    """What a score job does between loading its model and writing its manifest: read, score, write, count, check."""
+    """Do what a score job does between loading its model and writing its manifest: read, score, write, count, check."""
     from airflow_provider_distkeras.contract.specs import ScoreSpec
     from airflow_provider_distkeras.jobs.score import score_with
     from airflow_provider_distkeras.spark.progress import ProgressReporter
 
-    said = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
+    fields = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        score_with(model, spark, ScoreSpec.build(**said), f"file://{out}", ProgressReporter())
+        score_with(model, spark, ScoreSpec.build(**fields), f"file://{out}", ProgressReporter())
 
 
 def _predict_batch_udf(spark: Any, rows: Path, network: Path, folder: Path, backend: str) -> None:
@@ -130,7 +130,7 @@ def _speed(work: Callable[[], object]) -> float:
 
 
 def _copies(rows: Path, more: Path) -> Path:
-    """The rows several times over, as links to the same files."""
+    """Return a folder with the rows several times over, as links to the same files."""
     more.mkdir()
     for file in rows.glob("*.parquet"):
         for number in range(TIMES):
@@ -139,7 +139,7 @@ def _copies(rows: Path, more: Path) -> Path:
 
 
 def _worker_peaks(spark: Any, backend: str) -> dict[int, int]:
-    """Have each Python worker of a backend import it; its peak memory in KB then, by process."""
+    """Import the backend in each Python worker, and return the peak memory in KB by process."""
 
     def peak(batches: Iterable[Any]) -> Iterator[Any]:
         import time
@@ -159,7 +159,7 @@ def _worker_peaks(spark: Any, backend: str) -> dict[int, int]:
 
 
 def _above(imported: dict[int, int]) -> float:
-    """The largest peak of a worker above its peak when it had only imported its backend, in MB."""
+    """Return the largest peak of a worker above its peak after the imports, in MB."""
     return max(_peak(process) - before for process, before in imported.items()) / 1000
 
 

@@ -1,4 +1,4 @@
-"""A grid search: against its pure computation, beside Spark's own CrossValidator, and what a cell costs beside its training."""
+"""A grid search: against its pure computation, beside Spark's own CrossValidator, and the overhead of a trial."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cluster, report
-from benchmarks.reference import Case, two_cores
+from benchmarks.lib import cluster, report
+from benchmarks.lib.reference import Case, two_cores
 
-CELLS, FOLDS, EPOCHS = 10, 3, 5
+TRIALS, FOLDS, EPOCHS = 10, 3, 5
 CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(100_000, quick=20_000), 256, 12)
 REPEATS, SECONDS = report.sized(7, quick=1), report.sized(4.0, quick=1.0)
 TINY, TINY_ROWS = report.sized(1_000, quick=30), 200
@@ -23,9 +23,9 @@ def main(name: str) -> None:
     spark = cluster.session(2)
     data = cluster.random_rows(spark, CASE.rows, CASE.layers[0], 4)
     estimator = _estimator(CASE, EPOCHS, backend)
-    rates = np.linspace(1e-4, 1e-3, CELLS).tolist()
+    rates = np.linspace(1e-4, 1e-3, TRIALS).tolist()
     ours, theirs = _validator(estimator, rates, spark=False), _validator(estimator, rates, spark=True)
-    trained = CELLS * FOLDS * EPOCHS * CASE.rows * (FOLDS - 1) / FOLDS
+    trained = TRIALS * FOLDS * EPOCHS * CASE.rows * (FOLDS - 1) / FOLDS
     ours.search(data)  # compiles
     with two_cores(CASE, SECONDS) as speed:
         times, ideal = report.median_ratio(lambda: report.seconds(lambda: ours.search(data)), lambda: trained / speed(), REPEATS)
@@ -37,13 +37,13 @@ def main(name: str) -> None:
     _validator(tiny, [1e-3], spark=False).search(few)
     each = report.seconds(lambda: wide.search(few)) / (2 * TINY)
     spark.stop()
-    title = f"{backend}, {CELLS} cells x {FOLDS} folds of {CASE.rows:,} rows"
+    title = f"{backend}, {TRIALS} trials x {FOLDS} folds of {CASE.rows:,} rows"
     report.write(
         name,
         [
             report.Figure(f"{title}, searched", times, "x its pure computation", f"{ideal:.1f} s on two bare cores", 1.25, True),
             report.Figure(f"{title}, with the refit", stock / whole, "x as fast as Spark's own", f"{stock:.1f} s by it"),
-            report.Figure(f"{backend}, {TINY} tiny cells, 2 folds", each * 1e3, "ms a fit", "all of it is overhead", 150, True),
+            report.Figure(f"{backend}, {TINY} tiny trials, 2 folds", each * 1e3, "ms a fit", "all of it is overhead", 150, True),
         ],
     )
 
@@ -61,10 +61,10 @@ def _validator(estimator: Any, rates: list[float], *, spark: bool) -> Any:
     from airflow_provider_distkeras.ml import CrossValidator
 
     grid = tuning.ParamGridBuilder().addGrid(estimator.learning_rate, rates).build()
-    judge = evaluation.RegressionEvaluator(metricName="r2")
+    evaluator = evaluation.RegressionEvaluator(metricName="r2")
     kind = tuning.CrossValidator if spark else CrossValidator
-    said = {"parallelism": 2} if spark else {}
-    return kind(estimator=estimator, estimatorParamMaps=grid, evaluator=judge, numFolds=FOLDS, seed=0, **said)
+    options = {"parallelism": 2} if spark else {}
+    return kind(estimator=estimator, estimatorParamMaps=grid, evaluator=evaluator, numFolds=FOLDS, seed=0, **options)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 
-from benchmarks import report, wire
-from benchmarks.load import measure, replaying
+from benchmarks import wire
+from benchmarks.lib import report
+from benchmarks.lib.load import measure, replaying
+from benchmarks.lib.queueing import Costs, simulate
+from benchmarks.lib.reference import Case, two_cores
+from benchmarks.lib.serving import far
 from benchmarks.narrow import CASE as NARROW
-from benchmarks.queueing import Costs, simulate
-from benchmarks.reference import Case, two_cores
-from benchmarks.serving import far
 from benchmarks.wide import CASE as WIDE
 
 WORKERS, SHARDS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4)
@@ -26,7 +27,7 @@ WINDOWS = report.sized(200, quick=30)
 
 
 def server_times() -> tuple[float, float]:
-    """What an exchange costs the server: seconds per call, and seconds per weight on top."""
+    """Return what an exchange costs the server: seconds per call, and seconds per weight."""
     spent = []
     for weights in (wire.SMALL, wire.LARGE):
         with far("server", weights, LOADED) as server:
@@ -37,7 +38,7 @@ def server_times() -> tuple[float, float]:
 
 
 def update_time(weights: int) -> float:
-    """What of that is the update of the center, per weight."""
+    """Return the seconds per weight of the update alone."""
     from airflow_provider_distkeras.training.algorithms import AdagRule
 
     rule, update = AdagRule(weights, 2), np.zeros(weights, np.float32)
@@ -46,7 +47,7 @@ def update_time(weights: int) -> float:
 
 
 def weights_of(case: Case) -> int:
-    """The size of a case's network."""
+    """Return the number of weights of a case's network."""
     return sum((inputs + 1) * units for inputs, units in zip(case.layers, case.layers[1:], strict=False))
 
 
@@ -70,8 +71,8 @@ def main(name: str) -> None:
             row = (f"{speeds[workers, shards] / speeds[1, 1]:>16.1f}x" for shards in SHARDS)
             print(f"{workers:>9}" + "".join(row))
         figures += [
-            report.Figure(f"{title}, {workers} workers, {shards} shards", found / speeds[1, 1], "x one worker", reference)
-            for (workers, shards), found in speeds.items()
+            report.Figure(f"{title}, {workers} workers, {shards} shards", speed / speeds[1, 1], "x one worker", reference)
+            for (workers, shards), speed in speeds.items()
         ]
     report.write(name, [*figures, _checked(call, each, per_weight)])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from benchmarks import cluster, report
+from benchmarks.lib import cluster, report
+from benchmarks.lib.reference import Case
 from benchmarks.narrow import against_two_cores
-from benchmarks.reference import Case
 
 CASE = Case((28, 2000, 300, 1), "l1_l2", 0.2, report.sized(51_200, quick=10_240), 256, 3)
 REPEATS, EPOCHS = report.sized(3, quick=1), report.sized(4, quick=2)

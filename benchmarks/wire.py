@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 import sys
 
-from benchmarks import report
-from benchmarks.load import Load, bouncing, committing, measure, replaying
-from benchmarks.serving import far
+from benchmarks.lib import report
+from benchmarks.lib.load import Load, bouncing, committing, measure, replaying
+from benchmarks.lib.serving import far
 
 #: Weights of the narrow and of the wide network, near enough: 16 KB and 2.6 MB.
 SMALL, LARGE = 4_096, 650_000
@@ -17,7 +17,7 @@ SECONDS = report.sized(1.5, quick=0.3)
 
 
 def compare(weights: int, workers: int) -> tuple[Load, Load]:
-    """What bare bytes and what commits reach, measured in turns.
+    """Measure bare bytes and commits in turns, and return the medians.
 
     One worker is a real one, from its vector to its reply; several would measure themselves, so they replay bytes.
     """
@@ -33,32 +33,32 @@ def _median(loads: list[Load]) -> Load:
     return Load(*(statistics.median(getattr(load, name) for load in loads) for name in ("rate", "latency", "busy")))
 
 
-def figures() -> list[report.Figure]:
-    """Measure both sizes with every number of workers."""
-    found = []
+def measure_all() -> list[report.Figure]:
+    """Measure both sizes with every number of workers, and return the figures."""
+    figures = []
     for weights, size in ((SMALL, "16 KB"), (LARGE, "2.6 MB")):
         best = 0.0
         for workers in WORKERS:
             bare, ours = compare(weights, workers)
             name, best = f"{size}, {workers} workers" if workers > 1 else f"{size}, 1 worker", max(best, ours.rate)
             both_ways = 8 * weights / 1e9  # GB per exchange
-            # Workers that wait for each other's turn at one server say nothing about a round trip.
+            # Workers that wait for each other's turn at one server do not measure a round trip.
             if weights == SMALL:
                 target = 150.0 if workers == 1 else None
                 bare_trip = f"{bare.latency * 1e6:.0f} us bare ping-pong"
-                found.append(report.Figure(f"round trip, {name}", ours.latency * 1e6, "us", bare_trip, target, at_most=True))
+                figures.append(report.Figure(f"round trip, {name}", ours.latency * 1e6, "us", bare_trip, target, at_most=True))
             bare_speed = f"{bare.rate * both_ways:.2f} GB/s bare ping-pong"
             target = 1.0 if weights == LARGE else None
-            found.append(report.Figure(f"both ways, {name}", ours.rate * both_ways, "GB/s", bare_speed, target))
+            figures.append(report.Figure(f"both ways, {name}", ours.rate * both_ways, "GB/s", bare_speed, target))
             reference = f"{bare.rate:,.0f} /s bare; server {ours.busy * 1e6:.0f} us of processor each, echo {bare.busy * 1e6:.0f}"
-            found.append(report.Figure(f"commits, {name}", ours.rate, "1/s", reference))
-        found.append(
+            figures.append(report.Figure(f"commits, {name}", ours.rate, "1/s", reference))
+        figures.append(
             report.Figure(
                 f"saturation, {size}", best, "1/s", f"{best * 8 * weights / 1e9:.2f} GB/s, the most of {WORKERS} workers"
             )
         )
-    return found
+    return figures
 
 
 if __name__ == "__main__":
-    report.write(sys.argv[1], figures())
+    report.write(sys.argv[1], measure_all())

@@ -1,4 +1,4 @@
-"""What a benchmark measured: one table for people, one JSON file per benchmark for programs."""
+"""The figures of a benchmark: one table for people, one JSON file per benchmark for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 #: Small sizes, to see that a benchmark runs; its figures mean nothing.
 QUICK = bool(os.environ.get("BENCHMARKS_QUICK"))
-RESULTS = Path(__file__).parent / "results" / ("quick" if QUICK else "")
+RESULTS = Path(__file__).parents[1] / "results" / ("quick" if QUICK else "")
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class Figure:
 
     @property
     def meets_target(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None without a target."""
         if self.target is None:
             return None
         return self.value <= self.target if self.at_most else self.value >= self.target
 
     def to_dict(self) -> dict[str, object]:
-        """The figure as plain JSON values."""
-        kept = {key: value for key, value in asdict(self).items() if key != "at_most"}
-        return {**kept, "meets_target": self.meets_target}
+        """Return the figure as JSON values."""
+        values = {key: value for key, value in asdict(self).items() if key != "at_most"}
+        return {**values, "meets_target": self.meets_target}
 
 
 def sized(full: Number, quick: Number) -> Number:
-    """A size or a duration: for figures to be quoted, or for a quick look."""
+    """Return the full size or duration, or the small one under --quick."""
     return quick if QUICK else full
 
 
@@ -60,7 +60,7 @@ def write(benchmark: str, figures: Sequence[Figure]) -> None:
 
 
 def table(names: Sequence[str]) -> str:
-    """The figures of these benchmarks, as they were written, as a table."""
+    """Return a table of the figures that these benchmarks wrote."""
     rows = [("figure", "value", "unit", "target", "met", "reference")]
     for name in names:
         for figure in json.loads(RESULTS.joinpath(f"{name}.json").read_text()):
@@ -68,17 +68,17 @@ def table(names: Sequence[str]) -> str:
             met = {True: "yes", False: "NO", None: ""}[figure["meets_target"]]
             rows.append((figure["name"], f"{figure['value']:.4g}", figure["unit"], target, met, figure["reference"]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def median_ratio(ours: Callable[[], float], reference: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """The median of ours over the reference, and of the reference, measured in turns so that noise hits both alike."""
+    """Return the medians of ours / reference and of the reference, measured in turns so that noise affects both alike."""
     pairs = [(reference(), ours()) for _ in range(repeats)]
     return statistics.median(b / a for a, b in pairs), statistics.median(a for a, _ in pairs)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The wall time of a call."""
+    """Return the wall time of a call, in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""The far ends of the wire benchmark, in a process of their own: the parameter servers, or an echo with nothing behind it."""
+"""The far ends of the wire benchmark, in a process of their own: the parameter servers, or a bare echo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class Far:
     """A far end that runs.
 
     Attributes:
-        shards: where it listens; secret: what it wants to be told.
+        process: the process.
+        shards: its addresses.
+        secret: the secret that a client must prove to have.
     """
 
     process: subprocess.Popen[str]
@@ -32,30 +34,30 @@ class Far:
     secret: bytes
 
     def busy(self) -> float:
-        """Seconds of processor time it has used so far."""
+        """Return the seconds of processor time that the process has used."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("busy\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
-    def session(self, number: int) -> ParameterClient:
-        """A worker's session, that has said hello."""
-        opened = ParameterClient.connect(self.shards, self.secret, None, 60.0, number, 0)
-        opened.hello(1, 1, 0)
-        return opened
+    def client(self, number: int) -> ParameterClient:
+        """Return a worker's client after its hello."""
+        client = ParameterClient.connect(self.shards, self.secret, None, 60.0, number, 0)
+        client.hello(1, 1, 0)
+        return client
 
 
 @contextmanager
 def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]:
-    """A far end for so many weights and workers; `kind` is server or echo."""
-    command = [sys.executable, "-m", "benchmarks.serving", kind, str(weights), str(workers), str(shards)]
+    """Run a far end for so many weights and workers; `kind` is server or echo."""
+    command = [sys.executable, "-m", "benchmarks.lib.serving", kind, str(weights), str(workers), str(shards)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
-        yield Far(process, tuple(Shard(*shard) for shard in said["shards"]), bytes.fromhex(said["secret"]))
+        address = json.loads(process.stdout.readline())
+        yield Far(process, tuple(Shard(*shard) for shard in address["shards"]), bytes.fromhex(address["secret"]))
     finally:
         process.communicate()
 
@@ -68,33 +70,33 @@ def _serve(weights: int, workers: int, shards: int) -> None:
     start = np.zeros((1, weights), np.float32)
     rule = AdagRule(weights, workers)
     with ParameterServers(start, rule, "127.0.0.1", "127.0.0.1", Rendezvous(timeout=60), shards=shards) as servers:
-        _tell([(s.host, s.port, s.start, s.stop) for s in servers.shards], servers.secret)
+        _answer([(s.host, s.port, s.start, s.stop) for s in servers.shards], servers.secret)
 
 
 def _echo(weights: int) -> None:
-    """Send everything back. Written as a server in Python must be, one thread per connection, but with no frames or books."""
+    """Send everything back. Written as a server in Python must be, one thread per connection, but with no frames or ledger."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
-    def echo(peer: socket.socket) -> None:
-        protocol.tune(peer)
+    def echo(connection: socket.socket) -> None:
+        protocol.tune(connection)
         buffer = memoryview(bytearray(4 * weights))
         try:
             while True:
-                protocol.receive_into(peer, buffer)
-                peer.sendall(buffer)
+                protocol.receive_into(connection, buffer)
+                connection.sendall(buffer)
         except OSError:
-            peer.close()
+            connection.close()
 
     def listen() -> None:
         while True:
             threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
 
     threading.Thread(target=listen, daemon=True).start()
-    _tell([(*listener.getsockname(), 0, weights)], b"")
+    _answer([(*listener.getsockname(), 0, weights)], b"")
 
 
-def _tell(shards: list[tuple[str, int, int, int]], secret: bytes) -> None:
-    """Say where to connect, then tell the processor time used so far whenever asked, until nobody is there to ask."""
+def _answer(shards: list[tuple[str, int, int, int]], secret: bytes) -> None:
+    """Print the addresses, then the processor time so far for every line of input, until the input ends."""
     print(json.dumps({"shards": shards, "secret": secret.hex()}), flush=True)
     for _ in sys.stdin:
         print(time.process_time(), flush=True)

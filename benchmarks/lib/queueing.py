@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that things take.
+    """Durations in seconds.
 
     Attributes:
         window: a worker's computation of a window.
         call: of every exchange with a shard, what Python does under the interpreter's lock, which all shards share.
         copies: of all weights, moving them between sockets and memory; any processor of the driver does that.
-        update: of all weights, moving the center; a shard does one at a time.
+        update: of all weights, updating the server's weights; a shard does one at a time.
     """
 
     window: float
@@ -28,7 +28,7 @@ class Costs:
 
 
 class _Station:
-    """Does one thing for so many at a time; others wait in line."""
+    """A resource with some places; jobs beyond them wait in line."""
 
     def __init__(self, servers: int) -> None:
         self.free = servers
@@ -36,14 +36,14 @@ class _Station:
 
 
 def simulate(costs: Costs, workers: int, shards: int, cores: int, windows: int = 200) -> float:
-    """Windows per second that the workers commit together.
+    """Return the windows per second that the workers commit together.
 
     Every worker computes, then exchanges with all shards at once and goes on when the last one has answered. An exchange is read
     (cores), understood (interpreter), applied (the shard), and answered (cores); a shard holds its part of the weights.
     """
     chance, order = random.Random(0), itertools.count()
     interpreter, processors = _Station(1), _Station(cores)
-    centers = [_Station(1) for _ in range(shards)]
+    stores = [_Station(1) for _ in range(shards)]
     events: list[tuple[float, int, Iterator[tuple[_Station | None, float]], _Station | None]] = []
     waiting = [0] * workers
     done, now = 0, 0.0
@@ -51,10 +51,10 @@ def simulate(costs: Costs, workers: int, shards: int, cores: int, windows: int =
     def at(seconds: float, job: Iterator[tuple[_Station | None, float]], leaves: _Station | None) -> None:
         heapq.heappush(events, (now + seconds, next(order), job, leaves))
 
-    def exchange(worker: int, center: _Station) -> Iterator[tuple[_Station | None, float]]:
+    def exchange(worker: int, store: _Station) -> Iterator[tuple[_Station | None, float]]:
         yield processors, costs.copies / shards / 2
         yield interpreter, costs.call
-        yield center, costs.update / shards
+        yield store, costs.update / shards
         yield processors, costs.copies / shards / 2
         waiting[worker] -= 1
         if not waiting[worker]:
@@ -66,8 +66,8 @@ def simulate(costs: Costs, workers: int, shards: int, cores: int, windows: int =
         # Windows differ a little, or all workers would commit in step for ever.
         yield None, costs.window * chance.uniform(0.9, 1.1)
         waiting[worker] = shards
-        for center in centers:
-            at(0.0, exchange(worker, center), None)
+        for store in stores:
+            at(0.0, exchange(worker, store), None)
 
     def advance(job: Iterator[tuple[_Station | None, float]]) -> None:
         for station, seconds in job:

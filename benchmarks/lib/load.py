@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from airflow_provider_distkeras.training.server import protocol
-from benchmarks.serving import Far
+from benchmarks.lib.serving import Far
 
 Exchange = Callable[[], object]
-#: Where a frame's header says how many commits its worker has made.
+#: The offset of the number of commits in the header of a frame.
 _SEQUENCE_AT = 20
 
 
 @dataclass(frozen=True)
 class Load:
-    """What some workers reached together.
+    """The throughput of some workers together.
 
     Attributes:
         rate: exchanges per second of all workers; latency: the median seconds of one.
@@ -37,20 +37,23 @@ class Load:
 
 
 def committing(far: Far, number: int, weights: int) -> Exchange:
-    """What a worker does at the end of a window: send its update, get the center."""
-    session, update, sequence = far.session(number), np.zeros(weights, np.float32), 0
+    """Return the exchange at the end of a window: send its update, receive the server's weights."""
+    client, update, sequence = far.client(number), np.zeros(weights, np.float32), 0
 
     def exchange() -> None:
         nonlocal sequence
         sequence += 1
-        session.commit(update, sequence, 3, 0, 1, 0.0)
+        client.commit(update, sequence, 3, 0, 1, 0.0)
 
     return exchange
 
 
 def replaying(far: Far, number: int, weights: int) -> Exchange:
-    """The same bytes as `committing`, made beforehand: many such workers are light enough to show what the server can do."""
-    peer = _proven_socket(far, number)
+    """Return an exchange of the same bytes as `committing`, prepared beforehand.
+
+    Many such workers are light enough to show what the server can do.
+    """
+    connection = _proven_socket(far, number)
     recorded = _Recorder()
     update = protocol.as_payload(np.zeros(weights, np.float32))
     protocol.Connection(recorded, 1 << 30).send(
@@ -62,24 +65,24 @@ def replaying(far: Far, number: int, weights: int) -> Exchange:
         nonlocal sequence
         sequence += 1
         struct.pack_into("!Q", frame, _SEQUENCE_AT, sequence)
-        peer.sendall(frame)
-        protocol.receive_into(peer, received)
+        connection.sendall(frame)
+        protocol.receive_into(connection, received)
 
     exchange()
     if received[4] != protocol.Op.CENTER or struct.unpack_from("!Q", received, _SEQUENCE_AT)[0] != 1:
-        raise ValueError("The server did not take a commit made by hand: has the frame's header changed?")
+        raise ValueError("The server did not take a commit prepared beforehand: has the frame's header changed?")
     return exchange
 
 
 def bouncing(far: Far, _number: int, weights: int) -> Exchange:
-    """The same bytes there and back."""
-    peer = socket.create_connection((far.shards[0].host, far.shards[0].port))
-    protocol.tune(peer)
+    """Return an exchange of as many bytes with an echo."""
+    connection = socket.create_connection((far.shards[0].host, far.shards[0].port))
+    protocol.tune(connection)
     sent, received = bytes(4 * weights), memoryview(bytearray(4 * weights))
 
     def exchange() -> None:
-        peer.sendall(sent)
-        protocol.receive_into(peer, received)
+        connection.sendall(sent)
+        protocol.receive_into(connection, received)
 
     return exchange
 
@@ -88,14 +91,14 @@ def _proven_socket(far: Far, number: int) -> socket.socket:
     """A worker's connection after its hello, without what reads and writes frames on it."""
     shard = far.shards[0]
     connection = protocol.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
-    said = json.dumps({"rows": 1, "commits": 1, "digest": 0}).encode()
-    connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=said))
+    hello = json.dumps({"rows": 1, "commits": 1, "digest": 0}).encode()
+    connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=hello))
     connection.receive()
     return connection._peer
 
 
 class _Recorder(socket.socket):
-    """Keeps what is sent."""
+    """A socket that records what is sent."""
 
     def __init__(self) -> None:
         super().__init__()

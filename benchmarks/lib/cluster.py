@@ -10,7 +10,7 @@ import numpy as np
 
 
 def session(cores: int) -> Any:
-    """A quiet local Spark session."""
+    """Return a local Spark session that logs errors only."""
     from pyspark.sql import SparkSession
 
     from airflow_provider_distkeras.hooks.spark_submit import find_java_home
@@ -24,7 +24,7 @@ def session(cores: int) -> Any:
 
 
 def random_rows(spark: Any, rows: int, features: int, partitions: int) -> Any:
-    """A cached DataFrame of normal features, as arrays of float, and a label."""
+    """Return a cached DataFrame of normal features, as arrays of float, and a label."""
     from pyspark.sql import functions as F
 
     columns = [F.randn(seed).cast("float") for seed in range(features)]
@@ -35,7 +35,7 @@ def random_rows(spark: Any, rows: int, features: int, partitions: int) -> Any:
 
 
 def random_records(rows: int, features: int, seed: int = 0) -> Any:
-    """The same as records of a worker."""
+    """Return such rows as the records of a worker."""
     from airflow_provider_distkeras.training.dataset import Rows
 
     values = np.random.default_rng(seed).standard_normal((rows, features), np.float32)
@@ -43,7 +43,7 @@ def random_records(rows: int, features: int, seed: int = 0) -> Any:
 
 
 def arrow_batches(rows: int, features: int, rows_per_batch: int = 10_000) -> list[Any]:
-    """The same as Arrow batches, as Spark delivers them."""
+    """Return such rows as Arrow batches, as Spark delivers them."""
     import pyarrow as pa
 
     def lists(matrix: Any) -> Any:

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from airflow_provider_distkeras.spark.environment import variables
-from benchmarks import report
+from benchmarks.lib import report
 
 _ROWS = 65_536
 
 
 @contextmanager
 def two_processes(network: Path, rows: Path, folder: Path, keys: Sequence[str], batch_size: int) -> Iterator[Callable[[], float]]:
-    """What measures the seconds that two processes, each with a core and half the files, take together."""
+    """Yield a function that measures the seconds of two processes, each with a core and half the files."""
     files = sorted(map(str, rows.glob("*.parquet")))
     environment = {**os.environ, **variables(os.environ["KERAS_BACKEND"], 1)}
     pipe = subprocess.PIPE
     workers = []
     for number in range(2):
-        said = repr((str(network), files[number::2], f"{folder}/bare-{number}.parquet", list(keys), batch_size))
-        command = [sys.executable, "-m", "benchmarks.bare_scoring", said]
+        arguments = repr((str(network), files[number::2], f"{folder}/bare-{number}.parquet", list(keys), batch_size))
+        command = [sys.executable, "-m", "benchmarks.lib.bare_scoring", arguments]
         workers.append(subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe))
 
     def together() -> None:

@@ -34,16 +34,16 @@ class Case:
     window: int
 
     def hyperparameters(self) -> dict[str, object]:
-        """The case as Params of the Estimator."""
-        said = {"layer_dims": list(self.layers), "dropout_rate": self.dropout, "learning_rate": 1e-3, "reg_strength": 1e-4}
-        return {**said, "regularizer": self.regularizer} if self.regularizer else said
+        """Return the Params of the Estimator for this case."""
+        params = {"layer_dims": list(self.layers), "dropout_rate": self.dropout, "learning_rate": 1e-3, "reg_strength": 1e-4}
+        return {**params, "regularizer": self.regularizer} if self.regularizer else params
 
 
 @contextmanager
 def two_cores(case: Case, seconds: float) -> Iterator[Callable[[], float]]:
-    """What measures the samples per second of two processes with a core each, both running at the same time."""
+    """Yield a function that measures the samples per second of two processes, each on its core, at the same time."""
     environment = {**os.environ, **variables(os.environ["KERAS_BACKEND"], 1)}
-    command = [sys.executable, "-m", "benchmarks.reference", repr(case), str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.lib.reference", repr(case), str(seconds)]
     pipe = subprocess.PIPE
     workers = [subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe) for _ in range(2)]
 
@@ -72,22 +72,22 @@ class Trainer:
         from airflow_provider_distkeras.ml.network.builder import build_network
         from airflow_provider_distkeras.training.backends import compile_window
 
-        said = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
-        made = build_network(said, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
-        self._case, self._flat, self._values = case, made.initial[0], made.values
+        params = {name: field.default for name, field in HYPERPARAMETERS.items()} | case.hyperparameters()
+        built = build_network(params, {"0": case.layers[0]}, {"0": 1}, 0, os.environ["KERAS_BACKEND"], "sgd")
+        self._case, self._flat, self._values = case, built.initial[0], built.values
         self._rates = np.full(case.window, 1e-3, np.float32)
-        self._compiled = compile_window(made.plan, case.batch, case.window)
+        self._compiled = compile_window(built.plan, case.batch, case.window)
         self._compiled.reset(0)
 
     def train(self, rows: Rows, epoch: int) -> Iterator[int]:
-        """Train an epoch; after every window, how many rows it had."""
+        """Train an epoch; yield the rows of each window after it."""
         for window in rows.windows(self._case.batch, self._case.window, [epoch], self._case.window):
             self._flat, _ = self._compiled.run(self._flat, window, self._rates, self._values)
             yield window.rows
 
 
 def _main(case: Case, seconds: float) -> None:
-    from benchmarks.cluster import random_records
+    from benchmarks.lib.cluster import random_records
 
     trainer, rows = Trainer(case), random_records(case.rows // 2, case.layers[0])
     next(trainer.train(rows, 0))
