@@ -17,7 +17,7 @@ class DistKerasPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The app, built when first asked for."""
+        """The app, built on first use."""
         from airflow_provider_distkeras.plugins.app import create_app
 
         return [{"app": create_app(), "url_prefix": tabs.URL_PREFIX, "name": self.name}]

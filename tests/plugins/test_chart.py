@@ -12,7 +12,7 @@ def drawn(*points):
 
 
 def dots(svg):
-    """Where the points are."""
+    """Return the places of the points."""
     return [(float(dot.get("cx")), float(dot.get("cy"))) for dot in svg.iter("circle")]
 
 
@@ -21,13 +21,13 @@ def line(svg):
 
 
 def height_of(svg, value):
-    """Where a value lies, by the labels of the axis."""
+    """Return the height of a value by the labels of the axis."""
     marks = [(float(text.text), float(text.get("y")) - 4) for text in svg.iter("text") if text.get("text-anchor") == "end"]
     (low, bottom), (high, top) = marks[0], marks[-1]
     return bottom + (value - low) / (high - low) * (top - bottom)
 
 
-def test_points_stand_at_equal_distances_as_high_as_their_values():
+def test_points_have_equal_distances_and_the_heights_of_their_values():
     values = [0.5, 0.9, 0.7]
     svg = drawn(*(Point(str(number), value) for number, value in enumerate(values)))
 
@@ -70,7 +70,7 @@ def test_a_bar_shows_the_spread():
     assert ends == pytest.approx([height_of(svg, 0.4), height_of(svg, 0.6)], abs=0.2)
 
 
-def test_a_mark_stands_out_and_says_why():
+def test_a_mark_stands_out_with_its_reason():
     svg = drawn(Point("2026-03-01", 0.5), Point("2026-04-01", 0.6, 0.01, "champion of bikes"))
 
     plain, marked = svg.iter("circle")
@@ -97,8 +97,8 @@ def test_only_as_many_labels_as_there_is_room_for():
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.87, 0.91), (-5.0, 1e6), (1e-9, 3e-9), (0.0, 1e-5)])
 def test_ticks_are_a_few_round_numbers_in_between(bounds):
-    found = ticks(*bounds)
+    values = ticks(*bounds)
 
-    assert 2 <= len(found) <= 6
-    assert all(bounds[0] <= tick <= bounds[1] * (1 + 1e-9) for tick in found)
-    assert len({f"{tick:.6g}" for tick in found}) == len(found)
+    assert 2 <= len(values) <= 6
+    assert all(bounds[0] <= tick <= bounds[1] * (1 + 1e-9) for tick in values)
+    assert len({f"{tick:.6g}" for tick in values}) == len(values)

@@ -1,4 +1,4 @@
-"""The page of a DAG's models: the artifacts are real, what the runs returned is made up."""
+"""The page of a DAG's models, from real artifacts and made-up XComs."""
 
 import html
 import json
@@ -26,7 +26,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def train(root):
-    """Commits a model, and says what its task returned."""
+    """Return a function that commits a model and returns the record of its task."""
 
     def trained(period, *, minute=0, metrics=None, task_id="train", map_index=-1, run_id="manual", dag_id="dag", manifest=True):
         attempt = Attempt.claim(
@@ -45,15 +45,15 @@ def train(root):
 
 @pytest.fixture
 def promote(root):
-    """Makes a model the champion of a name."""
+    """Return a function that makes a model the champion of a name."""
 
-    def promoted(model, name="bikes", **said):
+    def promoted(model, name="bikes", **changes):
         champions = Champions(STORAGE, root, name)
         record = {
             "model_path": model.model_path, "period": model.attempt.period, "metrics": {}, "rows": 12, "reason": "r2 0.9 is better",
             "manifest_path": "m", "task": "other.promote", "run_id": "run", "user": None, "promoted_at": "2026-05-02T00:00:00+00:00",
         }  # fmt: skip
-        champions.promote(Champion(**(record | said)), over=champions.present())
+        champions.promote(Champion(**(record | changes)), over=champions.present())
         return champions.present()
 
     return promoted
@@ -61,7 +61,7 @@ def promote(root):
 
 @pytest.fixture
 def show(monkeypatch):
-    """The page of these models."""
+    """Return a function that renders the page of models."""
 
     def shown(*models):
         monkeypatch.setattr(metrics_page, "find_models", lambda _: list(models))
@@ -71,9 +71,9 @@ def show(monkeypatch):
 
 
 def rows(page):
-    """The texts in the cells of each row."""
+    """Return the texts of the columns of each row below the header."""
     return [
-        [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        [re.sub("<[^>]+>", "", column) for column in re.findall(r"<td[^>]*>(.*?)</td>", row)]
         for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)
     ][1:]
 
@@ -112,7 +112,7 @@ def test_the_champion_before_is_not_marked(show, train, promote):
     assert [row[2] for row in rows(show(march, april))] == ["bikes", ""]
 
 
-def test_a_champion_of_an_attempt_that_is_not_listed_is_told(show, train, promote):
+def test_a_champion_of_an_attempt_that_is_not_listed_has_a_note(show, train, promote):
     earlier, newer = train("2026-03"), train("2026-03", minute=1)
     promote(earlier)
     page = show(earlier, newer)
@@ -159,7 +159,7 @@ def test_a_dag_without_models(show):
     assert "None of the latest 200 runs of dag has trained a model." in show()
 
 
-def test_a_missing_manifest_is_told(show, train):
+def test_a_missing_manifest_has_a_note(show, train):
     page = show(train("2026-03", manifest=False))
 
     assert "There is no manifest at file://" in page
@@ -169,7 +169,7 @@ def test_a_missing_manifest_is_told(show, train):
 @pytest.mark.parametrize(
     "content", [b"", b"\xff", b"[]", b"7", b'{"kind": "train"}', b'{"kind": "<script>", "spec_sha256": "", "result": {}}']
 )
-def test_a_damaged_manifest_is_told(show, train, content):
+def test_a_damaged_manifest_has_a_note(show, train, content):
     trained = train("2026-03")
     local_path(trained.attempt.manifest_path).write_bytes(content)
     page = show(trained)
@@ -180,7 +180,7 @@ def test_a_damaged_manifest_is_told(show, train, content):
 
 
 @pytest.mark.parametrize("result", [None, {"metrics": None}, {"metrics": {}}, {"metrics": 7}])
-def test_a_manifest_of_another_shape_is_told(show, train, result):
+def test_a_manifest_of_another_shape_has_a_note(show, train, result):
     trained = train("2026-03")
     path = local_path(trained.attempt.manifest_path)
     manifest = json.loads(path.read_text())
@@ -190,7 +190,7 @@ def test_a_manifest_of_another_shape_is_told(show, train, result):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"model_path": "m"}'])
-def test_a_damaged_record_is_told_and_the_other_champions_are_shown(show, train, promote, content):
+def test_a_damaged_record_has_a_note_and_the_other_champions_are_shown(show, train, promote, content):
     trained = train("2026-03")
     local_path(promote(trained).record_path).write_bytes(content)
     promote(trained, name="trucks")
@@ -200,7 +200,7 @@ def test_a_damaged_record_is_told_and_the_other_champions_are_shown(show, train,
     assert [row[2] for row in rows(page)] == ["trucks"]
 
 
-def test_a_record_of_another_shape_is_told(show, train, promote):
+def test_a_record_of_another_shape_has_a_note(show, train, promote):
     trained = train("2026-03")
     promote(trained, model_path=7)
     promote(trained, name="odd", promoted_at=None, reason=["a"], period=3)
@@ -223,7 +223,7 @@ def test_no_more_is_read_than_one_page_may(show, train, promote, monkeypatch):
     assert "Champions were looked for below 0 of 1 artifact roots." in show(trained)
 
 
-def test_a_storage_that_fails_is_told(show, train, monkeypatch):
+def test_a_storage_that_fails_has_a_note(show, train, monkeypatch):
     class Driver(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""What stands in the place of a report that is not there yet."""
+"""The page in the place of a report that does not exist yet."""
 
 import json
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from tests.page_tags import HARMLESS, HOSTILE, tags
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def test_it_says_how_far_the_task_is_and_when_it_said_so():
-    said = Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80)
-    page = progress_page(json.dumps(said.to_dict()), NOON)
+def test_it_shows_the_progress_and_its_time():
+    progress = Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80)
+    page = progress_page(json.dumps(progress.to_dict()), NOON)
     assert "<li>search: 5 of 12 fits</li><li>120,300 samples/s</li><li>best r2 0.9132 (cell 3)</li>" in page
     assert "2026-03-01 12:00:00 UTC" in page
 
 
-def test_it_says_why_a_task_failed_and_nothing_is_taken_for_html():
+def test_it_shows_the_error_of_a_task_that_failed():
     page = progress_page(json.dumps({"percent": 40, "stage": "failed", "error": "DataError: <b>"}), NOON)
     assert "<li>DataError: &lt;b&gt;</li>" in page
 
@@ -33,7 +33,7 @@ def test_texts_are_escaped(field):
 
 
 @pytest.mark.parametrize("state", ["", "7", "[]", "{}", '{"percent": 3}', '{"percent": 3, "stage": "x", "best": 1}', '{"a": 1}'])
-def test_what_no_operator_wrote_is_no_page(state):
+def test_a_state_that_no_operator_wrote_has_no_page(state):
     assert progress_page(state, NOON) is None
 
 

@@ -1,4 +1,4 @@
-"""Results of searches, made up."""
+"""Made-up results of searches."""
 
 from airflow_provider_distkeras.ml.tuning.search import SearchResult
 from airflow_provider_distkeras.ml.tuning.trial import FoldResult, Trial
@@ -6,7 +6,7 @@ from airflow_provider_distkeras.training.summary import TrainingSummary
 
 
 class Model:
-    """What a report reads of a model."""
+    """The part of a model that a report reads."""
 
     summary = TrainingSummary(
         "ADAG", 40, 80, 2, {"loss": [1.0, 0.5]}, None, 2.0, 4, 8, 0.5, [3, 1],

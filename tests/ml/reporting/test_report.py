@@ -1,4 +1,4 @@
-"""The training report's figures and tables, from results made up."""
+"""The training report's figures and tables, from made-up results."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The report's page, asked for over HTTP from Airflow's own API server."""
+"""A task instance's report over HTTP from Airflow's own API server."""
 
 import json
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.airflow
 
 @pytest.fixture
 def pipeline(prepare, root):
-    """Makes a preprocess and a train task."""
+    """Return a function that makes a preprocess and a train task."""
 
     def make():
         DistKerasTrainOperator(
@@ -27,7 +27,7 @@ def pipeline(prepare, root):
 
 @pytest.fixture
 def trained(stub, pipeline, run):
-    """A run of a train task that has left a report."""
+    """Return a run of a train task that has left a report."""
     return run(pipeline)
 
 
@@ -74,10 +74,12 @@ def test_task_without_a_report(client, log_in, trained):
     assert "This task instance has no training report, or not yet." in answer.text
 
 
-@pytest.mark.parametrize(("said", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("9" * 30, 422), ("{RUN_ID}", 422)])
-def test_a_task_that_is_not_mapped_keeps_the_placeholder_of_the_map_index(client, log_in, trained, said, status):
+@pytest.mark.parametrize(
+    ("map_index", "status"), [("{MAP_INDEX}", 200), ("-1", 200), ("0", 404), ("9" * 30, 422), ("{RUN_ID}", 422)]
+)
+def test_a_task_that_is_not_mapped_keeps_the_placeholder_of_the_map_index(client, log_in, trained, map_index, status):
     """As Airflow's UI leaves it in the address of the tab."""
-    query = {"run_id": trained.dag_run.run_id, "task_id": "train", "map_index": said}
+    query = {"run_id": trained.dag_run.run_id, "task_id": "train", "map_index": map_index}
 
     assert client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN")).status_code == status
 
@@ -108,7 +110,7 @@ def test_path_beside_another_reports_manifest_is_not_read(client, log_in, traine
 
 
 def test_the_report_of_another_task_is_not_shown(client, log_in, trained):
-    """Whoever may read this DAG need not be allowed to read the other's."""
+    """A user who may read this DAG may not read every other DAG."""
     from airflow.models.xcom import XComModel
 
     of = {"dag_id": "dag", "task_id": "prepare", "run_id": trained.dag_run.run_id}

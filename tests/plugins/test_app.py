@@ -1,4 +1,4 @@
-"""Model metrics and a run's reports, asked for over HTTP from Airflow's own API server."""
+"""Model metrics and a run's reports over HTTP from Airflow's own API server."""
 
 import html
 import json
@@ -20,7 +20,7 @@ REPORT = "<p>r2 0.9</p>"
 
 @pytest.fixture
 def train(prepare, root):
-    """Makes a task that prepares and one that trains, or as many as there are names."""
+    """Return a function that makes a preprocess task and a train task per name."""
 
     def pipeline(*task_ids):
         dataset = prepare().output["dataset_path"]
@@ -35,12 +35,12 @@ def train(prepare, root):
 
 @pytest.fixture
 def get(client, log_in):
-    """A page, as a user who may see it."""
+    """Return a function that gets a page as a user who may see it."""
     return lambda address, **query: client.get(address, params=query or None, headers=log_in("ADMIN"))
 
 
 def change(done, key, value, **how):
-    """Another XCom than the train task has pushed."""
+    """Replace an XCom of the train task."""
     from airflow.models.xcom import XComModel
 
     XComModel.set(key=key, value=value, dag_id="dag", task_id="train", run_id=done.dag_run.run_id, **how)
@@ -65,8 +65,8 @@ def test_metrics_by_period_with_the_champion_and_the_way_to_the_reports(stub, ru
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert re.findall(r"<h2>(.*?)</h2>", answer.text) == ["train"]
-    cells = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)[1:]]
-    assert [[html.unescape(cell) for cell in row if "href" not in cell] for row in cells] == [
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)[1:]]
+    assert [[html.unescape(column) for column in row if "href" not in column] for row in rows] == [
         ["2026-04-01", "0.9000 ± 0.0100", "", april.dag_run.run_id],
         ["2026-03-01", "0.9000 ± 0.0100", "bikes", march.dag_run.run_id],
     ]
@@ -113,16 +113,16 @@ def test_user_without_the_right_to_the_dag_is_refused(client, log_in, page, monk
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 
-    asked = []
+    checks = []
 
     def refuse(*, method, user, access_entity=None, details=None):
-        asked.append((method, access_entity, details.id))
+        checks.append((method, access_entity, details.id))
         return False
 
     monkeypatch.setattr(get_auth_manager(), "is_authorized_dag", refuse)
 
     assert client.get(page, headers=log_in("ADMIN")).status_code == 403
-    assert asked == [("GET", DagAccessEntity.XCOM, "dag")]
+    assert checks == [("GET", DagAccessEntity.XCOM, "dag")]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -164,7 +164,7 @@ def test_a_value_that_names_a_class_is_no_object_of_it(stub, run, train, get):
     assert done.dag_run.run_id in html.unescape(answer.text)
 
 
-def test_damaged_files_are_told(stub, run, train, get, root):
+def test_damaged_files_have_notes(stub, run, train, get, root):
     done = run(train)
     local_path(done.xcoms("train")["manifest_path"]).write_text("{")
     record = root / "champions" / "bikes" / "000001-00000000.json"
@@ -179,7 +179,7 @@ def test_damaged_files_are_told(stub, run, train, get, root):
 
 
 def test_only_the_tasks_own_models_count_and_only_champions_below_their_root(stub, run, train, get, tmp_path):
-    """What an XCom was made to say leads nowhere else."""
+    """A forged XCom leads nowhere else."""
     done = run(train)
     elsewhere = tmp_path / "elsewhere"
     champions = Champions(LocalStorage(), f"file://{elsewhere}", "secret")
@@ -189,8 +189,8 @@ def test_only_the_tasks_own_models_count_and_only_champions_below_their_root(stu
     path = done.xcoms("train")["model_path"]
     root = path.split("/dag/train/")[0]
     traversing = path.replace(root, f"{root}/../elsewhere")
-    for said in (f"file://{elsewhere}/model", traversing, path.replace("/train/", "/other/"), ["no", "path"], None):
-        change(done, "model_path", said)
+    for forged in (f"file://{elsewhere}/model", traversing, path.replace("/train/", "/other/"), ["no", "path"], None):
+        change(done, "model_path", forged)
         answer = get(PAGES[0])
         assert (answer.status_code, "secret" in answer.text, done.dag_run.run_id in html.unescape(answer.text)) == (
             200,
@@ -199,14 +199,14 @@ def test_only_the_tasks_own_models_count_and_only_champions_below_their_root(stu
         )
 
 
-def test_no_path_can_be_asked_for(stub, run, train, get, tmp_path):
+def test_no_path_can_be_requested(stub, run, train, get, tmp_path):
     run(train)
     (tmp_path / "secret.html").write_text("secret")
-    said = str(tmp_path / "secret.html")
+    secret = str(tmp_path / "secret.html")
 
     for key in ("path", "model_path", "manifest_path", "report_path", "root", "run_id"):
         for page in ("/distkeras/metrics/dag", "/distkeras/run/dag"):
-            answer = get(page, **{"run_id": "any", key: said})
+            answer = get(page, **{"run_id": "any", key: secret})
             assert "<p>secret" not in answer.text
             assert answer.text.count("secret") == (key == "run_id" and page.endswith("run/dag"))
     assert get("/distkeras/metrics/..%2F..%2Fetc").status_code == 404
