@@ -17,7 +17,7 @@ def layout():
 
 
 def raw(rows, seed=0):
-    """Raw features, (rows, 11), NaN where missing; the third category only in every seventh row."""
+    """Return raw features, (rows, 11), NaN where missing; the third category only in every seventh row."""
     random = np.random.default_rng(seed)
     a, b, c = random.normal(5, 3, rows), random.exponential(2, rows), random.normal(0, 100, rows)
     a[::5] = np.nan
@@ -29,35 +29,35 @@ def raw(rows, seed=0):
 
 
 def prepare(values, scaling, fitted_on):
-    """What a preprocess job makes of raw features by the statistics of the rows `fitted_on`."""
-    done = values.copy()
+    """Return raw features as a preprocess job prepares them by the statistics of the rows `fitted_on`."""
+    prepared = values.copy()
     for span in layout():
         for at in range(span["start"], span["stop"]):
-            known = values[fitted_on, at]
-            known = np.sort(known[~np.isnan(known)])
+            present = values[fitted_on, at]
+            present = np.sort(present[~np.isnan(present)])
             if span["fill"]:
-                fill = known.mean() if span["fill"] == "mean" else known[(len(known) - 1) // 2]
-                done[np.isnan(done[:, at]), at] = fill
+                fill = present.mean() if span["fill"] == "mean" else present[(len(present) - 1) // 2]
+                prepared[np.isnan(prepared[:, at]), at] = fill
         at = slice(span["start"], span["stop"])
         if scaling and span["kind"] != "hashed":
-            done[:, at] = _scaled(done[:, at], done[fitted_on, at], scaling, pooled=span["kind"] == "array")
+            prepared[:, at] = _scaled(prepared[:, at], prepared[fitted_on, at], scaling, pooled=span["kind"] == "array")
         elif span["kind"] == "category":
-            done[:, at] *= (done[fitted_on, at] != 0).any(axis=0)
-    return done
+            prepared[:, at] *= (prepared[fitted_on, at] != 0).any(axis=0)
+    return prepared
 
 
-def _scaled(values, known, scaling, pooled):
+def _scaled(values, present, scaling, pooled):
     axis = None if pooled else 0
-    low, high = known.min(axis=axis), known.max(axis=axis)
+    low, high = present.min(axis=axis), present.max(axis=axis)
     constant = low == high
     with np.errstate(all="ignore"):
         if scaling == "minmax":
             return np.where(constant, 0.5, (values - low) / (high - low))
-        return np.where(constant, 0.0, (values - known.mean(axis=axis)) / known.std(axis=axis, ddof=1))
+        return np.where(constant, 0.0, (values - present.mean(axis=axis)) / present.std(axis=axis, ddof=1))
 
 
 def filled(values):
-    """Per row, the positions that a statistic filled in."""
+    """Return per row the positions that a statistic fills in."""
     return [np.flatnonzero(np.isnan(row)).tolist() for row in values]
 
 

@@ -140,7 +140,7 @@ def _has_naming_params_only(evaluator: Evaluator) -> bool:
 
 
 def sample_size(units: int) -> int:
-    """Return how many rows of `units` outputs each are kept as a sample of predictions."""
+    """Return how many rows of `units` outputs each are in the sample of predictions."""
     return min(_SAMPLE_ROWS, max(1, _SAMPLE_VALUES // (1 + units)))
 
 

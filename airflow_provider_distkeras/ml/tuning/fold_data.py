@@ -24,7 +24,7 @@ class FoldData:
         splitter: assigns parts to rows.
         folds: the folds that will be used.
         features: the column of features.
-        preparation: how the features were prepared; None if that is not known.
+        preparation: how the features were prepared; None if that is unknown.
 
     Attributes:
         data: the rows, each with its part.

@@ -49,7 +49,7 @@ def fold_feature_maps(
     Args:
         data: rows with their part, and FILLED if a statistic filled in any feature.
         features: the column of features.
-        preparation: how the features were prepared; None if that is not known.
+        preparation: how the features were prepared; None if that is unknown.
         folds: the folds.
         part_moments: the moments of each part; computed in one pass over the data if they are missing.
     """

@@ -154,7 +154,7 @@ class FoldFitter:
         return FitRequest(planned.plan, self._rows.fold_slice(planned.fit.fold, planned.plan.class_weights))
 
     def _collect(self, planned: PlannedFit, result: FitResult | Exception, seconds: float) -> FoldResult:
-        """Return the result of a fit in a task, and keep its model, if models are kept."""
+        """Return the result of a fit in a task, and collect its model, if models are collected."""
         if isinstance(result, Exception):
             return FoldResult.failure(result, seconds)
         if self._models is not None and planned.plan is not None:

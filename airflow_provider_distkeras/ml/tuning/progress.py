@@ -23,7 +23,7 @@ class SearchProgress:
         study: the search's.
         metric: the metric that decides.
         num_folds: folds of every trial.
-        rows: rows of the whole dataset; None if that is not known.
+        rows: rows of the whole dataset; None if that is unknown.
         parallel_fits: fits that run at the same time, about.
         has_test: whether the best trial is evaluated on rows that were set aside.
     """

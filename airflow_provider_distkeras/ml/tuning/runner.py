@@ -97,7 +97,7 @@ class TrialRunner:
     def _batch_size(self, remaining: int) -> int:
         """Return the number of fits for one task: two thirds of its share of the remaining ones, so that all tasks end together.
 
-        It is limited to some seconds' worth, which is what a killed job may lose, and is at least what starting a task takes.
+        It is limited to fits of some seconds, which is what a killed job may lose, and is at least what starting a task takes.
         """
         if not self._seconds:
             return 1

@@ -32,8 +32,8 @@ def r2():
 
 
 def regression(trainer=trainers.ADAG, trainer_params=None, **params):
-    said = {"layer_dims": [None, 8, 1], "optimizer": "adam", "learning_rate": 0.05, "seed": 1, **params}
-    return DistKeras(trainer, {**FAST, **(trainer_params or {})}, **said)
+    options = {"layer_dims": [None, 8, 1], "optimizer": "adam", "learning_rate": 0.05, "seed": 1, **params}
+    return DistKeras(trainer, {**FAST, **(trainer_params or {})}, **options)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def fitted(data):
     return regression(trainer_params={"num_epoch": 20}).fit(data)
 
 
-def test_it_learns_and_predicts_doubles(fitted, data):
+def test_the_model_learns_and_predicts_doubles(fitted, data):
     predicted = fitted.transform(data)
     assert dict(predicted.dtypes)["prediction"] == "double"
     assert predicted.columns == [*data.columns, "prediction"]
@@ -127,7 +127,7 @@ def test_cross_validation_trains_every_point_with_its_own_values(data):
     assert "prediction" in fitted.transform(data).columns
 
 
-def test_a_cell_that_diverges_loses_but_a_fit_that_diverges_raises(data, caplog):
+def test_a_param_map_that_diverges_ranks_last_but_a_fit_that_diverges_raises(data, caplog):
     estimator = regression(optimizer="sgd")
     wild = {estimator.learning_rate: 1e30}
     validator = tuning.CrossValidator(
@@ -140,7 +140,7 @@ def test_a_cell_that_diverges_loses_but_a_fit_that_diverges_raises(data, caplog)
         estimator.fit(data, wild)
 
 
-def test_model_and_estimator_survive_being_saved(data, fitted, tmp_path):
+def test_model_and_estimator_can_be_saved(data, fitted, tmp_path):
     path = f"file://{tmp_path}/model"
     fitted.write().save(path)
     again = DistKerasModel.load(path)
@@ -154,7 +154,7 @@ def test_model_and_estimator_survive_being_saved(data, fitted, tmp_path):
     assert {p.name: v for p, v in loaded.extractParamMap().items()} == {p.name: v for p, v in estimator.extractParamMap().items()}
 
 
-def test_it_survives_inside_pipelines_and_cross_validation(data, tmp_path):
+def test_the_model_can_be_saved_in_pipelines_and_cross_validation(data, tmp_path):
     assembler = VectorAssembler(inputCols=["a", "b"], outputCol="again")
     estimator = regression(featuresCol="again")
     pipeline = Pipeline(stages=[assembler, estimator]).fit(data)
@@ -208,7 +208,7 @@ def test_a_network_that_carries_code_is_refused(data):
         regression(layer_dims=None, network=config).fit(data)
 
 
-def test_what_a_worker_finds_wrong_with_the_data_reaches_the_driver_in_a_line(data):
+def test_a_data_error_of_a_worker_reaches_the_driver_in_one_line(data):
     holed = data.withColumn("features", F.when(F.col("a") > 2, F.array(F.lit(1.0))).otherwise(vector_to_array("features")))
     with pytest.raises(DataError) as error:
         regression().fit(holed)
@@ -262,7 +262,7 @@ def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_what_cannot_be_trained_is_refused_with_the_fix(data, params, error, message):
+def test_params_that_cannot_be_trained_are_refused_with_the_fix(data, params, error, message):
     with pytest.raises(error) as raised:
         regression(**params).fit(data.withColumn("name", F.lit("x")))
     assert message in str(raised.value)

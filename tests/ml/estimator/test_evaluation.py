@@ -1,4 +1,4 @@
-"""The metrics of outputs in memory, against Spark's evaluators of the same rows."""
+"""Metrics of outputs in memory, against Spark's evaluators of the same rows."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def test_numbers(spark, labels):
         [(float(a), float(b)) for a, b in zip(truth, outputs[:, 0], strict=True)], "label double, prediction double"
     )
     names = [name for name in EVALUATORS["regression"] if labels == "spread" or name != "r2"]  # Spark divides by 0
-    found = evaluate_outputs(names, truth, outputs, classifies=False)
-    assert found == {name: pytest.approx(make_evaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
+    metrics = evaluate_outputs(names, truth, outputs, classifies=False)
+    assert metrics == {name: pytest.approx(make_evaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
 
 
 @pytest.mark.spark
@@ -35,14 +35,14 @@ def test_classes(spark, evaluator, classes):
         outputs /= outputs.sum(axis=1, keepdims=True)
     truth = random.integers(0, max(classes, 2), ROWS).astype(float)
     probability = class_probabilities(outputs)
-    said = [
+    predictions = [
         (float(label), float(row.argmax()), Vectors.dense(row), Vectors.dense(row))
         for label, row in zip(truth, probability, strict=True)
     ]
-    rows = spark.createDataFrame(said, ["label", "prediction", "probability", "rawPrediction"])
+    rows = spark.createDataFrame(predictions, ["label", "prediction", "probability", "rawPrediction"])
     names = EVALUATORS[evaluator]
-    found = evaluate_outputs(names, truth, outputs, classifies=True)
-    assert found == {name: pytest.approx(make_evaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
+    metrics = evaluate_outputs(names, truth, outputs, classifies=True)
+    assert metrics == {name: pytest.approx(make_evaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
 
 
 def test_a_metric_of_the_other_kind_is_refused():

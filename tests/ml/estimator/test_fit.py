@@ -1,4 +1,4 @@
-"""How a fit goes about it - trainers, weights, validation, stopping, callbacks, several inputs - on a real Spark session."""
+"""How a fit runs - trainers, weights, validation, stopping, callbacks, several inputs - on a real Spark session."""
 
 import json
 
@@ -32,9 +32,9 @@ def data(spark):
 
 
 def estimator(trainer="ADAG", trainer_params=None, **params):
-    said = {"layer_dims": [None, 8, 1], "optimizer": "adam", "learning_rate": 0.05, "seed": 1, "backend": "jax", **params}
+    options = {"layer_dims": [None, 8, 1], "optimizer": "adam", "learning_rate": 0.05, "seed": 1, "backend": "jax", **params}
     fast = {"batch_size": 16, "num_epoch": 2, **(trainer_params or {})}
-    return DistKeras(trainer, fast, **said)
+    return DistKeras(trainer, fast, **options)
 
 
 def r2(predicted):
@@ -115,13 +115,15 @@ def test_asynchronous_workers_do_with_fewer_slots_than_workers(data):
 
 
 def test_truth_values_are_labels_and_any_long_is_a_seed(data):
-    told = data.withColumn("true", F.col("class") == 1)
-    model = estimator("SingleTrainer", {"num_epoch": 20}, labelCol="true", loss="binary_crossentropy", seed=-(2**40)).fit(told)
-    assert recall(model, told, 1.0) > 0.8
+    booleans = data.withColumn("true", F.col("class") == 1)
+    model = estimator("SingleTrainer", {"num_epoch": 20}, labelCol="true", loss="binary_crossentropy", seed=-(2**40)).fit(
+        booleans
+    )
+    assert recall(model, booleans, 1.0) > 0.8
     assert str(model.summary).startswith("SingleTrainer: 301 rows, 20 epochs in ")
 
 
-def test_rows_of_weight_zero_teach_nothing(data):
+def test_rows_of_weight_zero_are_not_learned(data):
     spoilt = data.withColumn("weight", F.col("held_out").cast("int")).withColumn(
         "label", F.when(F.col("held_out"), F.col("label")).otherwise(100.0)
     )
@@ -140,8 +142,8 @@ def test_class_weights_move_the_decision(data):
     train = {"num_epoch": 10}
     plain = estimator("SingleTrainer", train, **settings).fit(few)
     balanced = estimator("SingleTrainer", train, **settings, class_weight="balanced").fit(few)
-    said = estimator("SingleTrainer", train, **settings, class_weight={0: 50, 1: 1}).fit(few)
-    assert recall(plain, few, 0.0) < recall(balanced, few, 0.0) <= recall(said, few, 0.0)
+    given = estimator("SingleTrainer", train, **settings, class_weight={0: 50, 1: 1}).fit(few)
+    assert recall(plain, few, 0.0) < recall(balanced, few, 0.0) <= recall(given, few, 0.0)
 
 
 def test_validation_rows_are_measured_on_and_not_trained_on(data):
@@ -218,7 +220,7 @@ def test_training_stops_early_and_keeps_the_best_weights(data, trainer):
     summary, losses = model.summary, model.summary.history["val_loss"]
     assert summary.rows_trained < 60 * summary.rows
     assert summary.best_epoch == np.argmin(losses) + 1
-    if trainer != "ADAG":  # there, the center has moved on while an epoch was judged
+    if trainer != "ADAG":  # there, the server weights have moved on while an epoch was evaluated
         mse = evaluation.RegressionEvaluator(metricName="mse").evaluate(model.transform(noisy.where("held_out")))
         assert mse == pytest.approx(min(losses), rel=1e-3)
 
@@ -238,7 +240,7 @@ def module(tmp_path, monkeypatch, spark):
 
 CALLBACK = """
 import json, keras
-class Told(keras.callbacks.Callback):
+class Recorder(keras.callbacks.Callback):
     def write(self, *words):
         with open({path!r}, "a") as file:
             file.write(json.dumps(words) + "\\n")
@@ -254,17 +256,17 @@ class Told(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(("place", "times"), [("chief", 1), ("every", 2)])
-def test_callbacks_are_called_on_the_center_and_may_stop_training(data, module, tmp_path, place, times):
-    module(f"told_{place}", CALLBACK.format(path=str(tmp_path / "told")))
+def test_callbacks_see_the_server_weights_and_may_stop_training(data, module, tmp_path, place, times):
+    module(f"recorder_{place}", CALLBACK.format(path=str(tmp_path / "calls")))
     settings = {"num_epoch": 50, "communication_window": 2}
-    model = estimator("LocalSGD", settings, callbacks=[f"told_{place}:Told"], callbacks_on=place).fit(data)
-    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
-    assert [line[0] for line in told].count("begin") == [line[0] for line in told].count("end") == times
-    assert [line[0] for line in told if line[0] not in ("begin", "end")].count(2) == times
+    model = estimator("LocalSGD", settings, callbacks=[f"recorder_{place}:Recorder"], callbacks_on=place).fit(data)
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert [line[0] for line in calls].count("begin") == [line[0] for line in calls].count("end") == times
+    assert [line[0] for line in calls if line[0] not in ("begin", "end")].count(2) == times
     assert model.summary.epochs == 3
-    assert {tuple(line[1]) for line in told if len(line) == 3} == {("loss",)}
+    assert {tuple(line[1]) for line in calls if len(line) == 3} == {("loss",)}
     end = sum(abs(w).sum() for w in model.keras_network().get_weights())
-    assert [line for line in told if len(line) == 3][-1][2] == pytest.approx(end, rel=1e-5)
+    assert [line for line in calls if len(line) == 3][-1][2] == pytest.approx(end, rel=1e-5)
 
 
 def test_a_network_takes_its_features_in_its_own_shape(data, module):
@@ -297,8 +299,8 @@ def test_several_inputs_and_outputs(data, module, tmp_path, named):
         labelCols={"kind": "kind", "price": "label"} if named else outputs, loss_weights=[0.5, 1.0],
     ).fit(data)  # fmt: skip
     model.write().save(str(tmp_path / "model"))
-    for found in (model, DistKerasModel.load(str(tmp_path / "model"))):
-        predicted = found.transform(data)
+    for each in (model, DistKerasModel.load(str(tmp_path / "model"))):
+        predicted = each.transform(data)
         assert dict(predicted.dtypes)["prediction_price"] == dict(predicted.dtypes)["prediction_kind"] == "double"
         assert r2(predicted.withColumnRenamed("prediction_price", "prediction")) > 0.95
         right = predicted.select(F.avg((F.col("prediction_kind") == F.col("kind")).cast("double"))).first()[0]
@@ -398,12 +400,12 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"progress_path": "/no/such/folder/file"}, SpecError, "progress_path: cannot write '/no/such/folder/file'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_with_the_fix(data, trainer, params, error, message):
-    told = data.withColumns({"text": F.lit("x"), "none": F.lit(False), "every": F.lit(True)})
+def test_params_that_cannot_be_fitted_are_refused_with_the_fix(data, trainer, params, error, message):
+    more = data.withColumns({"text": F.lit("x"), "none": F.lit(False), "every": F.lit(True)})
     with pytest.raises(error) as raised:
-        estimator(trainer, **params).fit(told)
+        estimator(trainer, **params).fit(more)
     assert message in str(raised.value)
 
 
-def test_a_trainer_is_known_by_its_class_too():
+def test_a_trainer_may_be_given_as_its_class():
     assert DistKeras(trainers.EAMSGD, {"momentum": 0.8, "rho": 2.0}).getOrDefault("trainer") == "EAMSGD"

@@ -1,4 +1,4 @@
-"""Fits that share what their machine holds of the rows, on real Spark."""
+"""Fits that share the rows that their machine stores, on real Spark."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from airflow_provider_distkeras.training.worker import local_folder
 pytestmark = pytest.mark.spark
 
 
-def rows_and_fit(spark):
+def rows_and_plan(spark):
     data = spark.range(90).selectExpr("array(float(id % 7)) AS features", "double(id % 7) AS label", f"int(id % 3) AS {PART}")
     estimator = DistKeras("SingleTrainer", {"batch_size": 16, "num_epoch": 1}, layer_dims=[None, 1])
     return data, FitPlan.of(estimator, data)
@@ -27,45 +27,43 @@ def rows_and_fit(spark):
 def workers(spark, backend):
     """The Python worker of each slot: its process, and how many objects its garbage collector leaves alone."""
 
-    def tell(rows):
+    def describe(rows):
         list(rows)
         return [(os.getpid(), gc.get_freeze_count())]
 
     context = spark.sparkContext
     with worker_environment(context, backend):
-        told = context.range(context.defaultParallelism, numSlices=context.defaultParallelism).mapPartitions(tell)
-        told.setName("workers")
-    return dict(told.collect())
+        processes = context.range(context.defaultParallelism, numSlices=context.defaultParallelism).mapPartitions(describe)
+        processes.setName("workers")
+    return dict(processes.collect())
 
 
-def test_the_process_of_a_task_serves_the_next_with_all_that_it_has_loaded_and_compiled(spark):
-    data, fitting = rows_and_fit(spark)
-    with LocalFitPool(data) as sharing:
-        sharing.run([FitRequest(fitting, FoldSlice(Fold((0, 1), 2)))])
-        after_one = workers(spark, fitting.backend)
-        sharing.run([FitRequest(fitting, FoldSlice(Fold((1, 2), 0)))])
-    after_two = workers(spark, fitting.backend)
+def test_the_process_of_a_task_runs_the_next_task_too(spark):
+    data, plan = rows_and_plan(spark)
+    with LocalFitPool(data) as pool:
+        pool.run([FitRequest(plan, FoldSlice(Fold((0, 1), 2)))])
+        after_one = workers(spark, plan.backend)
+        pool.run([FitRequest(plan, FoldSlice(Fold((1, 2), 0)))])
+    after_two = workers(spark, plan.backend)
 
     assert set(after_one) & set(after_two)
     assert max(after_two.values()) > 100_000  # Spark collects garbage after every task, over all that is not left alone
 
 
 def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, monkeypatch):
-    data, fitting = rows_and_fit(spark)
+    data, plan = rows_and_plan(spark)
 
     def lose(_):
         for rows in Path(local_folder()).glob("distkeras-rows-*"):
             shutil.rmtree(rows)
 
-    with LocalFitPool(data) as sharing:
-        assert sharing.summarize(fitting, with_moments=False).rows == {0: 30, 1: 30, 2: 30}
+    with LocalFitPool(data) as pool:
+        assert pool.summarize(plan, with_moments=False).rows == {0: 30, 1: 30, 2: 30}
         spark.sparkContext.parallelize([0], 1).foreach(lose)
-        fed = []
-        submit = sharing._submit
-        monkeypatch.setattr(sharing, "_submit", lambda *said: fed.append(len(said) > 2) or submit(*said))
-        fits = sharing.run(
-            [FitRequest(fitting, FoldSlice(Fold((0, 1), 2))), FitRequest(fitting, FoldSlice(Fold((1, 2), 0)))], ("rmse",)
-        )
-    assert fed == [False, True]
+        stores_rows = []
+        submit = pool._submit
+        monkeypatch.setattr(pool, "_submit", lambda *args: stores_rows.append(len(args) > 2) or submit(*args))
+        fits = pool.run([FitRequest(plan, FoldSlice(Fold((0, 1), 2))), FitRequest(plan, FoldSlice(Fold((1, 2), 0)))], ("rmse",))
+    assert stores_rows == [False, True]
     assert [fit.summary.rows for fit in fits] == [60, 60]
     assert all(fit.metrics["rmse"] >= 0 for fit in fits)

@@ -1,4 +1,4 @@
-"""Rows that a machine holds, and what fits are cut out of them, against plain NumPy."""
+"""Rows that a machine stores, and the rows of single fits, against plain NumPy."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ ROWS, FEATURES = 90, 3
 
 @pytest.fixture
 def rows():
-    """Features, class labels, weights, parts, and what was filled in, of rows in four parts and two special ones."""
+    """Features, class labels, weights, parts and filled-in features of rows in four parts, validation and test."""
     random = np.random.default_rng(0)
     return {
         "features": random.normal(size=(ROWS, FEATURES)).astype(np.float32),
@@ -43,12 +43,12 @@ def batches(rows, size=25, with_filled=True):
     return pa.table(columns).to_batches(size)
 
 
-def store(rows, folder, *, with_moments=False, cache_bytes=1 << 30, **said):
-    return row_cache.store(folder.name, str(folder), batches(rows, **said), cache_bytes, with_moments=with_moments)
+def store(rows, folder, *, with_moments=False, cache_bytes=1 << 30, **options):
+    return row_cache.store(folder.name, str(folder), batches(rows, **options), cache_bytes, with_moments=with_moments)
 
 
-def find(folder, cut):
-    return row_cache.load(folder.name, cut, 1, str(folder))
+def load(folder, fold_slice):
+    return row_cache.load(folder.name, fold_slice, 1, str(folder))
 
 
 def expected(rows, mask, mapping=None, weights=None):
@@ -70,72 +70,76 @@ MAPPING = FeatureMap(np.array([2.0, 0.5, -1.0]), np.array([0.0, 3.0, 1.0]), np.a
 
 @pytest.mark.parametrize("cache_bytes", [1 << 30, 600])
 @pytest.mark.parametrize("mapping", [None, MAPPING])
-def test_a_fit_is_given_the_rows_of_its_fold_by_the_fold_s_statistics(rows, tmp_path, monkeypatch, mapping, cache_bytes):
+def test_a_slice_has_the_rows_of_its_fold_by_the_fold_s_statistics(rows, tmp_path, monkeypatch, mapping, cache_bytes):
     monkeypatch.setattr(row_cache, "_BLOCK_ROWS", 7)
     store(rows, tmp_path, cache_bytes=cache_bytes)
-    found = find(tmp_path, FoldSlice(Fold((0, 2, 3), 1), mapping))
+    loaded = load(tmp_path, FoldSlice(Fold((0, 2, 3), 1), mapping))
     part = rows["part"]
     for name, mask in {"training": np.isin(part, [0, 2, 3]), "validation": part == VALIDATION, "held_out": part == 1}.items():
-        np.testing.assert_allclose(in_order(getattr(found, name).records), expected(rows, mask, mapping), rtol=1e-6)
+        np.testing.assert_allclose(in_order(getattr(loaded, name).records), expected(rows, mask, mapping), rtol=1e-6)
 
 
-def test_without_anything_filled_in_only_scale_and_offset_count(rows, tmp_path):
+def test_without_filled_in_features_only_scale_and_offset_count(rows, tmp_path):
     store(rows, tmp_path, with_filled=False)
-    found = find(tmp_path, FoldSlice(Fold((0,), TEST), MAPPING))
+    loaded = load(tmp_path, FoldSlice(Fold((0,), TEST), MAPPING))
     nothing = replace(MAPPING, fill=np.full(FEATURES, np.nan))
-    np.testing.assert_allclose(in_order(found.held_out.records), expected(rows, rows["part"] == TEST, nothing), rtol=1e-6)
+    np.testing.assert_allclose(in_order(loaded.held_out.records), expected(rows, rows["part"] == TEST, nothing), rtol=1e-6)
 
 
-@pytest.mark.parametrize("said", ["balanced", {1.0: 5.0}])
-def test_classes_are_weighed_in_training_rows_only(rows, tmp_path, said):
+@pytest.mark.parametrize("class_weights", ["balanced", {1.0: 5.0}])
+def test_classes_are_weighed_in_training_rows_only(rows, tmp_path, class_weights):
     store(rows, tmp_path)
-    found = find(tmp_path, FoldSlice(Fold((0, 1), 2), None, said))
+    loaded = load(tmp_path, FoldSlice(Fold((0, 1), 2), None, class_weights))
     trained, positive = np.isin(rows["part"], [0, 1]), rows["label"] == 1
     count, positives = trained.sum(), (trained & positive).sum()
-    by_class = {0.0: count / 2 / (count - positives), 1.0: count / 2 / positives} if said == "balanced" else {0.0: 1.0, 1.0: 5.0}
+    by_class = (
+        {0.0: count / 2 / (count - positives), 1.0: count / 2 / positives}
+        if class_weights == "balanced"
+        else {0.0: 1.0, 1.0: 5.0}
+    )
     weights = np.where(positive, by_class[1.0], by_class[0.0])
-    np.testing.assert_allclose(in_order(found.training.records), expected(rows, trained, None, weights), rtol=1e-6)
-    np.testing.assert_array_equal(in_order(found.held_out.records), expected(rows, rows["part"] == 2))
-    np.testing.assert_array_equal(in_order(found.validation.records), expected(rows, rows["part"] == VALIDATION))
+    np.testing.assert_allclose(in_order(loaded.training.records), expected(rows, trained, None, weights), rtol=1e-6)
+    np.testing.assert_array_equal(in_order(loaded.held_out.records), expected(rows, rows["part"] == 2))
+    np.testing.assert_array_equal(in_order(loaded.validation.records), expected(rows, rows["part"] == VALIDATION))
 
 
-def test_other_cuts_of_the_same_rows_have_other_names():
-    cuts = [
+def test_different_slices_of_the_same_rows_have_different_names():
+    slices = [
         FoldSlice(Fold((0, 1), 2)),
         FoldSlice(Fold((0, 2), 1)),
         FoldSlice(Fold((0, 1), 2), None, "balanced"),
         FoldSlice(Fold((0, 1), 2), None, {1.0: 2.0}),
     ]
-    assert len({cut.name for cut in cuts}) == 4
-    assert FoldSlice(Fold((0, 1), 2)).name == cuts[0].name
+    assert len({each.name for each in slices}) == 4
+    assert FoldSlice(Fold((0, 1), 2)).name == slices[0].name
 
 
-def test_the_survey_tells_how_many_rows_each_part_has_and_what_describes_them(rows, tmp_path):
-    told = store(rows, tmp_path, with_moments=True)
-    found = RowSummary.from_report(*told.to_report())
-    assert found.rows == dict.fromkeys((0, 1, 2, 3, VALIDATION, TEST), 15)
+def test_the_summary_has_the_rows_and_moments_of_each_part(rows, tmp_path):
+    summary = store(rows, tmp_path, with_moments=True)
+    read = RowSummary.from_report(*summary.to_report())
+    assert read.rows == dict.fromkeys((0, 1, 2, 3, VALIDATION, TEST), 15)
     for part in (0, 1, 2, 3):
         mine = rows["part"] == part
-        known = np.where(rows["filled"][mine], np.nan, rows["features"][mine])
-        np.testing.assert_array_equal(found.moments[part].count, (~np.isnan(known)).sum(axis=0))
-        np.testing.assert_allclose(found.moments[part].mean, np.nanmean(known, axis=0), rtol=1e-5)
-        np.testing.assert_allclose(found.moments[part].m2, np.nanvar(known, axis=0) * found.moments[part].count, rtol=1e-4)
-        np.testing.assert_array_equal(found.moments[part].maximum, np.nanmax(known, axis=0))
+        present = np.where(rows["filled"][mine], np.nan, rows["features"][mine])
+        np.testing.assert_array_equal(read.moments[part].count, (~np.isnan(present)).sum(axis=0))
+        np.testing.assert_allclose(read.moments[part].mean, np.nanmean(present, axis=0), rtol=1e-5)
+        np.testing.assert_allclose(read.moments[part].m2, np.nanvar(present, axis=0) * read.moments[part].count, rtol=1e-4)
+        np.testing.assert_array_equal(read.moments[part].maximum, np.nanmax(present, axis=0))
     assert RowSummary.from_report(*store(rows, tmp_path).to_report()).moments == {}
 
 
-def test_a_machine_without_the_rows_says_so_and_forgets_them_when_asked_to(rows, tmp_path):
-    cut = FoldSlice(Fold((0, 1), 2))
-    assert find(tmp_path, cut) is None
+def test_rows_are_missing_before_they_are_stored_and_after_they_are_deleted(rows, tmp_path):
+    fold_slice = FoldSlice(Fold((0, 1), 2))
+    assert load(tmp_path, fold_slice) is None
     store(rows, tmp_path)
     store(rows, tmp_path)  # by another task
-    assert find(tmp_path, cut) is find(tmp_path, cut)
+    assert load(tmp_path, fold_slice) is load(tmp_path, fold_slice)
     row_cache.delete(tmp_path.name, str(tmp_path))
-    assert find(tmp_path, cut) is None
+    assert load(tmp_path, fold_slice) is None
     assert [*Path(tmp_path).iterdir()] == []
 
 
-def test_what_is_not_finite_is_refused_and_nothing_is_left(rows, tmp_path):
+def test_features_that_are_not_finite_are_refused_and_no_file_is_left(rows, tmp_path):
     rows["features"][40, 1] = np.nan
     with pytest.raises(DataError, match=r"Features \[1\] \(by position\) hold NaN"):
         store(rows, tmp_path)

@@ -1,4 +1,4 @@
-"""The statistics of a fold against those of its raw training rows, worked out by NumPy."""
+"""The statistics of a fold against those of its raw training rows, computed by NumPy."""
 
 import numpy as np
 import pyarrow as pa
@@ -34,29 +34,31 @@ def features_of(data):
 def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
     values, fold = raw(ROWS), np.arange(ROWS) % 7 % 3
     validation = np.arange(ROWS) % 11 == 0
-    values[validation, 2] = 1e4  # which no statistic may see
-    folds = Splitter(3, fold_col="fold", validation_col="validation")
-    dealt = folds.assign(dataset(spark, values, scaling, fold, validation)).cache()
+    values[validation, 2] = 1e4  # which no statistic may include
+    splitter = Splitter(3, fold_col="fold", validation_col="validation")
+    assigned = splitter.assign(dataset(spark, values, scaling, fold, validation)).cache()
     preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout()})
-    for number, (cv_fold, mapping) in enumerate(
-        zip(folds.folds, fold_feature_maps(dealt, "features", preparation, folds.folds), strict=True)
+    for number, (cv_fold, feature_map) in enumerate(
+        zip(splitter.folds, fold_feature_maps(assigned, "features", preparation, splitter.folds), strict=True)
     ):
         expected = prepare(values, scaling, (fold != number) & ~validation)
-        for rows in (cv_fold.training_rows(dealt), cv_fold.held_out_rows(dealt)):
-            numbers, found = features_of(apply_feature_map(rows, "features", mapping))
-            np.testing.assert_allclose(found, expected[numbers], rtol=2e-4, atol=2e-4)
+        for rows in (cv_fold.training_rows(assigned), cv_fold.held_out_rows(assigned)):
+            numbers, features = features_of(apply_feature_map(rows, "features", feature_map))
+            np.testing.assert_allclose(features, expected[numbers], rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.spark
-def test_a_category_that_a_fold_never_trained_on_says_nothing(spark):
+def test_a_category_that_a_fold_never_trained_on_is_zero(spark):
     values = raw(ROWS)
     fold = (values[:, 6] == 1).astype(int)  # all rows of the third category are held out together
-    folds = Splitter(2, fold_col="fold")
-    dealt = folds.assign(dataset(spark, values, None, fold))
-    mapping = fold_feature_maps(dealt, "features", FeaturePreparation.of({"scaling": None, "layout": layout()}), folds.folds)[1]
-    numbers, found = features_of(apply_feature_map(folds.folds[1].held_out_rows(dealt), "features", mapping))
+    splitter = Splitter(2, fold_col="fold")
+    assigned = splitter.assign(dataset(spark, values, None, fold))
+    feature_map = fold_feature_maps(
+        assigned, "features", FeaturePreparation.of({"scaling": None, "layout": layout()}), splitter.folds
+    )[1]
+    numbers, features = features_of(apply_feature_map(splitter.folds[1].held_out_rows(assigned), "features", feature_map))
     assert (values[numbers, 6] == 1).all()
-    assert (found[:, 4:7] == 0).all()
+    assert (features[:, 4:7] == 0).all()
 
 
 @pytest.mark.spark
@@ -64,13 +66,13 @@ def test_a_feature_that_was_missing_in_all_training_rows_is_constant(spark):
     values = raw(ROWS)
     fold = np.arange(ROWS) % 2
     values[fold == 0, 0] = np.nan
-    folds = Splitter(2, fold_col="fold")
-    dealt = folds.assign(dataset(spark, values, "standard", fold))
-    mapping = fold_feature_maps(
-        dealt, "features", FeaturePreparation.of({"scaling": "standard", "layout": layout()}), folds.folds
+    splitter = Splitter(2, fold_col="fold")
+    assigned = splitter.assign(dataset(spark, values, "standard", fold))
+    feature_map = fold_feature_maps(
+        assigned, "features", FeaturePreparation.of({"scaling": "standard", "layout": layout()}), splitter.folds
     )[1]
-    _, found = features_of(apply_feature_map(dealt, "features", mapping))
-    assert (found[:, 0] == 0).all()
+    _, features = features_of(apply_feature_map(assigned, "features", feature_map))
+    assert (features[:, 0] == 0).all()
 
 
 @pytest.mark.parametrize(

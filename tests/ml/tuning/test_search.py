@@ -1,4 +1,4 @@
-"""The grid search of a train job."""
+"""The search of a train job."""
 
 import pytest
 from pyspark.ml.feature import VectorAssembler
@@ -29,19 +29,19 @@ def run(data, rates, metric="r2"):
 
 
 @pytest.mark.parametrize("metric", ["r2", "rmse", "var"])
-def test_a_cell_that_diverges_never_wins(data, metric):
-    found = run(data, [1e30, 0.01], metric)
-    assert found.best_params["learning_rate"] == 0.01
-    assert found.trials[0].mean(metric) is None
-    assert "diverged" in found.trials[0].to_dict()["error"]
+def test_a_trial_that_diverges_never_wins(data, metric):
+    result = run(data, [1e30, 0.01], metric)
+    assert result.best_params["learning_rate"] == 0.01
+    assert result.trials[0].mean(metric) is None
+    assert "diverged" in result.trials[0].to_dict()["error"]
 
 
-def test_when_all_cells_diverge_the_error_says_what_to_change(data):
+def test_when_all_trials_diverge_the_error_names_the_fix(data):
     with pytest.raises(DivergenceError, match="Lower learning_rate"):
         run(data, [1e30, 1e31])
 
 
-def test_a_cell_that_brings_its_task_down_takes_no_other_with_it(data, tmp_path, monkeypatch):
+def test_a_trial_that_ends_its_task_s_process_fails_alone(data, tmp_path, monkeypatch):
     (tmp_path / "deadlynets.py").write_text(
         "import os, signal, keras\n"
         "from pyspark import TaskContext\n"
@@ -64,7 +64,7 @@ def test_a_cell_that_brings_its_task_down_takes_no_other_with_it(data, tmp_path,
         param_grid={"network": [fine, fine, fine, deadly, fine, fine]},
         num_folds=2,
     )
-    found = search(data, spec)
-    assert [cell.error is None for cell in found.trials] == [True, True, True, False, True, True]
-    assert "TrainingError: The Spark job that trains failed" in found.trials[3].error
-    assert found.best_params["network"] == fine
+    result = search(data, spec)
+    assert [trial.error is None for trial in result.trials] == [True, True, True, False, True, True]
+    assert "TrainingError: The Spark job that trains failed" in result.trials[3].error
+    assert result.best_params["network"] == fine

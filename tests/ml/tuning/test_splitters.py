@@ -1,4 +1,4 @@
-"""Which rows go to which fold, on real Spark."""
+"""Splitters, on real Spark."""
 
 from collections import Counter, defaultdict
 
@@ -22,51 +22,51 @@ def data(spark):
     return VectorAssembler(inputCols=["x"], outputCol="features").transform(frame).cache()
 
 
-def parts(folds, data):
-    return {row["id"]: row[PART] for row in folds.assign(data).select("id", PART).collect()}
+def parts(splitter, data):
+    return {row["id"]: row[PART] for row in splitter.assign(data).select("id", PART).collect()}
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}, {"test_share": 0.2}], ids=str
+    "options", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}, {"test_share": 0.2}], ids=str
 )
-def test_parts_depend_on_the_rows_and_not_on_their_partitions(data, said):
-    folds = Splitter(3, seed=7, **said)
-    assert parts(folds, data.repartition(5)) == parts(folds, data.coalesce(1))
+def test_parts_depend_on_the_rows_and_not_on_their_partitions(data, options):
+    splitter = Splitter(3, seed=7, **options)
+    assert parts(splitter, data.repartition(5)) == parts(splitter, data.coalesce(1))
 
 
 def test_random_folds_are_about_equal_and_another_seed_gives_others(data):
-    found = parts(Splitter(4), data)
-    assert all(240 < rows < 360 for rows in Counter(found.values()).values())
-    assert sorted(Counter(found.values())) == [0, 1, 2, 3]
-    assert found != parts(Splitter(4, seed=1), data)
+    assigned = parts(Splitter(4), data)
+    assert all(240 < rows < 360 for rows in Counter(assigned.values()).values())
+    assert sorted(Counter(assigned.values())) == [0, 1, 2, 3]
+    assert assigned != parts(Splitter(4, seed=1), data)
 
 
 def test_equal_rows_share_a_fold(spark):
     twins = spark.range(200).selectExpr("id % 50 AS x")
-    found = Splitter(5).assign(twins).groupBy("x").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
-    assert found.count() == 0
+    split_twins = Splitter(5).assign(twins).groupBy("x").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
+    assert split_twins.count() == 0
 
 
 def test_every_fold_has_its_share_of_every_label(data):
-    found = Splitter(4, stratified="label", test_share=0.1).assign(data).groupBy("label", PART).count().collect()
-    rare = {row[PART]: row["count"] for row in found if row["label"] == 1.0}
+    counts = Splitter(4, stratified="label", test_share=0.1).assign(data).groupBy("label", PART).count().collect()
+    rare = {row[PART]: row["count"] for row in counts if row["label"] == 1.0}
     assert rare == {TEST: 4, 0: 9, 1: 9, 2: 9, 3: 9}
 
 
-def test_a_group_is_never_apart_and_folds_stay_equal(data):
-    found = Splitter(4, group_col="owner", test_share=0.1).assign(data)
-    apart = found.groupBy("owner").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
+def test_a_group_stays_together_and_folds_stay_equal(data):
+    assigned = Splitter(4, group_col="owner", test_share=0.1).assign(data)
+    apart = assigned.groupBy("owner").agg(F.count_distinct(PART).alias("parts")).where("parts > 1")
     assert apart.count() == 0
-    assert count_parts(found) == {TEST: 120, 0: 270, 1: 270, 2: 270, 3: 270}
+    assert count_parts(assigned) == {TEST: 120, 0: 270, 1: 270, 2: 270, 3: 270}
 
 
 def test_by_time_a_fold_trains_on_the_past_only(data):
-    folds = Splitter(3, time_col="day", test_share=0.2)
+    splitter = Splitter(3, time_col="day", test_share=0.2)
     times = defaultdict(list)
-    for row in folds.assign(data).select("day", PART).collect():
+    for row in splitter.assign(data).select("day", PART).collect():
         times[row[PART]].append(row["day"])
     assert [len(times[part]) for part in (0, 1, 2, 3, TEST)] == pytest.approx([240] * 5, abs=1)
-    for fold in [*folds.folds, folds.test_fold]:
+    for fold in [*splitter.folds, splitter.test_fold]:
         assert max(max(times[part]) for part in fold.training) < min(times[fold.held_out])
 
 
@@ -74,12 +74,12 @@ def test_by_time_a_fold_trains_on_the_past_only(data):
 def test_times_of_every_kind_are_ordered_by(spark, kind):
     days = spark.range(40).select(F.expr("date_add(date'2026-01-01', int(id))").alias("day"))
     when = F.expr("unix_date(day)") if kind == "long" else F.col("day").cast(kind)
-    dealt = Splitter(3, time_col="when").assign(days.withColumn("when", when))
-    assert [row[PART] for row in dealt.orderBy("day").collect()] == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
+    assigned = Splitter(3, time_col="when").assign(days.withColumn("when", when))
+    assert [row[PART] for row in assigned.orderBy("day").collect()] == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "error"),
     [
         ("'2026-01-01'", "expected times or numbers to order by, received string"),
         ("true", "expected times or numbers to order by, received boolean"),
@@ -87,12 +87,12 @@ def test_times_of_every_kind_are_ordered_by(spark, kind):
     ],
     ids=["text", "boolean", "nan"],
 )
-def test_what_is_no_time_is_refused(data, column, said):
-    with pytest.raises(DataError, match=said):
+def test_a_column_that_is_not_a_time_is_refused(data, column, error):
+    with pytest.raises(DataError, match=error):
         Splitter(3, time_col="when").assign(data.withColumn("when", F.expr(column)))
 
 
-def test_chosen_folds_are_taken_and_checked(data):
+def test_a_column_of_fold_numbers_is_used_and_checked(data):
     chosen = data.withColumn("mine", F.expr("int(id % 3)"))
     assert all(part == row % 3 for row, part in parts(Splitter(3, fold_col="mine"), chosen).items())
     with pytest.raises(
@@ -103,22 +103,22 @@ def test_chosen_folds_are_taken_and_checked(data):
         Splitter(2, fold_col="x").assign(chosen)
 
 
-@pytest.mark.parametrize("said", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}], ids=str)
-def test_marked_rows_are_validated_on_and_never_held_out(data, said):
+@pytest.mark.parametrize("options", [{}, {"group_col": "owner"}, {"stratified": "label"}, {"time_col": "day"}], ids=str)
+def test_marked_rows_are_validated_on_and_never_held_out(data, options):
     marked = data.withColumn("mark", F.expr("CASE WHEN id % 10 = 0 THEN true WHEN id % 10 = 1 THEN null ELSE false END"))
-    folds = Splitter(3, validation_col="mark", **said)
-    dealt = folds.assign(marked)
-    assert {row["id"] % 10 for row in dealt.where(F.col(PART) == VALIDATION).select("id").collect()} == {0}
-    for fold in folds.folds:
-        assert fold.training_rows(dealt).where("mark").count() == 120
-        assert fold.held_out_rows(dealt).where("mark").count() == 0
+    splitter = Splitter(3, validation_col="mark", **options)
+    assigned = splitter.assign(marked)
+    assert {row["id"] % 10 for row in assigned.where(F.col(PART) == VALIDATION).select("id").collect()} == {0}
+    for fold in splitter.folds:
+        assert fold.training_rows(assigned).where("mark").count() == 120
+        assert fold.held_out_rows(assigned).where("mark").count() == 0
 
 
 def test_an_empty_fold_is_refused(data):
-    folds = Splitter(3, fold_col="mine")
-    dealt = folds.assign(data.withColumn("mine", F.lit(0)))
+    splitter = Splitter(3, fold_col="mine")
+    assigned = splitter.assign(data.withColumn("mine", F.lit(0)))
     with pytest.raises(DataError, match="Fold 0 of 3 has 0 rows to train on and 1200 to be measured on"):
-        folds.check_sizes(count_parts(dealt))
+        splitter.check_sizes(count_parts(assigned))
 
 
 def test_two_ways_to_make_folds_are_refused():

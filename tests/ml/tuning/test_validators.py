@@ -1,4 +1,4 @@
-"""`CrossValidator` in a notebook, in place of Spark's, on real Spark."""
+"""`CrossValidator` and `TrainValidationSplit` in place of Spark's, on real Spark."""
 
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -30,10 +30,10 @@ def estimator():
     return DistKeras("SingleTrainer", {"batch_size": 16, "num_epoch": 8}, layer_dims=[None, 1], learning_rate=0.05)
 
 
-def validator(kind, maker, **said):
-    grid = tuning.ParamGridBuilder().addGrid(maker.learning_rate, [1e-5, 0.05]).build()
-    judge = evaluation.RegressionEvaluator(metricName="r2")
-    return kind(estimator=maker, estimatorParamMaps=grid, evaluator=judge, foldCol="mine", **said)
+def validator(kind, base, **options):
+    grid = tuning.ParamGridBuilder().addGrid(base.learning_rate, [1e-5, 0.05]).build()
+    evaluator = evaluation.RegressionEvaluator(metricName="r2")
+    return kind(estimator=base, estimatorParamMaps=grid, evaluator=evaluator, foldCol="mine", **options)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def fitted(data):
     return validator(CrossValidator, estimator(), parallelism=2, collectSubModels=True).fit(data)
 
 
-def test_it_gives_what_spark_s_gives(data, fitted):
+def test_metrics_and_model_equal_those_of_spark_s_cross_validator(data, fitted):
     theirs = validator(tuning.CrossValidator, estimator()).fit(data)
     assert isinstance(fitted, tuning.CrossValidatorModel)
     np.testing.assert_allclose(fitted.avgMetrics, theirs.avgMetrics, rtol=1e-5)
@@ -51,14 +51,14 @@ def test_it_gives_what_spark_s_gives(data, fitted):
     assert both.withColumn("theirs", F.col("ours")).where(difference > 1e-5).count() == 0
 
 
-def test_models_of_the_folds_are_kept_if_asked_for(data, fitted):
+def test_models_of_the_folds_are_collected(data, fitted):
     assert [len(models) for models in fitted.subModels] == [2, 2, 2]
-    judge = fitted.getEvaluator()
-    metrics = [judge.evaluate(models[1].transform(data.where(f"mine = {i}"))) for i, models in enumerate(fitted.subModels)]
+    evaluator = fitted.getEvaluator()
+    metrics = [evaluator.evaluate(models[1].transform(data.where(f"mine = {i}"))) for i, models in enumerate(fitted.subModels)]
     assert np.mean(metrics) == pytest.approx(fitted.avgMetrics[1])
 
 
-def test_it_and_its_model_can_be_saved(data, fitted, tmp_path):
+def test_the_cross_validator_and_its_model_can_be_saved(data, fitted, tmp_path):
     unfitted = validator(CrossValidator, estimator(), seed=3, preparation={"scaling": None, "layout": None})
     unfitted.write().save(f"{tmp_path}/unfitted")
     loaded = CrossValidator.load(f"{tmp_path}/unfitted")
@@ -71,13 +71,13 @@ def test_it_and_its_model_can_be_saved(data, fitted, tmp_path):
     assert again.transform(data).select("prediction").collect() == fitted.transform(data).select("prediction").collect()
 
 
-def split(maker, **said):
-    grid = tuning.ParamGridBuilder().addGrid(maker.learning_rate, [1e-5, 0.05]).build()
-    judge = evaluation.RegressionEvaluator(metricName="r2")
-    return TrainValidationSplit(estimator=maker, estimatorParamMaps=grid, evaluator=judge, **said)
+def split(base, **options):
+    grid = tuning.ParamGridBuilder().addGrid(base.learning_rate, [1e-5, 0.05]).build()
+    evaluator = evaluation.RegressionEvaluator(metricName="r2")
+    return TrainValidationSplit(estimator=base, estimatorParamMaps=grid, evaluator=evaluator, **options)
 
 
-def test_one_split_measures_each_cell_once_and_can_be_saved(data, tmp_path):
+def test_one_split_evaluates_each_trial_once_and_can_be_saved(data, tmp_path):
     fitted = split(estimator(), trainRatio=0.7, collectSubModels=True).fit(data)
     assert isinstance(fitted, tuning.TrainValidationSplitModel)
     assert fitted.validationMetrics[1] > 0.9 > fitted.validationMetrics[0]
@@ -90,35 +90,35 @@ def test_one_split_measures_each_cell_once_and_can_be_saved(data, tmp_path):
     assert tuning.TrainValidationSplitModel.load(f"{tmp_path}/fitted").validationMetrics == fitted.validationMetrics
 
 
-def rows_by_part(maker, data, **said):
-    """What a split trains on and is measured on: the values of `mine` in each."""
-    folds = split(maker, **said)._splitter()
-    dealt, (only,) = folds.assign(data), folds.folds
+def rows_by_part(base, data, **options):
+    """Return the values of `mine` in the rows that a split trains on, and in those that it is evaluated on."""
+    splitter = split(base, **options)._splitter()
+    assigned, (fold,) = splitter.assign(data), splitter.folds
     return [
         sorted(row["mine"] for row in rows.select("mine").collect())
-        for rows in (only.training_rows(dealt), only.held_out_rows(dealt))
+        for rows in (fold.training_rows(assigned), fold.held_out_rows(assigned))
     ]
 
 
 def test_one_split_by_share_by_time_and_by_group(data):
-    trained, measured = rows_by_part(estimator(), data, trainRatio=0.75)
-    assert len(trained) + len(measured) == 240
+    trained, evaluated = rows_by_part(estimator(), data, trainRatio=0.75)
+    assert len(trained) + len(evaluated) == 240
     assert 0.6 < len(trained) / 240 < 0.9
     assert rows_by_part(estimator(), data, trainRatio=0.66, timeCol="mine") == [[0] * 80 + [1] * 80, [2] * 80]
-    trained, measured = rows_by_part(estimator(), data, trainRatio=0.5, groupCol="mine")
-    assert not set(trained) & set(measured)
+    trained, evaluated = rows_by_part(estimator(), data, trainRatio=0.5, groupCol="mine")
+    assert not set(trained) & set(evaluated)
     assert trained
-    assert measured
+    assert evaluated
 
 
 def test_folds_by_group_and_the_same_share_of_each_label(data):
     classes = data.withColumn("label", (F.col("label") > 4).cast("double"))
-    maker = estimator()
+    base = estimator()
     validator = CrossValidator(
-        estimator=maker, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), numFolds=4, stratified=True
+        estimator=base, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), numFolds=4, stratified=True
     )
-    dealt = validator._splitter().assign(classes).groupBy("__distkeras_part").agg(F.sum("label"), F.count(F.lit(1))).collect()
-    assert max(row[1] for row in dealt) - min(row[1] for row in dealt) <= 1
+    parts = validator._splitter().assign(classes).groupBy("__distkeras_part").agg(F.sum("label"), F.count(F.lit(1))).collect()
+    assert max(row[1] for row in parts) - min(row[1] for row in parts) <= 1
     with pytest.raises(SpecError, match="expected one way to make them"):
         validator.copy().setParams(groupCol="mine").fit(classes)
 
@@ -137,7 +137,7 @@ def test_rows_that_tasks_share_go_with_the_last_fit(spark, data):
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("params", "error"),
     [
         ({"estimatorParamMaps": []}, "estimatorParamMaps: expected at least one dict of Params"),
         (
@@ -148,27 +148,27 @@ def test_rows_that_tasks_share_go_with_the_last_fit(spark, data):
         ({"parallelism": 0}, "parallelism: expected an integer of at least 1, received 0"),
     ],
 )
-def test_what_cannot_be_searched_is_told_at_once(data, said, error):
-    asked = validator(CrossValidator, estimator())
-    for name, value in said.items():
-        asked._paramMap[asked.getParam(name)] = value
+def test_params_that_cannot_be_searched_are_refused_before_any_fit(data, params, error):
+    refused = validator(CrossValidator, estimator())
+    for name, value in params.items():
+        refused._paramMap[refused.getParam(name)] = value
     with pytest.raises(SpecError, match=error):
-        asked.fit(data)
+        refused.fit(data)
 
 
-def test_folds_that_cannot_be_end_a_search_of_fewer_fits_than_threads(data):
-    maker = estimator()
-    alike = TrainValidationSplit(
-        estimator=maker, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), groupCol="one"
+def test_impossible_folds_end_a_search_of_fewer_fits_than_threads(data):
+    base = estimator()
+    split_by_constant = TrainValidationSplit(
+        estimator=base, estimatorParamMaps=[{}], evaluator=evaluation.RegressionEvaluator(), groupCol="one"
     )
     with pytest.raises(DataError, match="split by 'one', which may have too few different values"):
-        alike.fit(data.withColumn("one", F.lit(1)))
+        split_by_constant.fit(data.withColumn("one", F.lit(1)))
 
 
 def test_an_interrupted_search_hands_out_no_more_fits(data, monkeypatch):
     stopped = []
 
-    def interrupted(*said, **more):
+    def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ThreadPool, "map", interrupted)
@@ -178,11 +178,11 @@ def test_an_interrupted_search_hands_out_no_more_fits(data, monkeypatch):
     assert len(stopped) == 1
 
 
-def test_a_metric_that_only_spark_knows_is_measured_by_spark(data):
-    maker = estimator()
-    judge = evaluation.RegressionEvaluator(metricName="r2", throughOrigin=True)
+def test_a_metric_that_only_spark_has_is_evaluated_by_spark(data):
+    base = estimator()
+    evaluator = evaluation.RegressionEvaluator(metricName="r2", throughOrigin=True)
     ours, theirs = (
-        kind(estimator=maker, estimatorParamMaps=[{}], evaluator=judge, foldCol="mine").fit(
+        kind(estimator=base, estimatorParamMaps=[{}], evaluator=evaluator, foldCol="mine").fit(
             data.withColumn("label", F.col("label") + 5)
         )
         for kind in (CrossValidator, tuning.CrossValidator)
