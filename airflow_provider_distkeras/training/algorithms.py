@@ -1,11 +1,11 @@
-"""The update rules of distributed training, as pure NumPy: no I/O, no Spark, no Keras.
+"""Runs on executors. The update rules of distributed training, as pure NumPy: no I/O, no Spark, no Keras.
 
-A rule sees a network as one flat float32 vector, in two parts: the trainable weights first, which an optimizer moves, then the
-state of layers such as BatchNormalization, which is a running mean and so may be averaged but never added up.
+A rule sees a network as one flat float32 vector, in two parts. The trainable weights come first: an optimizer moves them. The
+state of layers such as BatchNormalization follows: it is a running mean, so it may be averaged but never summed.
 
-Notation: C is the center (on the server), W a worker's weights, and a window is the steps a worker takes between two commits.
-Everything a rule remembers on the server is one matrix, its store, whose first row is the center. So a server can be cut into
-shards by columns, and a snapshot of it is one array.
+Notation: C is the server weights, W a worker's weights. A window is the steps that a worker takes between two commits, C_pulled
+the server weights that its window started from. A rule keeps one matrix on the server, its store, whose first row is C. So a
+server can be split into shards by columns, and a checkpoint of it is one array.
 """
 
 from __future__ import annotations
@@ -24,130 +24,163 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class UpdateRule(ABC):
-    """How a worker's window moves the center, and what the worker goes on from.
+    """How a worker's window moves the server weights, and which weights the worker continues from.
 
     Attributes:
-        trainable: how many of a vector's first entries are trainable weights.
-        num_workers: how many workers share the center.
+        trainable: the number of trainable weights; they are a vector's first entries.
+        num_workers: the number of workers that share the server weights.
     """
 
     trainable: int
     num_workers: int
 
     def open(self, initial: Matrix) -> Matrix:
-        """The store of a new run, from the initial weights of its members, (members, weights)."""
+        """Return the store of a new run, (rows, weights).
+
+        Args:
+            initial: the initial weights of the members, (members, weights).
+        """
         return initial[:1].copy()
 
     def result(self, store: Matrix) -> Matrix:
-        """The trained weights of each member, (members, weights)."""
+        """Return the trained weights of each member, (members, weights)."""
         return store[:1]
 
-    def center(self, store: Matrix, worker: int) -> Vector:
-        """A copy of a worker's center."""
+    def server_weights(self, store: Matrix, worker: int) -> Vector:
+        """Return a copy of the server weights of a worker, (weights,)."""
         return store[0].copy()
 
     def pull(self, store: Matrix, worker: int) -> Vector:
-        """A copy of the center that a worker starts from."""
-        return self.center(store, worker)
+        """Return a copy of the weights that a worker's next window starts from, (weights,)."""
+        return self.server_weights(store, worker)
 
     @abstractmethod
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
-        """What a worker sends after a window of `steps` steps that took it from `before` to `after`."""
+        """Return the update that a worker sends after a window, (weights,).
+
+        Args:
+            before: the weights that the window started from, (weights,).
+            after: the weights that it ended with, (weights,).
+            steps: the optimizer steps between them.
+        """
 
     def resume(self, after: Vector, received: Vector) -> Vector:
-        """The weights a worker's next window starts from, given its own and what it got for its update."""
+        """Return the weights that a worker's next window starts from, (weights,).
+
+        Args:
+            after: the worker's weights at the end of its window, (weights,).
+            received: the server's answer to its update, (weights,).
+        """
         return received
 
     def shard(self, start: int, stop: int) -> Self:
-        """The rule for the entries from `start` to `stop` alone: every rule works entry by entry."""
+        """Return the rule for the entries from `start` to `stop` only: every rule works entry by entry."""
         return replace(self, trainable=max(0, min(self.trainable, stop) - start))
 
-    def _mix_state(self, center: Vector, state: Vector) -> None:
-        """Move the center's state towards a worker's by 1 / num_workers, so it stays inside the range the workers saw."""
+    def _mix_state(self, server: Vector, state: Vector) -> None:
+        """Move the server's layer state towards a worker's by 1 / num_workers, so it stays within the workers' range."""
         if len(state):
-            mine = center[self.trainable :]
-            mine += (state - mine) / np.float32(self.num_workers)
+            own = server[self.trainable :]
+            own += (state - own) / np.float32(self.num_workers)
 
 
 class AsynchronousRule(UpdateRule):
-    """A rule that applies each worker's update as it comes."""
+    """A rule that applies each worker's update on its arrival."""
 
     @abstractmethod
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
-        """Move the center by an update that `staleness` others have overtaken; a copy of what the worker gets for it."""
+        """Apply a worker's update to the store; return a copy of the answer to the worker, (weights,).
+
+        Args:
+            store: the rule's matrix, changed in place.
+            worker: the worker's number.
+            update: its update, (weights,).
+            staleness: the number of other updates applied since the worker's last pull.
+        """
 
 
 class SequentialRule(AsynchronousRule):
-    """Plain training by one worker: its weights are the center."""
+    """Training by a single worker: C <- W."""
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
+        """Return the worker's weights."""
         return after
 
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
+        """Replace the server weights by the worker's."""
         store[0] = update
         return store[0].copy()
 
 
 class EnsembleRule(AsynchronousRule):
-    """Independent training: every worker has a center of its own, and there are as many results as workers."""
+    """Independent training: C_i <- W_i for every worker i, so there are as many results as workers."""
 
     def open(self, initial: Matrix) -> Matrix:
+        """Return one row per worker, (num_workers, weights)."""
         return np.resize(initial, (self.num_workers, initial.shape[1]))
 
     def result(self, store: Matrix) -> Matrix:
+        """Return every worker's weights, (num_workers, weights)."""
         return store
 
-    def center(self, store: Matrix, worker: int) -> Vector:
+    def server_weights(self, store: Matrix, worker: int) -> Vector:
+        """Return a copy of the worker's own row, (weights,)."""
         return store[worker].copy()
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
+        """Return the worker's weights."""
         return after
 
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
+        """Replace the worker's own row by its weights."""
         store[worker] = update
         return update
 
 
 class DownpourRule(AsynchronousRule):
-    """C <- C + (W - C_pulled), then W <- C.
+    """DOWNPOUR SGD: C <- C + (W - C_pulled), then W <- C.
 
     Source: J. Dean et al., "Large Scale Distributed Deep Networks", NIPS 2012.
     """
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
-        sent = after.copy()
-        sent[: self.trainable] -= before[: self.trainable]
-        return sent
+        """Return W - C_pulled, followed by the layer state."""
+        update = after.copy()
+        update[: self.trainable] -= before[: self.trainable]
+        return update
 
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
-        center = store[0]
-        center[: self.trainable] += self._step(store, worker, update[: self.trainable], staleness)
-        self._mix_state(center, update[self.trainable :])
-        return center.copy()
+        """Add the update to the server weights; return a copy of them."""
+        server = store[0]
+        server[: self.trainable] += self._step(store, worker, update[: self.trainable], staleness)
+        self._mix_state(server, update[self.trainable :])
+        return server.copy()
 
     def _step(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
-        """How far an update moves the trainable part of the center."""
+        """Return the change of the trainable server weights by an update, (trainable,)."""
         return update
 
 
 class AdagRule(DownpourRule):
     """Accumulated gradient normalization: C <- C + (W - C_pulled) / steps, then W <- C.
 
-    Source: J. Hermans, G. Spanakis, R. Moeckel, "Accumulated Gradient Normalization", ACML 2017 (arXiv 1710.02368). A window that
-    the end of the data cuts short is divided by the steps it really took.
+    A window that the end of the data cuts short is divided by the steps that it really took.
+
+    Source: J. Hermans, G. Spanakis, R. Moeckel, "Accumulated Gradient Normalization", ACML 2017 (arXiv 1710.02368).
     """
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
-        sent = super().update(before, after, steps)
-        sent[: self.trainable] /= np.float32(max(steps, 1))
-        return sent
+        """Return (W - C_pulled) / steps, followed by the layer state."""
+        update = super().update(before, after, steps)
+        update[: self.trainable] /= np.float32(max(steps, 1))
+        return update
 
 
 class DynSGDRule(DownpourRule):
-    """C <- C + (W - C_pulled) / (staleness + 1), then W <- C: what others have overtaken counts for less.
+    """Dynamic SGD: C <- C + (W - C_pulled) / (staleness + 1), then W <- C.
 
-    Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", SIGMOD 2017; its
-    revision of old updates is left out.
+    Source: J. Jiang et al., "Heterogeneity-aware Distributed Parameter Servers", SIGMOD 2017; its revision of earlier updates is
+    left out.
     """
 
     def _step(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
@@ -156,42 +189,45 @@ class DynSGDRule(DownpourRule):
 
 @dataclass(frozen=True)
 class ExperimentalRule(AdagRule):
-    """ADAG that moves an entry less, the more the center has moved there since the worker's pull.
+    """ADAG that moves an entry less, the more the server weights have moved there since the worker's pull.
 
     C <- C + (W - C_pulled) / steps / ((C - C_pulled)^2 / rate + 1), then W <- C.
 
     Source: the trainer of this name in dist-keras.
 
     Attributes:
-        learning_rate: `rate` above; the larger, the more of a stale update is taken.
+        learning_rate: `rate` above; the larger, the more of a stale update counts.
     """
 
     learning_rate: float
 
     def open(self, initial: Matrix) -> Matrix:
+        """Return a row for C and one for every worker's C_pulled, (1 + num_workers, weights)."""
         return np.repeat(initial[:1], 1 + self.num_workers, axis=0)
 
     def pull(self, store: Matrix, worker: int) -> Vector:
+        """Return a copy of the server weights, (weights,), and record it as the worker's C_pulled."""
         store[1 + worker] = store[0]
         return super().pull(store, worker)
 
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
+        """Add the damped update to the server weights; return a copy of them, the worker's next C_pulled."""
         received = super().exchange(store, worker, update, staleness)
         store[1 + worker] = received
         return received
 
     def _step(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
         moved = store[0, : self.trainable] - store[1 + worker, : self.trainable]
-        held_back = moved * moved / self.learning_rate + 1.0
-        return np.asarray(update / held_back, np.float32)
+        damping = moved * moved / self.learning_rate + 1.0
+        return np.asarray(update / damping, np.float32)
 
 
 @dataclass(frozen=True)
 class AEASGDRule(AsynchronousRule):
-    """Asynchronous elastic averaging: E = alpha (W - C), then W <- W - E and C <- C + E, so that W + C stays what it was.
+    """Asynchronous elastic averaging SGD: E = alpha (W - C), then W <- W - E and C <- C + E, so that W + C is conserved.
 
-    The server works out E, from the center as it is then: no update is stale. EAMSGD is the same rule around workers whose
-    optimizer is SGD with Nesterov's momentum.
+    The server computes E from its current weights: no update is stale. EAMSGD is the same rule with workers whose optimizer is
+    SGD with Nesterov momentum.
 
     Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", NIPS 2015 (arXiv 1412.6651).
 
@@ -202,26 +238,29 @@ class AEASGDRule(AsynchronousRule):
     alpha: float
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
+        """Return the worker's weights."""
         return after
 
     def exchange(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
-        center = store[0]
-        elastic = update - center
+        """Add the elastic difference E to the server weights; return E, (weights,)."""
+        server = store[0]
+        elastic = update - server
         elastic[: self.trainable] *= np.float32(self.alpha)
-        center[: self.trainable] += elastic[: self.trainable]
-        self._mix_state(center, update[self.trainable :])
-        elastic[self.trainable :] = update[self.trainable :] - center[self.trainable :]
+        server[: self.trainable] += elastic[: self.trainable]
+        self._mix_state(server, update[self.trainable :])
+        elastic[self.trainable :] = update[self.trainable :] - server[self.trainable :]
         return elastic
 
     def resume(self, after: Vector, received: Vector) -> Vector:
+        """Return W - E, (weights,)."""
         return after - received
 
 
 @dataclass(frozen=True)
 class SynchronousRule(UpdateRule):
-    """A rule that applies the workers' updates together: their mean, each by the rows of its window, by an outer optimizer.
+    """Synchronous local SGD: an outer optimizer moves C by the workers' mean, each weighted by the rows of its window.
 
-    M <- mean of W - C; V <- momentum V + M; C <- C + rate (M + momentum V), with Nesterov's momentum; by default C is the mean.
+    M <- mean of W - C; V <- momentum V + M; C <- C + rate (M + momentum V), with Nesterov momentum; by default C is the mean.
 
     Source: S. Stich, "Local SGD Converges Fast and Communicates Little", ICLR 2019 (arXiv 1805.09767); the outer momentum is
     that of A. Douillard et al., "DiLoCo" (arXiv 2311.08105).
@@ -235,25 +274,33 @@ class SynchronousRule(UpdateRule):
     outer_momentum: float = 0.0
 
     def open(self, initial: Matrix) -> Matrix:
+        """Return a row for C and one for V, (2, weights)."""
         return np.vstack([initial[:1], np.zeros_like(initial[:1])])
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
+        """Return the worker's weights."""
         return after
 
     def combine(self, store: Matrix, updates: Sequence[Vector], rows: Sequence[int]) -> None:
-        """Move the center by one update from each worker; those without rows do not count."""
+        """Move the server weights by one update from each worker.
+
+        Args:
+            store: the rule's matrix, changed in place.
+            updates: the workers' updates, (weights,) each.
+            rows: the rows of each worker's window; those without rows do not count.
+        """
         total = sum(rows)
         if not total:
             return
-        center, velocity = store
+        server, velocity = store
         mean = sum(update * np.float32(count / total) for update, count in zip(updates, rows, strict=True) if count)
         if self.outer_learning_rate == 1.0 and not self.outer_momentum:
-            center[:] = mean
+            server[:] = mean
             return
-        move = mean - center
+        move = mean - server
         if self.outer_momentum:
             velocity[: self.trainable] *= np.float32(self.outer_momentum)
             velocity[: self.trainable] += move[: self.trainable]
             move[: self.trainable] += np.float32(self.outer_momentum) * velocity[: self.trainable]
         move[: self.trainable] *= np.float32(self.outer_learning_rate)
-        center += move
+        server += move

@@ -1,4 +1,4 @@
-"""Keras callbacks inside a worker: called at the begin and end of training and of epochs, on the center."""
+"""Runs on executors. Keras callbacks of a worker, called at the begin and end of training and of epochs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import keras
 
 
+#: Methods that a callback may not override, as workers train whole windows of batches.
 _PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-#: Keras' own that would do nothing, or fail, and what does the same here.
-_INSTEAD = {
+#: Keras' own callbacks that would do nothing, or fail, and what to use instead.
+_ALTERNATIVES = {
     "ReduceLROnPlateau": "Set lr_decay.",
     "LearningRateScheduler": "Set lr_decay.",
     "EarlyStopping": "Set patience, which brings the best weights back.",
@@ -25,33 +26,33 @@ _INSTEAD = {
 }
 
 
-def load(path: str) -> Callable[[], Any]:
-    """The class or function at an import path such as 'package.module:name'.
+def import_factory(path: str) -> Callable[[], Any]:
+    """Return the class or function at an import path such as 'package.module:name'.
 
     Raises:
-        SpecError: there is none.
+        SpecError: it cannot be imported.
     """
     module, _, name = path.partition(":")
     try:
-        found: Callable[[], Any] = getattr(importlib.import_module(module), name)
+        factory: Callable[[], Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SpecError(
             f"callbacks: expected 'package.module:name', received {path!r}: {error}. "
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error
-    return found
+    return factory
 
 
-def make(path: str) -> keras.callbacks.Callback:
-    """The callback that an import path stands for.
+def build_callback(path: str) -> keras.callbacks.Callback:
+    """Return the callback that the class or function at an import path builds.
 
     Raises:
-        SpecError: it is none, cannot be made without arguments, or wants what a worker has not: an optimizer, or every batch.
+        SpecError: it is no callback, needs arguments, or needs what a worker does not have: an optimizer, or every batch.
     """
     import keras
 
     try:
-        callback = load(path)()
+        callback = import_factory(path)()
     except (TypeError, ValueError) as error:
         raise SpecError(f"callbacks: {path!r} cannot be called without arguments: {error}. Wrap it in a function.") from error
     if not isinstance(callback, keras.callbacks.Callback):
@@ -59,23 +60,23 @@ def make(path: str) -> keras.callbacks.Callback:
     for name in _PER_BATCH:
         if getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name):
             raise SpecError(f"callbacks: {path!r} has {name}, but workers call back at epochs only.")
-    unfit = [cls.__name__ for cls in type(callback).__mro__ if cls.__name__ in _INSTEAD]
+    unfit = [cls.__name__ for cls in type(callback).__mro__ if cls.__name__ in _ALTERNATIVES]
     if unfit:
-        raise SpecError(f"callbacks: {unfit[0]} steers the training of one process. {_INSTEAD[unfit[0]]}")
+        raise SpecError(f"callbacks: {unfit[0]} steers the training of one process. {_ALTERNATIVES[unfit[0]]}")
     return callback
 
 
-class Callbacks:
-    """The callbacks of one worker; false if there are none.
+class CallbackList:
+    """The callbacks of one worker; false if it is empty.
 
     Args:
         paths: import paths of callback classes, or of functions that return a callback.
-        network: what the callbacks know as their model.
+        network: the callbacks' `model`.
     """
 
     def __init__(self, paths: Sequence[str], network: keras.Model) -> None:
         self._network = network
-        self._callbacks = [make(path) for path in paths]
+        self._callbacks = [build_callback(path) for path in paths]
         for callback in self._callbacks:
             callback.set_model(network)
             callback.on_train_begin()
@@ -83,13 +84,19 @@ class Callbacks:
     def __bool__(self) -> bool:
         return bool(self._callbacks)
 
-    def epoch_begins(self, epoch: int) -> None:
-        """Call on_epoch_begin."""
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Call every callback's on_epoch_begin."""
         for callback in self._callbacks:
             callback.on_epoch_begin(epoch)
 
-    def epoch_ends(self, epoch: int, record: dict[str, Any], pull: Callable[[], Vector]) -> bool:
-        """Call on_epoch_end with the center and the epoch's numbers; whether a callback asks to stop."""
+    def on_epoch_end(self, epoch: int, record: dict[str, Any], pull: Callable[[], Vector]) -> bool:
+        """Call every callback's on_epoch_end; return whether one of them requests the end of training.
+
+        Args:
+            epoch: the epoch's number, from 0.
+            record: the epoch's metrics.
+            pull: returns the server weights, which the callbacks' model is set to.
+        """
         weights.set_flat(self._network, pull())
         self._network.stop_training = False
         logs = {name: value for name, value in record.items() if name not in ("epoch", "rows", "steps", "seconds")}
@@ -97,7 +104,7 @@ class Callbacks:
             callback.on_epoch_end(epoch, logs)
         return bool(self._network.stop_training)
 
-    def end(self) -> None:
-        """Call on_train_end."""
+    def on_train_end(self) -> None:
+        """Call every callback's on_train_end."""
         for callback in self._callbacks:
             callback.on_train_end()

@@ -1,4 +1,4 @@
-"""A run's state as bytes: what a driver that was restarted goes on from. Nothing in it is ever unpickled."""
+"""Checkpoints: a run's state as bytes, from which a restarted driver resumes. Nothing in them is ever unpickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
 from airflow_provider_distkeras.training.server.store import StoreState
 
-#: What NumPy, zip files and JSON raise for bytes that were cut off or changed.
+#: Errors of NumPy, zip files and JSON for bytes that were truncated or changed.
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, RuntimeError,
     struct.error, zlib.error, zipfile.BadZipFile,
@@ -24,49 +24,57 @@ _UNREADABLE = (
 
 
 class CheckpointStore(Protocol):
-    """Where a run's snapshots are kept; a write is seen whole or not at all."""
+    """Storage of one run's checkpoint; a write is atomic."""
 
     def read(self) -> bytes | None:
-        """The last snapshot, if there is one."""
+        """Return the last checkpoint; None if there is none."""
 
     def write(self, content: bytes) -> None:
-        """Replace the last snapshot."""
+        """Replace the last checkpoint."""
 
     def delete(self) -> None:
-        """Forget the snapshot of a run that has ended."""
+        """Delete the checkpoint of a run that has ended."""
 
 
 def to_bytes(states: list[StoreState]) -> bytes:
-    """The states of all shards as one file."""
+    """Return the states of all shards as one NumPy archive.
+
+    Args:
+        states: one per shard, in their order.
+    """
     arrays: dict[str, np.ndarray] = {}
-    books = []
+    entries = []
     for shard, state in enumerate(states):
         arrays[f"store_{shard}"] = state.store
         if state.best is not None:
             arrays[f"best_{shard}"] = state.best
         for worker, saved in state.saved.items():
             arrays[f"saved_{shard}_{worker}"] = np.frombuffer(saved, np.uint8)
-        books.append({"ledger": state.ledger.to_dict(), "stopping": asdict(state.stopping), "saved": sorted(state.saved)})
-    arrays["books"] = np.frombuffer(json.dumps(books).encode(), np.uint8)
+        entries.append({"ledger": state.ledger.to_dict(), "stopping": asdict(state.stopping), "saved": sorted(state.saved)})
+    arrays["books"] = np.frombuffer(json.dumps(entries).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def from_bytes(content: bytes) -> list[StoreState]:
-    """The states that `to_bytes` wrote. Raises ArtifactError for anything else."""
+    """Return the states of all shards, from the bytes of `to_bytes`.
+
+    Raises:
+        ArtifactError: the bytes are truncated, or something else.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            books = json.loads(arrays["books"].tobytes())
+            entries = json.loads(arrays["books"].tobytes())
             return [
                 StoreState(
                     store=arrays[f"store_{shard}"],
-                    ledger=Ledger.from_dict(book["ledger"]),
-                    saved={worker: arrays[f"saved_{shard}_{worker}"].tobytes() for worker in book["saved"]},
-                    stopping=EarlyStopping(**book["stopping"]),
+                    ledger=Ledger.from_dict(entry["ledger"]),
+                    saved={worker: arrays[f"saved_{shard}_{worker}"].tobytes() for worker in entry["saved"]},
+                    stopping=EarlyStopping(**entry["stopping"]),
                     best=arrays.get(f"best_{shard}"),
                 )
-                for shard, book in enumerate(books)
+                for shard, entry in enumerate(entries)
             ]
     except _UNREADABLE as error:
-        raise ArtifactError(f"Not a snapshot of a training run: {error}") from error
+        raise ArtifactError(f"Not a checkpoint of a training run: {error}") from error

@@ -1,4 +1,4 @@
-"""A worker's rows: from Arrow batches to one block of float32 records, and from it to windows of one fixed shape."""
+"""Runs on executors. A worker's rows: from Arrow batches to one block of float32 records, and to windows of one fixed shape."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class WindowBatch:
     Attributes:
         records: float32, (window, batch_size, features + labels + 1); the last column is the row's weight, 0 for padding.
         counts: float32, (window,); the rows of each step.
-        steps: how many of the steps hold rows.
-        rows: how many rows there are.
-        commits: whether a commit is due after it.
+        steps: the number of steps that hold rows.
+        rows: the number of rows.
+        commits: whether the worker commits after it.
     """
 
     records: NDArray[np.float32]
@@ -41,34 +41,35 @@ class WindowBatch:
     commits: bool = True
 
 
-def as_matrix(lists: pa.Array, what: str = "featuresCol") -> NDArray[np.float32]:
-    """An Arrow array of equally long float32 lists as a matrix; a view of Arrow's memory, so read-only.
+def as_matrix(lists: pa.Array, param: str = "featuresCol") -> NDArray[np.float32]:
+    """Return an Arrow array of equally long float32 lists as a matrix, (rows, values): a read-only view of Arrow's memory.
 
     Args:
-        what: the Param that names the column, for messages.
+        lists: the array, at least one row.
+        param: the Param that names the column, for messages.
 
     Raises:
         DataError: a list or a value is missing, or the lists are of different lengths.
     """
     if lists.null_count:
-        raise DataError(f"{what}: {lists.null_count} rows have none; expected a vector in every row.")
+        raise DataError(f"{param}: {lists.null_count} rows have none; expected a vector in every row.")
     values, lengths = lists.flatten(), np.diff(lists.offsets.to_numpy())
     if values.null_count:
-        raise DataError(f"{what}: {values.null_count} values are null; fill them, or drop their rows.")
+        raise DataError(f"{param}: {values.null_count} values are null; fill them, or drop their rows.")
     if len(lists) == 0:
-        raise DataError(f"{what}: no row.")
+        raise DataError(f"{param}: no row.")
     if (lengths != lengths[0]).any():
         raise DataError(
-            f"{what}: rows of different lengths, {lengths.min()} to {lengths.max()} values; expected as many in every row."
+            f"{param}: rows of different lengths, {lengths.min()} to {lengths.max()} values; expected as many in every row."
         )
     return values.to_numpy(zero_copy_only=True).reshape(len(lists), -1)
 
 
 class Rows:
-    """Rows held once as float32 records: features, then labels, then the row's weight.
+    """Rows as float32 records: features, then labels, then the row's weight.
 
     Attributes:
-        records: (rows, features + labels + 1), in memory or, past the limit, in a mapped file that is gone with the process.
+        records: (rows, features + labels + 1), in memory or, beyond a limit, in a mapped file that ends with the process.
     """
 
     def __init__(self, records: NDArray[np.float32]) -> None:
@@ -81,23 +82,23 @@ class Rows:
 
     @property
     def digest(self) -> int:
-        """A number that the same rows, in whatever order, always have."""
+        """A hash of the rows that does not depend on their order."""
         return int(self._hashes.sum(dtype=np.uint64) >> np.uint64(1))
 
     def some(self, count: int) -> NDArray[np.intp]:
-        """The positions of so many rows at most, by chance, but always the same ones."""
+        """Return the positions of at most `count` rows, (count,): a random choice, the same one at every call."""
         return self._order[:count]
 
     def windows(self, batch_size: int, window: int, seed: list[int], commit_every: int | None = None) -> Iterator[WindowBatch]:
-        """One epoch: every row exactly once, in an order that only the rows and the seed decide.
+        """Yield one epoch: every row exactly once, in an order that only the rows and the seed decide.
+
+        The next window reuses a window's arrays.
 
         Args:
             batch_size: rows per step.
             window: steps per window, at most.
             seed: decides the order.
             commit_every: steps between two commits; None for one commit at the end of the epoch.
-
-        The arrays of a window are used again for the next one.
         """
         order = self._order[np.random.default_rng(seed).permutation(len(self))]
         width = self.records.shape[1]
@@ -116,40 +117,40 @@ class Rows:
             yield WindowBatch(records.reshape(window, batch_size, width), counts, -(-rows // batch_size), rows, stop == due)
             start = stop
 
-    def commits(self, batch_size: int, commit_every: int | None) -> int:
-        """How many commits an epoch makes."""
+    def commits_per_epoch(self, batch_size: int, commit_every: int | None) -> int:
+        """Return the number of commits that an epoch makes."""
         return -(-len(self) // (batch_size * commit_every)) if commit_every else min(len(self), 1)
 
 
 class ReadAhead:
-    """Gives what `windows` gives, and makes the next one early when asked to; that takes the place of the one before."""
+    """An iterator over windows that can prepare the next one early; it reuses the arrays of the one before."""
 
     def __init__(self, windows: Iterator[WindowBatch]) -> None:
         self._windows = windows
-        self._made: list[WindowBatch | None] = []
+        self._prepared: list[WindowBatch | None] = []
 
     def __iter__(self) -> Iterator[WindowBatch]:
         return self
 
     def __next__(self) -> WindowBatch:
         self.prepare()
-        window = self._made.pop()
+        window = self._prepared.pop()
         if window is None:
             raise StopIteration
         return window
 
     def prepare(self) -> None:
-        """Make the next window, so that it is there when asked for."""
-        if not self._made:
-            self._made.append(next(self._windows, None))
+        """Prepare the next window, so that `next` returns it at once."""
+        if not self._prepared:
+            self._prepared.append(next(self._windows, None))
 
 
 class Loader:
     """Collects Arrow batches into training rows and validation rows.
 
     Args:
-        cache_bytes: how much of the records memory may hold; more goes to a mapped file in `folder`.
-        folder: a folder on the worker's local disk; None for the system's own.
+        cache_bytes: the most bytes of records in memory; beyond it, they go to a mapped file in `folder`.
+        folder: a folder on the worker's local disk; None for the system's temporary folder.
     """
 
     def __init__(self, cache_bytes: int = 1 << 62, folder: str | None = None) -> None:
@@ -157,10 +158,10 @@ class Loader:
         self._folder = folder
 
     def load(self, batches: Iterable[pa.RecordBatch]) -> tuple[Rows, Rows]:
-        """The rows to train on, and those to validate on.
+        """Return the rows to train on, and those to validate on.
 
         Args:
-            batches: columns `features` and `label` (float32 lists), and if asked for `weight` (float32), `validation` (bool).
+            batches: columns `features` and `label` (float32 lists), and optionally `weight` (float32) and `validation` (bool).
 
         Raises:
             DataError: values are missing, not finite, or rows are of different lengths.
@@ -173,26 +174,30 @@ class Loader:
                 continue
             block = as_records(batch)
             if VALIDATION in batch.schema.names:
-                held_out = validated(batch)
+                held_out = validation_mask(batch)
                 validation.append(block[held_out])
                 block = block[~held_out]
             store = store or RecordStore(block.shape[1], self._cache_bytes, self._folder)
             store.append(block)
         if store is None:
             return Rows(np.empty((0, 1), np.float32)), Rows(np.empty((0, 1), np.float32))
-        held = np.concatenate(validation) if validation else np.empty((0, store.width), np.float32)
-        return Rows(store.close()), Rows(held)
+        held_out_records = np.concatenate(validation) if validation else np.empty((0, store.width), np.float32)
+        return Rows(store.close()), Rows(held_out_records)
 
 
-def validated(batch: pa.RecordBatch) -> NDArray[np.bool_]:
-    """Which of a batch's rows are validated on."""
+def validation_mask(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Return whether each of a batch's rows is a validation row, (rows,)."""
     if VALIDATION not in batch.schema.names:
         return np.zeros(batch.num_rows, bool)
     return np.asarray(batch.column(VALIDATION).fill_null(False).to_numpy(zero_copy_only=False), bool)
 
 
 def as_records(batch: pa.RecordBatch) -> NDArray[np.float32]:
-    """A batch's rows as records. Raises DataError for values that are missing or not finite."""
+    """Return a batch's rows as records, (rows, features + labels + 1).
+
+    Raises:
+        DataError: a value is missing or not finite, or a weight is negative.
+    """
     features = as_matrix(batch.column(FEATURES))
     label = batch.column(LABEL)
     if label.null_count or label.flatten().null_count:
@@ -203,14 +208,14 @@ def as_records(batch: pa.RecordBatch) -> NDArray[np.float32]:
     records[:, features.shape[1] : -1] = labels
     records[:, -1] = batch.column(WEIGHT).to_numpy(zero_copy_only=False) if WEIGHT in batch.schema.names else 1.0
     if not np.isfinite(records.sum(dtype=np.float64)):
-        _refuse(records, features.shape[1])
+        _check_finite(records, features.shape[1])
     if WEIGHT in batch.schema.names and records[:, -1].min() < 0:
         raise DataError(f"weightCol: expected weights of at least 0, received {records[:, -1].min():g}.")
     return records
 
 
-def _refuse(records: NDArray[np.float32], features: int) -> None:
-    """Raise DataError if a value is not finite, saying where."""
+def _check_finite(records: NDArray[np.float32], features: int) -> None:
+    """Raise DataError, naming the columns, if a value is not finite."""
     bad = np.flatnonzero(~np.isfinite(records).all(axis=0))
     if not len(bad):
         return
@@ -219,17 +224,17 @@ def _refuse(records: NDArray[np.float32], features: int) -> None:
             f"Features {bad[bad < features][:10].tolist()} (by position) hold NaN or infinity: "
             "fill them with process_csv(missing='mean'), or drop the rows."
         )
-    what = "Labels" if bad[0] < records.shape[1] - 1 else "weightCol: weights"
-    raise DataError(f"{what} hold NaN or infinity: drop those rows before training.")
+    column = "Labels" if bad[0] < records.shape[1] - 1 else "weightCol: weights"
+    raise DataError(f"{column} hold NaN or infinity: drop those rows before training.")
 
 
 class RecordStore:
-    """A matrix of records that grows: in memory up to a limit, then in a file without a name.
+    """A matrix of records that grows: in memory up to a limit, then in a mapped file without a name.
 
     Args:
         width: values of a record.
-        cache_bytes: how much memory it may take.
-        folder: where the file is; None for the system's own.
+        cache_bytes: the most bytes in memory.
+        folder: the file's folder; None for the system's temporary folder.
     """
 
     def __init__(self, width: int, cache_bytes: int, folder: str | None) -> None:
@@ -241,7 +246,12 @@ class RecordStore:
         self._file: int | None = None
 
     def append(self, block: NDArray[np.float32]) -> None:
-        """Add records. Raises DataError if they have another width, TrainingError if the disk is full."""
+        """Append records, (rows, width).
+
+        Raises:
+            DataError: they have another width.
+            TrainingError: the disk is full.
+        """
         if block.shape[1] != self.width:
             raise DataError(
                 f"featuresCol, labelCol: rows of different lengths, {block.shape[1] - 1} and {self.width - 1} values together; "
@@ -254,7 +264,7 @@ class RecordStore:
         self._rows = needed
 
     def close(self) -> NDArray[np.float32]:
-        """The matrix, without what was kept free for more."""
+        """Return the matrix, (rows, width), without its spare capacity."""
         if self._file is None:
             self._array.resize((self._rows, self.width), refcheck=False)
             return self._array
@@ -292,7 +302,7 @@ class RecordStore:
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take the disk's space now: a full disk is an error here, not a crash while training."""
+    """Allocate the file's space now, so that a full disk is an error here, not a crash while training."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
         return
@@ -302,10 +312,10 @@ def _reserve(file: int, size: int) -> None:
 
 
 def _hashes(records: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """A hash of every row's bits.
+    """Return a hash of every row's bits, (rows,).
 
-    It gives rows an order that does not depend on the one Spark's shuffle delivered them in: so a retried task meets the same
-    windows as the one it replaces, and a seed means the same in every run.
+    It gives the rows an order that does not depend on the one in which Spark's shuffle delivered them: so a retried task trains
+    the same windows as the task it replaces, and a seed means the same in every run.
     """
     odd = np.random.default_rng(0).integers(0, 2**63, records.shape[1], dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(len(records), np.uint64)

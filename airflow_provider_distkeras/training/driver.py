@@ -1,4 +1,4 @@
-"""One distributed training run, from a DataFrame of features and labels to trained weights. Runs in the Spark driver."""
+"""Distributed training in the Spark driver: from a DataFrame of features and labels to trained weights."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from airflow_provider_distkeras.training import checkpoint
 from airflow_provider_distkeras.training.algorithms import Matrix, SynchronousRule, UpdateRule
 from airflow_provider_distkeras.training.backends import NetworkPlan
 from airflow_provider_distkeras.training.checkpoint import CheckpointStore
-from airflow_provider_distkeras.training.monitor import SilenceWatch, TrainingMonitor
+from airflow_provider_distkeras.training.monitor import MonitorOptions, TrainingMonitor
 from airflow_provider_distkeras.training.server import client, tls
 from airflow_provider_distkeras.training.server.client import Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
-from airflow_provider_distkeras.training.server.shards import ParameterServers
-from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
+from airflow_provider_distkeras.training.server.requests import SyncPolicy
+from airflow_provider_distkeras.training.server.shards import ShardedParameterServer
+from airflow_provider_distkeras.training.server.store import StoreState
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
 from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob, run_worker
@@ -37,23 +38,29 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Run:
-    """What to train and how, besides the data.
+class TrainingConfig:
+    """The configuration of a training run: everything besides the data.
 
     Attributes:
-        plan, values: the network, and the hyper-parameters that `steps.arguments` took out of it.
-        trainable: how many of the initial weights are trainable (they come first).
+        trainer: the trainer, with its parameters.
+        plan: the network and its training step.
+        values: the hyper-parameters that `backends.arguments.extract` took out of the network.
+        trainable: the number of trainable weights; they come first in the flat vector.
+        learning_rate, lr_decay: the schedule, see `WorkerJob`.
+        seed: decides the order of the rows and the random numbers of the layers.
         backend: the Keras backend of the workers.
         validates: whether the data have validation rows.
-        patience, min_delta: when to stop early.
-        callbacks, callbacks_on: Keras callbacks by import path, and whether on the chief or on every worker.
-        cache_bytes: how much of its rows a worker keeps in memory.
-        force_repartition: whether to deal the rows out even if they lie in as many partitions as there are workers.
-        timeout: the most seconds that anything is waited for.
+        patience, min_delta: when to stop early, see `EarlyStopping`.
+        callbacks: Keras callbacks by import path.
+        callbacks_on: chief or every: the workers that call them.
+        cache_bytes: the most bytes of its rows that a worker keeps in memory.
+        force_repartition: whether to repartition the rows even if they lie in as many partitions as there are workers.
+        timeout: the most seconds of every wait.
         encryption: none or tls.
-        shards: how many servers share the weights; None for what their size asks for.
-        snapshots: where the run's snapshots are kept, every `snapshot_seconds`; None for nowhere.
-        progress_path: a local file that gets a JSON line every few seconds.
+        shards: the number of servers that share the weights; None to choose it by their size.
+        checkpoints: storage of the run's checkpoint; None to write none.
+        checkpoint_seconds: seconds between two checkpoints.
+        progress_path: a local file for a JSON line every few seconds; None to write none.
     """
 
     trainer: Trainer
@@ -74,22 +81,22 @@ class Run:
     timeout: float = 1800.0
     encryption: str = "none"
     shards: int | None = None
-    snapshots: CheckpointStore | None = None
-    snapshot_seconds: float = 60.0
+    checkpoints: CheckpointStore | None = None
+    checkpoint_seconds: float = 60.0
     progress_path: str | None = None
 
     @property
     def evaluates(self) -> bool:
-        """Whether workers meet the server at the end of their epochs."""
+        """Whether workers report to the server at the end of their epochs."""
         return bool(self.validates or self.patience or self.callbacks or self.plan.metrics)
 
 
-def train(data: DataFrame, run: Run, weights: Matrix) -> tuple[Matrix, TrainingSummary]:
-    """Train on every row of `data`, exactly `num_epoch` times, or until it is time to stop.
+def train(data: DataFrame, config: TrainingConfig, weights: Matrix) -> tuple[Matrix, TrainingSummary]:
+    """Train on every row of `data`, exactly `num_epoch` times, or until training stops early.
 
     Args:
-        data: columns `features` and `label` (arrays of float), and where wanted `weight` (float) and `validation` (boolean).
-        run: what to train and how.
+        data: columns `features` and `label` (arrays of float), and optionally `weight` (float) and `validation` (boolean).
+        config: the run's configuration.
         weights: the initial weights, (members, weights): one member, or as many as an ensemble has; not changed.
 
     Returns:
@@ -98,52 +105,60 @@ def train(data: DataFrame, run: Run, weights: Matrix) -> tuple[Matrix, TrainingS
     Raises:
         TrainingError: a worker failed (with its traceback), or rows are unaccounted for.
         DivergenceError: the loss stopped being a finite number.
-        DataError: fewer rows than workers, or values that cannot be trained on.
-        SpecError: the cluster cannot run it so.
+        DataError: there are fewer rows than workers, or values are missing or not finite.
+        SpecError: the cluster does not support the configuration.
     """
-    restored = _restore(run)
+    restored = _restore(config)
     try:
-        trained = _train(data, run, weights, restored)
-    except client.RowsChanged:
+        trained = _train(data, config, weights, restored)
+    except client.RowsChangedError:
         if restored is None:
             raise
-        logger.warning("The snapshot is of other rows: training starts from the beginning.")
-        trained = _train(data, run, weights, None)
-    if run.snapshots is not None:
-        run.snapshots.delete()
+        logger.warning("The checkpoint is of other rows: training starts from the beginning.")
+        trained = _train(data, config, weights, None)
+    if config.checkpoints is not None:
+        config.checkpoints.delete()
     return trained
 
 
 def worker_job(
-    run: Run, rule: UpdateRule, shards: tuple[Shard, ...] = (), secret: bytes = b"", certificate: str | None = None
+    config: TrainingConfig, rule: UpdateRule, shards: tuple[Shard, ...] = (), secret: bytes = b"", certificate: str | None = None
 ) -> WorkerJob:
-    """What the workers of a run are told; without shards, one that trains alone."""
-    trainer = run.trainer
+    """Return the configuration of a run's workers.
+
+    Args:
+        config: the run's configuration.
+        rule: how updates move the server weights.
+        shards: the addresses and ranges of the parameter servers; none for a single worker without one.
+        secret: the run's secret.
+        certificate: the sha256 of the servers' certificate; None for plain text.
+    """
+    trainer = config.trainer
     return WorkerJob(
         shards=shards,
         secret=secret,
         certificate=certificate,
-        timeout=run.timeout,
-        plan=run.plan,
-        values=run.values,
+        timeout=config.timeout,
+        plan=config.plan,
+        values=config.values,
         rule=rule,
         batch_size=trainer.batch_size,
         num_epoch=trainer.num_epoch,
         communication_window=trainer.communication_window,
-        gather=isinstance(rule, SynchronousRule) or trainer.deterministic,
-        learning_rate=run.learning_rate,
-        lr_decay=run.lr_decay,
-        seed=run.seed,
-        evaluates=run.evaluates,
-        validates=run.validates,
-        callbacks=run.callbacks,
-        callbacks_on=run.callbacks_on,
-        cache_bytes=run.cache_bytes,
+        barrier=isinstance(rule, SynchronousRule) or trainer.deterministic,
+        learning_rate=config.learning_rate,
+        lr_decay=config.lr_decay,
+        seed=config.seed,
+        evaluates=config.evaluates,
+        validates=config.validates,
+        callbacks=config.callbacks,
+        callbacks_on=config.callbacks_on,
+        cache_bytes=config.cache_bytes,
     )
 
 
-def _restore(run: Run) -> list[StoreState] | None:
-    content = run.snapshots.read() if run.snapshots is not None else None
+def _restore(config: TrainingConfig) -> list[StoreState] | None:
+    content = config.checkpoints.read() if config.checkpoints is not None else None
     if content is None:
         return None
     try:
@@ -151,70 +166,82 @@ def _restore(run: Run) -> list[StoreState] | None:
     except ArtifactError as error:
         logger.warning("%s Training starts from the beginning.", error)
         return None
-    logger.info("Going on from a snapshot: %s rows have been trained.", f"{states[0].ledger.rows:,}")
+    logger.info("Training resumes from a checkpoint: %s rows have been trained.", f"{states[0].ledger.rows:,}")
     return states
 
 
-def _train(data: DataFrame, run: Run, weights: Matrix, restored: list[StoreState] | None) -> tuple[Matrix, TrainingSummary]:
+def _train(
+    data: DataFrame, config: TrainingConfig, weights: Matrix, restored: list[StoreState] | None
+) -> tuple[Matrix, TrainingSummary]:
     started = time.perf_counter()
-    trainer, context = run.trainer, data.sparkSession.sparkContext
-    rule = trainer.rule(run.trainable, run.learning_rate)
+    trainer, context = config.trainer, data.sparkSession.sparkContext
+    rule = trainer.rule(config.trainable, config.learning_rate)
     before = restored[0].ledger.rows if restored else 0
-    gather = isinstance(rule, SynchronousRule) or trainer.deterministic
-    cluster.check_encryption(context, run.encryption)
-    if gather:
+    barrier = isinstance(rule, SynchronousRule) or trainer.deterministic
+    cluster.check_encryption(context, config.encryption)
+    if barrier:
         name = type(trainer).__name__
         cluster.check_slots(context, trainer.num_workers, f"deterministic={name}" if trainer.deterministic else name)
-    encryption, fingerprint = tls.make() if run.encryption == "tls" else (None, None)
-    bind, reach = cluster.addresses(context)
-    rendezvous = Rendezvous(gather, trainer.deterministic, run.timeout)
-    stopping = EarlyStopping(run.patience, run.min_delta)
-    with ParameterServers(weights, rule, bind, reach, rendezvous, encryption, stopping, run.shards, restored) as servers:
-        job = worker_job(run, rule, servers.shards, servers.secret, fingerprint)
-        with worker_environment(context, run.backend):
-            # Not every plan may stand below a barrier; a shuffle may.
-            # Validation rows often lie in partitions of their own: every worker needs some of both.
-            dealt = cluster.deal(data, trainer.num_workers, evenly=gather or run.validates or run.force_repartition)
-            reports = dealt.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=gather)
-        if gather:  # Spark starts a barrier stage again only if another stage takes its results
+    encryption, fingerprint = tls.create_context() if config.encryption == "tls" else (None, None)
+    host, public_host = cluster.addresses(context)
+    policy = SyncPolicy(barrier, trainer.deterministic, config.timeout)
+    stopping = EarlyStopping(config.patience, config.min_delta)
+    with ShardedParameterServer(
+        weights, rule, host, public_host, policy, encryption, stopping, config.shards, restored
+    ) as server:
+        job = worker_job(config, rule, server.shards, server.secret, fingerprint)
+        with worker_environment(context, config.backend):
+            # Not every plan may precede a barrier stage; a shuffle may.
+            # Validation rows often lie in partitions of their own, but every worker needs some of both.
+            partitions = cluster.deal(data, trainer.num_workers, evenly=barrier or config.validates or config.force_repartition)
+            reports = partitions.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=barrier)
+        if barrier:  # Spark restarts a barrier stage only if another stage reads its results
             reports = reports.repartition(1)
         tag = f"distkeras-{uuid.uuid4()}"
 
         def give_up(reason: str) -> None:
-            servers.fail(reason)
+            server.fail(reason)
             context.cancelJobsWithTag(tag)
 
-        watch = SilenceWatch(
-            trainer.num_workers, trainer.num_epoch, run.progress_path, run.snapshots, run.snapshot_seconds, run.timeout, give_up
+        options = MonitorOptions(
+            trainer.num_workers,
+            trainer.num_epoch,
+            config.progress_path,
+            config.checkpoints,
+            config.checkpoint_seconds,
+            config.timeout,
+            give_up,
         )
-        with TrainingMonitor(servers, watch) as progress:
-            workers = _collect(context, reports, tag, servers)
-        summary = TrainingSummary.of(
-            servers.books,
+        with TrainingMonitor(server, options) as monitor:
+            workers = _collect(context, reports, tag, server)
+        summary = TrainingSummary.from_state(
+            server.state,
             workers,
             trainer=type(trainer).__name__,
-            validates=run.validates,
+            validates=config.validates,
             seconds=time.perf_counter() - started,
-            progress=progress.records,
+            progress=monitor.records,
             rows_before=before,
         )
         summary.check_rows(
-            asked=trainer.num_workers, num_epoch=trainer.num_epoch, validates=run.validates, stopped=servers.stopped
+            num_workers=trainer.num_workers, num_epoch=trainer.num_epoch, validates=config.validates, stopped=server.stopped
         )
-        return servers.result(), summary
+        return server.result(), summary
 
 
 def collect(
     context: SparkContext, reports: DataFrame | RDD[Any], tag: str, failure: Callable[[], str | None] = lambda: None
 ) -> list[Any]:
-    """Run a Spark job whose tasks report.
+    """Run a Spark job and return its rows, the tasks' reports.
 
     Args:
-        tag: of the job, by which it can be cancelled.
-        failure: what is known of the reason, if the job fails.
+        context: the Spark context.
+        reports: the job's result.
+        tag: the job's tag, by which it can be cancelled.
+        failure: returns the reason of a failure, if it is known better than by Spark's error.
 
     Raises:
-        TrainingError: the job failed, not only what its tasks do.
+        TrainingError: the job failed; a task that only reports a failure does not raise.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -227,31 +254,36 @@ def collect(
         reason = failure() or str(error)
         lost = "exited unexpectedly" in reason or "ExecutorLost" in reason
         fix = (
-            " Spark gave up after spark.task.maxFailures losses; on a local master say local[2,4] for 4, "
-            "or set snapshot_path to go on from there."
+            " Spark gave up after spark.task.maxFailures losses; on a local master, local[2,4] allows 4. "
+            "Set snapshot_path to resume training from its last checkpoint."
         )
         raise TrainingError(f"The Spark job that trains failed: {reason}{fix if lost else ''}") from error
     finally:
         context.removeJobTag(tag)
 
 
-def _collect(context: SparkContext, reports: DataFrame, tag: str, servers: ParameterServers) -> list[dict[str, Any]]:
-    """Run the Spark job. Raises what made a worker fail, first those that did not fail only because another had."""
-    rows = collect(context, reports, tag, lambda: servers.failure)
-    reported = sorted((row.asDict() for row in rows), key=lambda report: report["worker"])
-    failed = sorted((report for report in reported if report["error_type"]), key=lambda report: report["error_type"] == "Refused")
+def _collect(context: SparkContext, reports: DataFrame, tag: str, server: ShardedParameterServer) -> list[dict[str, Any]]:
+    """Run the Spark job and return the workers' reports. Raise the error of a worker, preferably one that failed first."""
+    rows = collect(context, reports, tag, lambda: server.failure)
+    workers = sorted((row.asDict() for row in rows), key=lambda report: report["worker"])
+    refusal = client.RequestRefusedError.__name__  # of a worker that failed because another one had
+    failed = sorted((report for report in workers if report["error_type"]), key=lambda report: report["error_type"] == refusal)
     if failed:
         raise worker_error(failed[0])
-    for report in reported:
+    for report in workers:
         del report["error_type"], report["message"], report["error"]
         report["epochs"] = json.loads(report["epochs"])
-    return reported
+    return workers
 
 
 def worker_error(report: dict[str, Any]) -> Exception:
-    """What a worker that failed says, as the error that it met."""
-    known = getattr(errors, report["error_type"], getattr(client, report["error_type"], TrainingError))
+    """Return the error of a worker that failed, of the type that the worker raised.
+
+    Args:
+        report: the worker's report, see `worker.REPORT_SCHEMA`.
+    """
+    error_class = getattr(errors, report["error_type"], getattr(client, report["error_type"], TrainingError))
     message = f"Worker {report['worker']} on {report['host']} failed: {report['message'] or report['error_type']}"
-    if issubclass(known, errors.PERMANENT):
-        return known(message)  # which says what to mend; a traceback would hide it
-    return known(f"{message}\n\nThe worker's traceback:\n{report['error']}")
+    if issubclass(error_class, errors.PERMANENT):
+        return error_class(message)  # the message names the fix; a traceback would hide it
+    return error_class(f"{message}\n\nThe worker's traceback:\n{report['error']}")

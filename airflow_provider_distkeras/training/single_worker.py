@@ -1,4 +1,4 @@
-"""Training by one worker whose center is in its own process: no server, no exchange, the same rules and books."""
+"""Runs on executors. Training by a single worker, with the parameter store in its own process: no server, no connection."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame
-from airflow_provider_distkeras.training.server.store import ParameterStore, Rendezvous, StoreState, WorkerId
+from airflow_provider_distkeras.training.server.requests import RequestHandler, SyncPolicy, WorkerId
+from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.worker import Worker, WorkerJob
 
 
 @dataclass(frozen=True)
 class SingleWorkerFit:
-    """What to train by one worker, as plain values.
+    """A fit by a single worker, as plain values.
 
     Attributes:
-        job: what the worker is told.
+        job: the worker's configuration.
         trainer: the trainer's name.
         weights: the initial weights, (1, weights).
-        patience, min_delta: when to stop early.
+        patience, min_delta: when to stop early, see `EarlyStopping`.
     """
 
     job: WorkerJob
@@ -34,7 +35,11 @@ class SingleWorkerFit:
     min_delta: float = 0.0
 
     def train(self, rows: Rows, validation: Rows) -> tuple[Matrix, TrainingSummary]:
-        """Train on every row, exactly `num_epoch` times, or until it is time to stop; as `driver.train` with one worker.
+        """Train on every row, exactly `num_epoch` times, or until training stops early; as `driver.train` with one worker.
+
+        Args:
+            rows: the rows to train on.
+            validation: the rows to validate on; may be empty.
 
         Returns:
             The trained weights, (1, weights), and the summary.
@@ -44,38 +49,39 @@ class SingleWorkerFit:
         """
         started, rule = time.perf_counter(), self.job.rule
         state = StoreState(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))
-        center = ParameterStore(state, rule, Rendezvous(gather=self.job.gather))
-        epochs = Worker(self.job, 0, rows, validation, _Inside(center)).train()
+        store = ParameterStore(state, rule)
+        handler = RequestHandler(store, SyncPolicy(barrier=self.job.barrier))
+        epochs = Worker(self.job, 0, rows, validation, _in_process_client(handler)).train()
         seconds = time.perf_counter() - started
         report = {"worker": 0, "host": socket.gethostname(), "rows": len(rows), "validation_rows": len(validation)}
         workers = [{**report, "seconds": seconds, "waited": 0.0, "epochs": epochs}]
         validates = self.job.validates
-        summary = TrainingSummary.of(state, workers, trainer=self.trainer, validates=validates, seconds=seconds)
-        summary.check_rows(asked=1, num_epoch=self.job.num_epoch, validates=validates, stopped=center.stopped)
+        summary = TrainingSummary.from_state(state, workers, trainer=self.trainer, validates=validates, seconds=seconds)
+        summary.check_rows(num_workers=1, num_epoch=self.job.num_epoch, validates=validates, stopped=store.stopped)
         return rule.result(state.store if state.best is None else state.best), summary
 
 
-class _Inside(ParameterClient):
-    """A session with a center in the same process."""
-
-    def __init__(self, center: ParameterStore) -> None:
-        size = center.state.store.shape[1]
-        super().__init__([_Call(center)], (Shard("", 0, 0, size),), worker=0, attempt=0)
+def _in_process_client(handler: RequestHandler) -> ParameterClient:
+    size = handler.store.state.store.shape[1]
+    return ParameterClient([_InProcessTransport(handler)], (Shard("", 0, 0, size),), worker=0, attempt=0)
 
 
-class _Call:
-    """A connection whose other end answers at once."""
+class _InProcessTransport:
+    """A connection to a request handler in the same process, which responds at once."""
 
-    def __init__(self, center: ParameterStore) -> None:
-        self._center = center
-        self._peer = WorkerId()
-        self._answer: list[Frame] = []
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._client = WorkerId()
+        self._responses: list[Frame] = []
 
     def send(self, frame: Frame) -> None:
-        self._answer.append(self._center.answer(self._peer, frame))
+        """Handle a request."""
+        self._responses.append(self._handler.handle(self._client, frame))
 
     def receive(self) -> Frame:
-        return self._answer.pop()
+        """Return the response to the last request."""
+        return self._responses.pop()
 
     def close(self) -> None:
-        self._center.part(self._peer)
+        """End the connection."""
+        self._handler.disconnect(self._client)

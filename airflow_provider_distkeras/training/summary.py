@@ -1,4 +1,4 @@
-"""What a fit tells afterwards."""
+"""The summary of a fit: its history, its workers, its staleness, and their plots."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """The account of one fit.
+    """The summary of one fit.
 
     Attributes:
         trainer: the trainer's name.
         rows: rows of the training data.
-        rows_trained: rows trained, all epochs together: exactly rows * epochs, unless training was ended early.
-        rows_before: those of them that an earlier fit had trained, from whose snapshot this one went on.
+        rows_trained: rows trained, all epochs together: exactly rows * epochs, unless training ended early.
         epochs: passes over the data.
-        history: per epoch, `loss` (mean training loss, without regularization), and what was measured at its end on the
-            center: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows. Of
-            asynchronous workers that were stopped early, some may have begun epochs that not all have ended: those have no
-            measures.
-        best_epoch: the epoch, from 1, whose weights were kept; None where training could not stop early.
+        history: per epoch, `loss` (mean training loss, without regularization), and the metrics of the server weights at its
+            end: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows. If
+            asynchronous workers stop early, some may have begun epochs that not all have completed: those have no metrics.
+        best_epoch: the epoch, from 1, whose weights are the result; None where training could not stop early.
         seconds: wall time of the fit.
-        updates: updates the server applied; steps: optimizer steps in all of them.
-        staleness: how many other updates an update was overtaken by, on average; staleness_counts: how often by 0, 1, 2, ...,
-            the last entry by as many and more.
+        updates: updates that the server applied.
+        steps: optimizer steps in all of them.
+        staleness: mean number of other updates that overtook an update.
+        staleness_counts: number of updates by how many others overtook them; the last entry counts those overtaken by more, too.
         workers: per worker, its host, rows, validation rows, seconds, the seconds it waited for the server, and its epochs
             with their rows, steps, seconds and losses.
-        progress: what was recorded while it ran, every few seconds.
+        progress: the monitor's records, one every few seconds.
+        rows_before: rows of `rows_trained` that an earlier fit had trained, from whose checkpoint this one resumed.
     """
 
     trainer: str
@@ -55,21 +55,23 @@ class TrainingSummary:
     rows_before: int = 0
 
     @classmethod
-    def of(
-        cls, books: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **more: Any
+    def from_state(
+        cls, state: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **attributes: Any
     ) -> TrainingSummary:
-        """What a run's books and its workers' reports tell.
+        """Return the summary of a run.
 
         Args:
-            books: the state that the run ended with.
-            workers: per worker, what it reports.
-            trainer, seconds, **more: attributes that the books do not tell.
-            validates: whether epochs were measured on validation rows.
+            state: the state that the run ended with.
+            workers: the workers' reports.
+            trainer: the trainer's name.
+            validates: whether epochs were evaluated on validation rows.
+            seconds: wall time of the fit.
+            **attributes: further attributes that the state does not hold.
         """
-        ledger, stopping = books.ledger, books.stopping
+        ledger, stopping = state.ledger, state.stopping
         history: dict[str, list[float]] = {"loss": [epoch.mean_loss for epoch in ledger.epochs if epoch.rows]}
         for epoch in ledger.epochs[: stopping.judged]:
-            for name, value in epoch.measured.items():
+            for name, value in epoch.metrics.items():
                 history.setdefault(f"val_{name}" if validates else name, []).append(value)
         return cls(
             trainer=trainer,
@@ -84,26 +86,28 @@ class TrainingSummary:
             staleness=ledger.mean_staleness,
             staleness_counts=ledger.staleness,
             workers=workers,
-            **more,
+            **attributes,
         )
 
-    def check_rows(self, *, asked: int, num_epoch: int, validates: bool, stopped: bool) -> None:
-        """Check that every row was trained as often as asked for, and some were there to validate on.
+    def check_rows(self, *, num_workers: int, num_epoch: int, validates: bool, stopped: bool) -> None:
+        """Raise unless every row was trained `num_epoch` times, and there were rows for every purpose.
 
         Args:
-            asked: workers asked for; num_epoch: passes over the data asked for.
-            validates: whether rows were to be set aside; stopped: whether training was ended early.
+            num_workers: Spark tasks that train.
+            num_epoch: passes over the data.
+            validates: whether rows were to be set aside.
+            stopped: whether training ended early.
 
         Raises:
-            DataError: there are too few rows of a kind.
+            DataError: there are fewer training rows than workers, or no validation rows.
             TrainingError: rows are unaccounted for.
         """
         if validates and not sum(worker["validation_rows"] for worker in self.workers):
             raise DataError("validationIndicatorCol, validation_split: no row was set aside to validate on; mark some, or more.")
         if validates and not self.rows:
             raise DataError("validationIndicatorCol, validation_split: every row was set aside to validate on; mark fewer.")
-        if self.rows < asked:
-            raise DataError(f"{asked} workers for {self.rows} rows: set num_workers to at most the number of rows.")
+        if self.rows < num_workers:
+            raise DataError(f"{num_workers} workers for {self.rows} rows: set num_workers to at most the number of rows.")
         if not stopped and self.rows_trained != self.rows * num_epoch:
             raise TrainingError(f"{self.rows_trained} rows trained, expected {self.rows} rows x {num_epoch} epochs.")
 
@@ -125,26 +129,26 @@ class TrainingSummary:
         return (self.rows_trained - self.rows_before) / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as plain JSON values."""
+        """Return the summary as plain JSON values."""
         return asdict(self)
 
     def write_progress(self, path: str) -> None:
-        """Write what was recorded while it ran to a local file, one JSON object per line."""
+        """Write the monitor's records to a local file, one JSON object per line."""
         Path(path).write_text("".join(json.dumps(record) + "\n" for record in self.progress))
 
     def plot(self) -> Figure:
-        """Learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""
+        """Return learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""
         from matplotlib import pyplot
         from matplotlib.ticker import MaxNLocator
 
         figure, ((curves, workers), (speed, staleness)) = pyplot.subplots(2, 2, figsize=(10, 6.5), layout="constrained")
-        pyplot.close(figure)  # Jupyter shows what a cell returns; a figure that is still open it would show twice
+        pyplot.close(figure)  # Jupyter shows the figure that is returned, and once more if it is still open
         for name in ("loss", "val_loss"):
             if name in self.history:
                 values = self.history[name]
                 curves.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
         if self.best_epoch:
-            curves.axvline(self.best_epoch, linestyle=":", color="gray", label="kept")
+            curves.axvline(self.best_epoch, linestyle=":", color="gray", label="best")
         curves.set(title="Loss per epoch", xlabel="epoch", ylabel="loss")
         curves.legend()
         for worker in self.workers:

@@ -1,4 +1,4 @@
-"""The trainers a user picks by name: which update rule they follow, and the parameters they take.
+"""The trainers: each has a name, parameters, and an update rule of `training.algorithms`.
 
 DistKeras(trainers.ADAG, {"batch_size": 256, "communication_window": 3, "num_epoch": 10, "num_workers": 8})
 """
@@ -12,18 +12,21 @@ from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.training import algorithms
 
-#: Steps between two commits of a trainer that has nobody to talk to: long enough that its commits cost nothing.
-_ALONE = 32
+#: Steps between two commits of a trainer that shares its weights with no other worker: enough that commits cost nothing.
+_INDEPENDENT_WINDOW = 32
 
 
 class Trainer:
     """Base of the trainers: a name, an update rule, and checked parameters.
 
     Args:
-        **parameters: the trainer's parameters; those left out take its defaults.
+        **parameters: the trainer's parameters; those left out take the defaults of `contract.params`.
+
+    Attributes:
+        parameters: the values of all parameters, by name.
 
     Raises:
-        SpecError: a parameter the trainer does not have, or a value of a wrong type or range.
+        SpecError: the trainer has no such parameter, or a value has a wrong type or range.
     """
 
     def __init__(self, **parameters: Any) -> None:
@@ -32,12 +35,21 @@ class Trainer:
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """The update rule for a network of `trainable` trainable weights, at a learning rate."""
+        """Return the update rule.
+
+        Args:
+            trainable: the number of the network's trainable weights.
+            learning_rate: the workers' learning rate.
+        """
         raise NotImplementedError
 
-    def optimizer(self, said: str | dict[str, Any]) -> str | dict[str, Any]:
-        """The workers' optimizer, given the one asked for."""
-        return said
+    def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
+        """Return the workers' optimizer, by name or as a dict.
+
+        Args:
+            requested: the optimizer that the user set.
+        """
+        return requested
 
     @property
     def batch_size(self) -> int:
@@ -57,109 +69,124 @@ class Trainer:
     @property
     def communication_window(self) -> int | None:
         """Steps between two commits; None for an epoch."""
-        return int(self.parameters.get("communication_window", _ALONE))
+        return int(self.parameters.get("communication_window", _INDEPENDENT_WINDOW))
 
     @property
     def deterministic(self) -> bool:
-        """Whether asynchronous workers take turns."""
+        """Whether asynchronous workers commit in a fixed order."""
         return bool(self.parameters.get("deterministic", False))
 
 
 class SingleTrainer(Trainer):
-    """Sequential training in one task: the reference the distributed trainers are held to."""
+    """Sequential training in one task: the reference for the distributed trainers (see `algorithms.SequentialRule`)."""
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.SequentialRule(trainable, 1)
 
 
 class EnsembleTrainer(Trainer):
-    """Trains `num_ensembles` networks apart, each on its own part of the rows; the model's output is their mean.
+    """Independent training of `num_ensembles` networks, each on its own part of the rows; the model's output is their mean.
 
-    A member sees 1 / num_ensembles of the rows: on data that one network has not learned out yet, many members stay behind
-    one network trained on all of them (8 of them by 0.03 of r2 on 14,000 rows, 4 by nothing). Give each enough rows.
+    A member trains on 1 / num_ensembles of the rows, so each member needs enough of them: on 14,000 rows, 8 members stayed
+    behind one network trained on all rows by 0.03 of r2, 4 members by nothing. See `algorithms.EnsembleRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.EnsembleRule(trainable, self.num_workers)
 
     @property
     def num_workers(self) -> int:
+        """Spark tasks that train: one per member."""
         return int(self.parameters["num_ensembles"])
 
 
 class AveragingTrainer(Trainer):
-    """Averages the workers' weights after every epoch, each by its rows (see `algorithms.Synchronous`).
+    """Synchronous training that averages the workers' weights after every epoch, each weighted by its rows.
 
-    Averages move less than each worker does: with more than a few, double the learning rate.
+    An average moves less than each worker does: with more than a few workers, double the learning rate. See
+    `algorithms.SynchronousRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.SynchronousRule(trainable, self.num_workers)
 
     @property
     def communication_window(self) -> int | None:
+        """None: one commit per epoch."""
         return None
 
 
 class LocalSGD(Trainer):
-    """Synchronous training: averages the workers' weights every `communication_window` steps, with optional outer momentum.
+    """Synchronous training that averages the workers' weights every `communication_window` steps, with optional outer momentum.
 
-    For clusters of equal machines; every worker waits for the slowest. A good start are windows of 8 steps at twice the learning
-    rate of one worker. See `algorithms.Synchronous`.
+    It suits clusters of equal machines: every worker waits for the slowest. Start with windows of 8 steps at twice the learning
+    rate of one worker. See `algorithms.SynchronousRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
         return algorithms.SynchronousRule(trainable, self.num_workers, *outer)
 
 
 class DOWNPOUR(Trainer):
-    """Asynchronous training that adds up what every worker learned (see `algorithms.DOWNPOUR`).
+    """Asynchronous training that adds every worker's update to the server weights (see `algorithms.DownpourRule`).
 
-    Its center moves num_workers times as fast as one worker's: keep the window at 1 to 5 steps and multiply the learning rate by
-    2 / num_workers.
+    The server weights move num_workers times as fast as one worker's: use windows of 1 to 5 steps and multiply the learning rate
+    by 2 / num_workers.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.DownpourRule(trainable, self.num_workers)
 
 
 class ADAG(Trainer):
-    """Asynchronous training with accumulated gradient normalization (see `algorithms.ADAG`).
+    """Asynchronous training with accumulated gradient normalization (see `algorithms.AdagRule`).
 
-    A window moves the center by its mean step: multiply the learning rate by up to communication_window / num_workers.
+    A window moves the server weights by its mean step: multiply the learning rate by up to communication_window / num_workers.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.AdagRule(trainable, self.num_workers)
 
 
 class DynSGD(Trainer):
-    """Asynchronous training that divides an update by how many others overtook it (see `algorithms.DynSGD`).
+    """Asynchronous training that divides an update by its staleness + 1 (see `algorithms.DynSGDRule`).
 
-    For workers of unequal speed. A good start are windows of 5 steps and one worker's learning rate. Give every worker a core of
-    its own: where 8 shared 2 cores, one ran ahead while the others' updates grew stale and counted for nothing, at a loss of 0.02
-    to 0.1 of r2; taking turns, they lost nothing.
+    It suits workers of unequal speed. Start with windows of 5 steps and one worker's learning rate. Every worker needs a core of
+    its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and counted for nothing, which
+    cost 0.02 to 0.1 of r2; with `deterministic`, it cost nothing.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.DynSGDRule(trainable, self.num_workers)
 
 
 class Experimental(Trainer):
-    """ADAG that holds back where the center has moved since (see `algorithms.Experimental`); to be set as ADAG."""
+    """ADAG that damps an update where the server weights have moved since the pull (see `algorithms.ExperimentalRule`).
+
+    Its parameters are set as ADAG's.
+    """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`."""
         return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
 
 
 class AEASGD(Trainer):
-    """Asynchronous elastic averaging: workers explore on their own and are held to the center (see `algorithms.AEASGD`).
+    """Asynchronous elastic averaging: workers explore on their own, tied to the server weights (see `algorithms.AEASGDRule`).
 
-    Windows of 8 to 32 steps and one worker's learning rate are a good start; leave `rho` out.
+    Start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+        """Return the update rule; see `Trainer.rule`. Raise SpecError if rho * learning_rate exceeds 1."""
         rho = self.parameters["rho"]
         best = 0.9 / self.num_workers
         alpha = best if rho is None else rho * learning_rate
@@ -172,17 +199,21 @@ class AEASGD(Trainer):
 
 
 class EAMSGD(AEASGD):
-    """AEASGD whose workers take steps of SGD with Nesterov's momentum.
+    """AEASGD whose workers train by SGD with Nesterov momentum.
 
-    A good start are windows of 4 steps at a rate of 0.02, or 0.01 for batches below 16 rows.
+    v <- momentum v - rate g(x + momentum v), x <- x + v. Keras' SGD with nesterov=True computes it at the look-ahead point,
+    x + momentum v; the elastic force acts on that point. Start with windows of 4 steps at a learning rate of 0.02, or 0.01 for
+    batches below 16 rows.
 
-    v <- momentum v - rate g(x + momentum v), x <- x + v (arXiv 1412.6651, equation 5), which Keras' SGD with nesterov=True works
-    out for the point it looks ahead to, x + momentum v; that is the point which the elastic force acts on.
+    Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", NIPS 2015 (arXiv 1412.6651), eq. 5.
     """
 
-    def optimizer(self, said: str | dict[str, Any]) -> str | dict[str, Any]:
-        if said != "sgd":
-            raise SpecError(f"optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received {said!r}. Leave it out.")
+    def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
+        """Return SGD with Nesterov momentum. Raise SpecError if the user set another optimizer."""
+        if requested != "sgd":
+            raise SpecError(
+                f"optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received {requested!r}. Leave it out."
+            )
         return {"name": "sgd", "momentum": self.parameters["momentum"], "nesterov": self.parameters["momentum"] > 0}
 
 
@@ -195,7 +226,7 @@ _TRAINERS: dict[str, type[Trainer]] = {
 
 
 def get(name: str) -> type[Trainer]:
-    """The trainer of a name. Raises SpecError, with the nearest name, if there is none."""
+    """Return the trainer class of a name. Raise SpecError, with the nearest name, if there is none."""
     if name not in _TRAINERS:
         raise unknown_name("trainer", name, _TRAINERS)
     return _TRAINERS[name]

@@ -1,4 +1,4 @@
-"""A Keras network's weights as one flat float32 vector: the trainable ones first, then the state of its layers."""
+"""Runs on executors. A Keras network's weights as one flat float32 vector: the trainable ones first, then its layers' state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def variables(network: keras.Model) -> list[Any]:
-    """The variables a flat vector holds, in its order."""
+    """Return the variables that a flat vector holds, in its order.
+
+    Raises:
+        SpecError: a weight is not float32.
+    """
     trainable, state = list(network.trainable_weights), list(network.non_trainable_weights)
     for variable in (*trainable, *state):
         if np.dtype(str(variable.dtype)) != np.float32:
@@ -23,18 +27,18 @@ def variables(network: keras.Model) -> list[Any]:
 
 
 def trainable_size(network: keras.Model) -> int:
-    """How many of the vector's first entries are trainable."""
+    """Return the number of trainable entries, which come first in the vector."""
     return sum(int(np.prod(v.shape)) for v in network.trainable_weights)
 
 
 def get_flat(network: keras.Model) -> Vector:
-    """The network's weights as a new vector."""
+    """Return the network's weights as a new vector, (weights,)."""
     parts = [np.asarray(v).ravel() for v in variables(network)]
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def set_flat(network: keras.Model, flat: Vector) -> None:
-    """Give the network the weights of a vector."""
+    """Set the network's weights to those of a vector, (weights,)."""
     start = 0
     for variable in variables(network):
         size = int(np.prod(variable.shape))

@@ -1,4 +1,8 @@
-"""Compiled local windows: one face (`base.CompiledWindow`), one file per Keras backend with the same names."""
+"""Runs on executors. Compiled windows: one interface (`base.CompiledWindow`), one file per Keras backend.
+
+A backend's file is named as Keras names the backend and has two functions, `compile_window` and `compile_forward`. A new backend
+is such a file and its name in `contract.params.BACKENDS`.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,29 @@ __all__ = ["CompiledWindow", "NetworkPlan", "compile_forward", "compile_window"]
 
 
 def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> CompiledWindow:
-    """A compiled training window on the backend this process runs Keras on."""
+    """Return a training window compiled by the backend that Keras uses in this process.
+
+    Args:
+        plan: the network and its training step.
+        batch_size: rows per step.
+        window: steps per call, at most.
+
+    Raises:
+        TrainingError: Keras uses another backend than those of `contract.params.BACKENDS`.
+    """
     compiled: CompiledWindow = _backend().compile_window(plan, batch_size, window)
     return compiled
 
 
 def compile_forward(network: keras.Model, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """The network's prediction, compiled: from rows, (n, features of all inputs), to (n, values) per output.
+    """Return the network's prediction as a compiled function, from rows, (n, features), to one (n, values) per output.
 
     Args:
         network: a Keras network whose inputs have fixed shapes.
-        batch_size: rows that the network takes at a time, of any number of rows that it is given, at least one.
+        batch_size: rows per call of the network; the function takes any number of rows but zero.
+
+    Raises:
+        TrainingError: Keras uses another backend than those of `contract.params.BACKENDS`.
     """
     compiled: Callable[[Matrix], list[NDArray[np.float32]]]
     compiled = _backend().compile_forward(network, Objective(network, [], [], []), batch_size)
@@ -43,5 +59,5 @@ def _backend() -> Any:
 
     name = keras.config.backend()
     if name not in BACKENDS:
-        raise TrainingError(f"Keras runs on {name!r} in this process; expected one of {', '.join(BACKENDS)}.")
+        raise TrainingError(f"Keras uses the backend {name!r} in this process; expected one of {', '.join(BACKENDS)}.")
     return importlib.import_module(f"{__name__}.{name}")

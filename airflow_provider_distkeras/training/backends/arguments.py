@@ -1,8 +1,8 @@
-"""Hyper-parameters that do not change the graph, as arguments of the compiled window instead of constants in it.
+"""Runs on executors. Hyper-parameters that do not change the graph, as arguments of the compiled window.
 
-`extract` takes the rates of Dropout and the strengths of L1 and L2 out of a network's configuration, so that networks which
-differ in them only share one compiled window. In their place stand the two classes below, which read their values from `bound`,
-where the window puts them while it is traced.
+`extract` takes the rates of Dropout and the strengths of L1 and L2 out of a network's configuration, so that networks that
+differ only in them share one compiled window. Two classes of `register` replace Dropout, L1 and L2: they read their values from
+`bound`, which the window sets while it is traced.
 """
 
 from __future__ import annotations
@@ -19,24 +19,29 @@ bound: list[Any] = []
 
 
 def extract(config: str) -> tuple[str, tuple[float, ...]]:
-    """A network's JSON with arguments in place of such values, and the values.
+    """Return a network's JSON without such values, and the values by position.
 
-    Names that Keras gave (dense_7) are counted anew: the same network built again would otherwise be another one.
+    Names that Keras generated (dense_7) are numbered anew: otherwise the same network, built again, would have another
+    configuration.
+
+    Args:
+        config: the network as Keras JSON.
     """
     values: list[float] = []
-    network, names = json.loads(config), _Names(config)
+    network, names = json.loads(config), _LayerNames(config)
     names.collect(network)
     return json.dumps(names.replace(_rewrite(network, values))), tuple(values)
 
 
-class _Names:
-    """New names for those that Keras counts up within a process: a class's name in snake case, with a number behind it."""
+class _LayerNames:
+    """New names for those that Keras generates: a class's name in snake case, with a number that counts up in a process."""
 
     def __init__(self, config: str) -> None:
         self._config = config
         self._new: dict[str, str] = {}
 
     def collect(self, node: Any) -> None:
+        """Choose a new name for every generated one in a part of the configuration."""
         if isinstance(node, dict):
             config = node.get("config")
             name = config.get("name") if isinstance(config, dict) else None
@@ -53,6 +58,7 @@ class _Names:
         return new
 
     def replace(self, node: Any) -> Any:
+        """Return a part of the configuration with the new names."""
         if isinstance(node, dict):
             return {key: self.replace(value) for key, value in node.items()}
         if isinstance(node, list):
@@ -66,13 +72,13 @@ def _rewrite(node: Any, values: list[float]) -> Any:
     if not isinstance(node, dict):
         return node
     kind = (node.get("module"), node.get("class_name"))
-    said: dict[str, Any] = node.get("config") or {}
-    if kind == ("keras.layers", "Dropout") and said["rate"] > 0 and said.get("noise_shape") is None:
-        kept = {key: value for key, value in said.items() if key not in ("rate", "noise_shape")}
-        values.append(float(said["rate"]))
-        return {**node, **_named(_DROPOUT), "config": {**kept, "position": len(values) - 1}}
+    config: dict[str, Any] = node.get("config") or {}
+    if kind == ("keras.layers", "Dropout") and config["rate"] > 0 and config.get("noise_shape") is None:
+        others = {key: value for key, value in config.items() if key not in ("rate", "noise_shape")}
+        values.append(float(config["rate"]))
+        return {**node, **_named(_DROPOUT), "config": {**others, "position": len(values) - 1}}
     if kind[0] == "keras.regularizers" and kind[1] in ("L1", "L2", "L1L2"):
-        values.extend([float(said.get("l1", 0.0)), float(said.get("l2", 0.0))])
+        values.extend([float(config.get("l1", 0.0)), float(config.get("l2", 0.0))])
         return {**node, **_named(_PENALTY), "config": {"position": len(values) - 2}}
     return {key: _rewrite(value, values) for key, value in node.items()}
 
@@ -82,7 +88,7 @@ def _named(name: str) -> dict[str, str]:
 
 
 def register() -> None:
-    """Make the two classes known to Keras, in a process that has chosen its backend."""
+    """Register the two classes with Keras, in a process that has chosen its backend."""
     import keras
 
     if keras.saving.get_registered_object(f"{_PACKAGE}>{_DROPOUT}"):
@@ -103,8 +109,8 @@ def register() -> None:
             if not training:
                 return inputs
             rate = bound[self.position]
-            kept = keras.random.uniform(keras.ops.shape(inputs), dtype="float32", seed=self.seed_generator) >= rate
-            return inputs * keras.ops.cast(kept, inputs.dtype) / keras.ops.cast(1.0 - rate, inputs.dtype)
+            mask = keras.random.uniform(keras.ops.shape(inputs), dtype="float32", seed=self.seed_generator) >= rate
+            return inputs * keras.ops.cast(mask, inputs.dtype) / keras.ops.cast(1.0 - rate, inputs.dtype)
 
         def compute_output_shape(self, input_shape: Any) -> Any:
             return input_shape

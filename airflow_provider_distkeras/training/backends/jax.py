@@ -1,4 +1,4 @@
-"""The compiled window on JAX: one jitted pure function whose loop over the steps runs inside the program."""
+"""Runs on executors. The compiled window on JAX: one jitted pure function whose loop over the steps runs inside the program."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from airflow_provider_distkeras.training.backends.objective import Objective
 
 
 class JaxWindow(CompiledWindow):
-    """See `base.CompiledWindow`."""
+    """A window as a jitted JAX function; see `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
         super().__init__(plan, batch_size, window)
         self._trainable = len(self.network.trainable_variables)
-        kept = {id(v): position for position, v in enumerate(self.variables)}
-        # Where each of Keras' non-trainable variables is found: among the weights (>= 0) or among the seed states (None).
-        self._sources = [kept.get(id(v)) for v in self.network.non_trainable_variables]
+        positions = {id(v): position for position, v in enumerate(self.variables)}
+        # The position of each of Keras' non-trainable variables among the weights; None for a seed state.
+        self._sources = [positions.get(id(v)) for v in self.network.non_trainable_variables]
         self._rate_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
         self._compiled = jax.jit(self._window)
         self._forward = jax.jit(self._outputs)
@@ -36,6 +36,7 @@ class JaxWindow(CompiledWindow):
     def run(
         self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
+        """Train on a window; see `CompiledWindow.run`."""
         after, self._optimizer_state, self._seeds, loss = self._compiled(
             flat,
             self._optimizer_state,
@@ -90,7 +91,7 @@ class JaxWindow(CompiledWindow):
         return [part.reshape(v.shape) for part, v in zip(parts, self.variables, strict=True)]
 
     def _non_trainable(self, state: Any, seeds: Any) -> list[Any]:
-        """The network's non-trainable variables in Keras' order."""
+        """Return the network's non-trainable variables in Keras' order."""
         seed_values = iter(seeds)
         return [next(seed_values) if at is None else state[at - self._trainable] for at in self._sources]
 
@@ -113,12 +114,12 @@ class JaxWindow(CompiledWindow):
 
 
 def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> JaxWindow:
-    """See `backends.compile_window`."""
+    """Return a compiled window; see `backends.compile_window`."""
     return JaxWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `backends.compile_forward`. The last batch is filled up, so that it is compiled once."""
+    """Return the compiled prediction; see `backends.compile_forward`. The last batch is padded, so that it compiles once."""
     trainable = [v.value for v in network.trainable_variables]
     state = [v.value for v in network.non_trainable_variables]
 
@@ -132,8 +133,8 @@ def compile_forward(network: Any, objective: Objective, batch_size: int) -> Call
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
             missing = batch_size - len(part)
-            filled = np.pad(part, ((0, missing), (0, 0))) if missing else part
-            parts.append([np.asarray(output)[: len(part)] for output in compiled(trainable, state, filled)])
+            padded = np.pad(part, ((0, missing), (0, 0))) if missing else part
+            parts.append([np.asarray(output)[: len(part)] for output in compiled(trainable, state, padded)])
         return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
     return forward

@@ -1,4 +1,4 @@
-"""What a training step minimizes, said in Keras' own operations, so that it is the same on every backend."""
+"""Runs on executors. The objective of a training step, in Keras' own operations, so that it is the same on every backend."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 
 class Objective:
-    """Takes records apart into a network's inputs, labels and weights, and measures its outputs.
+    """A network's objective: splits records into inputs and labels, and computes the losses of its outputs.
 
     Args:
         network: a Keras network whose inputs have fixed shapes.
         losses: Keras losses by name, one per output.
         label_sizes: labels per row, one number per output.
-        loss_weights: what each output's loss counts.
+        loss_weights: the weight of each output's loss.
 
     Attributes:
         num_features: features per row, all inputs together.
@@ -32,7 +32,7 @@ class Objective:
         self.num_features = sum(self._sizes)
 
     def inputs_of(self, features: Any) -> Any:
-        """A network's inputs from rows of features, (rows, num_features), in the structure it takes."""
+        """Return a network's inputs from rows of features, (rows, num_features), in the network's structure."""
         import keras
 
         parts, start = [], 0
@@ -43,26 +43,26 @@ class Objective:
         return keras.tree.pack_sequence_as(self._structure, parts)
 
     def labels_of(self, records: Any) -> list[Any]:
-        """The labels in records, one array per output; class numbers as (rows,), values as (rows, labels)."""
-        found, start = [], self.num_features
+        """Return the labels in records, one array per output; class numbers as (rows,), values as (rows, labels)."""
+        labels, start = [], self.num_features
         for end, sparse in zip(self._label_ends, self._sparse, strict=True):
             stop = self.num_features + end
-            found.append(records[:, start] if sparse else records[:, start:stop])
+            labels.append(records[:, start] if sparse else records[:, start:stop])
             start = stop
-        return found
+        return labels
 
     def row_losses(self, labels: Sequence[Any], outputs: Any) -> Any:
-        """The loss of every row, all outputs together."""
+        """Return the loss of every row, all outputs together, (rows,)."""
         import keras
 
         total = 0.0
-        for loss, wanted, output, weight in zip(
+        for loss, expected, output, weight in zip(
             self._losses, labels, keras.tree.flatten(outputs), self._loss_weights, strict=True
         ):
             predicted = keras.ops.cast(output, "float32")
-            if len(wanted.shape) != 1 and len(predicted.shape) > 2:
-                wanted = keras.ops.reshape(wanted, (-1, *predicted.shape[1:]))
-            values = loss(wanted, predicted)
+            if len(expected.shape) != 1 and len(predicted.shape) > 2:
+                expected = keras.ops.reshape(expected, (-1, *predicted.shape[1:]))
+            values = loss(expected, predicted)
             if len(values.shape) > 1:
                 values = keras.ops.mean(values, axis=tuple(range(1, len(values.shape))))
             total = total + (values if weight == 1.0 else weight * values)
@@ -70,7 +70,7 @@ class Objective:
 
 
 def _structure(network: Any) -> Any:
-    """The inputs as the network takes them: one, a list or a dict."""
+    """Return the structure of the network's inputs: one tensor, a list or a dict."""
     import keras
 
     return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
@@ -81,19 +81,25 @@ def _is_sparse(loss: str, label_size: int) -> bool:
 
 
 def _loss(name: str, label_size: int) -> Any:
-    """The loss as a function of (labels, outputs); on class numbers, categorical cross entropy is its sparse form."""
+    """Return the loss as a function of (labels, outputs); for class numbers, categorical cross entropy in its sparse form."""
     import keras
 
     return keras.losses.get("sparse_categorical_crossentropy" if _is_sparse(name, label_size) else name)
 
 
-def meters(names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[int]) -> list[Any]:
-    """Newly made Keras metrics, for the first output; accuracies are those that fit its loss and its labels."""
+def build_metrics(names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[int]) -> list[Any]:
+    """Return new Keras metrics for the first output; an accuracy is the one that fits its loss and its labels.
+
+    Args:
+        names: Keras metrics by name.
+        losses: Keras losses by name, one per output.
+        label_sizes: labels per row, one number per output.
+    """
     import keras
 
     sparse = _is_sparse(losses[0], label_sizes[0])
 
-    def make(name: str) -> Any:
+    def build(name: str) -> Any:
         if name in ("accuracy", "acc"):
             if losses[0] == "binary_crossentropy":
                 return keras.metrics.BinaryAccuracy()
@@ -102,7 +108,7 @@ def meters(names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[in
             return keras.metrics.Accuracy()
         if sparse and name in ("categorical_accuracy", "top_k_categorical_accuracy"):
             name = f"sparse_{name}"
-        found = keras.metrics.get(name)
-        return found if isinstance(found, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(found, name=name)
+        metric = keras.metrics.get(name)
+        return metric if isinstance(metric, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(metric, name=name)
 
-    return [make(name) for name in names]
+    return [build(name) for name in names]

@@ -1,4 +1,4 @@
-"""The compiled window on TensorFlow: one tf.function whose loop over the steps runs inside the graph."""
+"""Runs on executors. The compiled window on TensorFlow: one tf.function whose loop over the steps runs inside the graph."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_provider_distkeras.training.backends import arguments
 from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective
 
-#: Batches that a prediction takes at once: enough that what a call costs is little, and its outputs too.
+#: Batches per call of the compiled prediction: enough to hide a call's cost, few enough to keep its outputs small.
 _BATCHES_PER_CALL = 32
 
 
 class TensorFlowWindow(CompiledWindow):
-    """See `base.CompiledWindow`."""
+    """A window as a TensorFlow graph; see `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
         super().__init__(plan, batch_size, window)
@@ -31,6 +31,7 @@ class TensorFlowWindow(CompiledWindow):
     def run(
         self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
+        """Train on a window; see `CompiledWindow.run`."""
         after, loss = self._compiled(
             tf.constant(flat),
             tf.constant(window.records),
@@ -80,36 +81,39 @@ class TensorFlowWindow(CompiledWindow):
 
 
 def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> TensorFlowWindow:
-    """See `backends.compile_window`."""
+    """Return a compiled window; see `backends.compile_window`."""
     return TensorFlowWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `backends.compile_forward`. The loop over batches runs inside the graph: a call from Python costs as much."""
-    outputs = len(network.outputs)
+    """Return the compiled prediction; see `backends.compile_forward`.
+
+    The loop over batches runs inside the graph: a call from Python costs as much as a batch.
+    """
+    count = len(network.outputs)
 
     def predict(rows: Any) -> list[Any]:
         starts = tf.range(0, tf.shape(rows)[0], batch_size)
         batches = tf.size(starts)
 
-        def step(batch: Any, told: list[Any]) -> tuple[Any, list[Any]]:
+        def step(batch: Any, arrays: list[Any]) -> tuple[Any, list[Any]]:
             part = rows[starts[batch] : starts[batch] + batch_size]
             values = tf.nest.flatten(network(objective.inputs_of(part), training=False))
             flat = [tf.reshape(tf.cast(value, tf.float32), [tf.shape(part)[0], -1]) for value in values]
-            return batch + 1, [array.write(batch, value) for array, value in zip(told, flat, strict=True)]
+            return batch + 1, [array.write(batch, value) for array, value in zip(arrays, flat, strict=True)]
 
-        # The last batch may be shorter than the others. One at a time, so that one batch's activations are held, not ten's.
-        told = [tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=[None, None]) for _ in range(outputs)]
-        told = tf.while_loop(lambda batch, _: batch < batches, step, (0, told), parallel_iterations=1)[1]
-        return [array.concat() for array in told]
+        # The last batch may be shorter than the others. One iteration at a time bounds the memory.
+        arrays = [tf.TensorArray(tf.float32, batches, infer_shape=False, element_shape=[None, None]) for _ in range(count)]
+        arrays = tf.while_loop(lambda batch, _: batch < batches, step, (0, arrays), parallel_iterations=1)[1]
+        return [array.concat() for array in arrays]
 
-    # For any number of rows, so that it is traced once.
-    rows_of_any_number = tf.TensorSpec([None, objective.num_features], tf.float32)
-    compiled = tf.function(predict, [rows_of_any_number], autograph=False, jit_compile=False)
+    # A spec for any number of rows, so that TensorFlow traces the function once.
+    rows_spec = tf.TensorSpec([None, objective.num_features], tf.float32)
+    compiled = tf.function(predict, [rows_spec], autograph=False, jit_compile=False)
 
     def forward(rows: Matrix) -> list[NDArray[np.float32]]:
-        most = _BATCHES_PER_CALL * batch_size
-        parts = [compiled(rows[start : start + most]) for start in range(0, len(rows), most)]
+        rows_per_call = _BATCHES_PER_CALL * batch_size
+        parts = [compiled(rows[start : start + rows_per_call]) for start in range(0, len(rows), rows_per_call)]
         return [np.concatenate([part.numpy() for part in output]) for output in zip(*parts, strict=True)]
 
     return forward

@@ -1,4 +1,4 @@
-"""The window on PyTorch: an eager loop over the steps, whose weights are views of one flat tensor."""
+"""Runs on executors. The window on PyTorch: an eager loop over the steps, whose weights are views of one flat tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_distkeras.training.backends.objective import Objective
 
 
 class TorchWindow(CompiledWindow):
-    """See `base.CompiledWindow`."""
+    """A window as eager PyTorch operations; see `base.CompiledWindow`."""
 
     def __init__(self, plan: NetworkPlan, batch_size: int, window: int) -> None:
         torch.set_num_threads(task_cores())
@@ -30,12 +30,14 @@ class TorchWindow(CompiledWindow):
             variable.value.data = part.view(tuple(variable.shape))
 
     def reset(self, seed: int) -> None:
+        """Reset the optimizer's state and all random numbers, for a new fit."""
         torch.manual_seed(seed)  # some of Keras' layers draw from PyTorch's own generator
         super().reset(seed)
 
     def run(
         self, flat: Vector, window: dataset.WindowBatch, learning_rates: Vector, values: Sequence[float] = ()
     ) -> tuple[Vector, float]:
+        """Train on a window; see `CompiledWindow.run`."""
         arguments.bound[:] = list(values)
         self._load(flat)
         records = torch.from_numpy(window.records).to(self._device)
@@ -77,12 +79,12 @@ class TorchWindow(CompiledWindow):
 
 
 def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> TorchWindow:
-    """See `backends.compile_window`."""
+    """Return a compiled window; see `backends.compile_window`."""
     return TorchWindow(plan, batch_size, window)
 
 
 def compile_forward(network: Any, objective: Objective, batch_size: int) -> Callable[[Matrix], list[NDArray[np.float32]]]:
-    """See `backends.compile_forward`."""
+    """Return the prediction; see `backends.compile_forward`."""
     torch.set_num_threads(task_cores())
 
     def predict(rows: Matrix) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""A worker's side of its connections to the parameter servers: one per shard of the weights."""
+"""Runs on executors. A worker's client of the parameter server: one connection per shard of the weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,27 @@ from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
+_MAX_FAILURE_BYTES = 4096
+
+
+class RequestRefusedError(TrainingError):
+    """The server refuses this worker's requests: the run has failed."""
+
+
+class WorkerReplacedError(RequestRefusedError):
+    """Another attempt of this worker has taken over: this task must fail, the run goes on."""
+
+
+class RowsChangedError(RequestRefusedError):
+    """The rows differ from those of an earlier attempt of this worker, so it cannot resume."""
+
+
+_REFUSALS = {Op.REFUSED: RequestRefusedError, Op.REPLACED: WorkerReplacedError, Op.ROWS_CHANGED: RowsChangedError}
+
 
 @dataclass(frozen=True)
 class Shard:
-    """Where a server is, and which of the weights it holds: those from `start` to `stop`."""
+    """The address of a server, and the weights that it holds: those from `start` to `stop`."""
 
     host: str
     port: int
@@ -27,27 +44,28 @@ class Shard:
 
 
 class Transport(Protocol):
-    """What answers every frame that it is sent."""
+    """A connection that carries requests and their responses."""
 
     def send(self, frame: Frame) -> None:
-        """Send a frame."""
+        """Send a request."""
 
     def receive(self) -> Frame:
-        """The answer."""
+        """Return the response to the last request."""
 
     def close(self) -> None:
         """End the connection."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a worker gets for a commit.
+class ServerReply:
+    """The responses of all shards to one request, as one.
 
     Attributes:
-        weights: what the update rule answers.
-        sequence: commits that have been applied; steps: the server's clock.
-        commits: the most commits that any worker's epoch makes.
-        stop: training is to end.
+        weights: the update rule's answer, (weights,).
+        sequence: commits of this worker that have been applied.
+        steps: optimizer steps of all workers together.
+        commits: the most commits that any worker's epoch makes; in the reply to `hello` only.
+        stop: whether training is to end.
     """
 
     weights: Vector
@@ -58,11 +76,14 @@ class Reply:
 
 
 class ParameterClient:
-    """Speaks to all shards as if they were one server. The first one keeps the books.
+    """Sends one worker's requests to all shards, as if they were one server. The first shard keeps the ledger.
 
-    Raises:
-        WireError: a server cannot be reached, or breaks the rules.
-        Refused: a server does not want this worker's work.
+    Every method may raise:
+        WireError: a server cannot be reached, or breaks the protocol.
+        RequestRefusedError: the server refuses this worker's requests.
+
+    Attributes:
+        waited: seconds spent waiting for responses.
     """
 
     def __init__(self, connections: Sequence[Transport], shards: tuple[Shard, ...], worker: int, attempt: int) -> None:
@@ -75,15 +96,20 @@ class ParameterClient:
     def connect(
         cls, shards: tuple[Shard, ...], secret: bytes, certificate: str | None, timeout: float, worker: int, attempt: int
     ) -> ParameterClient:
-        """A session of a worker with the servers of a run.
+        """Connect a worker to the servers of a run.
 
         Args:
-            shards: where they are.
-            secret, certificate: what proves one belongs to the run, and the digest of the servers' certificate.
-            timeout: seconds to wait for an answer.
-            worker, attempt: who speaks.
+            shards: the servers' addresses and ranges.
+            secret: the run's secret.
+            certificate: the sha256 of the servers' certificate; None for plain text.
+            timeout: seconds to wait for a response.
+            worker: the worker's number.
+            attempt: the number of the task's attempt.
+
+        Raises:
+            WireError: a server cannot be reached, or does not know the secret.
         """
-        patience = timeout + protocol.HANDSHAKE_SECONDS  # a wait of the server for other workers should end before ours
+        patience = timeout + protocol.HANDSHAKE_SECONDS  # the server's own waits should end before the client's
         connections = [
             protocol.connect(
                 (shard.host, shard.port), secret, protocol.payload_limit(shard.stop - shard.start), patience, certificate
@@ -92,10 +118,16 @@ class ParameterClient:
         ]
         return cls(connections, shards, worker, attempt)
 
-    def hello(self, rows: int, commits: int, digest: int) -> Reply:
-        """Say who speaks: how many rows there are, how many commits an epoch of them makes, and what they are known by."""
-        said = json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode()
-        return self._gathered(self._exchange([self._frame(Op.HELLO, payload=said)] * len(self._shards)))
+    def hello(self, rows: int, commits: int, digest: int) -> ServerReply:
+        """Register the worker; return the weights to start from and what earlier attempts have committed.
+
+        Args:
+            rows: the worker's rows.
+            commits: commits that an epoch of them makes.
+            digest: a hash of the rows; it must be the same for every attempt.
+        """
+        payload = json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode()
+        return self._merge(self._exchange([self._frame(Op.HELLO, payload=payload)] * len(self._shards)))
 
     def commit(
         self,
@@ -106,8 +138,18 @@ class ParameterClient:
         rows: int,
         loss: float,
         meanwhile: Callable[[], None] = lambda: None,
-    ) -> Reply:
-        """Send an update: the steps, rows and losses of `epoch` that are in it; call `meanwhile`, then wait for the answer."""
+    ) -> ServerReply:
+        """Send an update and return the server's answer to it.
+
+        Args:
+            update: the update, (weights,).
+            sequence: the number of this commit, from 1; one that was applied before is not applied again.
+            steps: optimizer steps in the update.
+            epoch: the epoch of these steps.
+            rows: rows trained in them.
+            loss: the sum of the rows' losses.
+            meanwhile: called between sending and waiting.
+        """
         frames = [
             Frame(
                 Op.COMMIT,
@@ -122,39 +164,46 @@ class ParameterClient:
             )
             for shard in self._shards
         ]
-        return self._gathered(self._exchange(frames, meanwhile=meanwhile))
+        return self._merge(self._exchange(frames, meanwhile=meanwhile))
 
     def pull(self) -> Vector:
-        """The center as it is now."""
-        return self._gathered(self._exchange([self._frame(Op.PULL)] * len(self._shards))).weights
+        """Return the server weights as they are now, (weights,)."""
+        return self._merge(self._exchange([self._frame(Op.PULL)] * len(self._shards))).weights
 
-    def evaluated(self, epoch: int, rows: int, measured: dict[str, float], stop: bool) -> bool:
-        """Tell what an epoch came to on `rows` rows, and whether a callback asks to stop; whether training is to end."""
-        said = json.dumps({"measured": measured, "stop": stop}).encode()
-        frame = Frame(Op.EVALUATED, self._worker, self._attempt, epoch=epoch, rows=rows if measured else 0, payload=said)
+    def report_evaluation(self, epoch: int, rows: int, metrics: dict[str, float], stop: bool) -> bool:
+        """Report the end of an epoch; return whether training is to end.
+
+        Args:
+            epoch: the epoch that ended.
+            rows: rows evaluated.
+            metrics: the mean of each metric over those rows.
+            stop: whether a callback requests the end of training.
+        """
+        payload = json.dumps({"measured": metrics, "stop": stop}).encode()
+        frame = Frame(Op.EVALUATED, self._worker, self._attempt, epoch=epoch, rows=rows if metrics else 0, payload=payload)
         replies = self._exchange([frame] * len(self._shards))
         return replies[0].stop
 
     def leave(self) -> None:
-        """Say that this worker has done all it had to do."""
+        """Report that this worker has trained all its epochs."""
         self._exchange([self._frame(Op.LEAVE)] * len(self._shards))
 
     def save(self, state: bytes) -> None:
-        """Leave this worker's state with the server, unless it is larger than a frame may be."""
+        """Store this worker's state on the server, unless it is larger than a frame may be."""
         if len(state) <= self._limit:
-            self._exchange([self._frame(Op.SAVE, payload=state)], books_only=True)
+            self._exchange([self._frame(Op.SAVE, payload=state)], first_only=True)
 
     def restore(self) -> bytes:
-        """The state that an earlier attempt left, if any."""
-        return bytes(self._exchange([self._frame(Op.RESTORE)], books_only=True)[0].payload)
+        """Return the state that an earlier attempt saved; empty if there is none."""
+        return bytes(self._exchange([self._frame(Op.RESTORE)], first_only=True)[0].payload)
 
     def fail(self, message: str) -> None:
-        """Tell the servers that this run is lost, so that the other workers stop."""
+        """Report that the run has failed, so that the other workers stop."""
         for connection in self._connections:
-            connection.send(self._frame(Op.FAILED, payload=message.encode()[:4096]))
+            connection.send(self._frame(Op.FAILED, payload=message.encode()[:_MAX_FAILURE_BYTES]))
 
     def close(self) -> None:
-        """End the session."""
+        """Close all connections."""
         for connection in self._connections:
             connection.close()
 
@@ -162,10 +211,10 @@ class ParameterClient:
         return Frame(op, self._worker, self._attempt, payload=payload)
 
     def _exchange(
-        self, frames: list[Frame], books_only: bool = False, meanwhile: Callable[[], None] = lambda: None
+        self, frames: list[Frame], first_only: bool = False, meanwhile: Callable[[], None] = lambda: None
     ) -> list[Frame]:
-        """Send every shard its frame, then take every answer."""
-        connections = self._connections[:1] if books_only else self._connections
+        """Send every shard its frame, then receive every response."""
+        connections = self._connections[:1] if first_only else self._connections
         for connection, frame in zip(connections, frames, strict=True):
             connection.send(frame)
         meanwhile()
@@ -177,24 +226,9 @@ class ParameterClient:
                 raise _REFUSALS[reply.op](bytes(reply.payload).decode("utf-8", "replace"))
         return replies
 
-    def _gathered(self, replies: list[Frame]) -> Reply:
+    def _merge(self, replies: list[Frame]) -> ServerReply:
         parts = [reply.vector() for reply in replies]
-        books = replies[0]
+        first = replies[0]
         sequence = min(reply.sequence for reply in replies)
         weights = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return Reply(weights, sequence, books.steps, books.epoch, books.stop)
-
-
-class Refused(TrainingError):
-    """The server does not want this worker's work: the run has failed."""
-
-
-class Replaced(Refused):
-    """Another attempt of this worker does its work: this task must fail, without the run."""
-
-
-class RowsChanged(Refused):
-    """The rows are not those that an earlier attempt of this worker had, so its work cannot be gone on with."""
-
-
-_REFUSALS = {Op.REFUSED: Refused, Op.REPLACED: Replaced, Op.ROWS_CHANGED: RowsChanged}
+        return ServerReply(weights, sequence, first.steps, first.epoch, first.stop)

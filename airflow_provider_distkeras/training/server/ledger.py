@@ -1,4 +1,4 @@
-"""The books of a run: what has been trained, by whom, how well, and whether it is time to stop."""
+"""The ledger of a run: the updates applied, by worker and by epoch, and when training stops early."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from airflow_provider_distkeras.training.server.protocol import Frame
 
 @dataclass
 class WorkerAccount:
-    """What the server knows of one worker.
+    """The account of one worker.
 
     Attributes:
         attempt: the newest attempt of its task.
-        sequence: commits it has made.
-        rows: its rows; commits: what an epoch of them makes; digest: of its rows, to know them again.
-        pulled_at: the server's count of updates when the worker last got the center.
-        left: whether it has done all it had to do.
+        sequence: commits that it has made.
+        rows: its rows.
+        commits: commits that an epoch of them makes.
+        digest: a hash of its rows, the same for every attempt; None before its HELLO.
+        pulled_at: the ledger's `updates` when the worker last received weights.
+        left: whether it has trained all its epochs.
     """
 
     attempt: int = -1
@@ -30,12 +32,13 @@ class WorkerAccount:
 
 
 @dataclass
-class Epoch:
-    """One pass over the data, all workers together.
+class EpochAccount:
+    """The account of one pass over the data, all workers together.
 
     Attributes:
-        rows, loss: rows trained, and the sum of their losses.
-        evaluations: per worker, its validation rows and what it measured on them.
+        rows: rows trained.
+        loss: the sum of their losses.
+        evaluations: per worker, the rows it evaluated and the mean of each metric over them.
     """
 
     rows: int = 0
@@ -44,31 +47,34 @@ class Epoch:
 
     @property
     def mean_loss(self) -> float:
-        """Training loss per row."""
+        """Mean training loss of a row; NaN before the first row."""
         return self.loss / self.rows if self.rows else float("nan")
 
     @property
-    def measured(self) -> dict[str, float]:
-        """What all workers measured together, each worker's share by its rows."""
-        reports = [(rows, measures) for _, (rows, measures) in sorted(self.evaluations.items()) if rows]
+    def metrics(self) -> dict[str, float]:
+        """Mean of each metric over the rows that all workers evaluated."""
+        reports = [(rows, metrics) for _, (rows, metrics) in sorted(self.evaluations.items()) if rows]
         total = sum(rows for rows, _ in reports)
-        names = [name for name in (reports[0][1] if reports else {}) if all(name in measures for _, measures in reports)]
-        return {name: sum(rows * measures[name] for rows, measures in reports) / total for name in names}
+        names = [name for name in (reports[0][1] if reports else {}) if all(name in metrics for _, metrics in reports)]
+        return {name: sum(rows * metrics[name] for rows, metrics in reports) / total for name in names}
 
 
 @dataclass
 class Ledger:
-    """What has been trained so far: the server's clock and the account of rows and losses.
+    """The account of a run: the updates applied so far.
 
     Attributes:
-        updates: updates applied; steps: steps in all of them.
-        staleness: how often an update was overtaken by so many others; the last entry stands for as many and more.
+        updates: updates applied.
+        steps: optimizer steps in them; the clock of the learning rate's schedule.
+        staleness: number of updates by how many others overtook them; the last entry counts those overtaken by more, too.
+        epochs: the accounts of the epochs.
+        workers: the accounts of the workers, by number.
     """
 
     updates: int = 0
     steps: int = 0
     staleness: list[int] = field(default_factory=lambda: [0] * 65)
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: list[EpochAccount] = field(default_factory=list)
     workers: dict[int, WorkerAccount] = field(default_factory=dict)
 
     @property
@@ -78,24 +84,29 @@ class Ledger:
 
     @property
     def mean_staleness(self) -> float:
-        """How many other updates an update was overtaken by, on average."""
+        """Mean number of other updates that overtook an update."""
         return sum(i * count for i, count in enumerate(self.staleness)) / max(self.updates, 1)
 
+    @property
+    def workers_without_rows(self) -> int:
+        """Number of workers that registered with no rows; they evaluate nothing."""
+        return sum(worker.digest is not None and not worker.rows for worker in self.workers.values())
+
     def worker(self, number: int) -> WorkerAccount:
-        """A worker's account, opened at its first appearance."""
+        """Return a worker's account; open it at the first call."""
         account = self.workers.get(number)
         if account is None:
             account = self.workers[number] = WorkerAccount()
         return account
 
-    def epoch(self, number: int) -> Epoch:
-        """An epoch's account, opened at its first mention."""
+    def epoch(self, number: int) -> EpochAccount:
+        """Return an epoch's account; open it, and those before it, at the first call."""
         while len(self.epochs) <= number:
-            self.epochs.append(Epoch())
+            self.epochs.append(EpochAccount())
         return self.epochs[number]
 
-    def book(self, account: WorkerAccount, frame: Frame) -> None:
-        """Enter a commit that was applied."""
+    def record(self, account: WorkerAccount, frame: Frame) -> None:
+        """Record a commit that was applied."""
         staleness = self.updates - account.pulled_at
         self.staleness[min(staleness, len(self.staleness) - 1)] += 1
         epoch = self.epoch(frame.epoch)
@@ -106,28 +117,29 @@ class Ledger:
         self.updates += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """The books as plain JSON values."""
+        """Return the ledger as plain JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, books: dict[str, Any]) -> Ledger:
-        """The books that `to_dict` gave."""
+    def from_dict(cls, values: dict[str, Any]) -> Ledger:
+        """Return the ledger of the values that `to_dict` returned."""
         epochs = [
-            Epoch(e["rows"], e["loss"], {int(w): (rows, measures) for w, (rows, measures) in e["evaluations"].items()})
-            for e in books["epochs"]
+            EpochAccount(e["rows"], e["loss"], {int(w): (rows, metrics) for w, (rows, metrics) in e["evaluations"].items()})
+            for e in values["epochs"]
         ]
-        workers = {int(number): WorkerAccount(**account) for number, account in books["workers"].items()}
-        return cls(**{**books, "epochs": epochs, "workers": workers})
+        workers = {int(number): WorkerAccount(**account) for number, account in values["workers"].items()}
+        return cls(**{**values, "epochs": epochs, "workers": workers})
 
 
 @dataclass
 class EarlyStopping:
-    """Stops training once an epoch's loss has not become better for `patience` epochs.
+    """When training stops: once the loss has not improved for `patience` epochs.
 
     Attributes:
         patience: epochs to wait; None never stops.
-        min_delta: what counts as better.
-        best_epoch, best_loss: the best so far.
+        min_delta: the least decrease of the loss that counts as an improvement.
+        best_epoch: the best epoch so far, from 0; -1 before the first.
+        best_loss: its loss.
         judged: epochs judged so far.
     """
 
@@ -138,7 +150,7 @@ class EarlyStopping:
     judged: int = 0
 
     def judge(self, loss: float) -> bool:
-        """Take the next epoch's loss; whether it is the best so far."""
+        """Record the next epoch's loss; return whether it is the best so far."""
         epoch, self.judged = self.judged, self.judged + 1
         if loss < self.best_loss - self.min_delta:
             self.best_epoch, self.best_loss = epoch, loss

@@ -1,4 +1,4 @@
-"""Who may talk to a parameter server: takes connections, lets through those that prove the run's secret, one thread each."""
+"""The listener of a parameter server: accepts connections and serves those that prove the run's secret, one thread each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_distkeras.training.server.protocol import Connection
 
 logger = logging.getLogger(__name__)
 
-_UNPROVEN_AT_LEAST = 32
+_MIN_UNAUTHENTICATED = 32
 _SWEEP_SECONDS = 0.2
 
 
@@ -24,11 +24,11 @@ class Listener:
 
     Args:
         host: the address to listen on.
-        secret: what peers must prove to know.
+        secret: the run's secret, which clients must prove to know.
         limit: the most bytes of a frame's payload.
-        workers: how many peers are expected; many more that prove nothing are not borne with.
-        silence: the most seconds that a peer may say nothing.
-        serve: talks with a peer until it leaves, by a ConnectionError, or misbehaves, by a WireError.
+        workers: the number of clients expected; it limits how many unauthenticated connections may be open at once.
+        idle_timeout: the most seconds that a client may send nothing.
+        serve: serves a client until it leaves, by a ConnectionError, or breaks the protocol, by a WireError.
         encryption: encrypts the connections.
     """
 
@@ -38,16 +38,16 @@ class Listener:
         secret: bytes,
         limit: int,
         workers: int,
-        silence: float,
+        idle_timeout: float,
         serve: Callable[[Connection], None],
         encryption: ssl.SSLContext | None = None,
     ) -> None:
-        self._secret, self._limit, self._silence = secret, limit, silence
+        self._secret, self._limit, self._idle_timeout = secret, limit, idle_timeout
         self._serve, self._encryption = serve, encryption
-        self._most_unproven = max(_UNPROVEN_AT_LEAST, 2 * workers)
+        self._max_unauthenticated = max(_MIN_UNAUTHENTICATED, 2 * workers)
         self._lock = threading.Lock()
-        self._peers: set[socket.socket] = set()
-        self._unproven: dict[socket.socket, float] = {}
+        self._clients: set[socket.socket] = set()
+        self._unauthenticated: dict[socket.socket, float] = {}
         self._threads: list[threading.Thread] = []
         self._closing = False
         self._socket = socket.create_server((host, 0), backlog=128)
@@ -55,23 +55,23 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port the system gave; another one for every run."""
+        """The port, assigned by the system; another one for every run."""
         return int(self._socket.getsockname()[1])
 
     def open(self) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections."""
         self._spawn(self._listen)
 
     def close(self) -> None:
-        """Hang up on everybody and wait until their threads have ended."""
+        """Close all connections and wait until their threads have ended."""
         self._closing = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         with self._lock:
-            peers = list(self._peers)
-        for peer in peers:
-            _hang_up(peer)
+            clients = list(self._clients)
+        for client in clients:
+            _shut_down(client)
         for thread in self._threads:
             thread.join(timeout=5.0)
 
@@ -82,63 +82,63 @@ class Listener:
 
     def _listen(self) -> None:
         while not self._closing:
-            self._drop_unproven()
+            self._drop_unauthenticated()
             try:
-                peer, address = self._socket.accept()
+                client, address = self._socket.accept()
                 if self._encryption is not None:
-                    peer = self._encryption.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+                    client = self._encryption.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
             except TimeoutError:
                 continue
             except OSError:
-                if not self._closing:  # out of file descriptors, say: workers that are served now will give theirs back
+                if not self._closing:  # out of file descriptors, for example: workers that are served now will free theirs
                     time.sleep(_SWEEP_SECONDS)
                 continue
             with self._lock:
-                self._unproven[peer] = time.monotonic() + protocol.HANDSHAKE_SECONDS
+                self._unauthenticated[client] = time.monotonic() + protocol.HANDSHAKE_SECONDS
             try:
-                self._spawn(self._admit, peer, address[0])
+                self._spawn(self._serve_client, client, address[0])
             except RuntimeError:  # no thread can be started now
-                self._forget(peer)
+                self._forget(client)
 
-    def _drop_unproven(self) -> None:
-        """Hang up on peers that take too long to prove who they are, and on the oldest where there are too many."""
+    def _drop_unauthenticated(self) -> None:
+        """Close connections that take too long to authenticate, and the oldest ones where there are too many."""
         with self._lock:
             now = time.monotonic()
-            late = [peer for peer, deadline in self._unproven.items() if deadline < now]
-            late += list(self._unproven)[: max(0, len(self._unproven) - self._most_unproven)]
-            for peer in late:
-                self._unproven.pop(peer, None)
-                _hang_up(peer)
+            late = [client for client, deadline in self._unauthenticated.items() if deadline < now]
+            late += list(self._unauthenticated)[: max(0, len(self._unauthenticated) - self._max_unauthenticated)]
+            for client in late:
+                self._unauthenticated.pop(client, None)
+                _shut_down(client)
 
-    def _forget(self, peer: socket.socket) -> None:
+    def _forget(self, client: socket.socket) -> None:
         with self._lock:
-            self._peers.discard(peer)
-            self._unproven.pop(peer, None)
-        peer.close()
+            self._clients.discard(client)
+            self._unauthenticated.pop(client, None)
+        client.close()
 
-    def _admit(self, peer: socket.socket, host: str) -> None:
-        """Serve a peer that proves the secret, until it leaves."""
+    def _serve_client(self, client: socket.socket, host: str) -> None:
+        """Serve a client that proves the secret, until it leaves."""
         with self._lock:
-            self._peers.add(peer)
+            self._clients.add(client)
         try:
-            peer.settimeout(protocol.HANDSHAKE_SECONDS)
-            protocol.tune(peer)
-            if isinstance(peer, ssl.SSLSocket):
-                peer.do_handshake()
-            connection = protocol.accept(peer, self._secret, self._limit)
+            client.settimeout(protocol.HANDSHAKE_SECONDS)
+            protocol.tune(client)
+            if isinstance(client, ssl.SSLSocket):
+                client.do_handshake()
+            connection = protocol.accept(client, self._secret, self._limit)
             with self._lock:
-                self._unproven.pop(peer, None)
-            protocol.wait_at_most(peer, self._silence)
+                self._unauthenticated.pop(client, None)
+            protocol.set_timeout(client, self._idle_timeout)
             self._serve(connection)
         except ConnectionError:
-            pass  # the worker is done, or died; Spark tells which
+            pass  # the worker has completed or died; Spark reports which
         except (OSError, protocol.WireError) as error:
             if not self._closing:
                 logger.warning("Dropped the connection from %s: %s", host, error)
         finally:
-            self._forget(peer)
+            self._forget(client)
 
 
-def _hang_up(peer: socket.socket) -> None:
+def _shut_down(client: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(peer, socket.SHUT_RDWR)  # that of an SSLSocket takes away what its thread is using
+        socket.socket.shutdown(client, socket.SHUT_RDWR)  # an SSLSocket's own shutdown breaks the thread that is using it

@@ -1,7 +1,7 @@
-"""Frames between a worker and the parameter server, and how each proves to the other that it knows the run's secret.
+"""Runs on executors. The wire protocol between a worker and the parameter server: frames, and mutual authentication.
 
 A frame is a fixed header and a raw payload; nothing is ever unpickled. On connecting, each side sends a random challenge and
-answers the other's with an HMAC-SHA256 under the run's secret; a peer that cannot is dropped before it may send a frame.
+answers the other's with an HMAC-SHA256 under the run's secret. A client that cannot is dropped before it may send a frame.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from airflow_provider_distkeras.training.algorithms import Vector
 _MAGIC = b"DKW2"
 _CHALLENGE = 32
 _HEADER = struct.Struct("!4sB?xxIQQIIQdQ")
-_TOGETHER = 1 << 16
-_FIRST_BUFFER = 1 << 16
+_SINGLE_SEND_BYTES = 1 << 16
+_INITIAL_BUFFER_BYTES = 1 << 16
 
-#: Seconds either side waits for the other while they make each other's acquaintance.
+#: The most seconds that either side waits for the other during authentication.
 HANDSHAKE_SECONDS = 30.0
 
 
 class WireError(TrainingError):
-    """A peer closed, stalled, or sent something that is not a frame."""
+    """The other side cannot be reached, stalled, or broke the protocol."""
 
 
 class Op(IntEnum):
-    """What a frame says: the first are a worker's, those from CENTER on the server's."""
+    """The operation of a frame: those before WEIGHTS are requests of a worker, the others responses of the server."""
 
     HELLO = 1
     COMMIT = 2
@@ -45,7 +45,7 @@ class Op(IntEnum):
     SAVE = 6
     RESTORE = 7
     FAILED = 8
-    CENTER = 9
+    WEIGHTS = 9
     STATE = 10
     REFUSED = 11  # the run has failed
     REPLACED = 12  # another attempt of this worker has taken over
@@ -57,12 +57,16 @@ class Frame:
     """One message.
 
     Attributes:
-        stop: from the server: training is to end.
-        worker, attempt: who speaks; a larger attempt replaces a smaller one of the same worker.
-        sequence: commits the worker has made, this one included.
-        steps: steps in this commit; from the server: steps in all (its clock).
-        epoch, rows, loss: the commit's epoch, its rows, and the sum of their losses.
-        payload: weights or an update as float32 bytes, a worker's state, or a JSON text.
+        op: the operation.
+        worker: the worker's number.
+        attempt: the number of its task's attempt; a larger one replaces a smaller one.
+        sequence: commits that the worker has made, this one included.
+        steps: optimizer steps in this commit; in a response, those of all commits.
+        epoch: the commit's epoch; in the response to HELLO, the most commits that any worker's epoch makes.
+        rows: the commit's rows.
+        loss: the sum of their losses.
+        stop: in a response, whether training is to end.
+        payload: weights or an update as float32 bytes, a worker's state, or JSON text.
     """
 
     op: Op
@@ -77,32 +81,32 @@ class Frame:
     payload: bytes | memoryview = b""
 
     def vector(self) -> Vector:
-        """The payload as float32; a view of the bytes received."""
+        """Return the payload as float32, (weights,): a view of the bytes received."""
         return np.frombuffer(self.payload, np.float32)
 
 
 def payload_limit(weights: int) -> int:
-    """The most bytes a frame of a network of so many weights may have: enough for an optimizer of four slots."""
+    """Return the most bytes that a payload may have, for a number of weights: enough for an optimizer of four slots."""
     return 5 * 4 * weights + (1 << 16)
 
 
 def as_payload(vector: Vector) -> memoryview:
-    """A vector's bytes, without a copy."""
+    """Return a vector's bytes, without a copy."""
     return np.ascontiguousarray(vector).data.cast("B")
 
 
 class Connection:
-    """One side of a proven connection. What a received frame holds is valid until the next one is received.
+    """One side of an authenticated connection. A received frame's payload is valid until the next frame is received.
 
     Args:
-        peer: the connected socket.
-        limit: the most bytes a payload may have.
+        sock: the connected socket.
+        limit: the most bytes that a payload may have.
     """
 
-    def __init__(self, peer: socket.socket, limit: int) -> None:
-        self._peer = peer
+    def __init__(self, sock: socket.socket, limit: int) -> None:
+        self._socket = sock
         self._limit = limit
-        self._buffer = memoryview(bytearray(_FIRST_BUFFER))
+        self._buffer = memoryview(bytearray(_INITIAL_BUFFER_BYTES))
 
     def send(self, frame: Frame) -> None:
         """Send a frame."""
@@ -120,15 +124,20 @@ class Connection:
             frame.loss,
             payload.nbytes,
         )
-        if payload.nbytes <= _TOGETHER:
-            self._peer.sendall(header + bytes(payload))
+        if payload.nbytes <= _SINGLE_SEND_BYTES:
+            self._socket.sendall(header + bytes(payload))
         else:
-            self._peer.sendall(header)
-            self._peer.sendall(payload)
+            self._socket.sendall(header)
+            self._socket.sendall(payload)
 
     def receive(self) -> Frame:
-        """Receive a frame. Raises WireError for anything else, ConnectionError at the end."""
-        # Both sides speak in turns, so all that has come belongs to this frame: a small one takes one call.
+        """Return the next frame.
+
+        Raises:
+            WireError: the other side sent something else.
+            ConnectionError: the other side closed the connection.
+        """
+        # The two sides alternate, so all bytes there are belong to this frame: a small one takes one call.
         received = self._receive(0, _HEADER.size, len(self._buffer))
         magic, op, stop, worker, attempt, sequence, steps, epoch, rows, loss, size = _HEADER.unpack_from(self._buffer)
         if magic != _MAGIC or op not in Op._value2member_map_ or size > self._limit:
@@ -139,119 +148,123 @@ class Connection:
             larger[:received] = self._buffer[:received]
             self._buffer = larger
         if self._receive(received, end, end) > end:
-            raise WireError(f"{received - end} bytes more than the frame said.")
+            raise WireError(f"More than the {size} bytes of payload that the frame's header declares.")
         return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, self._buffer[_HEADER.size : end])
 
     def _receive(self, received: int, least: int, most: int) -> int:
-        """Fill the buffer up to `least` bytes, with up to `most` if they are there; how many there are now."""
+        """Fill the buffer up to `least` bytes, or up to `most` if they are there; return the number of bytes in it."""
         while received < least:
             try:
-                count = self._peer.recv_into(self._buffer[received:most])
+                count = self._socket.recv_into(self._buffer[received:most])
             except BlockingIOError:
-                raise TimeoutError("the peer has been silent for too long") from None
+                raise TimeoutError("the other side sent nothing for too long") from None
             if not count:
-                raise ConnectionError("the peer closed the connection")
+                raise ConnectionError("the other side closed the connection")
             received += count
         return received
 
     def close(self) -> None:
-        """End the connection."""
-        self._peer.close()
+        """Close the connection."""
+        self._socket.close()
 
 
-def accept(peer: socket.socket, secret: bytes, limit: int) -> Connection:
-    """The server's side of the mutual proof. Raises WireError if the peer does not know the secret."""
-    ours = secrets.token_bytes(_CHALLENGE)
-    peer.sendall(ours)
+def accept(sock: socket.socket, secret: bytes, limit: int) -> Connection:
+    """Authenticate a client and return its connection: the server's side.
+
+    Raises:
+        WireError: the client does not know the run's secret.
+    """
+    own = secrets.token_bytes(_CHALLENGE)
+    sock.sendall(own)
     answer = memoryview(bytearray(2 * _CHALLENGE))
-    receive_into(peer, answer)
-    theirs, proof = bytes(answer[:_CHALLENGE]), bytes(answer[_CHALLENGE:])
-    if not hmac.compare_digest(proof, _prove(secret, b"worker", ours, theirs)):
-        raise WireError("The peer does not know this run's secret.")
-    peer.sendall(_prove(secret, b"server", ours, theirs))
-    return Connection(peer, limit)
+    receive_into(sock, answer)
+    other, proof = bytes(answer[:_CHALLENGE]), bytes(answer[_CHALLENGE:])
+    if not hmac.compare_digest(proof, _prove(secret, b"worker", own, other)):
+        raise WireError("The client does not know this run's secret.")
+    sock.sendall(_prove(secret, b"server", own, other))
+    return Connection(sock, limit)
 
 
 def connect(address: tuple[str, int], secret: bytes, limit: int, timeout: float, certificate: str | None = None) -> Connection:
-    """Connect a worker to the server and prove both sides.
+    """Connect a worker to the server and authenticate both sides: the worker's side.
 
     Args:
         address: host and port.
         secret: the run's secret.
-        limit: the most bytes a frame may bring.
-        timeout: seconds to wait for an answer.
+        limit: the most bytes that a payload may have.
+        timeout: seconds to wait for a response.
         certificate: the sha256 of the server's certificate, to encrypt; None for plain text.
 
     Raises:
-        WireError: it cannot be reached, or does not know the secret; the message names the address.
+        WireError: the server cannot be reached, or does not know the secret; the message names the address.
     """
     try:
-        peer = socket.create_connection(address, timeout=HANDSHAKE_SECONDS)
-        tune(peer)
+        sock = socket.create_connection(address, timeout=HANDSHAKE_SECONDS)
+        tune(sock)
         if certificate is not None:
-            peer = _encrypt(peer, certificate)
-        theirs, proof = memoryview(bytearray(_CHALLENGE)), memoryview(bytearray(_CHALLENGE))
-        receive_into(peer, theirs)
-        ours = secrets.token_bytes(_CHALLENGE)
-        peer.sendall(ours + _prove(secret, b"worker", bytes(theirs), ours))
-        receive_into(peer, proof)
+            sock = _encrypt(sock, certificate)
+        other, proof = memoryview(bytearray(_CHALLENGE)), memoryview(bytearray(_CHALLENGE))
+        receive_into(sock, other)
+        own = secrets.token_bytes(_CHALLENGE)
+        sock.sendall(own + _prove(secret, b"worker", bytes(other), own))
+        receive_into(sock, proof)
     except OSError as error:
         raise WireError(
             f"Cannot reach the parameter server at {address[0]}:{address[1]}: {error}. "
             "It runs in the Spark driver; executors must be able to connect to spark.driver.host."
         ) from error
-    if not hmac.compare_digest(bytes(proof), _prove(secret, b"server", bytes(theirs), ours)):
-        peer.close()
+    if not hmac.compare_digest(bytes(proof), _prove(secret, b"server", bytes(other), own)):
+        sock.close()
         raise WireError(f"The server at {address[0]}:{address[1]} does not know this run's secret.")
-    wait_at_most(peer, timeout)
-    return Connection(peer, limit)
+    set_timeout(sock, timeout)
+    return Connection(sock, limit)
 
 
-def tune(peer: socket.socket) -> None:
-    """Send frames at once (Nagle's algorithm would hold each one back for 40 ms) and notice a peer that vanished."""
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def tune(sock: socket.socket) -> None:
+    """Send frames at once (Nagle's algorithm would hold each one back for 40 ms) and detect a host that vanished."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, option):
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
 
 
-def wait_at_most(peer: socket.socket, seconds: float) -> None:
-    """Have the peer's calls fail with an OSError if they take longer.
+def set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Make the socket's calls fail with an OSError once they take that many seconds.
 
-    The system keeps the time where it can: Python, with settimeout, asks for every call whether it would wait, which costs as
-    much as the call.
+    The kernel keeps the time where it can: with `settimeout`, Python polls before every call, which costs as much as the call.
     """
-    if isinstance(peer, ssl.SSLSocket):
-        peer.settimeout(seconds)
+    if isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(seconds)
         return
-    peer.settimeout(None)
+    sock.settimeout(None)
     limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
-def receive_into(peer: socket.socket, buffer: memoryview) -> None:
-    """Fill the buffer. Raises ConnectionError if the peer closes first."""
+def receive_into(sock: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer. Raise ConnectionError if the other side closes the connection first."""
     received = 0
     while received < len(buffer):
-        count = peer.recv_into(buffer[received:])
+        count = sock.recv_into(buffer[received:])
         if not count:
-            raise ConnectionError("the peer closed the connection")
+            raise ConnectionError("the other side closed the connection")
         received += count
 
 
-def _encrypt(peer: socket.socket, certificate: str) -> ssl.SSLSocket:
-    """Encrypt a worker's connection. The certificate is known by its digest, so no authority needs to have signed it."""
+def _encrypt(sock: socket.socket, certificate: str) -> ssl.SSLSocket:
+    """Encrypt a worker's connection. The certificate is pinned by its digest, so no authority needs to have signed it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    encrypted = context.wrap_socket(peer)
-    shown = hashlib.sha256(encrypted.getpeercert(binary_form=True) or b"").hexdigest()
-    if not hmac.compare_digest(shown, certificate):
+    encrypted = context.wrap_socket(sock)
+    received = hashlib.sha256(encrypted.getpeercert(binary_form=True) or b"").hexdigest()
+    if not hmac.compare_digest(received, certificate):
         encrypted.close()
         raise WireError("The server shows another certificate than this run's.")
     return encrypted
 
 
 def _prove(secret: bytes, role: bytes, server_challenge: bytes, worker_challenge: bytes) -> bytes:
+    """Return the proof that a side, `worker` or `server`, knows the secret."""
     return hmac.digest(secret, role + server_challenge + worker_challenge, "sha256")

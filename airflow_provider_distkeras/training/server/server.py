@@ -1,4 +1,4 @@
-"""The parameter server: a center on a port of its own, for workers that prove to belong to the run."""
+"""The parameter server: one run's requests, or those to one shard of its weights, on a port of its own."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from collections.abc import Callable
 from airflow_provider_distkeras.training.algorithms import UpdateRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.listener import Listener
-from airflow_provider_distkeras.training.server.protocol import Connection
-from airflow_provider_distkeras.training.server.store import ParameterStore, Rendezvous, StoreState, WorkerId
+from airflow_provider_distkeras.training.server.protocol import Connection, WireError
+from airflow_provider_distkeras.training.server.requests import RequestHandler, SyncPolicy, WorkerId
+from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 
 _SECRET_BYTES = 32
 
 
-class ParameterServer(ParameterStore):
+class ParameterServer:
     """Serves one training run, or one shard of its weights; use it as a context manager.
 
     Args:
-        state, rule, rendezvous, on_best: see `ParameterStore`.
+        state, rule, on_best: see `ParameterStore`.
         host: the address to listen on.
-        secret: what proves that a worker belongs to the run.
+        secret: the run's secret, by which a worker proves that it belongs to the run; by default a new one.
+        policy: whether workers wait for each other.
         encryption: encrypts the connections.
+
+    Attributes:
+        store: the weights and the ledger.
+        handler: handles the requests.
+        secret: the run's secret.
     """
 
     def __init__(
@@ -31,20 +38,21 @@ class ParameterServer(ParameterStore):
         rule: UpdateRule,
         host: str,
         secret: bytes | None = None,
-        rendezvous: Rendezvous | None = None,
+        policy: SyncPolicy | None = None,
         encryption: ssl.SSLContext | None = None,
         on_best: Callable[[], None] | None = None,
     ) -> None:
-        rendezvous = rendezvous or Rendezvous()
-        super().__init__(state, rule, rendezvous, on_best)
+        policy = policy or SyncPolicy()
+        self.store = ParameterStore(state, rule, on_best)
+        self.handler = RequestHandler(self.store, policy)
         self.secret = secret or secrets.token_bytes(_SECRET_BYTES)
-        silence = 2 * rendezvous.timeout  # what waits for it gives up first
+        idle_timeout = 2 * policy.timeout  # a worker that waits for the server gives up first
         limit = protocol.payload_limit(state.store.shape[1])
-        self._listener = Listener(host, self.secret, limit, rule.num_workers, silence, self._serve, encryption)
+        self._listener = Listener(host, self.secret, limit, rule.num_workers, idle_timeout, self._serve, encryption)
 
     @property
     def port(self) -> int:
-        """The port the system gave; another one for every run."""
+        """The port, assigned by the system; another one for every run."""
         return self._listener.port
 
     def __enter__(self) -> ParameterServer:
@@ -52,19 +60,19 @@ class ParameterServer(ParameterStore):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        self.handler.close()
         self._listener.close()
 
     def _serve(self, connection: Connection) -> None:
-        """Answer a peer's frames, one after the other, until it leaves."""
-        peer = WorkerId()
+        """Respond to a client's frames, one after the other, until it leaves."""
+        client = WorkerId()
         try:
             while True:
-                connection.send(self.answer(peer, connection.receive()))
-        except (OSError, protocol.WireError):
+                connection.send(self.handler.handle(client, connection.receive()))
+        except (OSError, WireError):
             raise
-        except Exception as error:  # the other workers should not wait for what cannot come
-            self.fail(f"the parameter server failed: {type(error).__name__}: {error}")
+        except Exception as error:  # the run cannot complete, so the other workers must not wait
+            self.handler.fail(f"the parameter server failed: {type(error).__name__}: {error}")
             raise
         finally:
-            self.part(peer)
+            self.handler.disconnect(client)

@@ -1,4 +1,4 @@
-"""A certificate for one run. Its digest travels with the tasks, so no authority has to sign it."""
+"""A TLS certificate for one run. Its digest travels with the tasks, so no authority has to sign it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_provider_distkeras.contract.errors import SpecError
 _LIFETIME = datetime.timedelta(days=365)
 
 
-def make() -> tuple[ssl.SSLContext, str]:
-    """A server's TLS context with a key made just now, and the sha256 of its certificate.
+def create_context() -> tuple[ssl.SSLContext, str]:
+    """Return a server's TLS context with a new key, and the sha256 of its certificate.
 
     Raises:
-        SpecError: the package that makes certificates is not installed in the driver's Python.
+        SpecError: the package cryptography is not installed in the driver's Python.
     """
     try:
         from cryptography import x509
@@ -29,7 +29,7 @@ def make() -> tuple[ssl.SSLContext, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "distkeras")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -45,6 +45,6 @@ def make() -> tuple[ssl.SSLContext, str]:
     with tempfile.TemporaryDirectory(prefix="distkeras-") as folder:  # the ssl module reads keys from files only
         path = Path(folder, "server.pem")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private + made.public_bytes(serialization.Encoding.PEM))
+            file.write(private + certificate.public_bytes(serialization.Encoding.PEM))
         context.load_cert_chain(path)
-    return context, hashlib.sha256(made.public_bytes(serialization.Encoding.DER)).hexdigest()
+    return context, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
