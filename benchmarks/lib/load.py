@@ -69,7 +69,7 @@ def replaying(far: Far, number: int, weights: int) -> Exchange:
         protocol.receive_into(connection, received)
 
     exchange()
-    if received[4] != protocol.Op.CENTER or struct.unpack_from("!Q", received, _SEQUENCE_AT)[0] != 1:
+    if received[4] != protocol.Op.WEIGHTS or struct.unpack_from("!Q", received, _SEQUENCE_AT)[0] != 1:
         raise ValueError("The server did not take a commit prepared beforehand: has the frame's header changed?")
     return exchange
 
@@ -94,7 +94,7 @@ def _proven_socket(far: Far, number: int) -> socket.socket:
     hello = json.dumps({"rows": 1, "commits": 1, "digest": 0}).encode()
     connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=hello))
     connection.receive()
-    return connection._peer
+    return connection._socket
 
 
 class _Recorder(socket.socket):

@@ -64,13 +64,13 @@ def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]
 
 def _serve(weights: int, workers: int, shards: int) -> None:
     from airflow_provider_distkeras.training.algorithms import AdagRule
-    from airflow_provider_distkeras.training.server.shards import ParameterServers
-    from airflow_provider_distkeras.training.server.store import Rendezvous
+    from airflow_provider_distkeras.training.server.requests import SyncPolicy
+    from airflow_provider_distkeras.training.server.shards import ShardedParameterServer
 
     start = np.zeros((1, weights), np.float32)
     rule = AdagRule(weights, workers)
-    with ParameterServers(start, rule, "127.0.0.1", "127.0.0.1", Rendezvous(timeout=60), shards=shards) as servers:
-        _answer([(s.host, s.port, s.start, s.stop) for s in servers.shards], servers.secret)
+    with ShardedParameterServer(start, rule, "127.0.0.1", "127.0.0.1", SyncPolicy(timeout=60), shards=shards) as server:
+        _answer([(s.host, s.port, s.start, s.stop) for s in server.shards], server.secret)
 
 
 def _echo(weights: int) -> None:

@@ -25,8 +25,8 @@ COMMITS = 2 * 10 * EPOCHS  # 200 rows per worker, 20 to a commit
 #: Kills a process at a worker's n-th commit, once: after the server has applied it and before the worker has its answer.
 SABOTEUR = """
 import os, signal
-from airflow_provider_distkeras.training import session
-honest = session.Session.commit
+from airflow_provider_distkeras.training.server import client
+honest = client.ParameterClient.commit
 
 def commit(self, update, sequence, *rest):
     reply = honest(self, update, sequence, *rest)
@@ -39,7 +39,7 @@ def commit(self, update, sequence, *rest):
         signal.pause()
     return reply
 
-session.Session.commit = commit
+client.ParameterClient.commit = commit
 """
 ITSELF = "os.kill(os.getpid(), signal.SIGKILL)"
 ITS_EXECUTOR = """

@@ -31,23 +31,23 @@ HALTING = "import interrupted_fits\ninterrupted_fits.halt_once({marker!r}, worke
 KILLED = """
 import os, signal
 import interrupted_fits
-from airflow_provider_distkeras.training import session
-honest = session.Session.commit
+from airflow_provider_distkeras.training.server import client
+honest = client.ParameterClient.commit
 
 def commit(self, update, sequence, *rest):
     if self._worker == 1 and sequence == {at} and interrupted_fits.claim({marker!r}):
         os.kill(os.getpid(), signal.SIGKILL)  # this window was trained, and is not committed
     return honest(self, update, sequence, *rest)
 
-session.Session.commit = commit
+client.ParameterClient.commit = commit
 """
 
 #: The first attempt of worker 1 goes on only when its twin has come, which runs where worker 0 did: in a Python that knows this.
 TWINS = """
 import os, time
 import interrupted_fits
-from airflow_provider_distkeras.training import session
-hello, commit = session.Session.hello, session.Session.commit
+from airflow_provider_distkeras.training.server import client
+hello, commit = client.ParameterClient.hello, client.ParameterClient.commit
 
 def greet(self, *said):
     self.is_twin = self._worker == 1
@@ -64,7 +64,7 @@ def wait(self, update, sequence, *rest):
         time.sleep(0.02)
     return commit(self, update, sequence, *rest)
 
-session.Session.hello, session.Session.commit = greet, wait
+client.ParameterClient.hello, client.ParameterClient.commit = greet, wait
 """
 
 
@@ -330,7 +330,7 @@ def test_a_layer_that_raises_ends_the_fit_with_the_place_and_its_own_error(spoil
 def test_a_layer_that_hangs_for_ever_ends_the_fit_after_the_time_allowed(spoilt):
     fit = spoilt["hangs"]
     assert fit["error"] == "TrainingError"
-    assert "no worker was heard of for 8 s" in fit["message"]
+    assert "no worker has sent anything for 8 s" in fit["message"]
 
 
 def test_divergence_names_the_worker_the_epoch_and_the_batches(spoilt):

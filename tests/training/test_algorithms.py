@@ -191,7 +191,7 @@ def test_members_of_an_ensemble_never_touch():
     store = rule.open(np.arange(3 * SIZE, dtype=np.float32).reshape(3, SIZE))
     rule.exchange(store, 1, GRADIENT, 7)
     np.testing.assert_array_equal(rule.result(store)[[0, 2]], np.arange(3 * SIZE).reshape(3, SIZE)[[0, 2]])
-    np.testing.assert_array_equal(rule.center(store, 1), GRADIENT)
+    np.testing.assert_array_equal(rule.server_weights(store, 1), GRADIENT)
 
 
 STATEFUL = [DownpourRule(0, 8), AdagRule(0, 8), DynSGDRule(0, 8), ExperimentalRule(0, 8, 1.0), AEASGDRule(0, 8, 0.5)]

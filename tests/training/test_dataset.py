@@ -63,7 +63,7 @@ def test_commits_are_due_after_as_many_steps_as_asked_for_and_at_the_end(count, 
             due.append(steps)
             steps = 0
     assert steps == 0
-    assert len(due) == rows.commits(4, every)
+    assert len(due) == rows.commits_per_epoch(4, every)
     assert due[:-1] == [every] * (len(due) - 1)
     assert sorted(seen(rows, 4, 3, [1], every)) == list(range(count))
 
@@ -103,7 +103,7 @@ def test_a_partition_may_be_empty():
     rows, _ = Loader().load([])
     assert len(rows) == 0
     assert list(rows.windows(4, 2, [0])) == []
-    assert rows.commits(4, 3) == rows.commits(4, None) == 0
+    assert rows.commits_per_epoch(4, 3) == rows.commits_per_epoch(4, None) == 0
 
 
 def many(count=5000, width=30):

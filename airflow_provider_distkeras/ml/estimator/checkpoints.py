@@ -6,7 +6,7 @@ import hashlib
 
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.training.algorithms import Matrix
-from airflow_provider_distkeras.training.driver import Run
+from airflow_provider_distkeras.training.driver import TrainingConfig
 
 
 class CheckpointFile:
@@ -17,11 +17,11 @@ class CheckpointFile:
     Args:
         storage: the file system of the folder.
         folder: a folder, which may hold the checkpoints of other runs too.
-        run: the run.
+        run: the run's configuration.
         initial: the initial weights, (members, weights).
     """
 
-    def __init__(self, storage: Storage, folder: str, run: Run, initial: Matrix) -> None:
+    def __init__(self, storage: Storage, folder: str, run: TrainingConfig, initial: Matrix) -> None:
         identity = repr([
             type(run.trainer).__name__, sorted(run.trainer.parameters.items()), run.plan, run.values, run.learning_rate,
             run.lr_decay, run.seed, run.patience, run.min_delta, hashlib.sha256(initial.tobytes()).hexdigest(),

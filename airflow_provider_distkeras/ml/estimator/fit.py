@@ -178,11 +178,11 @@ class FitPlan:
             joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
-    def _run(self, dataset: DataFrame) -> driver.Run:
+    def _run(self, dataset: DataFrame) -> driver.TrainingConfig:
         options, network = self.options, self.network
         for path in options.get("callbacks") or ():
-            callbacks.make(path)
-        run = driver.Run(
+            callbacks.build_callback(path)
+        run = driver.TrainingConfig(
             trainer=self.trainer,
             plan=network.plan,
             values=network.values,
@@ -201,13 +201,13 @@ class FitPlan:
             timeout=options["timeout"],
             encryption=options["encryption"],
             shards=options.get("server_shards"),
-            snapshot_seconds=options["snapshot_seconds"],
+            checkpoint_seconds=options["snapshot_seconds"],
             progress_path=options.get("progress_path"),
         )
         folder = options.get("snapshot_path")
         if folder is None:
             return run
-        return replace(run, snapshots=CheckpointFile(storage_for(dataset.sparkSession, folder), folder, run, network.initial))
+        return replace(run, checkpoints=CheckpointFile(storage_for(dataset.sparkSession, folder), folder, run, network.initial))
 
 
 def make_trainer(params: DistKerasParams) -> Trainer:

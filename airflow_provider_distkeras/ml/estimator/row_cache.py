@@ -117,7 +117,7 @@ def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes:
         if not batch.num_rows:
             continue
         parts = batch.column(PART).to_numpy()
-        block = np.column_stack([dataset.as_records(batch), parts, dataset.validated(batch)]).astype(np.float32, copy=False)
+        block = np.column_stack([dataset.as_records(batch), parts, dataset.validation_mask(batch)]).astype(np.float32, copy=False)
         rows = rows or RecordStore(block.shape[1], cache_bytes, folder)
         positions = None
         if FILLED in batch.schema.names:

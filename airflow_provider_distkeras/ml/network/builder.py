@@ -316,7 +316,7 @@ def _compile(network: keras.Model, plan: NetworkPlan) -> None:
     loss = list(plan.losses) if several else plan.losses[0]
     metrics = [list(plan.metrics), *[[] for _ in plan.losses[1:]]] if several else list(plan.metrics)
     try:
-        objective.meters(plan.metrics, plan.losses, plan.label_sizes)
+        objective.build_metrics(plan.metrics, plan.losses, plan.label_sizes)
         network.compile(loss=loss, metrics=metrics or None)
     except ValueError as error:
         raise SpecError(f"metrics: Keras does not know {list(plan.metrics)!r}: {error}") from error

@@ -63,7 +63,7 @@ class SearchProgress:
         return (1 - WRITING) * fits / (self._fits + self.parallel_fits * self.has_test + self._refit_fits)
 
     def _search_progress(self) -> StageProgress:
-        progress, running = self.study.progress(), monitor.running()
+        progress, running = self.study.progress(), monitor.running_fits()
         done = progress.completed + round(sum(min(fit.epoch / fit.num_epoch, 1.0) for fit in running), 1)
         speed = sum(fit.samples_per_second for fit in running) or self._task_speed(progress)
         return StageProgress(
@@ -73,7 +73,7 @@ class SearchProgress:
 
     def _fit_progress(self) -> StageProgress:
         best = self._best(self.study.progress())
-        for fit in monitor.running():
+        for fit in monitor.running_fits():
             return StageProgress(fit.epoch, fit.num_epoch, "epochs", 0.0, 0.0, fit.samples_per_second, fit.loss, best)
         return StageProgress(best=best)
 

@@ -1,4 +1,4 @@
-"""A parameter server in a process of its own, for test_intruders.py: answers every line of its input with how it stands."""
+"""A parameter server in a process of its own, for test_server_security.py: answers every line of its input with how it stands."""
 
 import contextlib
 import json
@@ -9,8 +9,9 @@ import sys
 import numpy as np
 
 from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
+from airflow_provider_distkeras.training.server.store import StoreState
 
 
 def files_in_use():
@@ -26,15 +27,15 @@ def files_in_use():
 def stands(server, file):
     file.seek(0)
     status = dict(line.split(":", 1) for line in file.read().splitlines())
-    ledger = server.ledger
+    ledger = server.store.ledger
     return {
-        "center": server.state.store[0].tolist(),
+        "center": server.store.state.store[0].tolist(),
         "rows": ledger.rows,
         "updates": ledger.updates,
         "epochs": len(ledger.epochs),
         "workers": sorted(ledger.workers),
-        "saved": sorted(server.state.saved),
-        "failure": server.failure,
+        "saved": sorted(server.store.state.saved),
+        "failure": server.handler.failure,
         "threads": int(status["Threads"]),
         "files": files_in_use(),
         "rss": int(status["VmRSS"].split()[0]) << 10,
@@ -46,7 +47,7 @@ def main(size, files):
     rule = AdagRule(size, 2)
     state = StoreState(rule.open(np.zeros((1, size), np.float32)))
     with (
-        ParameterServer(state, rule, "127.0.0.1", rendezvous=Rendezvous(timeout=60)) as server,
+        ParameterServer(state, rule, "127.0.0.1", policy=SyncPolicy(timeout=60)) as server,
         open("/proc/self/status") as file,
     ):
         print(json.dumps({"port": server.port, "secret": server.secret.hex()}), flush=True)

@@ -7,27 +7,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 
 from airflow_provider_distkeras.training.algorithms import AdagRule, DynSGDRule, SynchronousRule
 from airflow_provider_distkeras.training.server import protocol, tls
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
+from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
+from airflow_provider_distkeras.training.server.store import StoreState
 
 SIZE = 4
 ONE = np.ones(SIZE, np.float32)
 
 
-def start(rule=None, rendezvous=None, stopping=None, **others):
+def start(rule=None, policy=None, stopping=None, **others):
     """A server whose center is zero."""
     rule = rule or AdagRule(SIZE, 2)
     state = StoreState(rule.open(np.zeros((1, SIZE), np.float32)), stopping=stopping or EarlyStopping())
-    return ParameterServer(state, rule, "127.0.0.1", rendezvous=rendezvous or Rendezvous(timeout=20), **others)
+    return ParameterServer(state, rule, "127.0.0.1", policy=policy or SyncPolicy(timeout=20), **others)
 
 
 def center(server):
-    return server.state.store[0].tolist()
+    return server.store.state.store[0].tolist()
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_commit_moves_the_center_and_is_booked(server, connect):
     assert worker.hello().vector().tolist() == [0, 0, 0, 0]
     reply = worker.commit(2 * ONE)
     assert (reply.sequence, reply.steps, reply.vector().tolist()) == (1, 2, [2, 2, 2, 2])
-    ledger = server.ledger
+    ledger = server.store.ledger
     assert (ledger.rows, ledger.updates, ledger.epochs[0].mean_loss) == (8, 1, 0.5)
 
 
@@ -95,7 +96,7 @@ def test_a_commit_that_is_sent_again_is_applied_once(server, connect):
     for _ in range(3):
         assert worker.commit(sequence=1).sequence == 1
     assert center(server) == [1, 1, 1, 1]
-    assert server.ledger.rows == 8
+    assert server.store.ledger.rows == 8
 
 
 def test_a_commit_that_skips_one_is_refused(server, connect):
@@ -116,7 +117,7 @@ def test_a_second_attempt_waits_for_the_first_to_end_and_goes_on_where_it_was(se
     old.connection.close()
     assert welcome.result(20).sequence == 2
     assert new.commit(sequence=3).sequence == 3
-    assert server.ledger.rows == 24
+    assert server.store.ledger.rows == 24
 
 
 def test_an_older_attempt_is_not_let_in_after_a_newer_one(server, connect):
@@ -131,13 +132,13 @@ def test_an_older_attempt_is_not_let_in_after_a_newer_one(server, connect):
 
 
 def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
-    with start(rendezvous=Rendezvous(timeout=0.2)) as server:
+    with start(policy=SyncPolicy(timeout=0.2)) as server:
         old, new = Worker(server, attempt=1), Worker(server, attempt=2)
         old.hello()
         refused = new.hello()
         assert refused.op == Op.REPLACED
         assert b"waited 0.2 s for the earlier attempt of worker 0 to end; it goes on" in bytes(refused.payload)
-        assert old.commit().op == Op.CENTER
+        assert old.commit().op == Op.WEIGHTS
         old.connection.close()
         new.connection.close()
 
@@ -169,8 +170,8 @@ def test_staleness_is_counted_and_told_to_the_rule():
             one.commit(ONE, sequence)
         other.commit(8 * ONE)
         assert center(server) == [5, 5, 5, 5]  # 1 + 1 + 1 + 8 / (3 + 1)
-        assert server.ledger.staleness[:4] == [3, 0, 0, 1]
-        assert server.ledger.mean_staleness == 0.75
+        assert server.store.ledger.staleness[:4] == [3, 0, 0, 1]
+        assert server.store.ledger.mean_staleness == 0.75
         one.connection.close()
         other.connection.close()
 
@@ -182,11 +183,11 @@ def test_when_one_worker_fails_the_others_are_told(server, connect):
     assert one.ask(Op.FAILED, b"boom").op == Op.REFUSED
     refused = other.commit()
     assert (refused.op, bytes(refused.payload)) == (Op.REFUSED, b"boom")
-    assert server.failure == "boom"
+    assert server.handler.failure == "boom"
 
 
 def synchronous(workers=2, **others):
-    return start(SynchronousRule(SIZE, workers), Rendezvous(gather=True, timeout=20), **others)
+    return start(SynchronousRule(SIZE, workers), SyncPolicy(barrier=True, timeout=20), **others)
 
 
 def test_synchronous_workers_begin_together_and_are_averaged_by_their_rows(at_once):
@@ -198,7 +199,7 @@ def test_synchronous_workers_begin_together_and_are_averaged_by_their_rows(at_on
         (first,) = at_once(lambda: one.commit(ONE, rows=1))
         second = other.commit(5 * ONE, rows=3)
         assert first.result(20).vector().tolist() == second.vector().tolist() == [4, 4, 4, 4]
-        assert server.ledger.rows == 4
+        assert server.store.ledger.rows == 4
         one.connection.close()
         other.connection.close()
 
@@ -223,7 +224,7 @@ def test_a_round_that_lost_a_worker_is_begun_again_by_the_next_attempt_of_the_st
 
 
 def test_a_round_does_not_wait_without_end(at_once):
-    with start(SynchronousRule(SIZE, 2), Rendezvous(gather=True, timeout=0.3)) as server:
+    with start(SynchronousRule(SIZE, 2), SyncPolicy(barrier=True, timeout=0.3)) as server:
         worker = Worker(server)
         refused = worker.hello()
         assert refused.op == Op.REFUSED
@@ -232,7 +233,7 @@ def test_a_round_does_not_wait_without_end(at_once):
 
 
 def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
-    with start(DynSGDRule(SIZE, 3), Rendezvous(gather=True, turns=True, timeout=20)) as server:
+    with start(DynSGDRule(SIZE, 3), SyncPolicy(barrier=True, round_robin=True, timeout=20)) as server:
         workers = [Worker(server, number) for number in range(3)]
         for welcome in at_once(*[lambda w=worker: w.hello(commits=2) for worker in workers]):
             welcome.result(20)
@@ -241,7 +242,7 @@ def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
         workers[0].commit(ONE)
         for reply in first:
             reply.result(20)
-        assert server.ledger.staleness[:3] == [1, 1, 1]
+        assert server.store.ledger.staleness[:3] == [1, 1, 1]
         workers[0].ask(Op.LEAVE)
         workers[1].commit(ONE, sequence=2)  # no turn is kept free for one that has left
         for worker in workers:
@@ -255,9 +256,9 @@ def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_c
         for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.5]):
             worker.commit(ONE, sequence=epoch + 1, epoch=epoch)
             assert worker.evaluated(loss, epoch).stop == (epoch == 3)
-        assert server.stopped
-        assert server.state.best[0].tolist() == [2, 2, 2, 2]
-        assert server.state.stopping.best_epoch == 1
+        assert server.store.stopped
+        assert server.store.state.best[0].tolist() == [2, 2, 2, 2]
+        assert server.store.state.stopping.best_epoch == 1
         worker.connection.close()
 
 
@@ -278,9 +279,9 @@ def test_an_epoch_is_judged_when_all_workers_have_ended_it_by_their_rows(connect
         one.hello()
         other.hello()
         one.evaluated(1.0, rows=1)
-        assert server.state.stopping.judged == 0
+        assert server.store.state.stopping.judged == 0
         other.evaluated(5.0, rows=3)
-        assert server.state.stopping.best_loss == 4.0
+        assert server.store.state.stopping.best_loss == 4.0
         one.connection.close()
         other.connection.close()
 
@@ -296,7 +297,7 @@ def test_a_callback_may_stop_everybody(server, connect):
 def test_a_peer_without_the_secret_is_not_served(connect):
     with pytest.raises((WireError, ConnectionError)):
         connect(secret=b"x" * 32)
-    assert connect().hello().op == Op.CENTER
+    assert connect().hello().op == Op.WEIGHTS
 
 
 def test_a_worker_does_not_trust_a_server_without_the_secret():
@@ -317,7 +318,7 @@ def test_a_worker_does_not_trust_a_server_without_the_secret():
 
 
 def test_encrypted_connections_carry_the_same_frames():
-    encryption, fingerprint = tls.make()
+    encryption, fingerprint = tls.create_context()
     with start(encryption=encryption) as server:
         worker = Worker(server, certificate=fingerprint)
         worker.hello()
@@ -326,18 +327,18 @@ def test_encrypted_connections_carry_the_same_frames():
 
 
 def test_a_server_with_another_certificate_is_not_trusted():
-    with start(encryption=tls.make()[0]) as server:
-        _, other = tls.make()
+    with start(encryption=tls.create_context()[0]) as server:
+        _, other = tls.create_context()
         with pytest.raises(WireError, match="another certificate than this run's"):
             Worker(server, certificate=other)
 
 
 def test_plain_text_is_not_spoken_to_a_server_that_encrypts(monkeypatch):
     monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
-    with start(encryption=tls.make()[0]) as server:
+    with start(encryption=tls.create_context()[0]) as server:
         with pytest.raises((WireError, ConnectionError)):
             Worker(server)
-        assert server.ledger.workers == {}
+        assert server.store.ledger.workers == {}
 
 
 def header(magic=b"DKW2", op=Op.COMMIT, worker=0, sequence=1, size=0):
@@ -353,7 +354,7 @@ def header(magic=b"DKW2", op=Op.COMMIT, worker=0, sequence=1, size=0):
         header(size=2**60),
         header(op=99),
         header(size=8) + b"12345678",
-        header(op=Op.CENTER),
+        header(op=Op.WEIGHTS),
         header(op=Op.HELLO, size=2) + b"{}",
         header(op=Op.HELLO, size=4) + b"null",
         header(op=Op.HELLO, size=3) + b"\xff\xfe\xfd",
@@ -370,7 +371,7 @@ def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, con
     with pytest.raises(ConnectionError):
         peer.connection.receive()
     assert center(server) == [0, 0, 0, 0]
-    assert connect(1).hello().op == Op.CENTER
+    assert connect(1).hello().op == Op.WEIGHTS
 
 
 def test_a_worker_speaks_for_itself_only(server, connect):
@@ -410,7 +411,7 @@ def test_many_workers_at_once_lose_nothing(at_once):
         for done in at_once(*[lambda n=number: work(n) for number in range(count)]):
             done.result(60)
         assert center(server) == [commits * count] * SIZE
-        assert server.ledger.rows == commits * count * 8
+        assert server.store.ledger.rows == commits * count * 8
 
 
 def test_a_closed_server_is_gone():

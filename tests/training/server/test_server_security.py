@@ -18,8 +18,9 @@ from airflow_provider_distkeras.training.algorithms import AdagRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
+from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer
-from airflow_provider_distkeras.training.server.store import Rendezvous, StoreState
+from airflow_provider_distkeras.training.server.store import StoreState
 
 SIZE = 256
 ONE = np.ones(SIZE, np.float32)
@@ -146,7 +147,7 @@ def recorded_session(server):
         connection = protocol.Connection(peer, LIMIT)
         for said in (hello, commit):
             peer.sendall(said)
-            assert connection.receive().op == Op.CENTER
+            assert connection.receive().op == Op.WEIGHTS
     return proof + hello + commit
 
 
@@ -380,7 +381,7 @@ def test_a_server_that_ran_out_of_files_listens_again_when_there_are_some(besieg
 def serve(timeout):
     rule = AdagRule(SIZE, 1)
     return ParameterServer(
-        StoreState(rule.open(np.zeros((1, SIZE), np.float32))), rule, "127.0.0.1", rendezvous=Rendezvous(timeout=timeout)
+        StoreState(rule.open(np.zeros((1, SIZE), np.float32))), rule, "127.0.0.1", policy=SyncPolicy(timeout=timeout)
     )
 
 
@@ -417,10 +418,10 @@ def test_of_two_attempts_at_once_only_one_commits_and_a_healthy_one_is_not_faile
         while time.monotonic() - started < 2.0:  # four times as long as the server waits for one that is silent
             sequence += 1
             assert first.commit(ONE, sequence, 1, 0, 8, 1.0).sequence == sequence
-        assert server.failure is None
+        assert server.handler.failure is None
         first.leave()
         first.close()
         assert welcome.result(PATIENCE).sequence == sequence
         twin.close()
-        assert server.ledger.updates == sequence
-        assert server.state.store[0].tolist() == [float(sequence)] * SIZE
+        assert server.store.ledger.updates == sequence
+        assert server.store.state.store[0].tolist() == [float(sequence)] * SIZE

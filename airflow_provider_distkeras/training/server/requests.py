@@ -1,0 +1,297 @@
+"""The requests of workers: each is admitted, ordered and applied exactly once, whichever thread serves its connection."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_distkeras.training.algorithms import SynchronousRule, Vector
+from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server.ledger import WorkerAccount
+from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
+from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
+
+_GENERATION_BITS = 32
+_MAX_COUNT = 2**32 - 1
+
+
+@dataclass(eq=False)
+class WorkerId:
+    """The worker behind a connection; -1 until its HELLO was accepted."""
+
+    worker: int = -1
+    attempt: int = -1
+
+
+@dataclass(frozen=True)
+class SyncPolicy:
+    """Whether, and how, workers wait for each other.
+
+    Attributes:
+        barrier: workers begin together and complete every epoch together.
+        round_robin: asynchronous workers commit one after the other, in the order of their numbers.
+        timeout: the most seconds that the server waits for a worker.
+    """
+
+    barrier: bool = False
+    round_robin: bool = False
+    timeout: float = 1800.0
+
+
+class RequestHandler:
+    """Handles the frames of one run's workers; any thread may call it.
+
+    A worker's commits carry a sequence number: one that is sent again is answered, not applied again. Its attempts carry a number
+    too: only the newest one is served, and never two at once.
+
+    Args:
+        store: the weights and the ledger.
+        policy: whether workers wait for each other.
+
+    Attributes:
+        failure: why the run has failed; None while it has not.
+        active_at: `time.monotonic()` of the last frame; None before the first.
+    """
+
+    def __init__(self, store: ParameterStore, policy: SyncPolicy = SyncPolicy()) -> None:
+        self.store = store
+        self.failure: str | None = None
+        self.active_at: float | None = None
+        self._policy = policy
+        self._connected: dict[int, WorkerId] = {}
+        self._generation = 0
+        self._round: dict[int, Frame] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+
+    def fail(self, reason: str) -> None:
+        """End the run: every request is refused from now on."""
+        with self._changed:
+            self.failure = self.failure or reason
+            self._changed.notify_all()
+
+    def copy_state(self, copy: Callable[[StoreState], StoreState]) -> StoreState:
+        """Return a copy of the state, made between two updates."""
+        with self._changed:
+            return copy(self.store.state)
+
+    def close(self) -> None:
+        """End every wait with a ConnectionError."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def disconnect(self, client: WorkerId) -> None:
+        """Forget a client whose connection has ended, and its part of an incomplete round."""
+        with self._changed:
+            if self._connected.get(client.worker) is client:
+                del self._connected[client.worker]
+                self._round.pop(client.worker, None)
+            self._changed.notify_all()
+
+    def handle(self, client: WorkerId, frame: Frame) -> Frame:
+        """Return the response to a frame.
+
+        Args:
+            client: the worker behind the connection; set by its HELLO.
+            frame: the request.
+
+        Raises:
+            WireError: the frame breaks the protocol.
+        """
+        with self._changed:
+            self.active_at = time.monotonic()
+            if frame.op == Op.FAILED:
+                self.fail(bytes(frame.payload).decode("utf-8", "replace"))
+            try:
+                self._check_alive(frame)
+                if frame.op == Op.HELLO:
+                    return self._register(client, frame)
+                account = self._account(client, frame)
+                if frame.op == Op.COMMIT:
+                    return self._commit(account, frame)
+                if frame.op == Op.PULL:
+                    return self._response(frame.worker, self.store.server_weights(frame.worker))
+                if frame.op == Op.EVALUATED:
+                    return self._evaluated(frame)
+                if frame.op == Op.LEAVE:
+                    account.left = True
+                    self._changed.notify_all()
+                    return Frame(Op.STATE)
+                if frame.op == Op.SAVE:
+                    self.store.state.saved[frame.worker] = bytes(frame.payload)
+                    return Frame(Op.STATE)
+                if frame.op == Op.RESTORE:
+                    return Frame(Op.STATE, payload=self.store.state.saved.get(frame.worker, b""))
+            except _RefusalError as refusal:
+                return Frame(refusal.op, payload=str(refusal).encode())
+        raise WireError(f"{frame.op.name} is not a request of a worker.")
+
+    def _register(self, client: WorkerId, frame: Frame) -> Frame:
+        """Accept a worker, once no other attempt of it is connected, so that two never train at once."""
+        number, ledger = frame.worker, self.store.ledger
+        hello = _read_json(frame, {"rows": int, "commits": int, "digest": int})
+        if not 0 <= number < self.store.rule.num_workers:
+            raise WireError(f"HELLO of worker {number}; expected a number below {self.store.rule.num_workers}.")
+        if not (0 <= hello["rows"] <= _MAX_COUNT and 0 <= hello["commits"] <= _MAX_COUNT):
+            raise WireError(f"HELLO of worker {number} with {hello['rows']} rows and {hello['commits']} commits.")
+        account = ledger.worker(number)
+        self._begin_generation(frame)
+        self._await_earlier_attempt(number, frame)
+        if frame.attempt < account.attempt:
+            raise _RefusalError(Op.REPLACED, f"a newer attempt of worker {number} has taken over")
+        if account.digest not in (None, hello["digest"]):
+            raise _RefusalError(Op.ROWS_CHANGED, f"the rows of worker {number} differ from those of its earlier attempt")
+        account.attempt, account.left = frame.attempt, False
+        account.rows, account.commits, account.digest = hello["rows"], hello["commits"], hello["digest"]
+        client.worker, client.attempt = number, frame.attempt
+        self._connected[number] = client
+        if self._policy.barrier:
+            self._await_all_workers(frame)
+        account.pulled_at = ledger.updates
+        response = self._response(number, self.store.pull(number))
+        response.attempt, response.stop = frame.attempt, self.store.stopped
+        response.epoch = max(worker.commits for worker in ledger.workers.values())
+        return response
+
+    def _await_earlier_attempt(self, number: int, frame: Frame) -> None:
+        """Wait for an earlier attempt of a worker to end, as long as it commits; a silent one is waited for once."""
+        limit, sequence = self._policy.timeout, -1
+
+        def free() -> bool:
+            return number not in self._connected or self.failure is not None or self._closing or self._is_outdated(frame)
+
+        while not free() and sequence != self.store.ledger.worker(number).sequence:
+            sequence = self.store.ledger.worker(number).sequence
+            self._changed.wait_for(free, limit)
+        self._check_alive(frame)
+        if self._closing:
+            raise ConnectionError("the server is closing")
+        if number in self._connected:
+            raise _RefusalError(Op.REPLACED, f"waited {limit:g} s for the earlier attempt of worker {number} to end; it goes on")
+
+    def _await_all_workers(self, frame: Frame) -> None:
+        """Wait until all workers of this attempt of the stage are connected."""
+        self._changed.notify_all()
+
+        def complete() -> bool:
+            current = [c for c in self._connected.values() if c.attempt >> _GENERATION_BITS == self._generation]
+            return len(current) == self.store.rule.num_workers
+
+        self._wait(complete, "all workers to begin together", frame)
+
+    def _begin_generation(self, frame: Frame) -> None:
+        """End the previous attempt of a barrier stage when the first worker of a new one connects."""
+        generation = frame.attempt >> _GENERATION_BITS
+        if self._policy.barrier and generation > self._generation:
+            self._generation = generation
+            self._round.clear()
+            self._changed.notify_all()
+
+    def _is_outdated(self, frame: Frame) -> bool:
+        return self._policy.barrier and frame.attempt >> _GENERATION_BITS < self._generation
+
+    def _account(self, client: WorkerId, frame: Frame) -> WorkerAccount:
+        if client.worker < 0 or (frame.worker, frame.attempt) != (client.worker, client.attempt):
+            raise WireError(f"A frame of worker {frame.worker} came on the connection of worker {client.worker}.")
+        return self.store.ledger.worker(frame.worker)
+
+    def _commit(self, account: WorkerAccount, frame: Frame) -> Frame:
+        self.store.check_update(frame)
+        if frame.sequence <= account.sequence:  # sent again: it was applied before
+            return self._response(frame.worker, self.store.pull(frame.worker))
+        self.store.check_epoch(frame)
+        if frame.sequence != account.sequence + 1:
+            raise WireError(f"Commit {frame.sequence} of worker {frame.worker} came after its commit {account.sequence}.")
+        if isinstance(self.store.rule, SynchronousRule):
+            self._join_round(account, frame)
+            return self._response(frame.worker, self.store.pull(frame.worker))
+        if self._policy.round_robin:
+            self._wait(lambda: self._is_turn(frame), f"the turn of worker {frame.worker}", frame)
+        answer = self.store.apply(account, frame)
+        if self._policy.round_robin:
+            self._changed.notify_all()
+        return self._response(frame.worker, answer)
+
+    def _is_turn(self, frame: Frame) -> bool:
+        """Return whether all commits before this one are made: by number of commit, then by worker."""
+        return all(
+            other.left or other.sequence >= frame.sequence - (number > frame.worker)
+            for number, other in self.store.ledger.workers.items()
+            if number != frame.worker
+        )
+
+    def _join_round(self, account: WorkerAccount, frame: Frame) -> None:
+        """Wait for every worker's update of this round; the last one's thread applies all, in the order of the workers."""
+        self._round[frame.worker] = frame
+        if len(self._round) == self.store.rule.num_workers:
+            self.store.apply_round([self._round[number] for number in sorted(self._round)])
+            self._round.clear()
+            self._changed.notify_all()
+        self._wait(lambda: account.sequence >= frame.sequence, "the slowest worker of the round", frame)
+
+    def _evaluated(self, frame: Frame) -> Frame:
+        """Record a worker's metrics at the end of an epoch; behind a barrier, wait for those of all workers."""
+        report = _read_json(frame, {"measured": dict, "stop": bool})
+        if not all(type(value) in (int, float) for value in report["measured"].values()):
+            raise WireError(f"EVALUATED of worker {frame.worker}: expected a number for every metric.")
+        self.store.check_epoch(frame)
+        metrics = {name: float(value) for name, value in report["measured"].items()}
+        awaited = self.store.rule.num_workers - (0 if self._policy.barrier else self.store.ledger.workers_without_rows)
+        self.store.record_evaluation(frame, metrics, report["stop"], awaited)
+        self._changed.notify_all()
+        if self._policy.barrier:
+            self._wait(lambda: self.store.state.stopping.judged > frame.epoch, "all workers to end the epoch", frame)
+        return Frame(Op.WEIGHTS, frame.worker, frame.attempt, stop=self.store.stopped)
+
+    def _response(self, worker: int, weights: Vector) -> Frame:
+        ledger = self.store.ledger
+        account = ledger.worker(worker)
+        return Frame(
+            Op.WEIGHTS,
+            worker,
+            account.attempt,
+            account.sequence,
+            ledger.steps,
+            stop=self.store.stopped and not self._policy.barrier,  # behind a barrier, all stop together at an epoch's end
+            payload=protocol.as_payload(weights),
+        )
+
+    def _wait(self, condition: Callable[[], bool], description: str, frame: Frame) -> None:
+        """Wait, at most the policy's timeout, until another connection's thread makes the condition true."""
+        ended = lambda: self.failure is not None or self._closing or self._is_outdated(frame)  # noqa: E731 - it is used once
+        if not self._changed.wait_for(lambda: condition() or ended(), self._policy.timeout):
+            self.fail(f"waited {self._policy.timeout:g} s for {description}; set timeout if that is too short")
+        self._check_alive(frame)
+        if self._closing:
+            raise ConnectionError("the server is closing")
+
+    def _check_alive(self, frame: Frame) -> None:
+        if self.failure is not None:
+            raise _RefusalError(Op.REFUSED, self.failure)
+        if self._is_outdated(frame):
+            raise _RefusalError(Op.REPLACED, "the stage has been started again")
+
+
+class _RefusalError(Exception):
+    """A request that is not served: the operation of its response, and the reason."""
+
+    def __init__(self, op: Op, reason: str) -> None:
+        super().__init__(reason)
+        self.op = op
+
+
+def _read_json(frame: Frame, expected: dict[str, type]) -> dict[str, Any]:
+    """Return a frame's JSON payload. Raise WireError unless it holds exactly these names with values of these types."""
+    try:
+        content = json.loads(bytes(frame.payload))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"The payload of {frame.op.name} is not JSON: {error}") from error
+    if not isinstance(content, dict) or {name: type(value) for name, value in content.items()} != expected:
+        received = sorted(content) if isinstance(content, dict) else repr(content)
+        raise WireError(f"The payload of {frame.op.name} has {received}; expected {sorted(expected)}.")
+    return content
