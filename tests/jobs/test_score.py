@@ -181,9 +181,9 @@ def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_p
     [
         ({"key_columns": ["ID"]}, SpecError, "key_columns: Unknown column 'ID'. Did you mean 'id'?"),
         ({"partition_by": ["day"]}, SpecError, "partition_by: Unknown column 'day'."),
-        ({"output_columns": ["label"]}, SpecError, "output_columns: 'label' cannot be told, as the label was no text column"),
-        ({"output_columns": ["raw"]}, SpecError, "output_columns: 'raw' cannot be told, as the model is a regression"),
-        ({"output_columns": ["std"]}, SpecError, "'std' cannot be told, as the model is no regression by an EnsembleTrainer"),
+        ({"output_columns": ["label"]}, SpecError, "output_columns: 'label' is not available, as the label was no text column"),
+        ({"output_columns": ["raw"]}, SpecError, "output_columns: 'raw' is not available, as the model is a regression"),
+        ({"output_columns": ["std"]}, SpecError, "'std' is not available, as the model is no regression by an EnsembleTrainer"),
         ({"input_path": "file:///no/such"}, DataError, "No file matches 'file:///no/such'."),
     ],
 )

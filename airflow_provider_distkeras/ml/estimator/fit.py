@@ -31,7 +31,7 @@ from airflow_provider_distkeras.ml.estimator.network_cache import NETWORK_LOCK, 
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, input_names, output_names
-from airflow_provider_distkeras.ml.network.inference import OutputKind, kind_of
+from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
 from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, in_order, joined
 from airflow_provider_distkeras.spark.storage import storage_for
@@ -92,7 +92,7 @@ class FitPlan:
     @property
     def kind(self) -> OutputKind:
         """The network's kind of output."""
-        return kind_of(self.network.outputs)
+        return output_kind(self.network.outputs)
 
     @property
     def cache_bytes(self) -> int:

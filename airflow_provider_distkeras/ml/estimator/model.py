@@ -17,7 +17,7 @@ from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput, input_names
-from airflow_provider_distkeras.ml.network.inference import OutputKind, kind_of, predictor
+from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind, predictor
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.spark.environment import worker_environment
@@ -80,7 +80,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
             ArtifactError: the network has several outputs, or its training diverged.
         """
         self._refuse_diverged()
-        kind = kind_of(self._outputs)
+        kind = output_kind(self._outputs)
         if kind is OutputKind.ARRAYS:
             raise ArtifactError("Only a network with one output of one number, or of classes, can score; this one has several.")
         trainer = self.getOrDefault("trainer") if self.isDefined("trainer") else None
@@ -108,7 +108,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         if self.diverged:
             return self._predict_the_worst(dataset)
         features = self.features(dataset, self._ordered_feature_columns())
-        kind = kind_of(self._outputs)
+        kind = output_kind(self._outputs)
         predict = predictor(self._content, self._custom_modules, self.getOrDefault("predict_batch_size"), kind)
         with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)

@@ -1,4 +1,4 @@
-"""Scoring: features in, what the network tells about each row out, or the reason why it can tell nothing."""
+"""Runs on executors. Scoring: features in, the network's scores of each row out, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from airflow_provider_distkeras.contract.params import SCORES
 from airflow_provider_distkeras.ml.network import inference, serialization
 from airflow_provider_distkeras.spark.environment import worker_environment
 
-#: What makes Arrow batches of others, in a Python worker.
+#: A function from Arrow batches to Arrow batches, in a Python worker.
 Batches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-#: The column that says why a row could not be scored; null where it was.
+#: The column with the reason why a row has no scores; null where it has.
 REASON = "__distkeras_reason"
 _SCORES = "__distkeras_scores"
 _TYPES: dict[str, Any] = {
@@ -36,13 +36,16 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Scorer:
-    """Tells about rows what a network says; it travels to the executors, which load the network once per Python process.
+    """Scores rows with a network. It travels to the executors, which load the network once per Python process.
 
     Attributes:
-        columns: names of `contract.params.SCORES`, in the order they are told in.
-        content, custom_modules: the network, as `ml.artifact` takes it; sha256: its digest.
+        columns: the scores, as names of `contract.params.SCORES`, in order.
+        content: the network, as the content of a `.keras` file.
+        sha256: its digest.
+        custom_modules: modules to import first, which register the network's custom objects.
         batch_size: rows per call of the network.
-        classifies: whether it tells classes; labels: those as texts, by class number, if they have texts.
+        classifies: whether the network predicts classes.
+        labels: the classes as texts, by class number; empty if they have none.
     """
 
     columns: tuple[str, ...]
@@ -65,80 +68,95 @@ class Scorer:
         ensemble: bool,
         labels: tuple[str, ...],
     ) -> Scorer:
-        """A scorer of the columns asked for. Raises SpecError for one that the network cannot tell."""
-        usual = ("prediction", "probability") if classifies else ("prediction", "std") if ensemble else ("prediction",)
-        asked = tuple(dict.fromkeys(columns)) if columns is not None else usual
-        refused = {
+        """Return a scorer.
+
+        Args:
+            columns: the scores, as names of `contract.params.SCORES`; None for the usual ones of the network.
+            content: the network, as the content of a `.keras` file.
+            custom_modules: modules to import first, which register the network's custom objects.
+            batch_size: rows per call of the network.
+            classifies: whether the network predicts classes.
+            ensemble: whether the network is an ensemble.
+            labels: the classes as texts, by class number; empty if they have none.
+
+        Raises:
+            SpecError: the network does not have such a score.
+        """
+        default = ("prediction", "probability") if classifies else ("prediction", "std") if ensemble else ("prediction",)
+        selected = tuple(dict.fromkeys(columns)) if columns is not None else default
+        unavailable = {
             "probability": None if classifies else "the model is a regression",
             "raw": None if classifies else "the model is a regression",
             "label": None if labels else "the label was no text column listed in categorical_columns",
             "std": None if ensemble and not classifies else "the model is no regression by an EnsembleTrainer",
         }
-        for name in asked:
-            if refused.get(name):
-                raise SpecError(f"output_columns: {name!r} cannot be told, as {refused[name]}: leave it out.")
-        return cls(asked, content, serialization.digest(content), custom_modules, batch_size, classifies, labels)
+        for name in selected:
+            if unavailable.get(name):
+                raise SpecError(f"output_columns: {name!r} is not available, as {unavailable[name]}: leave it out.")
+        return cls(selected, content, serialization.digest(content), custom_modules, batch_size, classifies, labels)
 
     @property
     def names(self) -> list[str]:
-        """The columns that are written, in order."""
+        """The names of the written columns, in order."""
         return [SCORES[column] for column in self.columns]
 
     @property
     def schema(self) -> StructType:
-        """What a row is told: the columns, then `REASON`."""
+        """The schema of a row's scores: the columns, then `REASON`."""
         fields = [StructField(SCORES[column], _TYPES[column]) for column in self.columns]
         return StructType([*fields, StructField(REASON, StringType())])
 
     @property
     def forward(self) -> inference.ForwardPass:
-        """The compiled network, loaded if this process has not done so before."""
+        """The compiled network, from this process's cache or loaded now."""
         return inference.load(self.content, self.sha256, self.custom_modules, self.batch_size, "std" in self.columns)
 
     def __call__(self, features: pa.Array) -> pa.StructArray:
-        """The columns of `schema` for an array of float32 lists; all but the reason are null where there is a reason."""
+        """Return the columns of `schema` for an array of float32 lists; where there is a reason, the scores are null."""
         if not len(features):
             return pa.array([], to_arrow_type(self.schema))
         forward = self.forward
-        rows, reasons = usable(features, forward.features)
+        rows, reasons = scorable_rows(features, forward.features)
         outputs = forward(rows)
         for row in np.flatnonzero(~np.isfinite(outputs[0]).all(axis=1)):
             reasons.setdefault(int(row), "the prediction is not finite")
         bad = np.zeros(len(rows), bool)
         bad[list(reasons)] = True
-        told = self._told(outputs, bad)
-        texts = pa.string()
-        why = pa.array([reasons.get(row) for row in range(len(rows))], texts) if reasons else pa.nulls(len(rows), texts)
-        return pa.StructArray.from_arrays([*(told[column] for column in self.columns), why], self.schema.names)
+        scores = self._scores(outputs, bad)
+        text, count = pa.string(), len(rows)
+        reason = pa.array([reasons.get(row) for row in range(count)], text) if reasons else pa.nulls(count, text)
+        return pa.StructArray.from_arrays([*(scores[column] for column in self.columns), reason], self.schema.names)
 
-    def _told(self, outputs: list[NDArray[np.float32]], bad: NDArray[np.bool_]) -> dict[str, pa.Array]:
-        """The columns, null in bad rows."""
+    def _scores(self, outputs: list[NDArray[np.float32]], bad: NDArray[np.bool_]) -> dict[str, pa.Array]:
+        """Return the scores by name, null in bad rows."""
         if not self.classifies:
-            told = {"prediction": pa.array(outputs[0][:, 0].astype(np.float64), mask=bad)}
+            scores = {"prediction": pa.array(outputs[0][:, 0].astype(np.float64), mask=bad)}
             if "std" in self.columns:
                 members = np.hstack(outputs[1:]).astype(np.float64)
-                told["std"] = pa.array(members.std(axis=1, ddof=1), mask=bad)
-            return told
+                scores["std"] = pa.array(members.std(axis=1, ddof=1), mask=bad)
+            return scores
         probability = inference.class_probabilities(outputs[0])
         likeliest = probability.argmax(axis=1)
-        told = {
+        scores = {
             "prediction": pa.array(likeliest.astype(np.float64), mask=bad),
-            "probability": inference.lists_of(probability, bad),
+            "probability": inference.list_array(probability, bad),
         }
         if "raw" in self.columns:
-            told["raw"] = inference.lists_of(inference.raw_scores(probability), bad)
+            scores["raw"] = inference.list_array(inference.raw_scores(probability), bad)
         if "label" in self.columns:
             nameless = bad | (likeliest >= len(self.labels))
-            told["label"] = pa.array(self.labels, pa.string()).take(pa.array(likeliest, mask=nameless))
-        return told
+            scores["label"] = pa.array(self.labels, pa.string()).take(pa.array(likeliest, mask=nameless))
+        return scores
 
 
-def usable(features: pa.Array, width: int) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """Rows of features as a matrix, and why some of them, by row number, cannot be scored; those are zeros in it.
+def scorable_rows(features: pa.Array, width: int) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Return the rows as a matrix, (rows, width), and the reason for each row, by number, that cannot be scored.
+
+    Rows that cannot be scored are zeros in the matrix.
 
     Args:
         features: float32 lists.
-        width: how many features the network takes.
+        width: features per row that the network takes.
     """
     lengths = features.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
     fits = lengths == width
@@ -166,13 +184,13 @@ def _not_finite(row: NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True)
 class Stream:
-    """Rows that go through Python workers, which score them.
+    """Rows on their way through Python workers, which score them.
 
     Attributes:
-        source: what Spark hands to the workers.
-        score: makes Arrow batches of `schema` from that, in a worker.
-        schema: columns of the input, and those of the scorer's schema.
-        backend: what the workers run Keras on.
+        source: the rows before.
+        score: returns Arrow batches of `schema` for those of the source, in a worker.
+        schema: the columns that the source keeps, and those of the scorer's schema.
+        backend: the workers' Keras backend.
     """
 
     source: DataFrame
@@ -182,40 +200,52 @@ class Stream:
 
     @property
     def frame(self) -> DataFrame:
-        """The scored rows, back in Spark."""
+        """The scored rows."""
         return self.mapped(self.score, self.schema)
 
     def mapped(self, function: Batches, schema: StructType) -> DataFrame:
-        """What a function that runs in the workers makes of the source."""
+        """Return the source's rows after a function that runs in the workers.
+
+        Args:
+            function: returns Arrow batches of `schema` for those of the source.
+            schema: the columns of the result.
+        """
         with worker_environment(self.source.sparkSession.sparkContext, self.backend):
             return self.source.mapInArrow(function, schema)
 
 
 def stream(data: DataFrame, features: str, reason: str, scorer: Scorer, backend: str) -> Stream:
-    """A stream of rows that Spark has read.
+    """Return a stream of the rows of a DataFrame.
 
     Args:
-        data: the columns to keep, and two more:
+        data: the columns that the result keeps, and two more, `features` and `reason`.
         features: the column of the features, as float32 arrays.
-        reason: the column that says why a row cannot be scored, whatever its features.
+        reason: the column with a reason why a row cannot be scored, whatever its features.
+        scorer: scores the rows.
+        backend: the workers' Keras backend.
     """
-    kept = [field for field in data.schema if field.name not in (features, reason)]
-    schema = StructType([*kept, *scorer.schema])
+    retained = [field for field in data.schema if field.name not in (features, reason)]
+    schema = StructType([*retained, *scorer.schema])
     target = to_arrow_schema(schema)
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            *told, own = scorer(batch.column(features)).flatten()
-            why = pc.coalesce(batch.column(reason), own)
-            yield pa.RecordBatch.from_arrays([*(batch.column(field.name) for field in kept), *told, why], schema=target)
+            *scores, own = scorer(batch.column(features)).flatten()
+            reasons = pc.coalesce(batch.column(reason), own)
+            columns = [*(batch.column(field.name) for field in retained), *scores, reasons]
+            yield pa.RecordBatch.from_arrays(columns, schema=target)
 
     return Stream(data, score, schema, backend)
 
 
 def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) -> DataFrame:
-    """The data, and for every row of `features` (float32 arrays) the columns of the scorer's schema.
+    """Return the data with the columns of the scorer's schema. Only the features travel to Python.
 
-    Only the features travel to Python and back.
+    Args:
+        data: any columns.
+        features: the column of the features, as float32 arrays.
+        scorer: scores the rows.
+        backend: the workers' Keras backend.
     """
     from pyspark.sql.functions import arrow_udf
 
@@ -224,9 +254,9 @@ def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) 
             yield scorer(batch)
 
     score.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
-    make: Any = arrow_udf  # its overloads know no iterators over plain arrays
+    create: Any = arrow_udf  # its overloads lack iterators over plain arrays
     with worker_environment(data.sparkSession.sparkContext, backend):
         # A filter on the result would otherwise be pushed below it, and the network run twice.
-        scores = make(score, returnType=scorer.schema).asNondeterministic()(features)
+        scores = create(score, returnType=scorer.schema).asNondeterministic()(features)
     scored = data.withColumn(_SCORES, scores)
     return scored.select(*(F.col(f"`{name}`") for name in data.columns), f"{_SCORES}.*")

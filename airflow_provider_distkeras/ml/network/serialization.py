@@ -1,4 +1,4 @@
-"""A trained network as the bytes of a `.keras` file, and back. Bytes are trusted by their sha256 only, and never run code."""
+"""Serialization of trained networks as the bytes of a `.keras` file, which its sha256 identifies and which never run code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_bytes(network: keras.Model) -> bytes:
-    """The network as a `.keras` file's content."""
+    """Return the network as a `.keras` file's content."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "network.keras")
         network.save(path)
@@ -24,7 +24,7 @@ def to_bytes(network: keras.Model) -> bytes:
 
 
 def from_bytes(content: bytes, custom_modules: Sequence[str] = ()) -> keras.Model:
-    """Load a network in Keras' safe mode.
+    """Return the network of a `.keras` file's content, loaded in Keras' safe mode.
 
     Args:
         content: a `.keras` file's content.
@@ -47,15 +47,15 @@ def from_bytes(content: bytes, custom_modules: Sequence[str] = ()) -> keras.Mode
 
 
 def digest(content: bytes) -> str:
-    """The sha256 of a network's bytes."""
+    """Return the sha256 of a network's bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
 def check_digest(content: bytes, expected: str, path: str) -> None:
-    """Raise ArtifactError unless the bytes read from `path` are those that were written."""
-    found = digest(content)
-    if found != expected:
+    """Raise ArtifactError unless the bytes read from `path` have the expected sha256."""
+    received = digest(content)
+    if received != expected:
         raise ArtifactError(
-            f"The network at {path} is not the one that was saved: its sha256 is {found}, expected {expected}. "
+            f"The network at {path} is not the one that was saved: its sha256 is {received}, expected {expected}. "
             "Do not load it; train again or restore the file."
         )

@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network import inference
-from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, usable
+from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, scorable_rows
 
 
 def lists(rows):
@@ -19,31 +19,31 @@ def lists(rows):
 
 @pytest.mark.parametrize("rows", [[[1, 2]], [[1, 2], [3, 4], [5, 6]]])
 def test_good_rows_are_taken_as_they_lie(rows):
-    matrix, reasons = usable(lists(rows), 2)
+    matrix, reasons = scorable_rows(lists(rows), 2)
     assert reasons == {}
     np.testing.assert_array_equal(matrix, rows)
     assert not matrix.flags.writeable  # a view of Arrow's memory
 
 
 def test_a_part_of_an_array_is_that_part():
-    matrix, reasons = usable(lists([[0, 0], None, [1, 2], [3, None], [5, 6]])[2:], 2)
+    matrix, reasons = scorable_rows(lists([[0, 0], None, [1, 2], [3, None], [5, 6]])[2:], 2)
     np.testing.assert_array_equal(matrix, [[1, 2], [0, 0], [5, 6]])
     assert reasons == {1: "feature 1 is missing"}
 
 
 def test_values_that_cancel_out_are_still_found():
-    _, reasons = usable(lists([[np.inf, -np.inf], [1, 1], [-np.inf, 0]]), 2)
+    _, reasons = scorable_rows(lists([[np.inf, -np.inf], [1, 1], [-np.inf, 0]]), 2)
     assert reasons == {0: "feature 0 is infinite", 2: "feature 0 is infinite"}
 
 
 def test_the_largest_numbers_are_finite():
     most = float(np.finfo(np.float32).max)
-    assert usable(lists([[most, most]] * 100), 2)[1] == {}
+    assert scorable_rows(lists([[most, most]] * 100), 2)[1] == {}
 
 
 @pytest.mark.parametrize("rows", [[None, None], [[], [1]], [[None, None]]])
 def test_no_good_row_at_all(rows):
-    matrix, reasons = usable(lists(rows), 2)
+    matrix, reasons = scorable_rows(lists(rows), 2)
     assert matrix.shape == (len(rows), 2)
     assert sorted(reasons) == list(range(len(rows)))
 
@@ -79,7 +79,7 @@ def test_an_ensemble_tells_how_far_its_networks_are_apart(ensemble, data):
 def test_one_network_tells_no_spread(data):
     one = DistKeras("SingleTrainer", layer_dims=[None, 1]).fit(data)
     assert one.scorer().names == ["prediction"]
-    with pytest.raises(SpecError, match="'std' cannot be told, as the model is no regression by an EnsembleTrainer"):
+    with pytest.raises(SpecError, match="'std' is not available, as the model is no regression by an EnsembleTrainer"):
         one.scorer(["std"])
 
 

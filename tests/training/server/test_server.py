@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 
 from airflow_provider_distkeras.training.algorithms import AdagRule, DynSGDRule, SynchronousRule
 from airflow_provider_distkeras.training.server import protocol, tls
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer

@@ -1,0 +1,74 @@
+"""Networks of dense layers, built from `layer_dims` and its companions."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.params import is_classification, losses
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_dense_network(hyperparameters: dict[str, Any], num_features: int) -> keras.Model:
+    """Return a network of dense layers with new weights.
+
+    Args:
+        hyperparameters: `layer_dims`, `activations`, `initializers`, `regularizer`, `reg_strength`, `reg_decay`,
+            `dropout_rate` and `loss`, checked.
+        num_features: features per row.
+
+    Raises:
+        DataError: `layer_dims` expects another number of features.
+        SpecError: Keras cannot build a layer.
+    """
+    import keras
+
+    features, *hidden, outputs = hyperparameters["layer_dims"]
+    if features not in (None, num_features):
+        raise DataError(
+            f"layer_dims[0] is {features}, but the data has {num_features} features. "
+            f"Set it to {num_features}, or to null to take what the data has."
+        )
+    activations = hyperparameters.get("activations") or ["relu"] * len(hidden)
+    initializers = hyperparameters.get("initializers") or ["glorot_uniform"] * len(hidden)
+    strength, decay = hyperparameters["reg_strength"], hyperparameters["reg_decay"]
+    alphas = itertools.accumulate(hidden, lambda alpha, _: alpha * decay, initial=strength)
+    layers: list[keras.layers.Layer] = [keras.Input((num_features,), name="features")]
+    for units, activation, initializer, alpha in zip(hidden, activations, initializers, alphas, strict=False):
+        layers.append(_dense_layer(units, activation, initializer, _regularizer(hyperparameters.get("regularizer"), alpha)))
+        if hyperparameters["dropout_rate"]:
+            layers.append(keras.layers.Dropout(hyperparameters["dropout_rate"]))
+    default = _output_activation(losses(hyperparameters)[0], outputs)
+    activation = activations[len(hidden)] if len(activations) > len(hidden) else default
+    initializer = initializers[len(hidden)] if len(initializers) > len(hidden) else "glorot_uniform"
+    layers.append(_dense_layer(outputs, activation, initializer, None))
+    return keras.Sequential(layers)
+
+
+def _dense_layer(units: int, activation: str, initializer: str, regularizer: Any) -> keras.layers.Layer:
+    import keras
+
+    try:
+        return keras.layers.Dense(units, activation=activation, kernel_initializer=initializer, kernel_regularizer=regularizer)
+    except ValueError as error:
+        raise SpecError(
+            f"A layer with activation {activation!r} and initializer {initializer!r} cannot be built: {error}"
+        ) from error
+
+
+def _regularizer(name: str | None, alpha: float) -> Any:
+    import keras
+
+    if name is None:
+        return None
+    build = {"l1": keras.regularizers.L1, "l2": keras.regularizers.L2, "l1_l2": lambda a: keras.regularizers.L1L2(l1=a, l2=a)}
+    return build[name](alpha)
+
+
+def _output_activation(loss: str, outputs: int) -> str:
+    if not is_classification(loss):
+        return "linear"
+    return "sigmoid" if outputs == 1 else "softmax"

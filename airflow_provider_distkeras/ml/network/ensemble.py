@@ -1,0 +1,41 @@
+"""Ensembles: one network whose output is the mean of its members' outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_distkeras.training import weights
+from airflow_provider_distkeras.training.algorithms import Matrix
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_ensemble(network: keras.Model, members: Matrix) -> keras.Model:
+    """Return a network with the mean of its members' outputs.
+
+    Args:
+        network: the architecture of every member.
+        members: the trained weights of each, (members, weights).
+    """
+    import keras
+
+    copies = []
+    for number, flat in enumerate(members):
+        copy = keras.models.model_from_json(network.to_json())
+        weights.set_flat(copy, flat)
+        copy.name = f"member_{number}"
+        copies.append(copy)
+    inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in network.inputs]
+    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+    packed = keras.tree.pack_sequence_as(structure, inputs)
+    outputs = [keras.tree.flatten(copy(packed)) for copy in copies]
+    return keras.Model(packed, [keras.layers.Average()(list(output)) for output in zip(*outputs, strict=True)])
+
+
+def with_member_outputs(ensemble: keras.Model) -> keras.Model:
+    """Return a network with the outputs of `build_ensemble`'s network, followed by those of each member."""
+    import keras
+
+    average = ensemble.layers[-1]
+    return keras.Model(ensemble.input, [*ensemble.outputs, *average.input])
