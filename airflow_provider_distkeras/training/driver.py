@@ -27,8 +27,9 @@ from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.shards import ShardedParameterServer
 from airflow_provider_distkeras.training.server.store import StoreState
 from airflow_provider_distkeras.training.summary import TrainingSummary
+from airflow_provider_distkeras.training.task import REPORT_SCHEMA, run_worker
 from airflow_provider_distkeras.training.trainers import Trainer
-from airflow_provider_distkeras.training.worker import REPORT_SCHEMA, WorkerJob, run_worker
+from airflow_provider_distkeras.training.worker import WorkerJob
 
 if TYPE_CHECKING:
     from pyspark import RDD, SparkContext
@@ -238,7 +239,7 @@ def collect(
         context: the Spark context.
         reports: the job's result.
         tag: the job's tag, by which it can be cancelled.
-        failure: returns the reason of a failure, if it is known better than by Spark's error.
+        failure: returns the reason of a failure, if it is more exact than Spark's error.
 
     Raises:
         TrainingError: the job failed; a task that only reports a failure does not raise.
@@ -280,7 +281,7 @@ def worker_error(report: dict[str, Any]) -> Exception:
     """Return the error of a worker that failed, of the type that the worker raised.
 
     Args:
-        report: the worker's report, see `worker.REPORT_SCHEMA`.
+        report: the worker's report, see `task.REPORT_SCHEMA`.
     """
     error_class = getattr(errors, report["error_type"], getattr(client, report["error_type"], TrainingError))
     message = f"Worker {report['worker']} on {report['host']} failed: {report['message'] or report['error_type']}"

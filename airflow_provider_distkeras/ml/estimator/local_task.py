@@ -21,7 +21,8 @@ from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
-from airflow_provider_distkeras.training.worker import compiled_window, local_folder
+from airflow_provider_distkeras.training.task import local_folder
+from airflow_provider_distkeras.training.worker import compiled_window
 
 if TYPE_CHECKING:
     import pyarrow as pa

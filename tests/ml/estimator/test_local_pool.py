@@ -13,7 +13,7 @@ from airflow_provider_distkeras.ml.estimator.fold import PART, Fold
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.spark.environment import worker_environment
-from airflow_provider_distkeras.training.worker import local_folder
+from airflow_provider_distkeras.training.task import local_folder
 
 pytestmark = pytest.mark.spark
 

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import CrossValidator, DistKeras, TrainValidationSplit
 from airflow_provider_distkeras.ml.tuning.study import Study
-from airflow_provider_distkeras.training.worker import local_folder
+from airflow_provider_distkeras.training.task import local_folder
 
 pytestmark = pytest.mark.spark
 
