@@ -38,7 +38,7 @@ def opened(rule, start=START):
 
 
 def run_windows(rule, windows, steps, start=START):
-    """The center after windows of one worker under a constant gradient."""
+    """The server weights after windows of one worker under a constant gradient."""
     store = opened(rule, start)
     weights = rule.pull(store, 0)
     for _ in range(windows):
@@ -48,12 +48,12 @@ def run_windows(rule, windows, steps, start=START):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
-def test_adag_moves_the_center_by_one_mean_step_per_window(steps):
+def test_adag_moves_the_server_weights_by_one_mean_step_per_window(steps):
     np.testing.assert_allclose(run_windows(AdagRule(SIZE, 1), 5, steps), START - 5 * RATE * GRADIENT, rtol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 12])
-def test_downpour_moves_the_center_by_all_steps_of_a_window(steps):
+def test_downpour_moves_the_server_weights_by_all_steps_of_a_window(steps):
     np.testing.assert_allclose(run_windows(DownpourRule(SIZE, 1), 5, steps), START - 5 * steps * RATE * GRADIENT, rtol=1e-5)
 
 
@@ -71,30 +71,30 @@ def test_sequential_training_is_exact():
 
 
 @given(vectors, vectors, vectors, st.integers(0, 9))
-def test_dynsgd_divides_by_the_updates_that_came_between(center, before, after, staleness):
+def test_dynsgd_divides_by_the_updates_that_came_between(server, before, after, staleness):
     rule = DynSGDRule(SIZE, 2)
-    store = opened(rule, center)
+    store = opened(rule, server)
     update = rule.update(before, after, 3)
     rule.exchange(store, 0, update, staleness)
-    np.testing.assert_allclose(store[0], center + update / (staleness + 1), atol=1e-5)
+    np.testing.assert_allclose(store[0], server + update / (staleness + 1), atol=1e-5)
 
 
 @given(vectors, vectors, vectors)
-def test_dynsgd_without_staleness_is_downpour(center, before, after):
+def test_dynsgd_without_staleness_is_downpour(server, before, after):
     ends = []
     for rule in (DynSGDRule(SIZE, 1), DownpourRule(SIZE, 1)):
-        store = opened(rule, center)
+        store = opened(rule, server)
         rule.exchange(store, 0, rule.update(before, after, 3), 0)
         ends.append(store[0])
     np.testing.assert_array_equal(*ends)
 
 
-def both_orders(rule, center, before, one, other):
-    """The centers after two workers' commits, in either order; the second to commit is one update stale."""
+def both_orders(rule, server, before, one, other):
+    """The server weights after two workers' commits, in either order; the second to commit is one update stale."""
     updates = {0: rule.update(before, one, 3), 1: rule.update(before, other, 2)}
     ends = []
     for order in ((0, 1), (1, 0)):
-        store = opened(rule, center)
+        store = opened(rule, server)
         for worker in (0, 1):
             rule.pull(store, worker)
         for staleness, worker in enumerate(order):
@@ -105,8 +105,8 @@ def both_orders(rule, center, before, one, other):
 
 @given(vectors, vectors, vectors, vectors)
 @pytest.mark.parametrize("rule", [DownpourRule(SIZE, 2), AdagRule(SIZE, 2)], ids=["DOWNPOUR", "ADAG"])
-def test_commits_of_two_workers_commute(rule, center, before, one, other):
-    np.testing.assert_allclose(*both_orders(rule, center, before, one, other), atol=1e-4)
+def test_commits_of_two_workers_commute(rule, server, before, one, other):
+    np.testing.assert_allclose(*both_orders(rule, server, before, one, other), atol=1e-4)
 
 
 @pytest.mark.parametrize("rule", [DynSGDRule(SIZE, 2), ExperimentalRule(SIZE, 2, 0.1), AEASGDRule(SIZE, 2, 0.3)])
@@ -117,9 +117,9 @@ def test_where_staleness_counts_the_order_does_too(rule):
 
 
 @given(st.floats(0, 1, width=32), vectors, vectors, vectors)
-def test_an_elastic_exchange_conserves_the_sum_of_worker_and_center(alpha, center, one, other):
+def test_an_elastic_exchange_conserves_the_sum_of_worker_and_server(alpha, server, one, other):
     rule = AEASGDRule(SIZE, 2, alpha)
-    store = opened(rule, center)
+    store = opened(rule, server)
     weights = [one, other]
     before = sum(weights) + store[0]
     for worker in (0, 1, 0):
@@ -128,16 +128,16 @@ def test_an_elastic_exchange_conserves_the_sum_of_worker_and_center(alpha, cente
 
 
 @given(st.floats(0, 1, width=32), vectors, vectors)
-def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, center, weights):
+def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, server, weights):
     rule = AEASGDRule(SIZE, 1, alpha)
-    store = opened(rule, center)
+    store = opened(rule, server)
     after = rule.resume(weights, rule.exchange(store, 0, weights, 0))
-    np.testing.assert_allclose(np.abs(after - store[0]), np.abs(1 - 2 * alpha) * np.abs(weights - center), atol=1e-4)
+    np.testing.assert_allclose(np.abs(after - store[0]), np.abs(1 - 2 * alpha) * np.abs(weights - server), atol=1e-4)
     if alpha == 0:
-        np.testing.assert_array_equal(store[0], center)
+        np.testing.assert_array_equal(store[0], server)
 
 
-def test_a_rate_of_one_swaps_worker_and_center():
+def test_a_rate_of_one_swaps_worker_and_server():
     rule = AEASGDRule(SIZE, 1, 1.0)
     store = opened(rule, START)
     after = rule.resume(GRADIENT, rule.exchange(store, 0, GRADIENT, 0))
@@ -146,10 +146,10 @@ def test_a_rate_of_one_swaps_worker_and_center():
 
 
 @given(vectors, vectors, vectors)
-def test_experimental_on_a_center_that_has_not_moved_is_adag(center, before, after):
+def test_experimental_on_server_weights_that_have_not_moved_is_adag(server, before, after):
     ends = []
     for rule in (ExperimentalRule(SIZE, 1, 0.1), AdagRule(SIZE, 1)):
-        store = opened(rule, center)
+        store = opened(rule, server)
         rule.pull(store, 0)
         rule.exchange(store, 0, rule.update(before, after, 3), 0)
         ends.append(store[0])
@@ -178,12 +178,12 @@ def test_averaging_identical_workers_over_epochs_changes_nothing_but_their_train
 def test_the_outer_optimizer_is_sgd_with_nesterovs_momentum():
     rule = SynchronousRule(SIZE, 1, outer_learning_rate=0.7, outer_momentum=0.9)
     store = opened(rule, START)
-    center, velocity = START.astype(float), np.zeros(SIZE)
+    server, velocity = START.astype(float), np.zeros(SIZE)
     for _ in range(5):
         rule.combine(store, [store[0] - GRADIENT], [1])
         velocity = 0.9 * velocity - GRADIENT
-        center = center + 0.7 * (0.9 * velocity - GRADIENT)
-        np.testing.assert_allclose(store[0], center, rtol=1e-4)
+        server = server + 0.7 * (0.9 * velocity - GRADIENT)
+        np.testing.assert_allclose(store[0], server, rtol=1e-4)
 
 
 def test_members_of_an_ensemble_never_touch():
@@ -216,18 +216,18 @@ def test_an_exchange_keeps_the_workers_vectors_and_answers_with_a_copy(rule):
     received = rule.exchange(store, 0, rule.update(before, after, 2), 0)
     assert before.sum() == 0
     assert after.sum() == SIZE
-    center = store[0].copy()
+    server = store[0].copy()
     received += 1
-    np.testing.assert_array_equal(store[0], center)
+    np.testing.assert_array_equal(store[0], server)
 
 
 @every_asynchronous
 @given(vectors, vectors, vectors)
-def test_shards_do_what_the_whole_would(rule, center, before, after):
+def test_shards_do_what_the_whole_would(rule, server, before, after):
     rule = type(rule)(TRAINABLE, 2, *[getattr(rule, name) for name in rule.__dataclass_fields__][2:])
 
     def end(part, cut):
-        store = part.open(center[None, cut])
+        store = part.open(server[None, cut])
         part.pull(store, 1)
         received = part.exchange(store, 1, part.update(before[cut], after[cut], 3), 1)
         return np.concatenate([store[0], part.resume(after[cut], received)])

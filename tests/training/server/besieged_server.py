@@ -1,4 +1,4 @@
-"""A parameter server in a process of its own, for test_server_security.py: answers every line of its input with how it stands."""
+"""A parameter server in a process of its own, for test_server_security.py: answers every line of its input with its status."""
 
 import contextlib
 import json
@@ -24,21 +24,21 @@ def files_in_use():
     return used
 
 
-def stands(server, file):
+def status_of(server, file):
     file.seek(0)
-    status = dict(line.split(":", 1) for line in file.read().splitlines())
+    process = dict(line.split(":", 1) for line in file.read().splitlines())
     ledger = server.store.ledger
     return {
-        "center": server.store.state.store[0].tolist(),
+        "weights": server.store.state.store[0].tolist(),
         "rows": ledger.rows,
         "updates": ledger.updates,
         "epochs": len(ledger.epochs),
         "workers": sorted(ledger.workers),
         "saved": sorted(server.store.state.saved),
         "failure": server.handler.failure,
-        "threads": int(status["Threads"]),
+        "threads": int(process["Threads"]),
         "files": files_in_use(),
-        "rss": int(status["VmRSS"].split()[0]) << 10,
+        "rss": int(process["VmRSS"].split()[0]) << 10,
     }
 
 
@@ -52,7 +52,7 @@ def main(size, files):
     ):
         print(json.dumps({"port": server.port, "secret": server.secret.hex()}), flush=True)
         for _ in sys.stdin:
-            print(json.dumps(stands(server, file)), flush=True)
+            print(json.dumps(status_of(server, file)), flush=True)
 
 
 if __name__ == "__main__":

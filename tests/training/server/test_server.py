@@ -21,13 +21,13 @@ ONE = np.ones(SIZE, np.float32)
 
 
 def start(rule=None, policy=None, stopping=None, **others):
-    """A server whose center is zero."""
+    """A server whose weights are zero."""
     rule = rule or AdagRule(SIZE, 2)
     state = StoreState(rule.open(np.zeros((1, SIZE), np.float32)), stopping=stopping or EarlyStopping())
     return ParameterServer(state, rule, "127.0.0.1", policy=policy or SyncPolicy(timeout=20), **others)
 
 
-def center(server):
+def server_weights(server):
     return server.store.state.store[0].tolist()
 
 
@@ -45,8 +45,8 @@ class Worker:
         address = ("127.0.0.1", server.port)
         self.connection = protocol.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
 
-    def ask(self, op, payload=b"", **said):
-        self.connection.send(Frame(op, self.number, self.attempt, payload=payload, **said))
+    def ask(self, op, payload=b"", **fields):
+        self.connection.send(Frame(op, self.number, self.attempt, payload=payload, **fields))
         return self.connection.receive()
 
     def hello(self, rows=8, commits=1, digest=5):
@@ -81,7 +81,7 @@ def at_once():
         yield lambda *functions: [pool.submit(function) for function in functions]
 
 
-def test_a_commit_moves_the_center_and_is_booked(server, connect):
+def test_a_commit_moves_the_weights_and_is_recorded(server, connect):
     worker = connect()
     assert worker.hello().vector().tolist() == [0, 0, 0, 0]
     reply = worker.commit(2 * ONE)
@@ -95,7 +95,7 @@ def test_a_commit_that_is_sent_again_is_applied_once(server, connect):
     worker.hello()
     for _ in range(3):
         assert worker.commit(sequence=1).sequence == 1
-    assert center(server) == [1, 1, 1, 1]
+    assert server_weights(server) == [1, 1, 1, 1]
     assert server.store.ledger.rows == 8
 
 
@@ -104,7 +104,7 @@ def test_a_commit_that_skips_one_is_refused(server, connect):
     worker.hello()
     with pytest.raises(ConnectionError):
         worker.commit(sequence=2)
-    assert center(server) == [0, 0, 0, 0]
+    assert server_weights(server) == [0, 0, 0, 0]
 
 
 def test_a_second_attempt_waits_for_the_first_to_end_and_goes_on_where_it_was(server, connect, at_once):
@@ -128,7 +128,7 @@ def test_an_older_attempt_is_not_let_in_after_a_newer_one(server, connect):
     assert late.hello().op == Op.REPLACED
     with pytest.raises(ConnectionError):
         late.commit()
-    assert center(server) == [0, 0, 0, 0]
+    assert server_weights(server) == [0, 0, 0, 0]
 
 
 def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
@@ -143,14 +143,14 @@ def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
         new.connection.close()
 
 
-def test_a_second_attempt_with_other_rows_is_told_so(server, connect):
+def test_a_second_attempt_with_other_rows_is_refused(server, connect):
     old = connect(attempt=1)
     old.hello(digest=5)
     old.connection.close()
     assert connect(attempt=2).hello(digest=6).op == Op.ROWS_CHANGED
 
 
-def test_the_state_that_an_attempt_left_is_given_to_the_next(connect):
+def test_the_state_that_an_attempt_left_is_returned_to_the_next(connect):
     old = connect(attempt=1)
     old.hello()
     assert bytes(old.ask(Op.RESTORE).payload) == b""
@@ -161,7 +161,7 @@ def test_the_state_that_an_attempt_left_is_given_to_the_next(connect):
     assert bytes(new.ask(Op.RESTORE).payload) == b"momentum"
 
 
-def test_staleness_is_counted_and_told_to_the_rule():
+def test_staleness_is_counted_and_passed_to_the_rule():
     with start(DynSGDRule(SIZE, 3)) as server:
         one, other = Worker(server, 0), Worker(server, 1)
         one.hello()
@@ -169,14 +169,14 @@ def test_staleness_is_counted_and_told_to_the_rule():
         for sequence in (1, 2, 3):
             one.commit(ONE, sequence)
         other.commit(8 * ONE)
-        assert center(server) == [5, 5, 5, 5]  # 1 + 1 + 1 + 8 / (3 + 1)
+        assert server_weights(server) == [5, 5, 5, 5]  # 1 + 1 + 1 + 8 / (3 + 1)
         assert server.store.ledger.staleness[:4] == [3, 0, 0, 1]
         assert server.store.ledger.mean_staleness == 0.75
         one.connection.close()
         other.connection.close()
 
 
-def test_when_one_worker_fails_the_others_are_told(server, connect):
+def test_when_one_worker_fails_the_others_are_refused(server, connect):
     one, other = connect(0), connect(1)
     one.hello()
     other.hello()
@@ -218,7 +218,7 @@ def test_a_round_that_lost_a_worker_is_begun_again_by_the_next_attempt_of_the_st
         assert new[0].hello().sequence == late.result(20).sequence == 0
         for reply in at_once(*[worker.commit for worker in new]):
             assert reply.result(20).sequence == 1
-        assert center(server) == [1, 1, 1, 1]
+        assert server_weights(server) == [1, 1, 1, 1]
         for worker in new:
             worker.connection.close()
 
@@ -244,12 +244,12 @@ def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
             reply.result(20)
         assert server.store.ledger.staleness[:3] == [1, 1, 1]
         workers[0].ask(Op.LEAVE)
-        workers[1].commit(ONE, sequence=2)  # no turn is kept free for one that has left
+        workers[1].commit(ONE, sequence=2)  # no turn waits for one that has left
         for worker in workers:
             worker.connection.close()
 
 
-def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_center_is_kept():
+def test_training_stops_when_an_epochs_loss_has_not_become_better_and_the_best_weights_are_the_result():
     with start(AdagRule(SIZE, 1), stopping=EarlyStopping(patience=2)) as server:
         worker = Worker(server)
         worker.hello()
@@ -294,7 +294,7 @@ def test_a_callback_may_stop_everybody(server, connect):
     assert other.commit().stop
 
 
-def test_a_peer_without_the_secret_is_not_served(connect):
+def test_a_client_without_the_secret_is_not_served(connect):
     with pytest.raises((WireError, ConnectionError)):
         connect(secret=b"x" * 32)
     assert connect().hello().op == Op.WEIGHTS
@@ -362,26 +362,26 @@ def header(magic=b"DKW2", op=Op.COMMIT, worker=0, sequence=1, size=0):
         header(op=Op.EVALUATED, size=2) + b"[]",
     ],
 )
-@pytest.mark.parametrize("known", [False, True])
-def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, connect, garbage, known):
-    peer = connect()
-    if known:
-        peer.hello()
-    peer.connection._peer.sendall(garbage)
+@pytest.mark.parametrize("registered", [False, True])
+def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, connect, garbage, registered):
+    worker = connect()
+    if registered:
+        worker.hello()
+    worker.connection._socket.sendall(garbage)
     with pytest.raises(ConnectionError):
-        peer.connection.receive()
-    assert center(server) == [0, 0, 0, 0]
+        worker.connection.receive()
+    assert server_weights(server) == [0, 0, 0, 0]
     assert connect(1).hello().op == Op.WEIGHTS
 
 
 def test_a_worker_speaks_for_itself_only(server, connect):
     connect(1).hello()
-    peer = connect(0)
-    peer.hello()
-    peer.number = 1
+    worker = connect(0)
+    worker.hello()
+    worker.number = 1
     with pytest.raises(ConnectionError):
-        peer.commit()
-    assert center(server) == [0, 0, 0, 0]
+        worker.commit()
+    assert server_weights(server) == [0, 0, 0, 0]
 
 
 def test_two_runs_at_once_never_mix(server, connect):
@@ -394,7 +394,7 @@ def test_two_runs_at_once_never_mix(server, connect):
         theirs.hello()
         mine.commit(ONE)
         theirs.commit(-ONE)
-        assert (center(server)[0], center(other)[0]) == (1, -1)
+        assert (server_weights(server)[0], server_weights(other)[0]) == (1, -1)
 
 
 def test_many_workers_at_once_lose_nothing(at_once):
@@ -410,7 +410,7 @@ def test_many_workers_at_once_lose_nothing(at_once):
 
         for done in at_once(*[lambda n=number: work(n) for number in range(count)]):
             done.result(60)
-        assert center(server) == [commits * count] * SIZE
+        assert server_weights(server) == [commits * count] * SIZE
         assert server.store.ledger.rows == commits * count * 8
 
 
