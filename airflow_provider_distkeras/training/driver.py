@@ -191,43 +191,53 @@ def _train(
         weights, rule, host, public_host, policy, encryption, stopping, config.shards, restored
     ) as server:
         job = worker_job(config, rule, server.shards, server.secret, fingerprint)
-        with worker_environment(context, config.backend):
-            # Not every plan may precede a barrier stage; a shuffle may.
-            # Validation rows often lie in partitions of their own, but every worker needs some of both.
-            partitions = cluster.deal(data, trainer.num_workers, evenly=barrier or config.validates or config.force_repartition)
-            reports = partitions.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=barrier)
-        if barrier:  # Spark restarts a barrier stage only if another stage reads its results
-            reports = reports.repartition(1)
-        tag = f"distkeras-{uuid.uuid4()}"
-
-        def give_up(reason: str) -> None:
-            server.fail(reason)
-            context.cancelJobsWithTag(tag)
-
-        options = MonitorOptions(
-            trainer.num_workers,
-            trainer.num_epoch,
-            config.progress_path,
-            config.checkpoints,
-            config.checkpoint_seconds,
-            config.timeout,
-            give_up,
-        )
-        with TrainingMonitor(server, options) as monitor:
-            workers = _collect(context, reports, tag, server)
+        workers, progress = _run_workers(data, config, job, server)
         summary = TrainingSummary.from_state(
             server.state,
             workers,
             trainer=type(trainer).__name__,
             validates=config.validates,
             seconds=time.perf_counter() - started,
-            progress=monitor.records,
+            progress=progress,
             rows_before=before,
         )
         summary.check_rows(
             num_workers=trainer.num_workers, num_epoch=trainer.num_epoch, validates=config.validates, stopped=server.stopped
         )
         return server.result(), summary
+
+
+def _run_workers(
+    data: DataFrame, config: TrainingConfig, job: WorkerJob, server: ShardedParameterServer
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Run the workers as one Spark job; return their reports, and the monitor's records."""
+    trainer, context = config.trainer, data.sparkSession.sparkContext
+    with worker_environment(context, config.backend):
+        # Not every plan may precede a barrier stage; a shuffle may.
+        # Validation rows often lie in partitions of their own, but every worker needs some of both.
+        evenly = job.barrier or config.validates or config.force_repartition
+        partitions = cluster.deal(data, trainer.num_workers, evenly=evenly)
+        reports = partitions.mapInArrow(partial(run_worker, job=job), REPORT_SCHEMA, barrier=job.barrier)
+    if job.barrier:  # Spark restarts a barrier stage only if another stage reads its results
+        reports = reports.repartition(1)
+    tag = f"distkeras-{uuid.uuid4()}"
+
+    def give_up(reason: str) -> None:
+        server.fail(reason)
+        context.cancelJobsWithTag(tag)
+
+    options = MonitorOptions(
+        num_workers=trainer.num_workers,
+        num_epoch=trainer.num_epoch,
+        progress_path=config.progress_path,
+        checkpoints=config.checkpoints,
+        checkpoint_seconds=config.checkpoint_seconds,
+        timeout=config.timeout,
+        give_up=give_up,
+    )
+    with TrainingMonitor(server, options) as monitor:
+        workers = _collect(context, reports, tag, server)
+    return workers, monitor.records
 
 
 def collect(
@@ -264,7 +274,7 @@ def collect(
 
 
 def _collect(context: SparkContext, reports: DataFrame, tag: str, server: ShardedParameterServer) -> list[dict[str, Any]]:
-    """Run the Spark job and return the workers' reports. Raise the error of a worker, preferably one that failed first."""
+    """Return the workers' reports. Raise the error of a worker, preferably one that failed first."""
     rows = collect(context, reports, tag, lambda: server.failure)
     workers = sorted((row.asDict() for row in rows), key=lambda report: report["worker"])
     refusal = client.RequestRefusedError.__name__  # of a worker that failed because another one had

@@ -79,12 +79,18 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
         "message": message,
         "error": error,
     }
-    fields = [
+    yield pa.RecordBatch.from_pylist([report], schema=_report_schema())
+
+
+def _report_schema() -> pa.Schema:
+    """Return `REPORT_SCHEMA` as Arrow has it."""
+    import pyarrow as pa
+
+    return pa.schema([
         ("worker", pa.int32()), ("host", pa.string()), ("rows", pa.int64()), ("validation_rows", pa.int64()),
         ("seconds", pa.float64()), ("waited", pa.float64()), ("epochs", pa.string()),
         ("error_type", pa.string()), ("message", pa.string()), ("error", pa.string()),
-    ]  # fmt: skip
-    yield pa.RecordBatch.from_pylist([report], schema=pa.schema(fields))
+    ])  # fmt: skip
 
 
 def _attempt_number(context: TaskContext, barrier: bool) -> int:
