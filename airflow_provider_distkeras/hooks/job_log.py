@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, redact
 
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
-from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, JobStarted, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, PROGRESS, JobStarted, Progress, parse_event
 from airflow_provider_distkeras.contract.errors import DistKerasError
 from airflow_provider_distkeras.hooks.log_filter import LogFilter
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink
@@ -51,9 +51,9 @@ class JobLog:
     def read(self, lines: Iterator[str], hook: SparkSubmitHook) -> Iterator[str]:
         """The lines of spark-submit, which are understood on the way, less those that nobody needs."""
         for line in lines:
-            self._understand(line)
-            if not self._noise.has(line):
-                yield line
+            shown = self._understand(line)
+            if not self._noise.has(shown):
+                yield shown
             submitted = hook._yarn_application_id or hook._kubernetes_application_id
             if submitted is not None and self._application_id is None:
                 self._write({"percent": 0, "stage": "running"})  # where nothing more is heard of it
@@ -81,20 +81,21 @@ class JobLog:
             raise
         self._write(_DONE)
 
-    def _understand(self, line: str) -> None:
-        started = JobStarted.found_in(line)
-        if started is not None:
-            self._runs_as(started.application_id)
-            if started.ui is not None:
-                self._push_link(SparkUILink, started.ui)
-        progress = Progress.found_in(line)
-        if progress is not None:
-            self._percent = progress.percent
+    def _understand(self, line: str) -> str:
+        """Return the line as the task's log shows it, an event as prose."""
+        event = parse_event(line)
+        if isinstance(event, JobStarted):
+            self._runs_as(event.application_id)
+            if event.ui is not None:
+                self._push_link(SparkUILink, event.ui)
+        elif isinstance(event, Progress):
+            self._percent = event.percent
             if time.monotonic() - self._written_at >= _EVERY_S:
-                self._write(progress.to_dict())
+                self._write(event.to_dict())
         suspect = _SUSPECT.match(line)
         if suspect is not None:
             self._suspect = suspect[1].strip()
+        return line if event is None else f"{PREFIX}{event}"
 
     def _write(self, said: dict[str, Any]) -> None:
         if self._store is None:

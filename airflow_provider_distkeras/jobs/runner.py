@@ -18,7 +18,7 @@ import airflow_provider_distkeras
 from airflow_provider_distkeras.contract.artifacts.attempt import commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobEvent, JobStarted
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
 from airflow_provider_distkeras.contract.specs import JobDetails
 from airflow_provider_distkeras.jobs import lease, submitter
@@ -70,7 +70,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     request = Request.from_json(storage.read_bytes(spec_path))
     lease.watch(storage, request.attempt)
     context = spark.sparkContext
-    logger.info("%s", JobStarted(request.spec.kind, context.applicationId, context.uiWebUrl))
+    logger.info(JobStarted(request.spec.kind, context.applicationId, context.uiWebUrl))
     started = time.time()
     try:
         with ProgressReporter() as reporter:
@@ -98,10 +98,18 @@ def versions(spark: SparkSession) -> dict[str, str]:
     return own | installed_versions(RECORDED_PACKAGES)
 
 
+class _JobFormatter(logging.Formatter):
+    """Formats events as the lines that the operator parses, and prose for all else."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as a line of the job's log."""
+        return record.msg.to_line() if isinstance(record.msg, JobEvent) else super().format(record)
+
+
 def log_to_stdout() -> None:
     """Show this package's progress as lines that stand out from Spark's own."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter(f"{PREFIX}%(message)s"))
+    handler.setFormatter(_JobFormatter(f"{PREFIX}%(message)s"))
     package = logging.getLogger("airflow_provider_distkeras")
     package.addHandler(handler)
     package.setLevel(logging.INFO)

@@ -112,5 +112,6 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         files = self.inspect_csv(spec)
         if files is None:
             return {}
-        feature_columns(spec, files.columns)
+        if files.headers:
+            feature_columns(spec, files.columns)
         return fingerprints(files)

@@ -76,7 +76,8 @@ class ProgressReporter:
         self._stage: _Stage | None = None
         self._first: tuple[float, float] | None = None  # when work of the stage was first seen, and how much
         self._done, self._percent = 0.0, 0
-        self._told, self._told_at = "", -math.inf
+        self._told: Progress | None = None
+        self._told_at = -math.inf
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="distkeras-reporter", daemon=True)
@@ -106,7 +107,7 @@ class ProgressReporter:
         """Tell that the job is done."""
         self._ended.set()
         with self._lock:
-            logger.info("%s", Progress(100, "done"))
+            logger.info(Progress(100, "done"))
 
     def _run(self) -> None:
         while not self._ended.wait(self._every / 10):
@@ -123,16 +124,16 @@ class ProgressReporter:
                 seen = stage.look()
             except Exception:  # Spark may be about to end; a line less is no reason to fail
                 seen = StageProgress()
-            line = str(self._progress(stage, seen, now))
-            if line != self._told or silent >= _STILL * self._every:
-                logger.info("%s", line)
-                self._told, self._told_at = line, now
+            progress = self._progress(stage, seen, now)
+            if str(progress) != str(self._told) or silent >= _STILL * self._every:
+                logger.info(progress)
+                self._told, self._told_at = progress, now
 
     def _progress(self, stage: _Stage, seen: StageProgress, now: float) -> Progress:
         done = self._done + stage.share * seen.share
         self._percent = max(self._percent, min(int(100 * done), 99))
         pace = self._pace(stage, seen.worked, now)
-        eta = (1 - done) / (stage.share * pace) if pace else None
+        eta = round((1 - done) / (stage.share * pace), 1) if pace else None
         return Progress(
             self._percent, stage.name, seen.done, seen.total, seen.unit, seen.samples_per_second, seen.loss, seen.best, eta
         )

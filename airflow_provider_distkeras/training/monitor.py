@@ -148,7 +148,7 @@ class TrainingMonitor:
         done, total = record["epoch"], self._options.num_epoch
         speed, loss, eta = record["samples_per_second"], record["loss"], record["eta_seconds"]
         percent = min(int(100 * done / total), 100)
-        logger.info("%s", ProgressLine(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
+        logger.info(ProgressLine(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
 
     def record(self) -> dict[str, Any] | None:
         """Return the fit's progress: seconds, epochs, rows, speed, loss and staleness; None before the first row is trained."""

@@ -10,7 +10,7 @@ import sys
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobStarted, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import JobStarted, Progress
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -69,7 +69,7 @@ def main() -> int:
     if mode == "commit":
         kind = request.spec.kind
         if not in_cluster:  # where the driver's output is seen
-            print(f"{PREFIX}{JobStarted(kind, 'local-1772323200000', 'http://127.0.0.1:4040')}", flush=True)
+            print(JobStarted(kind, "local-1772323200000", "http://127.0.0.1:4040").to_line(), flush=True)
         for line in json.loads(os.environ.get("STUB_LINES", "[]")):
             print(line, flush=True)
         result = {key: VALUES.get(key, f"{attempt.path}/{key.removesuffix('_path')}") for key in request.spec.result_fields}
@@ -87,7 +87,7 @@ def main() -> int:
             file.write(str(child.pid))
         signal.pause()
     elif mode in ("permanent", "passing"):
-        print(f"{PREFIX}{Progress(40, 'writing')}", flush=True)
+        print(Progress(40, "writing").to_line(), flush=True)
         kind = "DataError" if mode == "permanent" else "ArtifactError"
         cause = {"type": kind, "message": "The column 'temp' holds text.", "permanent": mode == "permanent"}
         storage.write_bytes(attempt.error_path, json.dumps(cause).encode())

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import committed
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
-from airflow_provider_distkeras.contract.artifacts.progress import Progress
+from airflow_provider_distkeras.contract.artifacts.progress import Progress, parse_event
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import TrainSpec
@@ -29,8 +29,8 @@ def train_spec(dataset_path, num_epoch):
 
 
 def is_training(line):
-    progress = Progress.found_in(line)
-    return progress is not None and progress.samples_per_second is not None
+    progress = parse_event(line)
+    return isinstance(progress, Progress) and progress.samples_per_second is not None
 
 
 def test_a_killed_job_changes_nothing(submit, prepared):

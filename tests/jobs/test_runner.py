@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_provider_distkeras.contract.artifacts.progress import JobStarted
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.jobs import runner
 
@@ -40,6 +41,14 @@ def test_a_job_that_fails_says_why_in_one_line_above_the_stack_trace(command_lin
     assert said.out.splitlines() == ["distkeras: DataError: No rows."]
     assert said.err.startswith("Traceback (most recent call last)")
     assert command_line == [True]
+
+
+def test_an_event_is_a_line_of_json_in_a_jobs_log(command_line, monkeypatch, capfd):
+    started = JobStarted("train", "app-1")
+    monkeypatch.setattr(runner, "run", lambda *_: logging.getLogger(runner.__name__).info(started))
+    runner.main(lambda *_: None)
+
+    assert capfd.readouterr().out.splitlines() == [started.to_line()]
 
 
 def test_of_an_error_of_java_what_it_says_counts():

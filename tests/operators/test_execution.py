@@ -1,5 +1,6 @@
 """A task from its arguments to its XComs, with a stub in place of Spark."""
 
+import dataclasses
 import inspect
 import itertools
 import json
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk import Asset
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.links.spark import SparkUILink
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators import (
@@ -155,7 +157,20 @@ def test_every_argument_is_templated(operator):
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    assert own - {"multiple_outputs", "deferrable"} <= set(operator.template_fields)
+    earlier_names = {field.metadata["alias"] for field in dataclasses.fields(operator.spec_class)}
+    assert own - {"multiple_outputs", "deferrable"} - earlier_names <= set(operator.template_fields)
+
+
+def test_earlier_names_of_arguments_are_deprecated():
+    with pytest.warns(DeprecationWarning, match="is deprecated: use") as warnings:
+        task = DistKerasTrainOperator(task_id="train", dataset_path="/d", num_cells="{{ params.n }}", max_failed_cells=0)
+    assert [str(warning.message) for warning in warnings] == [
+        "num_cells is deprecated: use num_trials.",
+        "max_failed_cells is deprecated: use max_failed_trials.",
+    ]
+    assert (task.num_trials, task.max_failed_trials) == ("{{ params.n }}", 0)
+    with pytest.raises(SpecError, match="num_trials: received num_cells too"):
+        DistKerasTrainOperator(task_id="train", dataset_path="/d", num_trials=2, num_cells=3)
 
 
 def test_rendered_texts_become_their_types(stub, prepare, run, root):

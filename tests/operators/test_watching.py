@@ -35,7 +35,7 @@ def progress(client, log_in):
 
 @pytest.mark.airflow
 def test_progress_is_in_the_tasks_state_and_is_complete_at_the_end(stub, prepare, run, progress):
-    stub.lines(f"{PREFIX}{SEARCH}")
+    stub.lines(SEARCH.to_line())
 
     assert progress(run(prepare)) == {"percent": 100, "stage": "done"}
 
@@ -98,7 +98,7 @@ def test_state_is_written_every_few_seconds(told):
     def lines():
         for second in range(9):
             told.clock.now = second
-            yield f"{PREFIX}{Progress(second, 'reading')}"
+            yield Progress(second, "reading").to_line()
 
     with told.output.told():
         read = list(told.output.read(lines(), told.hook))
@@ -108,7 +108,7 @@ def test_state_is_written_every_few_seconds(told):
 
 
 def test_state_holds_what_the_line_says(told):
-    list(told.output.read([f"{PREFIX}{SEARCH}"], told.hook))
+    list(told.output.read([SEARCH.to_line()], told.hook))
 
     assert told.store == [("progress", SEARCH.to_dict())]
 
@@ -137,7 +137,7 @@ def test_secrets_are_masked_in_the_state_as_they_are_in_the_log(told, monkeypatc
 def test_there_may_be_no_state(told):
     told.output._store = None
     with told.output.told():
-        assert list(told.output.read([f"{PREFIX}{SEARCH}"], told.hook)) == [f"{PREFIX}{SEARCH}"]
+        assert list(told.output.read([SEARCH.to_line()], told.hook)) == [f"{PREFIX}{SEARCH}"]
 
 
 def test_in_cluster_mode_the_application_id_comes_from_what_spark_submit_says(told):

@@ -15,7 +15,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def test_it_shows_the_progress_and_its_time():
     progress = Progress(35, "search", 5, 12, "fits", 120300, best=BestTrial("r2", 0.9132, 3), eta_seconds=80)
     page = progress_page(json.dumps(progress.to_dict()), NOON)
-    assert "<li>search: 5 of 12 fits</li><li>120,300 samples/s</li><li>best r2 0.9132 (cell 3)</li>" in page
+    assert "<li>search: 5 of 12 fits</li><li>120,300 samples/s</li><li>best r2 0.9132 (trial 3)</li>" in page
     assert "2026-03-01 12:00:00 UTC" in page
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import Progress
 from airflow_provider_distkeras.spark import progress as module
 from airflow_provider_distkeras.spark.progress import ProgressReporter, StageProgress
 
@@ -23,9 +23,9 @@ def job(monkeypatch, caplog):
         reporter._tell()
 
     def lines():
-        found = [Progress.found_in(f"{PREFIX}{record.getMessage()}") for record in caplog.records]
+        events = [record.msg for record in caplog.records]
         caplog.clear()
-        return found
+        return events
 
     return SimpleNamespace(reporter=reporter, after=after, lines=lines)
 

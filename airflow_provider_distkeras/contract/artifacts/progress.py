@@ -1,80 +1,96 @@
-"""The lines of a job's log that its operator understands: what runs where, and how far it is. They are written for humans.
+"""Events in a job's log, one JSON object a line, by which the operator follows the job. Whoever shows an event renders its prose.
 
-distkeras: train job, application app-20260301-0007, Spark UI at http://driver:4040
-distkeras: progress 35 % | search: 5 of 12 fits | 120,300 samples/s | best r2 0.9132 (cell 3) | 1 min 20 s to go
+    distkeras.started {"kind": "train", "application_id": "app-20260301-0007", "ui": "http://driver:4040"}
+    distkeras.progress {"percent": 35, "stage": "search", "done": 5, "total": 12, "unit": "fits"}
+
+An event is logged as the message itself: `logger.info(Progress(...))`. A job's log shows its line, any other log its prose.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
-#: What the lines of this package begin with.
+#: The beginning of this package's lines in a log.
 PREFIX = "distkeras: "
-#: The key of a task's state under which it is told how far its job is.
+#: The key of a task's state that holds the job's progress.
 PROGRESS = "progress"
 
-_STARTED = re.compile(
-    rf"{PREFIX}(?P<kind>\w+) job, application (?P<application_id>[\w-]+), Spark UI (?:at (?P<ui>https?://\S+)|off)"
-)
-_COUNT = r"[\d,]+(?:\.\d)?"
-_LINE = re.compile(
-    rf"{PREFIX}progress (?P<percent>\d+) % \| (?P<stage>[^|:]+)"
-    rf"(?:: (?P<done>{_COUNT}) of (?P<total>{_COUNT}) (?P<unit>\w+))?"
-    rf"(?: \| (?P<speed>{_COUNT}) samples/s)?"
-    r"(?: \| loss (?P<loss>\S+))?"
-    r"(?: \| best (?P<metric>\S+) (?P<value>\S+) \(cell (?P<cell>\d+)\))?"
-    r"(?: \| (?P<eta>.+) to go)?"
-)
-_DURATION = re.compile(r"(?:(\d+) h)? ?(?:(\d+) min)? ?(?:(\d+) s)?")
+_LINE = re.compile(r"distkeras\.(\w+) (\{.*\})")
 
 
 @dataclass(frozen=True)
-class JobStarted:
+class JobEvent:
+    """Base of the events. The text of an event is its prose.
+
+    Attributes:
+        name: what the line of the event begins with.
+    """
+
+    name: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that have a value, as plain JSON values."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the event that `to_dict` gave. Raises TypeError, KeyError or AttributeError for anything else."""
+        return cls(**fields)
+
+    def to_line(self) -> str:
+        """Return the event as a line of a job's log."""
+        return f"distkeras.{self.name} {json.dumps(self.to_dict(), default=float)}"
+
+
+@dataclass(frozen=True)
+class JobStarted(JobEvent):
     """A job that has begun.
 
     Attributes:
-        kind: what it is, such as "train".
-        application_id: Spark's id of it.
+        kind: the kind of job, such as "train".
+        application_id: Spark's id of the application.
         ui: the address of its Spark UI; None if it has none.
     """
 
+    name: ClassVar[str] = "started"
+
     kind: str
     application_id: str
-    ui: str | None
+    ui: str | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} job, application {self.application_id}, Spark UI {f'at {self.ui}' if self.ui else 'off'}"
 
-    @classmethod
-    def found_in(cls, line: str) -> JobStarted | None:
-        """What a line of the log says, if it says this."""
-        said = _STARTED.fullmatch(line.strip())
-        return cls(**said.groupdict()) if said else None
-
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The best cell so far: its number, and its mean of the metric that decides."""
+    """The best trial so far: the metric that decides, its mean over the folds, and the trial's number."""
 
     metric: str
     value: float
-    cell: int
+    trial: int
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a job is.
+class Progress(JobEvent):
+    """The progress of a job.
 
     Attributes:
-        percent: of the whole job; stage: what it is at, such as "search".
-        done, total, unit: how far the stage is, such as 5 of 12 fits; None where that cannot be told.
-        samples_per_second: the speed of the training, all of it that runs at the moment.
-        loss: of the epoch under way.
-        best: of the cells that have ended.
-        eta_seconds: what the whole job will still take, about.
+        percent: of the whole job.
+        stage: the stage under way, such as "search".
+        done: how much of the stage is done, such as 5 of 12 fits; None where that is not measured.
+        total: the size of the stage, in the same unit.
+        unit: what is counted, such as "fits".
+        samples_per_second: the speed of all training that runs at the moment.
+        loss: the loss of the epoch under way.
+        best: the best of the trials that have ended.
+        eta_seconds: an estimate of the time until the whole job is done.
     """
+
+    name: ClassVar[str] = "progress"
 
     percent: int
     stage: str
@@ -89,62 +105,51 @@ class Progress:
     def __str__(self) -> str:
         parts = [f"progress {self.percent} %", self.stage]
         if self.done is not None and self.total is not None:
-            parts[-1] += f": {_count(self.done)} of {_count(self.total)} {self.unit}"
+            parts[-1] += f": {_format_count(self.done)} of {_format_count(self.total)} {self.unit}"
         if self.samples_per_second is not None:
             parts.append(f"{self.samples_per_second:,.0f} samples/s")
         if self.loss is not None:
             parts.append(f"loss {self.loss:.4g}")
         if self.best is not None:
-            parts.append(f"best {self.best.metric} {self.best.value:.4g} (cell {self.best.cell})")
+            parts.append(f"best {self.best.metric} {self.best.value:.4g} (trial {self.best.trial})")
         if self.eta_seconds is not None:
-            parts.append(f"{_duration(self.eta_seconds)} to go")
+            parts.append(f"{_format_duration(self.eta_seconds)} to go")
         return " | ".join(parts)
 
     @classmethod
-    def found_in(cls, line: str) -> Progress | None:
-        """What a line of the log says, if it says this."""
-        said = _LINE.fullmatch(line.strip())
-        if said is None:
-            return None
-        best = BestTrial(said["metric"], float(said["value"]), int(said["cell"])) if said["metric"] else None
-        return cls(
-            int(said["percent"]), said["stage"], _number(said["done"]), _number(said["total"]), said["unit"] or "",
-            _number(said["speed"]), _number(said["loss"]), best, _seconds(said["eta"]),
-        )  # fmt: skip
-
-    def to_dict(self) -> dict[str, Any]:
-        """What is known, as plain JSON values."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
-
-    @classmethod
-    def from_dict(cls, said: dict[str, Any]) -> Progress:
-        """Read `to_dict` back. Raises TypeError, KeyError or AttributeError for anything else."""
-        best = said.get("best")
-        return cls(**{**said, "best": None if best is None else BestTrial(**best)})
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the progress that `to_dict` gave. Raises TypeError, KeyError or AttributeError for anything else."""
+        best = fields.get("best")
+        return cls(**{**fields, "best": None if best is None else BestTrial(**best)})
 
 
-def _count(value: float) -> str:
-    """A number of things; of epochs, tenths count."""
+_EVENTS: dict[str, type[JobEvent]] = {event.name: event for event in (JobStarted, Progress)}
+
+
+def parse_event(line: str) -> JobEvent | None:
+    """Return the event that a line of a job's log holds; None if it holds none."""
+    match = _LINE.fullmatch(line.strip())
+    event = _EVENTS.get(match[1]) if match is not None else None
+    if match is None or event is None:
+        return None
+    try:
+        parsed = event.from_dict(json.loads(match[2]))
+        str(parsed)  # a field of another type has no prose
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return parsed
+
+
+def _format_count(value: float) -> str:
+    """Return a number of things; epochs have tenths."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text.replace(",", ""))
-
-
-def _duration(seconds: float) -> str:
-    """Rounded as a human would: by seconds below ten minutes, by minutes above."""
+def _format_duration(seconds: float) -> str:
+    """Return a time in seconds below ten minutes, in minutes above."""
     whole = max(round(seconds), 0)
     if whole >= 600:
         whole = round(whole / 60) * 60
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     parts = [f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if value]
     return " ".join(parts) or "0 s"
-
-
-def _seconds(text: str | None) -> float | None:
-    said = _DURATION.fullmatch(text) if text is not None else None
-    if said is None:
-        return None
-    hours, minutes, seconds = (int(part or 0) for part in said.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)

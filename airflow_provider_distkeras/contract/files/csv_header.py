@@ -10,7 +10,7 @@ import io
 import itertools
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from airflow_provider_distkeras.contract.errors import DataError
@@ -36,6 +36,9 @@ _NO_TEXT = {
     b"PAR1": "is a Parquet file: expected CSV",
 }
 _DELIMITERS = ",;\t|"
+
+#: Takes the beginning of a compressed file and the number of bytes that are of use; raises OSError for what is not compressed.
+Decompress = Callable[[bytes, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,15 @@ def _is_reserved(name: str) -> bool:
     return name.lower() in map(str.lower, RESERVED)
 
 
-def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFiles:
+def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Decompress | None = None) -> InputFiles:
     """Find the files and read their headers and first rows.
+
+    Args:
+        storage: the file system of the files.
+        patterns: paths, globs or directories.
+        dialect: how the files are written.
+        unzstd: decompresses the beginning of a .zst file, which the standard library cannot do; without it, such files get no
+            header.
 
     Raises:
         DataError: nothing matches, a file is empty, there is no row at all, or the files' columns differ.
@@ -96,9 +106,10 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(found)
     files = InputFiles(sizes, {}, {}, {})
-    any_row = False
-    for path in sizes:
-        head, records = _head(storage, path, dialect)
+    readable = [path for path in sizes if unzstd is not None or not path.endswith(".zst")]
+    any_row = len(readable) < len(sizes)
+    for path in readable:
+        head, records = _head(storage, path, dialect, unzstd)
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
         header = [name.strip() for name in records[0]]
@@ -119,12 +130,12 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect) -> InputFil
     return files
 
 
-def _head(storage: Storage, path: str, dialect: Dialect) -> tuple[bytes, list[list[str]]]:
+def _head(storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None) -> tuple[bytes, list[list[str]]]:
     """The beginning of a file, decompressed, and the records in it: as much as holds a header and a row, if there is one."""
     limit = HEAD_BYTES
     while True:
         content = storage.read_bytes(path, limit)
-        head = _decompressed(path, content, limit)
+        head = _decompressed(path, content, limit, unzstd)
         whole = len(content) < limit and len(head) < limit
         records = _first_records(head, dialect, all_of_them=whole)
         if len(records) > 1 or whole or limit >= _MOST_BYTES:
@@ -154,35 +165,18 @@ def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -
         )
 
 
-def _decompressed(path: str, head: bytes, limit: int) -> bytes:
+def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None) -> bytes:
     """The beginning of a file, which its name may call compressed."""
     try:
         if path.endswith(".gz"):
             return zlib.decompressobj(wbits=31).decompress(head, limit)
         if path.endswith(".bz2"):
             return bz2.BZ2Decompressor().decompress(head, limit)
-        if path.endswith(".zst"):
-            return _decompressed_zstd(head, limit)
+        if path.endswith(".zst") and unzstd is not None:
+            return unzstd(head, limit)
     except (zlib.error, OSError) as error:
         raise DataError(f"The file {path} is not compressed as its name says: {error}. Rename it, or restore it.") from error
     return head
-
-
-def _decompressed_zstd(head: bytes, limit: int) -> bytes:
-    import pyarrow as pa
-
-    stream, found = pa.input_stream(pa.py_buffer(head), compression="zstd"), b""
-    while len(found) < limit:
-        try:
-            block = stream.read(1 << 14)
-        except OSError:  # the head ends inside a frame
-            if not found:
-                raise
-            break
-        if not block:
-            break
-        found += block
-    return found
 
 
 def _first_records(head: bytes, dialect: Dialect, *, all_of_them: bool) -> list[list[str]]:
@@ -233,8 +227,8 @@ def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them 
 
 
 def _same_columns(headers: dict[str, list[str]]) -> None:
-    first, *others = headers
-    for path in others:
+    first = next(iter(headers), "")
+    for path in headers:
         lacking = [name for name in headers[first] if name not in headers[path]]
         added = [name for name in headers[path] if name not in headers[first]]
         if lacking or added:

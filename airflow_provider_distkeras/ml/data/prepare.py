@@ -25,6 +25,7 @@ from airflow_provider_distkeras.ml.data.schema import check_survey, kinds_of
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
 from airflow_provider_distkeras.ml.data.sql import as_number
+from airflow_provider_distkeras.spark import zstd
 from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def process_csv(
 
 def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     """Read the files, fit the stages and apply them. Raises DataError as `process_csv`."""
-    files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
+    files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect, zstd.decompress_head)
     features = feature_columns(spec, files.columns)
     kinds = kinds_of(spec, files, (*features, *spec.roles.values()))
     old = {new: old for old, new in spec.columns_renamed.items()}
@@ -176,7 +177,7 @@ def apply(spark: SparkSession, selected: SelectColumns, spec: CsvSpec) -> tuple[
     Raises:
         DataError: a column is missing, or lines do not fit.
     """
-    files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect)
+    files = inspect(storage_for(spark, spec.input_path[0]), spec.input_path, spec.dialect, zstd.decompress_head)
     selected.check(files.columns)
     kinds, columns = selected.kinds_of(files.columns), passing_through(files.columns)
     reader = CsvReader(files, {name: kinds.get(name, "text") for name in columns}, spec.dialect)

@@ -1,13 +1,17 @@
+"""Headers and first rows of CSV files."""
+
 import bz2
 import gzip
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import inspect
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri
+from airflow_provider_distkeras.spark.zstd import decompress_head
 
 
 def look(tmp_path, *contents, pattern="*.csv", **dialect):
@@ -98,3 +102,21 @@ def test_what_files_are_written_in_is_told_where_it_shows(tmp_path, content, enc
     with pytest.raises(DataError) as error:
         inspect(LocalStorage(), [f"{tmp_path}/x.csv"], Dialect(encoding=encoding))
     assert message in str(error.value)
+
+
+def test_without_a_decompressor_zstd_files_are_listed_and_left_to_the_job(tmp_path):
+    content = pa.compress(b"a;b\n1;2\n", "zstd", asbytes=True)
+    (tmp_path / "a.csv.zst").write_bytes(content)
+
+    files = inspect(LocalStorage(), [str(tmp_path)], Dialect(";"))
+    assert (files.sizes, files.headers) == ({f"file://{tmp_path}/a.csv.zst": len(content)}, {})
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect(";"), decompress_head).columns == ["a", "b"]
+
+    (tmp_path / "b.csv").write_text("b;a\n")
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect(";")).columns == ["b", "a"]
+
+
+def test_a_file_that_is_not_compressed_by_zstd_is_refused(tmp_path):
+    (tmp_path / "a.csv.zst").write_text("a;b\n")
+    with pytest.raises(DataError, match="is not compressed as its name says"):
+        inspect(LocalStorage(), [str(tmp_path)], Dialect(";"), decompress_head)
