@@ -52,7 +52,7 @@ with DAG(
         "num_epoch": Param(15, type="integer", minimum=1, title="Epochs"),
     },
 ):
-    found = segments()
+    paths = segments()
     prepared = DistKerasPreprocessOperator.partial(
         task_id="prepare",
         map_index_template="{{ task.input_path }}",
@@ -63,7 +63,7 @@ with DAG(
         missing="mean",
         scaling="standard",
         num_workers=2,
-    ).expand(input_path=found)
+    ).expand(input_path=paths)
     trained = DistKerasTrainOperator.partial(
         task_id="train",
         max_active_tis_per_dag=2,
@@ -75,4 +75,4 @@ with DAG(
         metric="r2",
         num_folds=2,
     ).expand(dataset_path=prepared.output.map(lambda result: result["dataset_path"]))
-    summarise(found, trained.output)
+    summarise(paths, trained.output)

@@ -17,7 +17,7 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 def tune_spark() -> None:
     """Make Spark quick for jobs of seconds on a small machine, where starting the JVM is the longest part.
 
-    A light compiler and collector; and the classes that the first job loaded, kept in an archive for those that follow.
+    A light compiler and collector; and the classes that the first job loaded, in an archive for those that follow.
     """
     classes = HOME / "spark-classes.jsa"
     options = [

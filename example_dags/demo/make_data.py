@@ -65,7 +65,7 @@ def generate(folder: Path) -> Prepared:
 
 
 def split_own(folder: Path, path: Path, label: str, excluded: list[str], categorical: list[str]) -> Prepared:
-    """Split the user's CSV file, and decide about the columns that the user said nothing about.
+    """Split the user's CSV file, and decide about the columns that no argument names.
 
     Raises:
         DemoError: the file, the label or another named column is not there, or the label is not a number.
@@ -122,17 +122,17 @@ def _split(folder: Path, header: list[str], rows: list[list[str]]) -> tuple[Path
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
     draw = random.Random(SEED)
-    kept: list[list[str]] = []
+    training: list[list[str]] = []
     held_out: list[list[str]] = []
     for row in rows:
-        (held_out if draw.random() < HELD_OUT else kept).append(row)
-    size = math.ceil(len(kept) / FILES)
+        (held_out if draw.random() < HELD_OUT else training).append(row)
+    size = math.ceil(len(training) / FILES)
     for number in range(FILES):
-        part = kept[number * size : (number + 1) * size]
+        part = training[number * size : (number + 1) * size]
         if part:
             _write(train / f"part-{number + 1}.csv", header, part)
     _write(new / "held-out.csv", header, held_out)
-    return train, new, len(kept)
+    return train, new, len(training)
 
 
 def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:

@@ -24,19 +24,19 @@ from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError,
 TASKS = ("prepare", "train", "score")
 LOG = home.HOME / "demo.log"
 _TASK = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
-_SAID = re.compile(r"distkeras: (.*?)\s*(\[\S+\]( loc=\S+)?)?$")
+_LOGGED = re.compile(r"distkeras: (.*?)\s*(\[\S+\]( loc=\S+)?)?$")
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main() -> int:
     """Run the demo; 0 if all went well."""
-    asked = _arguments()
+    arguments = _arguments()
     home.tune_spark()
     try:
         find_spark_home()
         find_java_home()
-        prepared = _prepare_data(asked)
+        prepared = _prepare_data(arguments)
     except (SparkEnvironmentError, make_data.DemoError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -47,9 +47,9 @@ def main() -> int:
     with LOG.open("w") as log:
         migrated = _migrate(log)
         if migrated:
-            _step(f"Running the DAG {home.DAG_ID} for {asked.date}")
-            _run_dag(asked.date, _conf(prepared), log, started)
-    manifests = _manifests(asked.date) if migrated else {}
+            _step(f"Running the DAG {home.DAG_ID} for {arguments.date}")
+            _run_dag(arguments.date, _conf(prepared), log, started)
+    manifests = _manifests(arguments.date) if migrated else {}
     if len(manifests) < len(TASKS):
         return _report_failure()
     _summarise(prepared, manifests, time.monotonic() - started)
@@ -66,16 +66,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prepare_data(asked: argparse.Namespace) -> make_data.Prepared:
-    if not asked.csv:
+def _prepare_data(arguments: argparse.Namespace) -> make_data.Prepared:
+    if not arguments.csv:
         _step("Generating three years of hourly bike rentals")
         prepared = make_data.generate(home.DATA)
     else:
-        if not asked.label:
+        if not arguments.label:
             raise make_data.DemoError("LABEL: name the column to predict, such as make demo CSV=path/to.csv LABEL=cnt.")
-        _step(f"Splitting {asked.csv}")
+        _step(f"Splitting {arguments.csv}")
         prepared = make_data.split_own(
-            home.DATA, Path(asked.csv).expanduser(), asked.label, _names(asked.exclude), _names(asked.categorical)
+            home.DATA, Path(arguments.csv).expanduser(), arguments.label, _names(arguments.exclude), _names(arguments.categorical)
         )
     for notice in prepared.notices:
         print(f"    {notice}")
@@ -83,8 +83,8 @@ def _prepare_data(asked: argparse.Namespace) -> make_data.Prepared:
     return prepared
 
 
-def _names(said: str) -> list[str]:
-    return [name.strip() for name in said.split(",") if name.strip()]
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _conf(prepared: make_data.Prepared) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _conf(prepared: make_data.Prepared) -> dict[str, Any]:
 
 
 def _migrate(log: IO[str]) -> bool:
-    """Bring the demo's Airflow database to the installed version; a marker spares the seconds of finding that it is there."""
+    """Bring the demo's Airflow database to the installed version; a marker spares the seconds of checking it."""
     marker = home.HOME / "airflow" / f"migrated-{version('apache-airflow')}"
     if not marker.exists():
         _step("Preparing an Airflow of its own in .demo/airflow")
@@ -109,7 +109,7 @@ def _migrate(log: IO[str]) -> bool:
 
 
 def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
-    """Run the DAG; show its progress and keep all that it says in the log."""
+    """Run the DAG; show its progress and write all of its output to the log."""
     command = [*home.AIRFLOW, "dags", "test", home.DAG_ID, date, "--conf", json.dumps(conf)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert process.stdout is not None
@@ -117,18 +117,18 @@ def _run_dag(date: str, conf: dict[str, Any], log: Any, started: float) -> None:
         line = _COLOUR.sub("", raw.rstrip())
         log.write(line + "\n")
         log.flush()
-        task, said = _TASK.search(line), _SAID.search(line)
+        task, logged = _TASK.search(line), _LOGGED.search(line)
         if task:
             home.tune_spark()
             print(f"  [{time.monotonic() - started:5.1f} s] {task[1]}", flush=True)
-        elif said:
-            shown = said[1].replace(f"file://{home.CHECKOUT}/", "")
+        elif logged:
+            shown = logged[1].replace(f"file://{home.CHECKOUT}/", "")
             print(f"  [{time.monotonic() - started:5.1f} s]   {shown}", flush=True)
     process.wait()
 
 
 def _manifests(date: str) -> dict[str, Manifest]:
-    """What the tasks of the date's run left behind, by the paths that they returned."""
+    """Return the manifests of the date's run, by task."""
     from airflow.models.dagrun import DagRun
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -148,9 +148,9 @@ def _manifests(date: str) -> dict[str, Manifest]:
 def _report_failure() -> int:
     lines = LOG.read_text(errors="replace").splitlines()
     causes = [number for number, line in enumerate(lines) if re.search(r"Airflow\w*Exception: ", line)]
-    told = lines[causes[-1] :] if causes else lines[-15:]
-    end = next((number for number, line in enumerate(told) if _STAMP.match(line)), len(told))
-    print("\nThe demo failed.", *told[:end], f"The whole log: {_short(LOG)}", sep="\n", file=sys.stderr)
+    cause = lines[causes[-1] :] if causes else lines[-15:]
+    end = next((number for number, line in enumerate(cause) if _STAMP.match(line)), len(cause))
+    print("\nThe demo failed.", *cause[:end], f"The whole log: {_short(LOG)}", sep="\n", file=sys.stderr)
     return 1
 
 

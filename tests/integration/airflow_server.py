@@ -20,29 +20,35 @@ COMPONENTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processo
 ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": ""}
 
 
-def until(condition, seconds, what):
-    """What `condition` returns, once that is true; `what` says what did not come about in `seconds`."""
+#: The seconds that a wait for Airflow may take: it runs a dozen processes, and something else may keep the machine busy.
+DEADLINE = 900
+#: The seconds that one answer of Airflow's API may take.
+ANSWER = 300
+
+
+def until(condition, what, seconds=DEADLINE):
+    """Return what `condition` returns, once it is true. After `seconds`, raise AssertionError with `what`, a text or a function."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what() if callable(what) else what}: not within {seconds} s")
         time.sleep(0.25)
-    return found
+    return result
 
 
 class AirflowServer:
-    """Speaks to a running Airflow over HTTP."""
+    """A client of a running Airflow, over HTTP."""
 
     def __init__(self, home, port):
         self.home = home
         self.url = f"http://127.0.0.1:{port}"
         self.passwords = {user: secrets.token_urlsafe(12) for user in ROLES}
         self.jwt_secret = secrets.token_hex(32)
-        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=ANSWER, trust_env=False)
         self._tokens = {}
 
     def environment(self, dags, **more):
-        """The variables of its processes."""
+        """Return the environment of its processes."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPARK_", "PYSPARK_"))}
         return inherited | {
             "AIRFLOW_HOME": str(self.home),
@@ -58,40 +64,40 @@ class AirflowServer:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_connection.CONNECT_ARGS",
-            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # only the runs that are asked for
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # only the runs that a test starts
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "SPARK_LOCAL_IP": "127.0.0.1",
         } | more  # fmt: skip
 
     def get(self, path, user=None, **query):
-        """An answer, whatever its status, as a user sees it; as nobody, if none is named."""
+        """Return the answer to a user, whatever its status; without a user, the one to an anonymous request."""
         return self._http.get(path, params=query or None, headers=self._headers(user))
 
     def api(self, method, path, body=None, user="admin"):
-        """What Airflow's REST API says."""
+        """Return the answer of Airflow's REST API."""
         answer = self._http.request(method, f"/api/v2/{path}", json=body, headers=self._headers(user))
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def states(self, dag_id, run_id="~"):
-        """Each task's state, by run and task."""
+        """Return the states of tasks, by run and task."""
         listed = self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
         return {(ti["dag_run_id"], ti["task_id"]): ti["state"] for ti in listed}
 
     def runs(self, dag_id):
-        """The runs of a DAG, the earliest logical date first."""
+        """Return the runs of a DAG, the earliest logical date first."""
         return self.api("GET", f"dags/{dag_id}/dagRuns?order_by=logical_date&limit=100")["dag_runs"]
 
     def is_up(self):
-        """Whether all components say so."""
+        """Return whether all components are healthy."""
         with contextlib.suppress(httpx.TransportError):
             health = self._http.get("/api/v2/monitor/health").json()
             return all(health[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
         return False
 
     def has_parsed(self, *dag_ids):
-        """Whether the DAGs are there."""
+        """Return whether the DAGs are parsed."""
         return set(dag_ids) <= {dag["dag_id"] for dag in self.api("GET", "dags?limit=100")["dags"]}
 
     def _headers(self, user):
@@ -106,7 +112,7 @@ class AirflowServer:
 
 @contextmanager
 def running(home, dags, **environment):
-    """An Airflow that runs until the end of the block; what its processes say is in `home`/logs of their names."""
+    """An Airflow that runs until the end of the block; its processes write to `home`/{component}.log."""
     (home / "config").mkdir(parents=True)  # Airflow imports from there
     (home / "config" / "sqlite_connection.py").symlink_to(Path(__file__).with_name("sqlite_connection.py"))
     with socket.socket() as free:
@@ -124,7 +130,7 @@ def running(home, dags, **environment):
             processes[component[0]] = subprocess.Popen(
                 [*airflow, *component], env=env, cwd=home, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
-        until(lambda: _all_alive(processes, home) and server.is_up(), 120, "Airflow is up")
+        until(lambda: _all_alive(processes, home) and server.is_up(), "Airflow is up")
         yield server
     finally:
         for process in reversed(processes.values()):

@@ -22,7 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 #: Set to a folder, this makes the tests leave pictures of what they see there: those of the documentation.
 PICTURES = "DISTKERAS_PICTURES"
-SECONDS = 30
+SECONDS = 300
 _NOT_YET = (
     NoSuchElementException,
     StaleElementReferenceException,

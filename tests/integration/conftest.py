@@ -60,6 +60,6 @@ def prepared(submit, tmp_path):
     rows = [f"{a:.5f},{b:.5f},{3 * a - b:.5f}" for a, b in random.normal(size=(400, 2))]
     (tmp_path / "in.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
     attempt, process = submit(PreprocessSpec.build(input_path=f"{tmp_path}/in.csv"))
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     return f"{attempt.path}/dataset"

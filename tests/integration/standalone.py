@@ -23,12 +23,12 @@ class Daemon:
 
     def wait_for(self, pattern):
         for line in self.process.stdout:
-            found = re.search(pattern, line)
-            if found:
+            match = re.search(pattern, line)
+            if match:
                 # Nobody reads the rest, and a full pipe would stop the daemon.
                 threading.Thread(target=self.process.stdout.read, daemon=True).start()
-                return found[1]
-        raise AssertionError(f"the daemon ended without saying {pattern}")
+                return match[1]
+        raise AssertionError(f"the daemon ended before it logged {pattern}")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Runs of every kind, backfills and cleared tasks, by Airflow's scheduler and executor. With a stub in place of Spark.
 
-Where pictures are asked for (see `browser`), Spark is real.
+Where pictures are requested (see `browser`), Spark is real.
 """
 
 import hashlib
@@ -52,13 +52,13 @@ def airflow(place):
         if REAL_SPARK
         else {**stub, "PYTHONPATH": str(home.parent)}
     )
-    said = {
+    options = {
         "AIRFLOW__DISTKERAS__ARTIFACT_ROOT": str(place / "artifacts"),
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(not REAL_SPARK),
         "DISTKERAS_DEMO_DATA": str(place / "data"),
     }
-    with running(place / "airflow", dags, **spark, **said) as server:
-        until(lambda: server.has_parsed(DAG_ID, "kinds_mapped"), 60, "The DAGs are parsed")
+    with running(place / "airflow", dags, **spark, **options) as server:
+        until(lambda: server.has_parsed(DAG_ID, "kinds_mapped"), "The DAGs are parsed")
         yield server
 
 
@@ -104,13 +104,13 @@ class Months:
 
 
 def backfill(airflow, month, **conf):
-    """Ask for a month again, with other parameters, and wait until it is done; its run."""
+    """Run a month again with other parameters, and return its finished run."""
     listed = f"backfills?dag_id={DAG_ID}"  # a DAG has one at a time, and the scheduler looks every half minute whether it is over
-    until(lambda: all(each["completed_at"] for each in airflow.api("GET", listed)["backfills"]), 90, "The last backfill is over")
-    said = {"max_active_runs": 4, "reprocess_behavior": "completed", "dag_run_conf": by_month(airflow)[month]["conf"] | conf}
+    until(lambda: all(each["completed_at"] for each in airflow.api("GET", listed)["backfills"]), "The last backfill is over")
+    options = {"max_active_runs": 4, "reprocess_behavior": "completed", "dag_run_conf": by_month(airflow)[month]["conf"] | conf}
     dates = {"from_date": f"{month}-01T00:00:00Z", "to_date": f"{month}-01T00:00:00Z"}
-    airflow.api("POST", "backfills", {"dag_id": DAG_ID, **dates, **said})
-    until(lambda: by_month(airflow)[month]["state"] in FINISHED, 120, lambda: str(airflow.states(DAG_ID)))
+    airflow.api("POST", "backfills", {"dag_id": DAG_ID, **dates, **options})
+    until(lambda: by_month(airflow)[month]["state"] in FINISHED, lambda: str(airflow.states(DAG_ID)))
     return by_month(airflow)[month]
 
 
@@ -155,7 +155,7 @@ def backfilled(airflow, months, place):
             most = max(most, states.count("running"))
             return len(states) == len(MONTHS) and set(states) <= set(FINISHED)
 
-        until(done, 900 if REAL_SPARK else 180, lambda: f"The six months: {airflow.states(DAG_ID)}")
+        until(done, lambda: f"The six months: {airflow.states(DAG_ID)}")
         if REAL_SPARK:
             look_around(browser)
     return most, [months.attempts(month, task)[0] for month in MONTHS for task in TASKS]
@@ -186,7 +186,7 @@ def test_a_backfill_moves_the_champion_forward_only(months, backfilled):
 
 def test_a_month_reprocessed_with_other_hyperparameters_is_trained_with_them(airflow, months, backfilled):
     month, others = "2026-04", [other for other in MONTHS if other != "2026-04"]
-    before, kept = months.attempts(month, "train"), [months.digest(other) for other in others]
+    before, digests = months.attempts(month, "train"), [months.digest(other) for other in others]
     run = by_month(airflow)[month]
     again = backfill(airflow, month, num_epoch=3)
 
@@ -195,7 +195,7 @@ def test_a_month_reprocessed_with_other_hyperparameters_is_trained_with_them(air
     assert len(attempts) == len(before[0]) + 1
     assert shown == attempts[-1] != before[1]
     assert months.spec(month, "train")["trainer_params"]["num_epoch"] == 3
-    assert [months.digest(other) for other in others] == kept
+    assert [months.digest(other) for other in others] == digests
 
 
 def test_a_month_that_is_done_is_reused_without_spark(airflow, months, backfilled):
@@ -212,7 +212,7 @@ def test_a_succeeded_task_that_is_cleared_runs_again(airflow, months, backfilled
     before = months.attempts(month, "train")
     where = {"dag_run_id": run["dag_run_id"], "task_ids": ["train"], "only_failed": False, "dry_run": False}
     airflow.api("POST", f"dags/{DAG_ID}/clearTaskInstances", where)
-    until(lambda: months.attempts(month, "train")[1] != before[1], 120, lambda: str(airflow.states(DAG_ID, run["dag_run_id"])))
+    until(lambda: months.attempts(month, "train")[1] != before[1], lambda: str(airflow.states(DAG_ID, run["dag_run_id"])))
 
     attempts, shown = months.attempts(month, "train")
     assert (len(attempts), shown) == (len(before[0]) + 1, attempts[-1])
@@ -244,19 +244,19 @@ def kinds(airflow):
         counts = len(kinds[("kinds_dated", "manual")]) == 2
         return kinds if expected <= set(kinds) and done and counts else None
 
-    return until(ended, 180, lambda: str([(run["dag_run_id"], run["state"]) for run in airflow.runs("~")]))
+    return until(ended, lambda: str([(run["dag_run_id"], run["state"]) for run in airflow.runs("~")]))
 
 
 def periods(airflow, run):
     """The periods that the run's artifacts are filed under, one per task instance."""
     where = f"dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
-    found = []
+    values = []
     for ti in airflow.api("GET", where)["task_instances"]:
         xcom = airflow.api("GET", f"{where}/{ti['task_id']}/xcomEntries/dataset_path?map_index={ti['map_index']}")["value"]
         index = f"/{ti['map_index']}" if ti["map_index"] >= 0 else ""
         assert f"/{run['dag_id']}/{ti['task_id']}{index}/period=" in xcom
-        found.append(xcom.split("/period=")[1].split("/")[0])
-    return found
+        values.append(xcom.split("/period=")[1].split("/")[0])
+    return values
 
 
 def as_period(moment):

@@ -36,7 +36,7 @@ def airflow(place):
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
     }
     with running(place / "airflow", REPOSITORY / "example_dags", **variables) as server:
-        until(lambda: server.has_parsed(DAG_ID), 60, "The DAGs are parsed")
+        until(lambda: server.has_parsed(DAG_ID), "The DAGs are parsed")
         yield server
 
 
@@ -72,11 +72,11 @@ def test_from_the_form_to_the_report(airflow, browser, place):
     assert run["conf"]["layer_dims"] == [None, 16, 1]
     assert run["conf"]["input_path"] == f"{place}/data/2026-03.csv"
 
-    until(lambda: airflow.states(DAG_ID)[run_id, "train"] not in (None, "scheduled", "queued"), 120, "The training starts")
+    until(lambda: airflow.states(DAG_ID)[run_id, "train"] not in (None, "scheduled", "queued"), "The training starts")
     browser.open(f"/dags/{DAG_ID}/runs/{run_id}/tasks/train")
     browser.find_text("Running")
     browser.picture("running-task")
-    until(lambda: {*airflow.states(DAG_ID).values()} <= {"success", "failed", "upstream_failed"}, 300, "The run ends")
+    until(lambda: {*airflow.states(DAG_ID).values()} <= {"success", "failed", "upstream_failed"}, "The run ends")
 
     assert airflow.states(DAG_ID) == {(run_id, task): "success" for task in TASKS}
     browser.find_text("Success")
