@@ -22,7 +22,8 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec, Spec, Trai
 from airflow_provider_distkeras.hooks.spark_submit import find_java_home
 from benchmarks.lib import report
 
-ROWS, FEATURES, TRIALS, FOLDS = report.sized(100_000, quick=5_000), 28, 10, 3
+ROWS, FEATURES = report.sized(100_000, quick=2_000), 28
+TRIALS, FOLDS = report.sized(10, quick=3), report.sized(3, quick=2)
 EPOCHS = report.sized(60, quick=1)  # to start Spark and Keras anew takes as long as a search of seconds
 ENDED = TRIALS * FOLDS * 4 // 5
 

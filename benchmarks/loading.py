@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.lib import cluster, report
 
-ROWS, FEATURES = report.sized(512_000, quick=51_200), 28
-REPEATS = report.sized(5, quick=2)
+ROWS, FEATURES = report.sized(512_000, quick=20_000), 28
+WARM_UPS, REPEATS = report.sized(2, quick=0), report.sized(5, quick=1)
 TARGET = 15.0
 
 
@@ -54,7 +54,7 @@ def _through_spark(spark: Any, path: str) -> list[report.Figure]:
         data = data.repartition(1) if shuffled else data
         return _speed(lambda: _check(data.mapInArrow(function, "rows long").collect()))
 
-    rounds = [(query(_drop), query(_load), query(_load, True)) for _ in range(2 + REPEATS)][2:]
+    rounds = [(query(_drop), query(_load), query(_load, True)) for _ in range(WARM_UPS + REPEATS)][WARM_UPS:]
     dropped, ours, shuffled = (statistics.median(column) for column in zip(*rounds, strict=True))
     reference = f"{dropped:.0f} M where Python drops them"
     return [

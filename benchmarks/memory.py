@@ -11,8 +11,8 @@ from airflow_provider_distkeras.spark.environment import variables
 from benchmarks.lib import report
 from benchmarks.lib.reference import Case, Trainer
 
-CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=51_200), 256, 12)
-REPEATS = report.sized(5, quick=2)
+CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=20_000), 256, 12)
+REPEATS = report.sized(5, quick=1)
 
 
 def main(name: str) -> None:

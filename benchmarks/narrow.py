@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.lib import cluster, report
 from benchmarks.lib.reference import Case, two_cores
 
-CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=102_400), 256, 12)
-REPEATS, EPOCHS, SECONDS = report.sized(5, quick=1), report.sized(9, quick=3), report.sized(4.0, quick=1.0)
+CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(512_000, quick=20_480), 256, 12)
+REPEATS, EPOCHS, SECONDS = report.sized(5, quick=1), report.sized(9, quick=2), report.sized(4.0, quick=0.1)
 #: What the compiled windows should reach of `keras.Model.fit`.
 TIMES_FIT = {"tensorflow": 4.0, "jax": 2.0}
 

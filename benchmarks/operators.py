@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.lib import report
 
-IMPORTS = report.sized(7, quick=2)
+IMPORTS = report.sized(7, quick=1)
 RUNS = report.sized(3, quick=1)
 ROWS = 1_000
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.lib import cluster, report
 
-ROWS, COLUMNS, FILES = report.sized(5_000_000, quick=100_000), 30, 4
-REPEATS = report.sized(3, quick=1)
+ROWS, COLUMNS, FILES = report.sized(5_000_000, quick=8_000), 30, 4
+WARM_UPS, REPEATS = report.sized(1, quick=0), report.sized(3, quick=1)
 NAMES = [*(f"c{i}" for i in range(COLUMNS - 1)), "label"]
 SCHEMA = ", ".join(f"{name} double" for name in NAMES)
 
@@ -67,7 +67,7 @@ def main(name: str) -> None:
             "inferred": lambda: ours(spark, source, target),
             "scaled": lambda: ours(spark, source, target, scaling="standard"),
         }
-        rounds = [{what: report.seconds(run) for what, run in programs.items()} for _ in range(1 + REPEATS)][1:]
+        rounds = [{what: report.seconds(run) for what, run in programs.items()} for _ in range(WARM_UPS + REPEATS)][WARM_UPS:]
     spark.stop()
     took = {what: statistics.median(each[what] for each in rounds) for what in programs}
 

@@ -13,7 +13,7 @@ from airflow_provider_distkeras.spark.environment import worker_environment
 from benchmarks.lib import cluster, report
 from benchmarks.lib.bare_scoring import two_processes
 
-ROWS, FEATURES, BATCH = report.sized(2_000_000, quick=100_000), 28, 4096
+ROWS, FEATURES, BATCH = report.sized(2_000_000, quick=20_000), 28, 4096
 REPEATS, TIMES = report.sized(5, quick=1), report.sized(10, quick=2)
 FILES = 4
 #: The columns of the input that are written beside the predictions.

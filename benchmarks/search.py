@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.lib import cluster, report
 from benchmarks.lib.reference import Case, two_cores
 
-TRIALS, FOLDS, EPOCHS = 10, 3, 5
-CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(100_000, quick=20_000), 256, 12)
-REPEATS, SECONDS = report.sized(7, quick=1), report.sized(4.0, quick=1.0)
-TINY, TINY_ROWS = report.sized(1_000, quick=30), 200
+TRIALS, FOLDS, EPOCHS = report.sized(10, quick=2), report.sized(3, quick=2), report.sized(5, quick=1)
+CASE = Case((28, 64, 32, 1), None, 0.2, report.sized(100_000, quick=4_000), 256, 12)
+REPEATS, SECONDS = report.sized(7, quick=1), report.sized(4.0, quick=0.1)
+TINY, TINY_ROWS = report.sized(1_000, quick=4), 200
 
 
 def main(name: str) -> None:

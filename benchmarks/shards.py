@@ -17,13 +17,14 @@ from benchmarks.lib.serving import far
 from benchmarks.narrow import CASE as NARROW
 from benchmarks.wide import CASE as WIDE
 
-WORKERS, SHARDS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4)
+WORKERS = report.sized((1, 2, 4, 8, 16, 32, 64), quick=(1, 4))
+SHARDS = report.sized((1, 2, 4), quick=(1, 2))
 #: The driver that is simulated; its network is taken to be as fast as this machine's loopback.
 CORES = 8
 #: Workers at once while the server's times are taken: at its saturation its threads cost more than one that is alone.
 LOADED = 8
-SECONDS = report.sized(2.0, quick=0.3)
-WINDOWS = report.sized(200, quick=30)
+SECONDS = report.sized(2.0, quick=0.1)
+WINDOWS = report.sized(200, quick=10)
 
 
 def server_times() -> tuple[float, float]:

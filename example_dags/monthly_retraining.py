@@ -1,10 +1,10 @@
 """A model retrained every month, which becomes the champion only if it beats the present one on the same held-out rows.
 
-Shows: a schedule that any past month can be re-run for (Backfill in the UI), a gate by a metric, a champion stored under a name,
-and an asset that is updated only when there is a new champion (see `score_on_new_model`). The run of a month starts when the month
-is over. A backfill never replaces the champion of a newer month, and leaves months that are done as they are if it is to reuse them.
-Set: the Params below, in the form or here. Held-out rows must not be among those to train on, and should be of what the models
-are for: a model of one month that is judged by a whole year seldom beats the mean.
+Shows: a schedule that any past month can be re-run for (Backfill in the UI), a gate by a metric, a champion stored under a
+name, and an asset that is updated only when there is a new champion (see `score_on_new_model`). The run of a month starts when
+the month is over. A backfill never replaces the champion of a newer month, and leaves months that are done as they are if it is
+to reuse them. Set: the Params below, in the form or here. Held-out rows must not be among those to train on, and should be of
+what the models are for: a model of one month that is judged by a whole year seldom beats the mean.
 """
 
 from __future__ import annotations

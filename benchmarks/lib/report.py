@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-Number = TypeVar("Number", int, float)
+Size = TypeVar("Size")
 #: Small sizes, to see that a benchmark runs; its figures mean nothing.
 QUICK = bool(os.environ.get("BENCHMARKS_QUICK"))
 RESULTS = Path(__file__).parents[1] / "results" / ("quick" if QUICK else "")
@@ -47,7 +47,7 @@ class Figure:
         return {**values, "meets_target": self.meets_target}
 
 
-def sized(full: Number, quick: Number) -> Number:
+def sized(full: Size, quick: Size) -> Size:
     """Return the full size or duration, or the small one under --quick."""
     return quick if QUICK else full
 
