@@ -54,7 +54,7 @@ class Browser:
         self.wait(lambda: "/auth/login" not in self.driver.current_url)
 
     def wait(self, condition, seconds=SECONDS):
-        """What `condition` returns, once that is true; what is not there yet, or is being drawn anew, is asked for again."""
+        """Return what `condition` returns, once it is true; an element that is missing or being redrawn is looked up again."""
         return WebDriverWait(self.driver, seconds, 0.25, ignored_exceptions=_NOT_YET).until(lambda _: condition())
 
     def find(self, css, seconds=SECONDS):
@@ -81,7 +81,7 @@ class Browser:
         self.wait(lambda: self.find_text(text, tag).click() or True)
 
     def fill(self, css, text):
-        """Replace what is in a field, as by pasting: no key for a brace is known to the driver."""
+        """Replace what is in a field, as by pasting: the driver has no key for a brace."""
 
         def replaced():
             field = self.find(css)
@@ -119,7 +119,7 @@ class Browser:
             self.driver.switch_to.default_content()
 
     def picture(self, name, size=(1280, 900)):
-        """Keep what the window shows, where pictures are asked for."""
+        """Save a picture of the window, where pictures are requested."""
         if os.environ.get(PICTURES):
             Path(os.environ[PICTURES]).mkdir(parents=True, exist_ok=True)
             self.driver.set_window_size(*size)

@@ -1,4 +1,4 @@
-"""A fit in a driver of its own, as test_faults.py asks for it in JSON; prints what it came to in JSON."""
+"""A fit in a driver of its own, as test_faults.py describes it in JSON; prints its result as JSON."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 from airflow_provider_distkeras.ml import DistKeras
 
 
-def fit(data, said):
+def fit(data, request):
     model = DistKeras(
-        said["trainer"], said["trainer_params"], layer_dims=[None, 8, 1], seed=1, backend="jax", **said["params"]
+        request["trainer"], request["trainer_params"], layer_dims=[None, 8, 1], seed=1, backend="jax", **request["params"]
     ).fit(data)
     weights = b"".join(w.tobytes() for w in model.keras_network().get_weights())
     summary = model.summary
@@ -28,22 +28,24 @@ def fit(data, said):
     }
 
 
-def main(said):
-    builder = SparkSession.builder.master(said["master"]).config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
-    for key, value in said.get("conf", {}).items():
+def main(request):
+    builder = (
+        SparkSession.builder.master(request["master"]).config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
+    )
+    for key, value in request.get("conf", {}).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
-    for path in said.get("py_files", []):
+    for path in request.get("py_files", []):
         spark.sparkContext.addPyFile(path)
-    random = np.random.default_rng(said.get("data_seed", 0)).normal(size=(400, 2))
+    random = np.random.default_rng(request.get("data_seed", 0)).normal(size=(400, 2))
     features = [row.tolist() for row in random]
     frame = pd.DataFrame({"features": features, "label": 2 * random[:, 0] - 3 * random[:, 1] + 1})
     data = spark.createDataFrame(frame).repartition(2).cache()
-    results = [None] * len(said["fits"])
+    results = [None] * len(request["fits"])
 
     def run(position):
         try:
-            results[position] = fit(data, said["fits"][position])
+            results[position] = fit(data, request["fits"][position])
         except Exception as error:
             results[position] = {"error": type(error).__name__, "message": str(error)}
 

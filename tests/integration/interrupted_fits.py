@@ -96,13 +96,13 @@ def dataset(spark, seed=0, wide=0):
     return spark.createDataFrame(pd.DataFrame({"features": features, "label": 2 * random[:, 0] - 3 * random[:, 1] + 1}))
 
 
-def fit(spark, said):
+def fit(spark, request):
     from airflow_provider_distkeras.ml import DistKeras
 
-    data = dataset(spark, **said.get("data", {}))
-    params = {"layer_dims": [None, 8, 1], "seed": 1, "backend": "jax", **said["params"]}
+    data = dataset(spark, **request.get("data", {}))
+    params = {"layer_dims": [None, 8, 1], "seed": 1, "backend": "jax", **request["params"]}
     try:
-        model = DistKeras(said["trainer"], said["trainer_params"], **params).fit(data)
+        model = DistKeras(request["trainer"], request["trainer_params"], **params).fit(data)
     except Exception as error:
         return {"error": type(error).__name__, "message": str(error)}
     summary = model.summary
@@ -116,20 +116,22 @@ def fit(spark, said):
         "trained_here": sum(epoch["rows"] for epoch in epochs),
         "first_losses_here": [worker["epochs"][0]["loss"] for worker in summary.workers if worker["epochs"]],
         "weights": hashlib.sha256(weights).hexdigest(),
-        "snapshots_left": len(list(pathlib.Path(said["params"].get("snapshot_path", "/nowhere")).glob("*"))),
+        "snapshots_left": len(list(pathlib.Path(request["params"].get("snapshot_path", "/nowhere")).glob("*"))),
     }
 
 
-def main(said):
+def main(request):
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(said["master"]).config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
-    for key, value in said["conf"].items():
+    builder = (
+        SparkSession.builder.master(request["master"]).config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
+    )
+    for key, value in request["conf"].items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
-    for path in said["py_files"]:
+    for path in request["py_files"]:
         spark.sparkContext.addPyFile(path)
-    for step in said["steps"]:
+    for step in request["steps"]:
         if "copy" in step:
             pathlib.Path(step["copy"][1]).write_bytes(pathlib.Path(step["copy"][0]).read_bytes())
         results = [None] * len(step["fits"])

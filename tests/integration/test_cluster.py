@@ -26,8 +26,8 @@ def test_a_model_is_trained_on_a_cluster(cluster, submit, prepared):
         num_folds=2,
     )
     attempt, process = submit(spec, cluster)
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     training = Manifest.read(LocalStorage(), attempt.manifest_path).details.training
     assert training["rows_trained"] == 3 * 400
     assert len(training["workers"]) == 2

@@ -31,7 +31,7 @@ def write_rows(path, numbers):
 
 @pytest.fixture
 def dags_test(airflow_db, tmp_path):
-    """Runs `airflow dags test`, as a user would; returns what it said."""
+    """Runs `airflow dags test`, as a user would; returns its output."""
 
     def run(dag_id, date, conf, *options):
         env = {
@@ -89,7 +89,7 @@ def test_csv_to_scores(dags_test, conf, result, tmp_path):
         "batch_size": 16,
     }
 
-    said = dags_test("csv_to_scores", "2026-03-01", conf)
+    output = dags_test("csv_to_scores", "2026-03-01", conf)
 
     dataset, model, scores = (result("csv_to_scores", task) for task in ("prepare", "train", "score"))
     assert dataset["rows"] == model["rows"] == 400
@@ -98,10 +98,10 @@ def test_csv_to_scores(dags_test, conf, result, tmp_path):
     assert scores["metrics"]["r2"] > 0.9
     for path in (model["model_path"], model["report_path"], scores["predictions_path"]):
         assert local_path(path).exists()
-    assert said.count("distkeras: progress 100 % | done") == 3
-    assert "distkeras: progress 0 % | search: 0 of 4 fits" in said
+    assert output.count("distkeras: progress 100 % | done") == 3
+    assert "distkeras: progress 0 % | search: 0 of 4 fits" in output
     for noise in ("NativeCodeLoader", "log4j", "SparkContext", "port.cc", "incubator"):
-        assert noise not in said
+        assert noise not in output
 
 
 def test_a_champion_of_monthly_retraining_scores_until_a_better_one_comes(dags_test, conf, result, champions, tmp_path):

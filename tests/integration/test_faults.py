@@ -53,7 +53,7 @@ def start(tmp_path):
     """Starts fits in a driver of their own."""
     started = []
 
-    def start(*fits, master="local[2,4]", sabotage=None, **said):
+    def start(*fits, master="local[2,4]", sabotage=None, **options):
         files = []
         if sabotage:
             at, victim = sabotage
@@ -64,7 +64,7 @@ def start(tmp_path):
         if master.startswith("spark:"):
             (tmp_path / "zip").mkdir()
             files.append(str(zip_package(tmp_path / "zip")))
-        request = {"master": master, "fits": fits, "py_files": files, **said}
+        request = {"master": master, "fits": fits, "py_files": files, **options}
         environment = {
             **spark_environment(),
             "KERAS_BACKEND": "jax",

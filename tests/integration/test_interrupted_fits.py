@@ -49,11 +49,11 @@ import interrupted_fits
 from airflow_provider_distkeras.training.server import client
 hello, commit = client.ParameterClient.hello, client.ParameterClient.commit
 
-def greet(self, *said):
+def greet(self, *arguments):
     self.is_twin = self._worker == 1
     if self.is_twin:
         interrupted_fits.claim({marker!r})
-    return hello(self, *said)
+    return hello(self, *arguments)
 
 def wait(self, update, sequence, *rest):
     deadline = time.monotonic() + 60
@@ -107,8 +107,8 @@ class Driver:
 def drive(tmp_path_factory):
     started = []
 
-    def start(steps, **said):
-        started.append(Driver(tmp_path_factory.mktemp("driver"), steps, **said))
+    def start(steps, **options):
+        started.append(Driver(tmp_path_factory.mktemp("driver"), steps, **options))
         return started[-1]
 
     yield start
@@ -117,26 +117,30 @@ def drive(tmp_path_factory):
 
 
 def one(trainer="ADAG", trainer_params=None, data=None, **params):
-    said = {"trainer": trainer, "trainer_params": {**RUN, **(trainer_params or {})}, "params": {"learning_rate": 0.02, **params}}
-    return {**said, "data": data or {}}
+    request = {
+        "trainer": trainer,
+        "trainer_params": {**RUN, **(trainer_params or {})},
+        "params": {"learning_rate": 0.02, **params},
+    }
+    return {**request, "data": data or {}}
 
 
-def step(*fits, **said):
-    return {"fits": list(fits), **said}
+def step(*fits, **options):
+    return {"fits": list(fits), **options}
 
 
 def wait_for(driver, condition):
     """Wait until a condition gives something, while the driver lives."""
     deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
+    while not (result := condition()):
         assert driver.process.poll() is None, driver.log.read_text()[-3000:]
         assert time.monotonic() < deadline, driver.log.read_text()[-3000:]
         time.sleep(0.05)
-    return found
+    return result
 
 
 def altered(content, **account):
-    """A snapshot with something else in the workers' accounts."""
+    """A checkpoint with something else in the workers' accounts."""
     states = checkpoint.from_bytes(content)
     ledger = states[0].ledger
     ledger.workers = {number: replace(worker, **account) for number, worker in ledger.workers.items()}
@@ -145,25 +149,25 @@ def altered(content, **account):
 
 @pytest.fixture(scope="module")
 def restarted(drive, tmp_path_factory):
-    """A driver is killed in the middle of a fit; another makes the same fit, from that snapshot and from others in its place."""
+    """A driver is killed in the middle of a fit; another makes the same fit, from that checkpoint and from others in its place."""
     folder = tmp_path_factory.mktemp("restarted")
     snapshots, marker = folder / "snapshots", folder / "halted"
     sabotage = HALTING.format(marker=str(marker), at=HALTS_AT)
 
-    def again(**said):
+    def again(**options):
         # A timeout that a restarted worker would run into, not a test that hangs.
-        return one(snapshot_path=str(snapshots), snapshot_seconds=0.2, optimizer="adam", timeout=60.0, **said)
+        return one(snapshot_path=str(snapshots), snapshot_seconds=0.2, optimizer="adam", timeout=60.0, **options)
 
     first = drive([step(again())], sabotage=sabotage)
 
-    def kept():
+    def checkpoint_file():
         for path in snapshots.glob("*.npz"):
             workers = checkpoint.from_bytes(path.read_bytes())[0].ledger.workers
             if 1 in workers and workers[1].sequence == HALTS_AT and workers.get(0) and workers[0].sequence == COMMITS // 2:
                 return path
         return None
 
-    path = wait_for(first, kept)
+    path = wait_for(first, checkpoint_file)
     first.kill()
     content = path.read_bytes()
     places = {
@@ -174,8 +178,8 @@ def restarted(drive, tmp_path_factory):
         "of_an_older_application": altered(content, attempt=10_000),
     }
     steps = []
-    for name, said in places.items():
-        (folder / name).write_bytes(said)
+    for name, content in places.items():
+        (folder / name).write_bytes(content)
         data = {"seed": 7} if name == "of_other_rows" else {}
         steps.append(step(again(data=data), copy=[str(folder / name), str(path)]))
     second = drive(steps, sabotage=sabotage)
@@ -227,9 +231,9 @@ def test_a_snapshot_cut_off_or_damaged_anywhere_is_an_artifact_error():
     damaged = [content[:n] for n in range(len(content))]
     damaged += [content[:n] + bytes([content[n] ^ 0xFF]) + content[n + 1 :] for n in range(len(content))]
     other = set()
-    for said in damaged:
+    for content in damaged:
         try:
-            checkpoint.from_bytes(said)
+            checkpoint.from_bytes(content)
         except ArtifactError:
             continue
         except Exception as error:

@@ -90,13 +90,13 @@ def spec(spark, tmp_path):
         features = [None if row in BAD else [row, 1.0] for row in ids]
         table = pa.table({"id": pa.array(ids), "features": pa.array(features, pa.list_(pa.float32()))})
         pq.write_table(table, tmp_path / "rows" / f"{file}.parquet")
-    said = {"key_columns": ["id"], "batch_size": BATCH, "max_quarantined": 0.5}
-    return ScoreSpec.build(model_path=f"file://{tmp_path}/model", input_path=f"file://{tmp_path}/rows", **said)
+    fields = {"key_columns": ["id"], "batch_size": BATCH, "max_quarantined": 0.5}
+    return ScoreSpec.build(model_path=f"file://{tmp_path}/model", input_path=f"file://{tmp_path}/rows", **fields)
 
 
 @pytest.fixture
 def sabotage(tmp_path, monkeypatch):
-    """Plants the saboteur; returns the file that it notes what it found in."""
+    """Plants the saboteur; returns the file to which it writes."""
 
     def plant(moment, victim):
         marker = tmp_path / "struck"
@@ -124,8 +124,8 @@ def check(attempt, spark):
 def test_a_worker_that_is_killed_is_replaced_and_no_row_is_written_twice(spark, submit, spec, sabotage, moment, left):
     marker = sabotage(moment, ITSELF)
     attempt, process = submit(spec, "local[1,4]")
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     assert len(json.loads(marker.read_text())) >= left  # what the killed worker had written
     check(attempt, spark)
 
@@ -134,8 +134,8 @@ def test_an_executor_that_is_killed_is_replaced_and_no_row_is_written_twice(spar
     marker = sabotage("complete", ITS_EXECUTOR)
     path = f"spark.executorEnv.PYTHONPATH={os.environ['PYTHONPATH']}"
     attempt, process = submit(spec, cluster, path, "spark.executor.memory=600m")
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     assert len(json.loads(marker.read_text())) >= 2
     check(attempt, spark)
 
@@ -152,7 +152,7 @@ def test_a_job_that_is_killed_leaves_nothing_to_be_seen_and_the_next_attempt_is_
     assert committed(LocalStorage(), killed.period_path) is None
     assert not {"predictions", "quarantine"} & set(os.listdir(local_path(killed.path)))
     attempt, process = submit(spec, "local[1]")
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     check(attempt, spark)
     assert committed(LocalStorage(), attempt.period_path).result["predictions_path"] == f"{attempt.path}/predictions"

@@ -1,4 +1,4 @@
-"""A search whose job is killed is gone on with: what it has found out is not found out again."""
+"""A search whose job is killed is gone on with: its finished fits are not run again."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from airflow_provider_distkeras.contract.specs import TrainSpec
 
 pytestmark = pytest.mark.spark
 
-CELLS, FOLDS = 10, 2
+TRIALS, FOLDS = 10, 2
 
 
 def recorded(attempt):
@@ -27,7 +27,7 @@ def test_a_killed_search_is_gone_on_with(submit, prepared):
         trainer="SingleTrainer",
         trainer_params={"num_epoch": 20, "batch_size": 16},
         hyperparameters={"layer_dims": [None, 8, 1]},
-        param_grid={"learning_rate": [0.001 * cell for cell in range(1, CELLS + 1)]},
+        param_grid={"learning_rate": [0.001 * trial for trial in range(1, TRIALS + 1)]},
         num_folds=FOLDS,
     )
     first, process = submit(spec)
@@ -39,12 +39,12 @@ def test_a_killed_search_is_gone_on_with(submit, prepared):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = recorded(first)
-    assert 1 <= len(done) < CELLS * FOLDS
+    assert 1 <= len(done) < TRIALS * FOLDS
 
     second, process = submit(spec)
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
-    assert f"{len(done)} fits are known from an earlier attempt" in said
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
+    assert f"{len(done)} fits are known from an earlier attempt" in output
     assert recorded(second).items() >= done.items()
     manifest = Manifest.read(LocalStorage(), second.manifest_path)
     assert all(len(trial["seconds"]) == FOLDS and trial["error"] is None for trial in manifest.details.trials)

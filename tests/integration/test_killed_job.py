@@ -35,8 +35,8 @@ def is_training(line):
 
 def test_a_killed_job_changes_nothing(submit, prepared):
     before, process = submit(train_spec(prepared, num_epoch=1))
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
 
     attempt, process = submit(train_spec(prepared, num_epoch=1_000_000))
     for line in process.stdout:
@@ -52,8 +52,8 @@ def test_a_killed_job_changes_nothing(submit, prepared):
 
     # The newest attempt counts, although one was killed before it.
     again, process = submit(train_spec(prepared, num_epoch=2))
-    said = process.communicate()[0]
-    assert process.returncode == 0, said[-3000:]
+    output = process.communicate()[0]
+    assert process.returncode == 0, output[-3000:]
     assert committed(storage, before.period_path).result["model_path"] == f"{again.path}/model"
 
 
@@ -90,11 +90,11 @@ def test_a_job_goes_on_as_long_as_its_lease_is_renewed_and_no_longer(submit, pre
     lease, storage = Lease(5.0), LocalStorage()
     attempt, process = submit(train_spec(prepared, num_epoch=1_000_000), lease=lease)
     training = threading.Event()
-    said = []
+    output = []
 
     def read():
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if is_training(line):
                 training.set()
 
@@ -102,13 +102,13 @@ def test_a_job_goes_on_as_long_as_its_lease_is_renewed_and_no_longer(submit, pre
     reader.start()
     started = time.monotonic()
     while not (training.is_set() and time.monotonic() - started > 3 * lease.seconds):
-        assert process.poll() is None, "".join(said)[-3000:]
+        assert process.poll() is None, "".join(output)[-3000:]
         storage.write_bytes(attempt.lease_path, lease.renewed())
         time.sleep(0.2)
 
     assert process.wait(timeout=60) == 1
     reader.join()
-    assert "Nobody has waited for this job for 5 s" in "".join(said)
+    assert "Nobody has waited for this job for 5 s" in "".join(output)
     assert json.loads(storage.read_bytes(attempt.error_path))["permanent"] is False
     assert_gone(process.pid)
     assert not storage.exists(attempt.manifest_path)

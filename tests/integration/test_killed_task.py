@@ -39,12 +39,12 @@ with DAG("killed", schedule=None):
 
 def marked(value):
     """The ids of the processes that the mark was handed down to, and what they are."""
-    found = {}
+    commands = {}
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if folder.name.isdigit() and f"{MARK}={value}".encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\\0", b" ").decode()
-    return found
+                commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\\0", b" ").decode()
+    return commands
 
 
 class Task:
@@ -67,14 +67,14 @@ class Task:
         self.process = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.said = []
+        self.output = []
         self.training = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
         for line in self.process.stdout:
-            self.said.append(line)
+            self.output.append(line)
             if " samples/s" in line:
                 self.training.set()
 
@@ -100,8 +100,8 @@ def start(airflow_db, prepared, tmp_path):
         started.append(task)
         deadline = time.monotonic() + TRAINING_S
         while not task.training.wait(0.2):
-            assert task.process.poll() is None, "".join(task.said)[-4000:]
-            assert time.monotonic() < deadline, "".join(task.said)[-4000:]
+            assert task.process.poll() is None, "".join(task.output)[-4000:]
+            assert time.monotonic() < deadline, "".join(task.output)[-4000:]
         return task
 
     yield start
