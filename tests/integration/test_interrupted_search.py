@@ -44,7 +44,7 @@ def test_a_killed_search_is_gone_on_with(submit, prepared):
     second, process = submit(spec)
     output = process.communicate()[0]
     assert process.returncode == 0, output[-3000:]
-    assert f"{len(done)} fits are known from an earlier attempt" in output
+    assert f"the results of {len(done)} fits of an earlier attempt are taken over" in output
     assert recorded(second).items() >= done.items()
     manifest = Manifest.read(LocalStorage(), second.manifest_path)
     assert all(len(trial["seconds"]) == FOLDS and trial["error"] is None for trial in manifest.details.trials)
