@@ -5,7 +5,7 @@ Names, checks, defaults and documentation come from `contract.params`, so they a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -185,6 +185,10 @@ class DistKerasParams(
     def values_of(self, fields: Iterable[str]) -> dict[str, Any]:
         """Return the values of the Params of these names, defaults included, without those that have no value."""
         return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
+
+    def param_map(self, values: Mapping[str, Any]) -> dict[Param, Any]:
+        """Return values by name as a map of Params, such as `fit` takes."""
+        return {self.getParam(name): value for name, value in values.items()}
 
     def feature_columns(self) -> dict[str, str]:
         """Return the feature columns by the input they are for, or by position where no inputs are named."""

@@ -101,6 +101,11 @@ class FoldFitter:
             return FoldResult.failure(error, time.perf_counter() - started)
         return PlannedFit(fit, estimator, plan, in_task=self._fits_in_task(plan))
 
+    def run(self, fit: FoldFit, param_map: ParamMap) -> FoldResult:
+        """Plan, fit and evaluate one trial on one fold, after `summarize`; an error is part of the result."""
+        planned = self.plan(fit, param_map)
+        return planned if isinstance(planned, FoldResult) else self.fit(planned)
+
     def summarize(self, fits: Sequence[PlannedFit]) -> None:
         """Give the rows of the folds their summary, if they have none: from the task that reads them for a fit, if one does.
 

@@ -16,14 +16,14 @@ from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
-from airflow_provider_distkeras.ml.tuning.fold_fitter import FoldFitter, ParamMap
+from airflow_provider_distkeras.ml.tuning.fold_fitter import FoldFitter
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import SearchProgress
 from airflow_provider_distkeras.ml.tuning.runner import TrialRunner
 from airflow_provider_distkeras.ml.tuning.samplers import AshaSampler, GridSampler, Sampler, TpeSampler
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
-from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial, TrialParams
+from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
@@ -85,14 +85,10 @@ def search(
     estimator = _make_estimator(spec, data.columns)
     study = _make_study(spec, journal)
     splitter = make_splitter(spec, data.columns)
-    slots = cluster.slots(data.sparkSession.sparkContext)
+    parallel_fits = _parallel_fits(spec, cluster.slots(data.sparkSession.sparkContext))
     progress = SearchProgress(
-        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, _parallel_fits(spec, slots),
-        has_test=splitter.test_fold is not None,
-    )  # fmt: skip
-
-    def param_map_of(params: TrialParams) -> ParamMap:
-        return {estimator.getParam(name): value for name, value in params.items()}
+        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, parallel_fits, bool(splitter.test_fold)
+    )
 
     logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
     progress.begin_search()
@@ -102,17 +98,16 @@ def search(
         FoldData(data, splitter, folds, "features", FeaturePreparation.of(details or {})) as fold_data,
         FoldFitter(estimator, evaluator, spec.metric_names, fold_data) as fitter,
     ):
-        TrialRunner(data.sparkSession, study, fitter, param_map_of, spec.parallelism).run()
+        TrialRunner(data.sparkSession, study, fitter, estimator.param_map, spec.parallelism).run()
         number = study.best_number()
         best = study.trials[number]
         test_result = None
         if splitter.test_fold:
             progress.begin_test()
-            planned = fitter.plan(FoldFit(number, spec.num_folds), param_map_of(best.params))
-            test_result = planned if isinstance(planned, FoldResult) else fitter.fit(planned)
+            test_result = fitter.run(FoldFit(number, spec.num_folds), estimator.param_map(best.params))
     logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the params as they are")
     progress.begin_refit()
-    model = estimator.fit(data, param_map_of(best.params))
+    model = estimator.fit(data, estimator.param_map(best.params))
     logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
     return SearchResult(model, best, study.trials, best_params, evaluator.isLargerBetter(), test_result)

@@ -140,6 +140,11 @@ def test_a_param_map_that_diverges_ranks_last_but_a_fit_that_diverges_raises(dat
         estimator.fit(data, wild)
 
 
+def test_the_model_of_a_diverged_fit_predicts_infinity_without_a_network(data):
+    model = regression(featuresCols={"x": "features"}).diverged()
+    assert model.transform(data).select("prediction").first()[0] == float("inf")
+
+
 def test_model_and_estimator_can_be_saved(data, fitted, tmp_path):
     path = f"file://{tmp_path}/model"
     fitted.write().save(path)
