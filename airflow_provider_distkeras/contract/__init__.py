@@ -1,1 +1,1 @@
-"""What the Airflow side and the Spark side agree on. Standard library only, so both may import it."""
+"""All that both Airflow's side and Spark's side know. Standard library only."""

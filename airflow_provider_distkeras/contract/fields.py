@@ -1,4 +1,7 @@
-"""Typed fields: one check per kind of value, used by specs, by trainers and by Spark ML Params alike."""
+"""Typed fields: a check per kind of value, for specs, trainers and Spark ML Params.
+
+A check takes the name of a field and a value; it returns the value in its plain type or raises SpecError.
+"""
 
 from __future__ import annotations
 
@@ -12,66 +15,65 @@ from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 
-#: Takes the name of the thing and its value; returns the value in its plain type or raises SpecError.
 Check = Callable[[str, Any], Any]
 
 _MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
 
 
-def _refuse(name: str, expected: str, value: Any) -> SpecError:
+def _error(name: str, expected: str, value: Any) -> SpecError:
     return SpecError(f"{name}: expected {expected}, received {value!r} ({type(value).__name__}).")
 
 
 def integer(minimum: int = 1) -> Check:
-    """A whole number of at least `minimum`; 3.0 counts, True does not."""
+    """Return the check of a whole number of at least `minimum`; it takes 3.0, but not True."""
 
     def check(name: str, value: Any) -> int:
         whole = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
         if not whole or value < minimum:
-            raise _refuse(name, f"an integer of at least {minimum}", value)
+            raise _error(name, f"an integer of at least {minimum}", value)
         return int(value)
 
     return check
 
 
 def number(minimum: float = -math.inf, below: float = math.inf, *, positive: bool = False) -> Check:
-    """A finite number in [minimum, below), above zero if `positive`."""
+    """Return the check of a finite number in [minimum, below), above zero if `positive`."""
     interval = "a number above 0" if positive else f"a number of at least {minimum:g}" if minimum > -math.inf else "a number"
     expected = interval + (f" and below {below:g}" if below < math.inf else "")
 
     def check(name: str, value: Any) -> float:
         finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if not finite or not minimum <= value < below or (positive and value <= 0):
-            raise _refuse(name, expected, value)
+            raise _error(name, expected, value)
         return float(value)
 
     return check
 
 
 def boolean(name: str, value: Any) -> bool:
-    """True or False, not 1 or 0."""
+    """Check for True or False; 1 and 0 are refused."""
     if not isinstance(value, bool):
-        raise _refuse(name, "true or false", value)
+        raise _error(name, "true or false", value)
     return value
 
 
 def text(name: str, value: Any) -> str:
-    """A string that is not empty."""
+    """Check for a text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise _refuse(name, "a text that is not empty", value)
+        raise _error(name, "a text that is not empty", value)
     return value
 
 
 def memory(name: str, value: Any) -> str:
-    """An amount of memory, as Spark takes it."""
-    said = str(value).strip()
-    if not _MEMORY.fullmatch(said):
+    """Check for an amount of memory as Spark takes it."""
+    amount = str(value).strip()
+    if not _MEMORY.fullmatch(amount):
         raise SpecError(f"{name}: expected an amount of memory, such as 2g or 512m, received {value!r}.")
-    return said
+    return amount
 
 
 def uri_without_secret(name: str, value: Any) -> str:
-    """A URI that holds no user and no password: specs are written to files and shown."""
+    """Check for a URI without user and password, since specs are written to files and shown."""
     uri = text(name, value)
     if "@" in urlsplit(uri).netloc:
         raise SpecError(
@@ -82,7 +84,7 @@ def uri_without_secret(name: str, value: Any) -> str:
 
 
 def choice(kind: str, valid: Iterable[str]) -> Check:
-    """One of the names in `valid`, written exactly so."""
+    """Return the check of one of the names in `valid`, written exactly so."""
     names = tuple(valid)
 
     def check(name: str, value: Any) -> str:
@@ -94,50 +96,56 @@ def choice(kind: str, valid: Iterable[str]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """None, or what `check` takes."""
+    """Return the check of None or what `check` takes."""
     return lambda name, value: None if value is None else check(name, value)
 
 
 def list_of(check: Check, minimum: int = 0) -> Check:
-    """A list of at least `minimum` values that `check` takes."""
+    """Return the check of a list of at least `minimum` values that `check` takes."""
 
     def check_list(name: str, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)) or len(value) < minimum:
-            raise _refuse(name, f"a list of at least {minimum} values" if minimum else "a list", value)
+            raise _error(name, f"a list of at least {minimum} values" if minimum else "a list", value)
         return [check(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
     return check_list
 
 
 def mapping_of(check: Check) -> Check:
-    """A dict from texts to values that `check` takes."""
+    """Return the check of a dict from texts to values that `check` takes."""
 
     def check_mapping(name: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise _refuse(name, "a dict", value)
+            raise _error(name, "a dict", value)
         return {text(f"{name} key", key): check(f"{name}[{key!r}]", item) for key, item in value.items()}
 
     return check_mapping
 
 
 def json_value(name: str, value: Any) -> Any:
-    """Anything JSON can hold."""
+    """Check for a value that JSON can hold."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise _refuse(name, f"a value that JSON can hold ({error})", value) from error
+        raise _error(name, f"a value that JSON can hold ({error})", value) from error
 
 
 @dataclass(frozen=True)
 class Field:
-    """A named value of a spec, a trainer or a network: how it is checked, its default, and what it means."""
+    """A named value of a spec, a trainer or a network.
+
+    Attributes:
+        check: checks and casts a value.
+        default: the default; None where there is none.
+        doc: what the field means.
+    """
 
     check: Check
     default: Any
     doc: str
 
     def cast(self, name: str, value: Any) -> Any:
-        """Check `value`; a text that only fits when read as JSON (as templates render it) is read so."""
+        """Check and cast a value. A text that only fits when parsed as JSON, such as a rendered template, is parsed."""
         try:
             return self.check(name, value)
         except SpecError:

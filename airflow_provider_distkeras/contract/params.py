@@ -1,6 +1,6 @@
-"""Every name a user may say: trainers, their parameters, the network's hyper-parameters, losses, evaluators.
+"""All params with their checks, defaults and docs: trainers, their params, the network's hyper-parameters, losses, evaluators.
 
-The one place they are declared: specs are validated against it before Spark starts; trainers and Spark ML Params come from it.
+Specs are checked against them before Spark starts; trainers and Spark ML Params are made from them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DTYPES = ("float32", "mixed_bfloat16")
 ENCRYPTIONS = ("none", "tls")
 CALLBACKS_ON = ("chief", "every")
 MISSING = ("fail", "mean", "median", "indicator", "drop")
-#: What a column of times can tell, each a feature.
+#: The parts of a column of times, each a feature.
 CALENDAR_PARTS = ("year", "quarter", "month", "week", "yearday", "day", "weekday", "hour", "minute", "second")
 UNSEEN = ("ignore", "quarantine")
 BAD_LINES = ("fail", "quarantine", "drop")
@@ -38,7 +38,7 @@ IF_EXISTS = ("overwrite", "reuse", "fail")
 INPUT_FORMATS = ("csv", "parquet")
 OUTPUT_FORMATS = ("parquet", "csv", "json")
 
-#: Per thing that scoring can tell about a row, the column it is written to.
+#: Per score of a row, the column it is written to.
 SCORES = {
     "prediction": "prediction",
     "probability": "probability",
@@ -141,11 +141,11 @@ HYPERPARAMETERS: dict[str, Field] = {
     ),
     "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),
     "metrics": Field(
-        list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, kept in the saved network."
+        list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, saved with the network."
     ),
 }
 
-#: How a fit goes about it; each is a Param of the Estimator.
+#: The params of a fit; each is a Param of the Estimator.
 FITTING: dict[str, Field] = {
     "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),
     "validation_split": Field(number(0.0, 1.0), 0.0, "Share of the rows to validate on after every epoch, in [0, 1)."),
@@ -153,25 +153,29 @@ FITTING: dict[str, Field] = {
         optional(integer(1)),
         None,
         "Epochs without a better loss (on validation rows, if there are any) after which training stops; "
-        "the weights of the best epoch are kept.",
+        "the weights of the best epoch count.",
     ),
     "min_delta": Field(number(0.0), 0.0, "How much lower a loss must be to count as better."),
-    "callbacks": Field(list_of(_import_path), None, "Keras callbacks as 'package.module:name', called per epoch on the center."),
+    "callbacks": Field(
+        list_of(_import_path), None, "Keras callbacks as 'package.module:name', called per epoch with the server's weights."
+    ),
     "callbacks_on": Field(choice("place", CALLBACKS_ON), "chief", "Where callbacks run: on the chief, or on every worker."),
-    "cache_mb": Field(number(positive=True), 1024.0, "MB of its rows a worker keeps in memory; more goes to Spark's local disk."),
+    "cache_mb": Field(
+        number(positive=True), 1024.0, "MB of its rows that a worker holds in memory; more go to Spark's local disk."
+    ),
     "force_repartition": Field(
         boolean,
         False,
         "Whether rows are dealt out evenly even if they lie in num_workers partitions already; "
         "otherwise those are trained where they lie.",
     ),
-    "timeout": Field(number(positive=True), 1800.0, "The most seconds that a worker, or the workers' server, is waited for."),
-    "encryption": Field(choice("encryption", ENCRYPTIONS), "none", "tls encrypts what workers and their server exchange."),
-    "server_shards": Field(
-        optional(integer(1)), None, "Servers that share the weights; by default as many as their size asks for."
+    "timeout": Field(number(positive=True), 1800.0, "Seconds to wait for a worker, or for the parameter server, at most."),
+    "encryption": Field(
+        choice("encryption", ENCRYPTIONS), "none", "tls encrypts the connections of workers and parameter server."
     ),
-    "snapshot_path": Field(optional(text), None, "A folder for snapshots, from which a fit that was cut off goes on."),
-    "snapshot_seconds": Field(number(positive=True), 60.0, "Seconds between two snapshots."),
+    "server_shards": Field(optional(integer(1)), None, "Parameter servers that share the weights; by default by their size."),
+    "snapshot_path": Field(optional(text), None, "A folder for checkpoints, from which a fit that was cut off is resumed."),
+    "snapshot_seconds": Field(number(positive=True), 60.0, "Seconds between two checkpoints."),
     "progress_path": Field(optional(text), None, "A file on the driver that gets a JSON line every few seconds of training."),
 }
 
@@ -195,7 +199,8 @@ _ELASTIC: dict[str, Field] = {
     "rho": Field(
         optional(number(positive=True)),
         None,
-        "Exploration: a commit moves a worker and the center towards each other by rho * learning_rate of their distance; "
+        "Exploration: a commit moves the weights of worker and server towards each other by rho * learning_rate of their "
+        "distance; "
         "by default by 0.9 / num_workers.",
     )
 }
@@ -216,8 +221,10 @@ TRAINERS: dict[str, dict[str, Field]] = {
     "Experimental": {**_DISTRIBUTED, **_window(5), **_TURNS},
     "LocalSGD": {
         **_DISTRIBUTED, **_window(8),
-        "outer_learning_rate": Field(number(positive=True), 1.0, "Share of the way to the workers' mean that the center goes."),
-        "outer_momentum": Field(number(0.0, 1.0), 0.0, "Nesterov's momentum of the center, in [0, 1)."),
+        "outer_learning_rate": Field(
+            number(positive=True), 1.0, "Share of the way to the workers' mean that the server's weights go."
+        ),
+        "outer_momentum": Field(number(0.0, 1.0), 0.0, "Nesterov's momentum of the server's weights, in [0, 1)."),
     },
 }  # fmt: skip
 
@@ -225,17 +232,20 @@ TRAINER_PARAMETERS: dict[str, Field] = {name: field for fields in TRAINERS.value
 
 
 def trainer_fields(trainer: str) -> dict[str, Field]:
-    """The parameters of a trainer by name; SpecError, with the nearest name, for one that does not exist."""
+    """Return the params of a trainer by name. Raises SpecError, with the nearest name, if there is no such trainer."""
     check_names("trainer", [trainer], TRAINERS)
     return TRAINERS[trainer]
 
 
 def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
-    """Check what only several hyper-parameters together can say: lengths, outputs, and one way to give the network.
+    """Check hyper-parameters against each other: their lengths, the outputs, and that there is one network.
 
     Args:
         hyperparameters: values of HYPERPARAMETERS.
-        labels: how many labels a row has.
+        labels: the number of labels of a row.
+
+    Raises:
+        SpecError: they do not fit together.
     """
     dims, network = hyperparameters.get("layer_dims"), hyperparameters.get("network")
     if dims is None and network is None:
@@ -246,10 +256,10 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
         return
     if hyperparameters.get("input_shape") is not None:
         raise SpecError("input_shape is for a network of your own; layer_dims takes a row's features as they are.")
-    said = losses(hyperparameters)
-    if len(said) > 1:
-        raise SpecError(f"loss: layer_dims makes one output, received {len(said)} losses: {said!r}.")
-    check_outputs(said[0], dims[-1], labels)
+    per_output = losses(hyperparameters)
+    if len(per_output) > 1:
+        raise SpecError(f"loss: layer_dims makes one output, received {len(per_output)} losses: {per_output!r}.")
+    check_outputs(per_output[0], dims[-1], labels)
     hidden = len(dims) - 2
     for name in ("activations", "initializers"):
         values = hyperparameters.get(name)
@@ -261,13 +271,13 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
 
 
 def losses(hyperparameters: dict[str, Any]) -> list[str]:
-    """The losses asked for, one per output."""
-    said = hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default
-    return [said] if isinstance(said, str) else said
+    """Return the losses, one per output."""
+    loss = hyperparameters.get("loss") or HYPERPARAMETERS["loss"].default
+    return [loss] if isinstance(loss, str) else loss
 
 
 def check_outputs(loss: str, units: int, labels: int = 1) -> None:
-    """Check that a network with this many outputs can be trained with a loss on so many labels per row."""
+    """Raise SpecError unless a network of `units` outputs can be trained with a loss on `labels` labels per row."""
     if labels > 1:
         if labels != units:
             raise SpecError(f"A row has {labels} labels, the network {units} outputs (loss {loss}); expected as many of each.")
@@ -281,16 +291,16 @@ def check_outputs(loss: str, units: int, labels: int = 1) -> None:
 
 
 def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
-    """Check that an evaluator can judge what a network trained with these hyper-parameters predicts."""
+    """Raise SpecError unless an evaluator fits the predictions of a network with these hyper-parameters."""
     loss = losses(hyperparameters)[0]
     if is_classification(loss) == (evaluator == "regression"):
-        fitting = ("binary", "multiclass") if is_classification(loss) else ("regression",)
-        raise SpecError(f"evaluator: the loss {loss!r} needs {' or '.join(map(repr, fitting))}, received {evaluator!r}.")
+        valid = ("binary", "multiclass") if is_classification(loss) else ("regression",)
+        raise SpecError(f"evaluator: the loss {loss!r} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
     dims = hyperparameters.get("layer_dims")
     if evaluator == "binary" and dims is not None and dims[-1] > 2:
         raise SpecError(f"evaluator: 'binary' judges two classes, the network has {dims[-1]} outputs; use 'multiclass'.")
 
 
 def is_classification(loss: str) -> bool:
-    """Whether a model trained with this loss predicts classes."""
+    """Return whether a model that is trained with this loss predicts classes."""
     return loss in CLASSIFICATION_LOSSES

@@ -1,4 +1,4 @@
-"""Periods of data: how a run's period is named, and which of two is older."""
+"""Periods of data: their names and their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DATED = re.compile(r"\d{4}-\d\d")
 
 
 def slug(text: str) -> str:
-    """`text` as one part of a path that every file system takes; different texts give different slugs."""
+    """Return a text as one part of a path that every file system takes; different texts give different slugs."""
     safe = _UNSAFE.sub("_", text)
     if safe == text and safe not in ("", ".", ".."):
         return safe
@@ -19,7 +19,7 @@ def slug(text: str) -> str:
 
 
 def period_key(partition_key: str | None, logical_date: datetime | None, run_after: datetime) -> str:
-    """The period of data a run is about: its partition key, else its logical date, else when it was due."""
+    """Return a run's period of data: its partition key, else its logical date, else the time it was due."""
     if partition_key:
         return slug(partition_key)
     moment = (logical_date or run_after).astimezone(UTC)
@@ -27,6 +27,6 @@ def period_key(partition_key: str | None, logical_date: datetime | None, run_aft
 
 
 def is_older(period: str, other: str) -> bool:
-    """Whether a period of data is before another; periods that do not begin with a date, such as region=eu, have no order."""
+    """Return whether a period is before another; periods that do not begin with a date, such as region=eu, have no order."""
     dated = _DATED.match(period) and _DATED.match(other)
     return bool(dated) and period.rstrip("Z") < other.rstrip("Z")

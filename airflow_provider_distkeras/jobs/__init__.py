@@ -1,1 +1,1 @@
-"""What spark-submit runs: read the request, call `ml`, commit the manifest."""
+"""The entry points of spark-submit, one per operator: read the request, call `ml`, commit the manifest."""

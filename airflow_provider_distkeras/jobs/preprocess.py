@@ -1,4 +1,4 @@
-"""CSV files to a prepared dataset and the pipeline that prepared it."""
+"""The preprocess job: from CSV files to a prepared dataset and the pipeline that prepared it."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
     and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
     """
-    look = tasks(spark.sparkContext)
-    reporter.begin("reading", 0.5, look)
+    measure = tasks(spark.sparkContext)
+    reporter.begin("reading", 0.5, measure)
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = prepare.prepare(spark, spec)
-    found = prepared.found
-    profiles = {name: found.profiles[name] for name in (*prepared.feature_columns, *spec.roles.values())}
-    moved = _drift(spec, earlier, profiles) if earlier else {}
-    logger.info("%s rows in %d files", f"{found.rows:,}", len(prepared.files.sizes))
+    profile = prepared.found
+    profiles = {name: profile.profiles[name] for name in (*prepared.feature_columns, *spec.roles.values())}
+    drifted = _drift(spec, earlier, profiles) if earlier else {}
+    logger.info("%s rows in %d files", f"{profile.rows:,}", len(prepared.files.sizes))
     data = _dataset(prepared, spec)
     if spec.num_workers:
         data = data.repartition(spec.num_workers)
     dataset_path, pipeline_path = f"{folder}/dataset", f"{folder}/pipeline"
-    reporter.begin("writing", 0.45, look)
+    reporter.begin("writing", 0.45, measure)
     write_floats(data, dataset_path)
-    reporter.begin("checking", 0.05, look)
-    written = _check_written(spark.read.parquet(dataset_path), spec, found.kept)
+    reporter.begin("checking", 0.05, measure)
+    written = _check_written(spark.read.parquet(dataset_path), spec, profile.kept)
     prepared.pipeline.write().save(pipeline_path)
-    if found.bad and spec.bad_lines == "quarantine":
+    if profile.bad and spec.bad_lines == "quarantine":
         prepared.reader.bad_records(spark).write.json(f"{folder}/quarantine")
-    logger.info("%s rows prepared, %s dropped, %s bad lines", f"{written:,}", f"{found.rows - written:,}", f"{found.bad:,}")
+    logger.info("%s rows prepared, %s dropped, %s bad lines", f"{written:,}", f"{profile.rows - written:,}", f"{profile.bad:,}")
     return JobResult(
         result={
             "dataset_path": dataset_path,
             "pipeline_path": pipeline_path,
             "rows": written,
-            "rejected_rows": found.rows - written + found.bad,
+            "rejected_rows": profile.rows - written + profile.bad,
             "feature_columns": prepared.feature_columns,
         },
         inputs=prepared.files.sizes,
         details=PreprocessDetails(
             features=count_values(prepared.data, prepare.FEATURES),
             label_col=spec.label_col,
-            bad_lines=found.bad,
-            validation_rows=found.held_out[spec.label_col].rows,
+            bad_lines=profile.bad,
+            validation_rows=profile.held_out[spec.label_col].rows,
             scaling=spec.scaling,
             layout=feature_layout.describe(prepared.inputs),
             kinds=dict(prepared.reader.kinds),
-            profile={name: profile.describe() for name, profile in profiles.items()},
-            **moved,
+            profile={name: column.describe() for name, column in profiles.items()},
+            **drifted,
         ),
     )
 
 
 def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> int:
-    """How many rows there are. Raises DataError if they are others than were surveyed, or folds are no whole numbers."""
+    """Return the number of rows. Raises DataError if it is not the expected one, or if folds are no whole numbers."""
     odd = F.count_if(F.col("fold").isNull()) if spec.fold_col else F.lit(0)
     written, odd_folds = dataset.agg(F.count(F.lit(1)), odd).collect()[0]
     if written != expected:
@@ -82,7 +82,7 @@ def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> i
 
 
 def _dataset(prepared: prepare.PreparedData, spec: PreprocessSpec) -> DataFrame:
-    """What is written, by the roles of the columns."""
+    """Return the columns of the dataset, named by their roles."""
     data = prepared.data
     roles = {role: column.alias(role) for role, column in prepare.role_columns(data, spec).items()}
     filled = prepare.filled_positions(prepared.inputs)
@@ -94,12 +94,12 @@ def _dataset(prepared: prepare.PreparedData, spec: PreprocessSpec) -> DataFrame:
 
 
 def _drift(spec: PreprocessSpec, earlier: drift.Described, profiles: dict[str, Profile]) -> dict[str, Any]:
-    """How far the columns have moved, for the manifest. Raises DataError if one has moved too far."""
-    moved = drift.compare(earlier, profiles)
-    logger.info("drift (PSI): %s", moved)
+    """Return the drift of the columns for the manifest. Raises DataError if a column has drifted too far."""
+    compared = drift.compare(earlier, profiles)
+    logger.info("drift (PSI): %s", compared)
     if spec.max_drift is not None:
-        moved.check(spec.max_drift, str(spec.compare_with))
-    return moved.to_dict()
+        compared.check(spec.max_drift, str(spec.compare_with))
+    return compared.to_dict()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A challenger and the present champion on the same rows: which of them is the champion from now on."""
+"""The promote job: compare a challenger with the present champion on the same rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
 def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: ProgressReporter) -> JobResult:
-    """Decide; nothing but the manifest is written, and the operator acts on it.
+    """Decide which model is the champion. Only the manifest is written; the operator records the champion.
 
     Raises:
         SpecError: the evaluator does not fit a model.
@@ -30,9 +30,9 @@ def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: Prog
     if spec.champion_path is not None:
         models["champion"] = _load_champion(spec.champion, spec.champion_path)
     compared = compare(spark, spec, models)
-    ours, theirs = (compared.metrics.get(name, {}).get(spec.metric_name) for name in ("challenger", "champion"))
-    assert ours is not None
-    promoted, reason = spec.decide(ours, theirs, larger_is_better=compared.larger_is_better)
+    challenger, champion = (compared.metrics.get(name, {}).get(spec.metric_name) for name in ("challenger", "champion"))
+    assert challenger is not None
+    promoted, reason = spec.decide(challenger, champion, larger_is_better=compared.larger_is_better)
     logger.info("%s: %s, on %s rows", "promoted" if promoted else "not promoted", reason, f"{compared.rows:,}")
     return JobResult(
         result={

@@ -1,4 +1,4 @@
-"""What the jobs share: the request in, the manifest out, and a cause where there is none."""
+"""The run of a job: read the request, run the body, commit the manifest or write the failure."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
 
-#: What tells of single fits, which a job's reporter does.
+#: The modules that log single fits; in a job, the progress of the whole job replaces them.
 FITS = ("ml.estimator.fit", "training.monitor")
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job's body hands back: the manifest's result, inputs and details."""
+    """The result of a job's body: the result, inputs and details of its manifest."""
 
     result: dict[str, Any]
     inputs: dict[str, Any] = field(default_factory=dict)
     details: JobDetails = field(default_factory=JobDetails)
 
 
-#: The body of a job: Spark, what is asked for, the folder to write to, and whom to tell how far it is.
+#: The body of a job. It takes the Spark session, the spec, the folder to write to and the reporter of its progress.
 Body = Callable[[SparkSession, Any, str, ProgressReporter], JobResult]
 
 
 def main(body: Body) -> None:
-    """Run a job from the command line; exits with 1, leaving the cause beside the request, if it fails."""
+    """Run a job from the command line. If it fails, write its failure beside the request and exit with 1."""
     parser = argparse.ArgumentParser(description="A job of airflow-provider-distkeras, submitted by its operators.")
     parser.add_argument("--spec", required=True, help="URI of the request")
     spec_path = parser.parse_args().spec
     log_to_stdout()
     submitter.watch(os.environ.get(SUBMITTERS))
-    # Spark would look up the caller of every Column operation, for messages that are ours to write.
+    # Without this, Spark looks up the caller of every Column operation, for messages that this package writes itself.
     spark = SparkSession.builder.config("spark.python.sql.dataFrameDebugging.enabled", "false").getOrCreate()
     try:
         run(spark, spec_path, body)
     except Exception as error:
-        logger.error("%s", cause_of(error).line)
+        logger.error("%s", failure_of(error).line)
         traceback.print_exc()
         sys.exit(1)
     finally:
@@ -65,7 +65,13 @@ def main(body: Body) -> None:
 
 
 def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
-    """Answer the request at `spec_path`: run the body, then commit its outcome."""
+    """Run the body for a request, commit the result and return its manifest.
+
+    Args:
+        spark: the session.
+        spec_path: the path of the request.
+        body: the body of the job.
+    """
     storage = storage_for(spark, spec_path)
     request = Request.from_json(storage.read_bytes(spec_path))
     lease.watch(storage, request.attempt)
@@ -74,26 +80,28 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     started = time.time()
     try:
         with ProgressReporter() as reporter:
-            outcome = body(spark, request.spec, request.attempt.path, reporter)
-            details = replace(outcome.details, seconds=round(time.time() - started, 3), versions=versions(spark))
-            manifest = Manifest(request.spec.kind, request.spec.sha256, outcome.result, request.inputs or outcome.inputs, details)
+            job_result = body(spark, request.spec, request.attempt.path, reporter)
+            details = replace(job_result.details, seconds=round(time.time() - started, 3), versions=versions(spark))
+            manifest = Manifest(
+                request.spec.kind, request.spec.sha256, job_result.result, request.inputs or job_result.inputs, details
+            )
             commit(storage, request.attempt, manifest)
             reporter.finish()
     except Exception as error:
-        storage.write_bytes(request.attempt.error_path, cause_of(error).to_json())
+        storage.write_bytes(request.attempt.error_path, failure_of(error).to_json())
         raise
     logger.info("committed %s", request.attempt.manifest_path)
     return manifest
 
 
-def cause_of(error: Exception) -> Failure:
-    """Why a job failed; of Java's exceptions what they say, and not that there was one."""
+def failure_of(error: Exception) -> Failure:
+    """Return the failure that an error causes, with the message of the Java exception if there is one."""
     java = getattr(error, "java_exception", None)
     return Failure.of(error) if java is None else Failure.of(error, str(java))
 
 
 def versions(spark: SparkSession) -> dict[str, str]:
-    """The versions that made a result, for whoever asks later."""
+    """Return the version of each package that makes a result."""
     own = {"airflow-provider-distkeras": airflow_provider_distkeras.__version__, "spark": spark.version}
     return own | installed_versions(RECORDED_PACKAGES)
 
@@ -107,7 +115,7 @@ class _JobFormatter(logging.Formatter):
 
 
 def log_to_stdout() -> None:
-    """Show this package's progress as lines that stand out from Spark's own."""
+    """Log this package's messages and events to stdout, as lines that differ from Spark's own."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JobFormatter(f"{PREFIX}%(message)s"))
     package = logging.getLogger("airflow_provider_distkeras")

@@ -1,4 +1,4 @@
-"""A model and new rows to predictions, and to a quarantine for the rows that have none."""
+"""The score job: from a model and new rows to predictions, and to a quarantine of the rows that have none."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
-#: How many reasons are named in the manifest and in messages.
-_NAMED = 10
+#: The most reasons that the manifest and messages list.
+_MAX_REASONS = 10
 
 
 def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
-    """Write `predictions`, the key columns and what the model says, and `quarantine`, the rows it cannot score, into the folder.
+    """Write `predictions` (key columns and scores) and `quarantine` (rows that the model cannot score) into the folder.
 
     Raises:
-        SpecError: columns are asked for that the rows do not have, or that the model cannot tell.
+        SpecError: a column that is to be written is neither in the rows nor a score of the model.
         DataError: the files do not fit the model, or more rows are quarantined than may be.
         ArtifactError: there is no model of a train task, or rows got lost.
     """
@@ -35,24 +35,24 @@ def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressR
 
 
 def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
-    """As `score`, with a model that is loaded."""
+    """Score with a model that is loaded already; see `score`."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
-    look = tasks(spark.sparkContext)
-    reporter.begin("reading", 0.3, look)
+    measure = tasks(spark.sparkContext)
+    reporter.begin("reading", 0.3, measure)
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
     target = OutputTarget(folder, spec.output_format, tuple(spec.partition_by))
-    reporter.begin("scoring", 0.6, look)
+    reporter.begin("scoring", 0.6, measure)
     with rows.written(keys, scorer, backend, target) as written:
         if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
             rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
         quarantined = sum(written.reasons.values())
         _check(spec, rows.rows, written, target)
-        reporter.begin("measuring", 0.1, look)
+        reporter.begin("measuring", 0.1, measure)
         metrics = _measure(written.measurable, rows, model, scorer)
-    told = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", told)
+    measured = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", measured)
     return JobResult(
         result={
             "predictions_path": target.predictions,
@@ -65,13 +65,13 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
         details=ScoreDetails(
             quarantine_path=target.quarantine if quarantined else None,
             bad_lines=rows.bad_lines,
-            quarantined=dict(list(written.reasons.items())[:_NAMED]),
+            quarantined=dict(list(written.reasons.items())[:_MAX_REASONS]),
         ),
     )
 
 
 def _keys(spec: ScoreSpec, rows: reader.ScoringInput, scorer: Scorer) -> list[str]:
-    """The columns to keep, among which must be those that partition the output."""
+    """Return the columns of the input to write. Raises SpecError if a column that partitions the output is not among them."""
     keys = rows.keep(spec.key_columns, [*scorer.names, REASON_COLUMN])
     for name in spec.partition_by:
         if name not in keys:
@@ -80,7 +80,7 @@ def _keys(spec: ScoreSpec, rows: reader.ScoringInput, scorer: Scorer) -> list[st
 
 
 def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTarget) -> None:
-    """Every row must be scored or quarantined, and not too many of them quarantined."""
+    """Raise an error unless every row is scored or quarantined, and not too many are quarantined."""
     quarantined = sum(written.reasons.values())
     if written.rows + quarantined != rows:
         raise ArtifactError(
@@ -88,7 +88,7 @@ def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTar
             f"Do not change {', '.join(spec.input_path[:3])} while it is read; clear the task to run it anew."
         )
     if quarantined > spec.max_quarantined * rows:
-        listed = ", ".join(f"{reason} ({count:,} rows)" for reason, count in list(written.reasons.items())[:_NAMED])
+        listed = ", ".join(f"{reason} ({count:,} rows)" for reason, count in list(written.reasons.items())[:_MAX_REASONS])
         raise DataError(
             f"{quarantined:,} of {rows:,} rows cannot be scored: {listed}. max_quarantined={spec.max_quarantined:g} allows "
             f"{int(spec.max_quarantined * rows):,}. They are in {target.quarantine}: correct them, or raise max_quarantined."
@@ -96,13 +96,13 @@ def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTar
 
 
 def _measure(scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
-    """The metrics of the rows whose label is known; none where the labels or the predictions are not."""
+    """Return the metrics on the rows that have a label; none without labels or predictions."""
     if rows.label is None or "prediction" not in scorer.columns:
         return {}
-    found = evaluate_predictions(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
-    if not found:
-        logger.warning("no metrics: no row's label, %r, is what the model tells", rows.label)
-    return found
+    metrics = evaluate_predictions(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
+    if not metrics:
+        logger.warning("no metrics: no row has a label in %r that the model can predict", rows.label)
+    return metrics
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Ends a job in client mode when what submitted it is gone: nobody waits for its result, and a retry may be at work."""
+"""The watch over the processes that submitted a job in client mode.
+
+A job whose submitter is gone ends: no task waits for its result, and a retry may be running.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _POLL_S = 1.0
-#: Between asking Spark to end and killing all processes of the job.
+#: Seconds between the signal for Spark to end and the kill of all processes of the job.
 _GRACE_S = 2.0
 
 
 def watch(submitters: str | None) -> None:
-    """Watch from now on, in a thread of its own.
+    """Start to watch in a thread of its own.
 
     Args:
-        submitters: the ids of the processes, as `contract.request.SUBMITTERS` says; None where nobody is to be watched.
+        submitters: the ids of the processes, separated by commas (see `contract.artifacts.request.SUBMITTERS`); None for none.
     """
     if submitters:
         ids = [int(each) for each in submitters.split(",")]
-        threading.Thread(target=_end_without, args=(ids,), name="submitter", daemon=True).start()
+        threading.Thread(target=_end_without_submitter, args=(ids,), name="submitter", daemon=True).start()
 
 
-def _end_without(ids: Sequence[int]) -> None:
+def _end_without_submitter(ids: Sequence[int]) -> None:
     while all(map(_is_alive, ids)):
         time.sleep(_POLL_S)
     logger.error("the task that submitted this job is gone, so the job ends without a result")
@@ -50,7 +53,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _has_ended(process: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice, as far as this system tells."""
+    """Return whether a process has ended and its parent has not read its exit code yet; False where there is no /proc."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""A prepared dataset to a cross-validated model, refitted on all rows, with its preprocessing and a report."""
+"""The train job: from a prepared dataset to a cross-validated model, refitted on all rows, with its pipeline and a report."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _TRIALS = "trials"
 def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressReporter) -> JobResult:
     """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
 
-    Every fit of the search is recorded in `trials`; what an earlier attempt recorded before it was cut off is taken over. Where
-    asked for, `tensorboard` gets event files, and MLflow a run.
+    Every fit of the search is recorded in `trials`; fits of earlier attempts that were cut off are resumed from their records.
+    With `tensorboard`, event files are written, and with `mlflow_experiment` an MLflow run.
     """
     storage = storage_for(spark, folder)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), ArtifactRef.parse(spec.dataset_path).manifest_path)
@@ -42,31 +42,31 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressR
         data = spark.read.parquet(spec.dataset_path)
         earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.at(folder), spec)]
         journal = Journal(storage, f"{folder}/{_TRIALS}", earlier)
-        found = search(data, spec, manifest.details.to_dict(), journal, reporter, manifest.result["rows"])
+        result = search(data, spec, manifest.details.to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         pipeline = PipelineModel.load(manifest.result["pipeline_path"])
-        model = PipelineModel([*pipeline.stages, found.model])
+        model = PipelineModel([*pipeline.stages, result.model])
         model_path, report_path = f"{folder}/model", f"{folder}/report.html"
         model.write().save(model_path)
-        page = report.render(found, spec, manifest, versions(spark))
+        page = report.render(result, spec, manifest, versions(spark))
         storage.write_bytes(report_path, page.encode())
         if spec.tensorboard:
-            for name, content in tensorboard.event_files(found, spec.metric_names).items():
+            for name, content in tensorboard.event_files(result, spec.metric_names).items():
                 storage.write_bytes(f"{folder}/tensorboard/{name}", content)
-        logged = run.log(found, spec.metric_names, model, page, folder) if run is not None else None
+        logged = run.log(result, spec.metric_names, model, page, folder) if run is not None else None
     return JobResult(
         result={
             "model_path": model_path,
             "report_path": report_path,
-            "best_params": found.best_params,
-            "metrics": {name: _told(found, name) for name in spec.metric_names},
+            "best_params": result.best_params,
+            "metrics": {name: _statistics(result, name) for name in spec.metric_names},
             "rows": manifest.result["rows"],
         },
         inputs={"dataset_path": spec.dataset_path},
         details=TrainDetails(
-            trials=[trial.to_dict() for trial in found.trials],
-            training=found.summary.to_dict(),
-            test_error=found.test_result.error if found.test_result else None,
+            trials=[trial.to_dict() for trial in result.trials],
+            training=result.summary.to_dict(),
+            test_error=result.test_result.error if result.test_result else None,
             mlflow=logged,
         ),
     )
@@ -81,7 +81,7 @@ def _mlflow_run(spec: TrainSpec, folder: str) -> MlflowRun | None:
 
 
 def _check_rows(spec: TrainSpec, rows: int) -> None:
-    """Raise DataError, before anything is trained, if a fold cannot have as many rows as a cell has workers."""
+    """Raise DataError, before anything is trained, if a fold cannot have as many rows as a trial has workers."""
     largest = int(rows * (1 - spec.test_share) * (1 - 1 / spec.num_folds))
     workers = max([spec.trainer_params.get("num_workers", 1), *spec.param_grid.get("num_workers", [])])
     if largest < workers or rows < spec.num_folds:
@@ -91,10 +91,10 @@ def _check_rows(spec: TrainSpec, rows: int) -> None:
         )
 
 
-def _told(found: SearchResult, metric: str) -> dict[str, float | None]:
-    """A metric of the best cell over the folds, and of the rows set aside, if some were."""
-    told = {"mean": found.best.mean(metric), "std": found.best.std(metric)}
-    return told if found.test_result is None else {**told, "test": found.test_result.metrics.get(metric)}
+def _statistics(result: SearchResult, metric: str) -> dict[str, float | None]:
+    """Return the mean and std of a metric over the folds of the best trial, and its value on rows set aside, if any."""
+    statistics = {"mean": result.best.mean(metric), "std": result.best.std(metric)}
+    return statistics if result.test_result is None else {**statistics, "test": result.test_result.metrics.get(metric)}
 
 
 if __name__ == "__main__":

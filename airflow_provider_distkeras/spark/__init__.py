@@ -1,0 +1,1 @@
+"""Spark as this package uses it: cluster, environment, storage, columns and progress."""

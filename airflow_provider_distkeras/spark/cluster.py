@@ -1,4 +1,4 @@
-"""What the Spark cluster offers: addresses, slots, and whether its own connections are encrypted."""
+"""The Spark cluster: its settings, addresses and slots, and whether its own connections are encrypted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ENCRYPTION = (
 
 
 def setting(context: SparkContext, name: str, default: str) -> str:
-    """A Spark setting of the running application; asking for one is much faster than `getConf`, which fetches them all."""
+    """Return a Spark setting of the running application; this is much faster than `getConf`, which fetches all settings."""
     return str(context._conf.get(name, default))
 
 
 def addresses(context: SparkContext) -> tuple[str, str]:
-    """The address the parameter server listens on, and the one the executors reach it by."""
+    """Return the address that the parameter server listens on, and the address by which executors reach it."""
     if (context.master or "").startswith("local"):
         return "127.0.0.1", "127.0.0.1"
     host = setting(context, "spark.driver.host", "")
@@ -32,27 +32,27 @@ def addresses(context: SparkContext) -> tuple[str, str]:
 
 
 def slots(context: SparkContext) -> int:
-    """How many tasks can run at the same time now."""
+    """Return how many tasks can run at the same time now."""
     scala = context._jsc.sc()
     return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
 
 
-def check_slots(context: SparkContext, wanted: int, why: str) -> None:
-    """Raise SpecError unless `wanted` tasks can run at the same time, saying what to set."""
+def check_slots(context: SparkContext, workers: int, trainer: str) -> None:
+    """Raise SpecError unless as many tasks as `workers` can run at the same time, for the trainer that needs them."""
     if setting(context, "spark.dynamicAllocation.enabled", "false") == "true":
         raise SpecError(
-            f"{why} needs all its workers at the same time, which Spark does not promise under dynamic allocation. "
+            f"{trainer} needs all its workers at the same time, which Spark does not promise under dynamic allocation. "
             "Set spark.dynamicAllocation.enabled=false, or use an asynchronous trainer such as ADAG."
         )
     free = slots(context)
-    if free < wanted:
+    if free < workers:
         master = context.master or ""
-        fix = f"start Spark with local[{wanted}]" if master.startswith("local") else (
+        fix = f"start Spark with local[{workers}]" if master.startswith("local") else (
             "give the application more cores (spark.executor.instances, spark.executor.cores, spark.cores.max) "
             "or its tasks fewer (spark.task.cpus)"
         )  # fmt: skip
         raise SpecError(
-            f"{why} needs {wanted} workers at the same time, this cluster runs {free} tasks. "
+            f"{trainer} needs {workers} workers at the same time, this cluster runs {free} tasks. "
             f"Set num_workers to at most {free}, or {fix}, or use an asynchronous trainer such as ADAG."
         )
 
@@ -68,16 +68,20 @@ def check_encryption(context: SparkContext, encryption: str) -> None:
 
 
 def deal(data: DataFrame, workers: int, evenly: bool) -> DataFrame:
-    """The rows in as many partitions as there are workers.
+    """Return the rows in as many partitions as there are workers.
 
-    A shuffle of the rows can take longer than training an epoch of them, so data that lie in so many partitions already are
-    left there, unless they must be dealt out `evenly`.
+    A shuffle of the rows can take longer than an epoch of training. So data that lie in so many partitions already stay there.
+
+    Args:
+        data: the rows.
+        workers: the number of workers.
+        evenly: whether the partitions must have equal sizes, so that the rows are always shuffled.
     """
     return data.repartition(workers) if evenly or _partitions(data) != workers else data
 
 
 def _partitions(data: DataFrame) -> int | None:
-    """How many partitions the rows lie in; None where only running the query would tell."""
+    """Return how many partitions the rows lie in; None where that shows only when the query runs."""
     query = data._jdf.queryExecution()
     if query.executedPlan().getClass().getSimpleName() == "AdaptiveSparkPlanExec":
         return None

@@ -1,4 +1,4 @@
-"""The features column, as vectors or arrays, and what can be known of it without a job."""
+"""Columns of features and labels: their checks, their conversion to arrays of float32, and their sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ def check_numeric(data: DataFrame, name: str, role: str) -> None:
 
 
 def as_floats(data: DataFrame, name: str, *, numbers: bool = False) -> Column:
-    """A vector or array column, or where `numbers` may be one a numeric column, as array of float32, converted inside Spark.
+    """Return a column of vectors or arrays as arrays of float32, converted inside Spark.
+
+    Args:
+        data: the rows.
+        name: the column.
+        numbers: whether a column of numbers is taken too, each as an array of one.
 
     Raises:
         DataError: there is no such column, or it holds something else.
@@ -51,7 +56,7 @@ def as_floats(data: DataFrame, name: str, *, numbers: bool = False) -> Column:
 
 
 def as_labels(data: DataFrame, name: str) -> Column:
-    """A label column as array of float32: numbers, vectors or arrays.
+    """Return a label column of numbers, vectors or arrays as arrays of float32.
 
     Raises:
         DataError: there is no such column, or it holds something else.
@@ -69,18 +74,18 @@ def as_labels(data: DataFrame, name: str) -> Column:
 
 
 def joined(arrays: Sequence[Column]) -> Column:
-    """Arrays one behind the other; a single one as it is, which `concat` would copy row by row."""
+    """Return arrays joined one after the other; a single one as it is, since `concat` would copy it row by row."""
     return arrays[0] if len(arrays) == 1 else F.concat(*arrays)
 
 
 def count_values(data: DataFrame, name: str) -> int:
-    """How many values a row's features or labels have: by the column's type or metadata, else by the first row."""
+    """Return how many values a row's features or labels have, by the column's type or metadata, else by the first row."""
     kind = data.schema[name].dataType
     if isinstance(kind, (NumericType, BooleanType)):
         return 1
-    known = data.schema[name].metadata.get("ml_attr", {}).get("num_attrs")
-    if known is not None:
-        return int(known)
+    declared = data.schema[name].metadata.get("ml_attr", {}).get("num_attrs")
+    if declared is not None:
+        return int(declared)
     first = data.select(F.size(as_floats(data, name)).alias("size")).where(F.col("size") > 0).first()
     if first is None:
         raise DataError(f"The data has no row with values in {name!r}.")
@@ -88,20 +93,25 @@ def count_values(data: DataFrame, name: str) -> int:
 
 
 def write_floats(data: DataFrame, path: str) -> None:
-    """Write Parquet without dictionaries: to look for repeated numbers took Spark several times as long as all the rest."""
+    """Write Parquet without dictionaries: the search for repeated numbers takes Spark several times as long as all the rest."""
     data.write.option("parquet.enable.dictionary", "false").parquet(path)
 
 
-def in_order(said: dict[str, T], names: list[str], param: str) -> list[T]:
-    """What was said by input or output, or by position, in the order of a network's inputs or outputs, called `names`.
+def in_order(values: dict[str, T], names: list[str], param: str) -> list[T]:
+    """Return values per input or output of a network in the order of these.
 
-    One thing for several inputs is left as it is: a column may hold the features of all of them.
+    One value for several inputs is returned as it is: a column may hold the features of all of them.
+
+    Args:
+        values: the values by name, or by position ("0", "1", ...).
+        names: the names of the inputs or outputs.
+        param: the param that the values are of, for the message.
 
     Raises:
-        SpecError: another number of things, or a name that is none of theirs.
+        SpecError: the number of values is another one, or a name is none of the network's.
     """
-    if set(said) == set(names):
-        return [said[name] for name in names]
-    if list(said) == [str(position) for position in range(len(said))] and len(said) in (1, len(names)):
-        return list(said.values())
-    raise SpecError(f"{param}: expected one for each of {names}, received {said!r}.")
+    if set(values) == set(names):
+        return [values[name] for name in names]
+    if list(values) == [str(position) for position in range(len(values))] and len(values) in (1, len(names)):
+        return list(values.values())
+    raise SpecError(f"{param}: expected one for each of {names}, received {values!r}.")

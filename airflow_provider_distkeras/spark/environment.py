@@ -1,4 +1,4 @@
-"""The environment of the Python workers that Spark starts for us: Keras backend and threads."""
+"""The environment of the Python workers that Spark starts: Keras backend and threads."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _lock = threading.Lock()
 
 
 def default_backend() -> str:
-    """The backend where none was asked for: the environment's KERAS_BACKEND, else tensorflow."""
+    """Return the default backend: the environment's KERAS_BACKEND, else tensorflow."""
     return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 def installed_versions(names: Sequence[str]) -> dict[str, str]:
-    """The versions of those of these packages that are installed."""
-    found = {}
+    """Return the version of each of these packages that is installed."""
+    versions = {}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def task_cores() -> int:
-    """The threads that this Python worker may use: its task's cores."""
+    """Return how many threads this Python worker may use: its task's cores."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)
 
 
 def pin_device(resources: Mapping[str, Any]) -> None:
-    """Have this Python worker see only the GPU that Spark assigned to its task, if any. Before a backend is imported."""
+    """Make this Python worker see only the GPU that Spark assigned to its task, if any; call it before a backend is imported."""
     if "gpu" in resources:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(resources["gpu"].addresses)
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
@@ -51,9 +51,9 @@ def pin_device(resources: Mapping[str, Any]) -> None:
 
 
 def keep_loaded() -> None:
-    """Take what a Python worker has loaded, its backend above all, out of the garbage collector's sight; once, for it stays.
+    """Exclude what a Python worker has loaded, such as its backend, from garbage collection. Runs on executors.
 
-    Spark collects garbage after every task. Over all that TensorFlow brings, that takes 0.2 s, as long as a small network trains.
+    Spark collects garbage after every task. With TensorFlow loaded, that takes 0.2 s, as long as a small network trains.
     """
     from pyspark import TaskContext
 
@@ -62,11 +62,11 @@ def keep_loaded() -> None:
 
 
 def variables(backend: str, cores: int) -> dict[str, str]:
-    """What a Python worker of a backend is told so that it uses no more than its task's cores.
+    """Return the environment variables by which a Python worker of a backend uses no more than its task's cores.
 
-    XLA would keep a thread per core of the machine, and hand every small operation from one to another.
+    XLA would start a thread per core of the machine, and pass every small operation from one to another.
     """
-    said = {
+    values = {
         "KERAS_BACKEND": backend,
         "OMP_NUM_THREADS": str(cores),
         "TF_NUM_INTRAOP_THREADS": str(cores),
@@ -74,22 +74,22 @@ def variables(backend: str, cores: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
     }
     if backend == "jax":
-        said["PJRT_NPROC"] = str(cores)
+        values["PJRT_NPROC"] = str(cores)
         if cores == 1:
-            said["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=false {os.environ.get('XLA_FLAGS', '')}".strip()
-    return said
+            values["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=false {os.environ.get('XLA_FLAGS', '')}".strip()
+    return values
 
 
 @contextmanager
 def worker_environment(context: SparkContext, backend: str) -> Iterator[None]:
-    """Have the functions made inside run in Python workers of this backend, with as many threads as a task has cores.
+    """Run the functions that are made in this context in Python workers of a backend, with as many threads as a task has cores.
 
     Spark keeps separate Python workers for separate environments, so one never imports two backends.
     """
-    wanted = variables(backend, int(cluster.setting(context, "spark.task.cpus", "1")))
+    added = variables(backend, int(cluster.setting(context, "spark.task.cpus", "1")))
     with _lock:
         before = dict(context.environment)
-        context.environment.update(wanted)
+        context.environment.update(added)
         try:
             yield
         finally:

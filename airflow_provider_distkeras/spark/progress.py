@@ -1,4 +1,4 @@
-"""How far a job is, told in its log: as it begins, every few seconds, and once its result is committed."""
+"""The progress of a job in its log: when a stage begins, every few seconds, and when the result is committed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EVERY_S = 5.0
-#: In so many times as many, a line is told that says nothing new.
-_STILL = 6
-#: Before so much of a stage is done, its pace tells nothing.
+#: Seconds between two events.
+_INTERVAL_S = 5.0
+#: An event that repeats the one before is logged after so many intervals.
+_REPEAT_INTERVALS = 6
+#: The share of a stage that must be done before its pace counts.
 _LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """What can be seen of a stage under way; see `Progress`.
+    """The progress of the stage under way; see `Progress` for the other fields.
 
     Attributes:
-        begun: how much of the total is done of what is under way; before: what was done before the stage began.
+        begun: how much of the total is done of the parts under way.
+        before: how much was done before the stage began.
     """
 
     done: float | None = None
@@ -43,41 +45,41 @@ class StageProgress:
 
     @property
     def share(self) -> float:
-        """How much of the stage is done, from 0 to 1."""
+        """The share of the stage that is done, from 0 to 1."""
         return min((self.done + self.begun) / self.total, 1.0) if self.done is not None and self.total else 0.0
 
     @property
     def worked(self) -> float:
-        """How much of it was done since it began."""
+        """The share of the stage that was done since it began."""
         return self.share - (self.before / self.total if self.total else 0.0)
 
 
-#: Looks at a stage under way.
-Look = Callable[[], StageProgress]
+#: Returns the progress of the stage under way.
+Measure = Callable[[], StageProgress]
 
 
 @dataclass(frozen=True)
 class _Stage:
     name: str
     share: float
-    look: Look
+    measure: Measure
     since: float
 
 
 class ProgressReporter:
-    """Tells how far a job is, from a thread of its own; use it as a context manager.
+    """Logs the progress of a job from a thread of its own; use it as a context manager.
 
     Args:
-        every: seconds between two lines, at least, but for the last.
+        every: seconds between two events, at least; the last event does not wait.
     """
 
-    def __init__(self, every: float = _EVERY_S) -> None:
+    def __init__(self, every: float = _INTERVAL_S) -> None:
         self._every = every
         self._stage: _Stage | None = None
-        self._first: tuple[float, float] | None = None  # when work of the stage was first seen, and how much
+        self._first: tuple[float, float] | None = None  # the time and the share when work on the stage first showed
         self._done, self._percent = 0.0, 0
-        self._told: Progress | None = None
-        self._told_at = -math.inf
+        self._logged: Progress | None = None
+        self._logged_at = -math.inf
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="distkeras-reporter", daemon=True)
@@ -90,56 +92,58 @@ class ProgressReporter:
         self._ended.set()
         self._thread.join()
 
-    def begin(self, name: str, share: float, look: Look = StageProgress) -> None:
-        """Begin a stage of the job; the one before it is done.
+    def begin(self, name: str, share: float, measure: Measure = StageProgress) -> None:
+        """Begin a stage of the job; the stage before it is done.
 
         Args:
-            share: of the whole job, from 0 to 1.
-            look: tells how far it is.
+            name: the name of the stage.
+            share: the share of the whole job that the stage takes, from 0 to 1.
+            measure: returns the progress of the stage.
         """
         with self._lock:
             if self._stage is not None:
                 self._done += self._stage.share
-            self._stage, self._first = _Stage(name, share, look, time.monotonic()), None
-        self._tell()
+            self._stage, self._first = _Stage(name, share, measure, time.monotonic()), None
+        self._log_progress()
 
     def finish(self) -> None:
-        """Tell that the job is done."""
+        """Log that the job is done."""
         self._ended.set()
         with self._lock:
             logger.info(Progress(100, "done"))
 
     def _run(self) -> None:
         while not self._ended.wait(self._every / 10):
-            self._tell()
+            self._log_progress()
 
-    def _tell(self) -> None:
-        """Tell how far the stage is, if it is time to."""
+    def _log_progress(self) -> None:
+        """Log the progress of the stage, if an interval has passed and there is something new."""
         with self._lock:
             now, stage = time.monotonic(), self._stage
-            silent = now - self._told_at
+            silent = now - self._logged_at
             if stage is None or self._ended.is_set() or silent < self._every:
                 return
             try:
-                seen = stage.look()
-            except Exception:  # Spark may be about to end; a line less is no reason to fail
-                seen = StageProgress()
-            progress = self._progress(stage, seen, now)
-            if str(progress) != str(self._told) or silent >= _STILL * self._every:
+                measured = stage.measure()
+            except Exception:  # Spark may be ending; progress that cannot be measured must not fail the job
+                measured = StageProgress()
+            progress = self._progress(stage, measured, now)
+            if str(progress) != str(self._logged) or silent >= _REPEAT_INTERVALS * self._every:
                 logger.info(progress)
-                self._told, self._told_at = progress, now
+                self._logged, self._logged_at = progress, now
 
-    def _progress(self, stage: _Stage, seen: StageProgress, now: float) -> Progress:
-        done = self._done + stage.share * seen.share
+    def _progress(self, stage: _Stage, measured: StageProgress, now: float) -> Progress:
+        done = self._done + stage.share * measured.share
         self._percent = max(self._percent, min(int(100 * done), 99))
-        pace = self._pace(stage, seen.worked, now)
+        pace = self._pace(stage, measured.worked, now)
         eta = round((1 - done) / (stage.share * pace), 1) if pace else None
         return Progress(
-            self._percent, stage.name, seen.done, seen.total, seen.unit, seen.samples_per_second, seen.loss, seen.best, eta
-        )
+            self._percent, stage.name, measured.done, measured.total, measured.unit, measured.samples_per_second, measured.loss,
+            measured.best, eta,
+        )  # fmt: skip
 
     def _pace(self, stage: _Stage, worked: float, now: float) -> float | None:
-        """How much of a stage is done in a second: since it was first seen to go on, or else since it began."""
+        """Return the share of a stage per second since work on it first showed, else since it began; None if it is too early."""
         if self._first is None and worked > 0:
             self._first = (now, worked)
         for since, before in filter(None, (self._first, (stage.since, 0.0))):
@@ -148,17 +152,17 @@ class ProgressReporter:
         return None
 
 
-def tasks(context: SparkContext) -> Look:
-    """Looks at how many tasks of Spark's running jobs are done."""
+def tasks(context: SparkContext) -> Measure:
+    """Return a measure that counts the tasks of Spark's running jobs."""
     tracker = context.statusTracker()
 
-    def look() -> StageProgress:
+    def measure() -> StageProgress:
         jobs = [tracker.getJobInfo(number) for number in tracker.getActiveJobsIds()]
-        known = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
-        stages = [stage for stage in known if stage is not None]
+        infos = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
+        stages = [stage for stage in infos if stage is not None]
         done = sum(stage.numCompletedTasks for stage in stages)
-        return (
-            StageProgress(done, sum(stage.numTasks for stage in stages), "tasks") if done else StageProgress()
-        )  # of many jobs of a task or two
+        if not done:  # one of many jobs of a task or two
+            return StageProgress()
+        return StageProgress(done, sum(stage.numTasks for stage in stages), "tasks")
 
-    return look
+    return measure

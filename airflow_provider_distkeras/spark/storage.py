@@ -1,4 +1,4 @@
-"""Files wherever Spark can reach them, through Hadoop's FileSystem."""
+"""Files that Spark can reach, through Hadoop's FileSystem."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CHUNK = 8 * 1024 * 1024
-#: Object stores, where a file appears whole when it is closed; elsewhere it is renamed into place.
-_APPEARS_WHOLE = ("s3", "s3a", "gs", "oss", "cosn")
+#: Object stores, where a file appears as a whole when it is closed; elsewhere it is renamed into place.
+_ATOMIC_CREATE = ("s3", "s3a", "gs", "oss", "cosn")
 
 
 def storage_for(spark: SparkSession, path: str) -> Storage:
-    """The storage of a path; one without a scheme is where Spark's default file system is, as for Spark itself."""
+    """Return the storage of a path; a path without a scheme is on Spark's default file system."""
     default = spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS", "file:///")
     if is_local(path if urlsplit(path).scheme else default):
         return LocalStorage()
@@ -30,8 +30,8 @@ def storage_for(spark: SparkSession, path: str) -> Storage:
 
 
 @contextmanager
-def _reaching(path: str) -> Iterator[None]:
-    """Tell in one line why a file system cannot be reached."""
+def _reach(path: str) -> Iterator[None]:
+    """Raise ArtifactError, with the cause in one line, if the file system cannot be reached."""
     try:
         yield
     except Py4JJavaError as error:
@@ -43,7 +43,7 @@ def _reaching(path: str) -> Iterator[None]:
 
 
 class HadoopStorage:
-    """HDFS and object stores. See `contract.storage.Storage`."""
+    """HDFS and object stores; see `contract.files.storage.Storage`."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._gateway: Any = spark.sparkContext._gateway
@@ -51,12 +51,14 @@ class HadoopStorage:
         self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
 
     def exists(self, path: str) -> bool:
-        with _reaching(path):
+        """Return whether a file or a directory exists."""
+        with _reach(path):
             file_system, java_path = self._locate(path)
             return bool(file_system.exists(java_path))
 
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
-        with _reaching(path):
+        """Return the content of a file, or its first `limit` bytes. Raises FileNotFoundError if it does not exist."""
+        with _reach(path):
             return self._read_bytes(path, limit)
 
     def _read_bytes(self, path: str, limit: int | None) -> bytes:
@@ -76,8 +78,9 @@ class HadoopStorage:
             stream.close()
 
     def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file in one step, making its directories. Raises ArtifactError if that fails."""
         try:
-            if urlsplit(path).scheme in _APPEARS_WHOLE:
+            if urlsplit(path).scheme in _ATOMIC_CREATE:
                 self._create(path, content)
             else:
                 part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}"
@@ -88,27 +91,30 @@ class HadoopStorage:
             raise ArtifactError(f"Cannot write {path}: {cause}. Choose a path that the job may write to.") from error
 
     def delete(self, path: str) -> None:
-        with _reaching(path):
+        """Delete a file, if it exists."""
+        with _reach(path):
             file_system, java_path = self._locate(path)
             file_system.delete(java_path, False)
 
     def list_names(self, directory: str) -> list[str]:
-        with _reaching(directory):
+        """Return the names in a directory, sorted; none if it does not exist."""
+        with _reach(directory):
             file_system, java_path = self._locate(directory)
             if not file_system.exists(java_path):
                 return []
             return sorted(status.getPath().getName() for status in file_system.listStatus(java_path))
 
     def list_files(self, pattern: str) -> dict[str, int]:
-        found: dict[str, int] = {}
-        with _reaching(pattern):
+        """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
+        sizes: dict[str, int] = {}
+        with _reach(pattern):
             file_system, java_path = self._locate(pattern)
             for match in file_system.globStatus(java_path) or []:
                 inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
                 for status in inside:
                     if status.isFile() and (status is match or not is_hidden(status.getPath().getName())):
-                        found[status.getPath().toString()] = int(status.getLen())
-        return dict(sorted(found.items()))
+                        sizes[status.getPath().toString()] = int(status.getLen())
+        return dict(sorted(sizes.items()))
 
     def _locate(self, path: str) -> tuple[Any, Any]:
         java_path = self._jvm.org.apache.hadoop.fs.Path(path)
@@ -124,7 +130,7 @@ class HadoopStorage:
             stream.close()
 
     def _replace(self, part: str, path: str) -> None:
-        """Rename over what is there, in one step."""
+        """Rename a file in one step, replacing what is there."""
         rename = self._jvm.org.apache.hadoop.fs.Options.Rename
         options = self._gateway.new_array(rename, 1)
         options[0] = rename.OVERWRITE

@@ -37,7 +37,7 @@ def look(store):
 
     def look(second):
         now[0] = float(second)
-        return watch.look()
+        return watch.check()
 
     return look
 

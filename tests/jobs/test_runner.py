@@ -55,4 +55,4 @@ def test_of_an_error_of_java_what_it_says_counts():
     error = RuntimeError("An error occurred while calling o1.collect.\n: java.io.IOException: full")
     error.java_exception = "java.io.IOException: full\n\tat X"
 
-    assert runner.cause_of(error).line == "RuntimeError: java.io.IOException: full"
+    assert runner.failure_of(error).line == "RuntimeError: java.io.IOException: full"

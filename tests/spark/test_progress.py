@@ -20,7 +20,7 @@ def job(monkeypatch, caplog):
 
     def after(seconds):
         clock.now += seconds
-        reporter._tell()
+        reporter._log_progress()
 
     def lines():
         events = [record.msg for record in caplog.records]

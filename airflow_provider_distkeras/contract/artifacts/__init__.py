@@ -1,0 +1,1 @@
+"""Files of an attempt: its request, manifest, lease and failure, and what refers to them."""

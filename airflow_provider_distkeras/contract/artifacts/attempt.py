@@ -19,7 +19,12 @@ from airflow_provider_distkeras.contract.period import slug
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of one task at one period: where it writes."""
+    """One try of one task at one period of data, and the folder it writes to.
+
+    Attributes:
+        period_path: the folder of the period.
+        name: the folder of the attempt below it.
+    """
 
     period_path: str
     name: str
@@ -29,7 +34,7 @@ class Attempt:
         cls, root: str, dag_id: str, task_id: str, map_index: int, period: str,
         *, claimed_at: datetime, generation: int, try_number: int, spec_sha256: str,
     ) -> Attempt:  # fmt: skip
-        """Name a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
+        """Return a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
         stamp = claimed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         folder = f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}/period={period}"
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
@@ -42,7 +47,7 @@ class Attempt:
 
     @property
     def period(self) -> str:
-        """The period of data that it is about."""
+        """The period of data."""
         return self.period_path.rsplit("/", 1)[-1].removeprefix("period=")
 
     @property
@@ -52,27 +57,27 @@ class Attempt:
 
     @property
     def spec_path(self) -> str:
-        """The request; it is written first, and marks the attempt as claimed."""
+        """The path of the request, which is written first and marks the attempt as claimed."""
         return f"{self.path}/_SPEC.json"
 
     @property
     def manifest_path(self) -> str:
-        """The result; it is written last."""
+        """The path of the manifest, which is written last."""
         return f"{self.path}/{Manifest.FILE_NAME}"
 
     @property
     def error_path(self) -> str:
-        """The cause, where the job failed and could still say why."""
+        """The path of the failure, which a job writes where it fails."""
         return f"{self.path}/_ERROR.json"
 
     @property
     def lease_path(self) -> str:
-        """The lease of a job that runs on another machine than its task."""
+        """The path of the lease of a job that runs on another machine than its task."""
         return f"{self.path}/_LEASE.json"
 
     @property
     def current_path(self) -> str:
-        """The pointer to the period's committed attempt."""
+        """The path of the pointer to the period's committed attempt."""
         return f"{self.period_path}/CURRENT"
 
     def root_of(self, dag_id: str, task_id: str, map_index: int) -> str | None:
@@ -88,12 +93,12 @@ class Attempt:
 
 
 def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:
-    """Where the artifacts of a task lie below the root."""
+    """Return the folder of a task below the artifact root."""
     return "/".join([slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else [])])
 
 
 def current(storage: Storage, period_path: str) -> Attempt | None:
-    """A period's committed attempt, or None if nothing was committed yet.
+    """Return a period's committed attempt, or None if nothing was committed yet.
 
     Raises:
         ArtifactError: something was committed, but the pointer to it is damaged.
@@ -108,7 +113,7 @@ def current(storage: Storage, period_path: str) -> Attempt | None:
 
 
 def committed(storage: Storage, period_path: str) -> Manifest | None:
-    """The manifest of a period's committed attempt, or None if nothing was committed yet.
+    """Return the manifest of a period's committed attempt, or None if nothing was committed yet.
 
     Raises:
         ArtifactError: something was committed, but it is damaged or gone.
@@ -118,7 +123,7 @@ def committed(storage: Storage, period_path: str) -> Manifest | None:
 
 
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
-    """Make an attempt the one its period shows.
+    """Make an attempt the committed one of its period.
 
     Raises:
         SupersededError: a newer attempt has claimed the period; its result is the one that counts.

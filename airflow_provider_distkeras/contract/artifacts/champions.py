@@ -1,4 +1,4 @@
-"""Who is the champion of a name: the model that has beaten those before it. A record per promotion; the newest one counts.
+"""Champions: per name, the model that has beaten those before it. There is a record per promotion; the newest one counts.
 
     {artifact_root}/champions/{name}/000001-8b1c02aa.json  000002-....json  ...
 
@@ -24,12 +24,17 @@ class Champion:
     """A model that became champion.
 
     Attributes:
-        model_path: what the train task returned; period: its period of data.
-        metrics: its own, and those of the champion that it has beaten, on as many rows; reason: why it became champion.
-        manifest_path: of the comparison.
-        task: dag_id.task_id, run_id: which run promoted it; user: who triggered that run, if somebody did.
-        promoted_at: when, in ISO 8601.
-        record_path: where this is written; empty if it is not.
+        model_path: the path that the train task returned.
+        period: the model's period of data.
+        metrics: the metrics of the model, and of the champion that it has beaten.
+        rows: the number of rows that they were measured on.
+        reason: why the model became champion.
+        manifest_path: the manifest of the comparison.
+        task: the task that promoted the model, as dag_id.task_id.
+        run_id: the run of the task.
+        user: the user who triggered the run; None if nobody did.
+        promoted_at: the time of the promotion, in ISO 8601.
+        record_path: the path of the record; empty before it is written.
     """
 
     model_path: str
@@ -46,12 +51,12 @@ class Champion:
 
 
 def champion_names(storage: Storage, root: str) -> list[str]:
-    """The names below an artifact root that have a champion, as their folders spell them; `Champions` takes them as they are."""
+    """Return the names below an artifact root that have a champion, as their folders are called; `Champions` takes them so."""
     return storage.list_names(f"{root.rstrip('/')}/champions")
 
 
 class Champions:
-    """The champions of a name, the present one and those before it.
+    """The champions of a name: the present one and those before it.
 
     Args:
         storage: the file system of the root.
@@ -65,12 +70,12 @@ class Champions:
         self._storage = storage
 
     def present(self) -> Champion | None:
-        """The champion, or None if there was never one. Raises ArtifactError if its record cannot be read."""
+        """Return the champion, or None if there was never one. Raises ArtifactError if its record cannot be read."""
         records = self._records()
         return self._read(records[-1]) if records else None
 
     def history(self) -> list[Champion]:
-        """All champions, the oldest first. Raises ArtifactError if a record cannot be read."""
+        """Return all champions, the oldest first. Raises ArtifactError if a record cannot be read."""
         return [self._read(record) for record in self._records()]
 
     def promote(self, champion: Champion, over: Champion | None) -> None:
@@ -81,7 +86,7 @@ class Champions:
             over: the champion that it has beaten; None if there was none.
 
         Raises:
-            ArtifactError: the champion is another one by now, which this model was not compared with.
+            ArtifactError: another model, which this one was not compared with, is champion by now.
         """
         content = {name: value for name, value in asdict(champion).items() if name != "record_path"}
         text = json.dumps(content, indent=2)

@@ -1,4 +1,4 @@
-"""Why a job failed, as it leaves it beside its request for the operator."""
+"""Failures: the cause that a job writes beside its request, for the operator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed.
+    """The cause of a job's failure.
 
     Attributes:
-        type: the kind of error, such as "DataError".
-        message: what it says; perhaps several lines.
-        permanent: whether trying again cannot help.
+        type: the class of the error, such as "DataError".
+        message: the error's message, of one line or more.
+        permanent: whether the error would come again on a retry.
     """
 
     type: str
@@ -25,33 +25,33 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, message: str | None = None) -> Failure:
-        """The cause that an error is.
+        """Return the failure that an error causes.
 
         Args:
-            message: what it says, where that is not its text.
+            error: the error.
+            message: the message, where it is another than the error's text.
         """
-        kind, said = type(error).__name__, message or str(error)
-        ours = isinstance(error, DistKerasError)
-        return cls(kind, said if ours else f"{kind}: {said}", isinstance(error, PERMANENT))
+        kind, text = type(error).__name__, message or str(error)
+        return cls(kind, text if isinstance(error, DistKerasError) else f"{kind}: {text}", isinstance(error, PERMANENT))
 
     @property
     def line(self) -> str:
-        """The kind of error, and the first line of what it says."""
+        """The class of the error and the first line of its message."""
         first = self.message.strip().split("\n", 1)[0]
-        says_kind = self.type == JobError.__name__ or first.startswith(f"{self.type}:")
-        return first if says_kind else f"{self.type}: {first}"
+        names_type = self.type == JobError.__name__ or first.startswith(f"{self.type}:")
+        return first if names_type else f"{self.type}: {first}"
 
     @property
     def error(self) -> DistKerasError:
-        """The error that it was, or stands for one that is none of this package."""
+        """The error; a JobError in place of one that is not this package's."""
         kind = getattr(errors, self.type, JobError)
         return kind(self.message) if isinstance(kind, type) and issubclass(kind, DistKerasError) else JobError(self.message)
 
     def to_json(self) -> bytes:
-        """The content of its file."""
+        """Return the content of the failure's file."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Failure:
-        """Read the file's content. Raises ValueError or TypeError for anything else."""
+        """Return the failure that `to_json` gave. Raises ValueError or TypeError for anything else."""
         return cls(**json.loads(content))

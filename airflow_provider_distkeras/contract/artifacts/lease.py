@@ -1,4 +1,4 @@
-"""How a job on another machine knows that somebody waits for it: a file beside its request that is written again and again."""
+"""Leases: a file beside the request of a job on another machine, which the waiting task writes again and again."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import json
 import time
 from dataclasses import dataclass
 
-#: Seconds between two looks of a job at its lease, at most; a short lease is looked at more often.
-LOOK_S = 10.0
+#: The longest time between two reads of a lease by its job, in seconds; a short lease is read more often.
+POLL_S = 10.0
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to run for a while from the moment the job sees the file change.
+    """The right to run for a while from the moment that the job sees the file change.
 
-    Nobody compares the clocks of two machines: what counts is for how long, by the job's own clock, the file has stayed the same.
+    The clocks of two machines are never compared: the job measures by its own clock for how long the file has stayed the same.
 
     Attributes:
-        seconds: how long.
-        revoked: whether the job is to end at once.
+        seconds: the duration of the lease.
+        revoked: whether the job must end at once.
     """
 
     seconds: float
     revoked: bool = False
 
     def renewed(self) -> bytes:
-        """The file's content, another one each time."""
+        """Return the content of the lease's file, which differs each time."""
         return json.dumps({"seconds": self.seconds, "revoked": self.revoked, "renewed_at": time.time()}).encode()
 
     @classmethod
     def read(cls, content: bytes) -> Lease:
-        """Read a lease back. Raises ValueError, KeyError or TypeError if it is none."""
-        said = json.loads(content)
-        return cls(float(said["seconds"]), bool(said["revoked"]))
+        """Return the lease that a file holds. Raises ValueError, KeyError or TypeError if it holds none."""
+        fields = json.loads(content)
+        return cls(float(fields["seconds"]), bool(fields["revoked"]))
 
     @property
-    def look_s(self) -> float:
-        """Seconds between two looks at it."""
-        return min(LOOK_S, self.seconds / 4)
+    def poll_s(self) -> float:
+        """The time between two reads of the lease, in seconds."""
+        return min(POLL_S, self.seconds / 4)

@@ -32,7 +32,7 @@ class Manifest:
         spec_sha256: the digest of the job's spec.
         result: what the operator returns, less `manifest_path`: paths, numbers and small dicts.
         inputs: a fingerprint per input file, by which a later run sees whether the inputs are still the same.
-        details: whatever else the job tells: versions, timings, the result of every trial.
+        details: further facts: versions, timings, the result of every trial.
         version: the version of this format.
     """
 

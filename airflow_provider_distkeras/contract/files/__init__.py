@@ -1,0 +1,1 @@
+"""Files in storage: file systems, the CSV dialect and header, Parquet folders."""

@@ -1,23 +1,23 @@
-"""How CSV files are written."""
+"""The dialect of CSV files: delimiter, quotes, encoding and missing values."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-#: What a column may hold, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
+#: The kinds of columns, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
 KINDS = ("number", "boolean", "timestamp", "text")
 
 
 def length_of(kind: str) -> int | None:
-    """How many numbers a column of this kind holds in a row, if it is an array."""
-    found = re.fullmatch(r"array\[([1-9]\d*)\]", kind)
-    return int(found[1]) if found else None
+    """Return how many numbers a column of this kind holds in a row, if it is an array; else None."""
+    match = re.fullmatch(r"array\[([1-9]\d*)\]", kind)
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How CSV files are written.
+    """The way in which CSV files are written.
 
     Attributes:
         delimiter: what separates the fields of a line.
@@ -42,5 +42,5 @@ class Dialect:
 
     @property
     def by_line(self) -> bool:
-        """Whether every line is a record, and can be told from its bytes."""
+        """Whether every line is a record that ends at the byte of a line break."""
         return not (self.multiline or self.is_wide)

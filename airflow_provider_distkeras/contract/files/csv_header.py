@@ -1,4 +1,4 @@
-"""What the first line of a CSV file tells, before Spark starts and again in the job: files there, columns right."""
+"""The first lines of CSV files: which columns they have, checked before Spark starts and again in the job."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.storage import Storage
 
-#: Columns that the stages and the model add.
+#: The columns that the pipeline and the model add.
 RESERVED = ("features", "prediction", "probability", "rawPrediction")
 
 #: Enough for the header and some rows of any sane CSV file; of others more is read, up to a limit.
 HEAD_BYTES = 256 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
-#: Files whose first rows tell what columns hold.
+#: The number of files whose first rows are a sample of what columns hold.
 _SAMPLED_FILES = 20
 _MARK = b"\xef\xbb\xbf"
-#: What files begin with that are no text, and what to do about them.
+#: How files begin that are no text, and what to do about them.
 _NO_TEXT = {
     b"\x1f\x8b": "is compressed by gzip: give it a name that ends with .gz",
     b"BZh": "is compressed by bzip2: give it a name that ends with .bz2",
@@ -73,12 +73,12 @@ def refuse_reserved(columns: list[str]) -> None:
 
 
 def is_usable(name: str) -> bool:
-    """Whether a column of this name can stand beside the model's own in Spark ML."""
+    """Return whether Spark ML takes a column of this name beside the model's own."""
     return not (_is_reserved(name) or "." in name or "`" in name or name == "*")
 
 
 def _is_reserved(name: str) -> bool:
-    """Whether it is the name, in whatever case, of a column that the model adds."""
+    """Return whether it is the name, in any case, of a column that the model adds."""
     return name.lower() in map(str.lower, RESERVED)
 
 
@@ -97,14 +97,14 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
     """
     sizes: dict[str, int] = {}
     for pattern in patterns:
-        found = storage.list_files(pattern)
-        if not found and storage.exists(pattern):
+        matches = storage.list_files(pattern)
+        if not matches and storage.exists(pattern):
             raise DataError(
-                f"There is no file in {pattern!r} itself: for those in folders below it, say '{pattern.rstrip('/')}/*'."
+                f"There is no file in {pattern!r} itself: for those in folders below it, set '{pattern.rstrip('/')}/*'."
             )
-        if not found:
+        if not matches:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
-        sizes.update(found)
+        sizes.update(matches)
     files = InputFiles(sizes, {}, {}, {})
     readable = [path for path in sizes if unzstd is not None or not path.endswith(".zst")]
     any_row = len(readable) < len(sizes)
@@ -124,14 +124,14 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
             rows = [record for record in records[1:] if len(record) == len(header)]
             files.samples[path] = [row for row in rows if row != records[0]]  # joined files repeat their header
     if not any_row:
-        asked = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
-        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.{asked}")
+        hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
+        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.{hint}")
     _same_columns(files.headers)
     return files
 
 
 def _head(storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None) -> tuple[bytes, list[list[str]]]:
-    """The beginning of a file, decompressed, and the records in it: as much as holds a header and a row, if there is one."""
+    """Return the beginning of a file, decompressed, and the records in it: a header and, if there is one, a row."""
     limit = HEAD_BYTES
     while True:
         content = storage.read_bytes(path, limit)
@@ -166,7 +166,7 @@ def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -
 
 
 def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None) -> bytes:
-    """The beginning of a file, which its name may call compressed."""
+    """Return the beginning of a file, decompressed if the file's name ends so."""
     try:
         if path.endswith(".gz"):
             return zlib.decompressobj(wbits=31).decompress(head, limit)
@@ -180,7 +180,7 @@ def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None)
 
 
 def _first_records(head: bytes, dialect: Dialect, *, all_of_them: bool) -> list[list[str]]:
-    """The header and the rows after it; the last of them only if it cannot have been cut off."""
+    """Return the header and the rows after it; the last of them only if it cannot have been cut off."""
     records = _parsed(_text(head, dialect), dialect)
     return records if all_of_them else records[:-1]
 
@@ -211,12 +211,12 @@ def _text(content: bytes, dialect: Dialect) -> str:
 
 
 def _first_line(head: bytes) -> bytes:
-    """The first line that is not empty."""
+    """Return the first line that is not empty."""
     return next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
 
 
 def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them in the file.") -> None:
-    """Raise DataError for two columns of the same name, in whatever case, or one without a name."""
+    """Raise DataError for two columns of the same name, in any case, or one without a name."""
     twins = sorted(name for name, count in Counter(map(str.lower, columns)).items() if count > 1)
     if twins:
         same = [name for name in columns if name.lower() == twins[0]]

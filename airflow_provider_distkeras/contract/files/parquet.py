@@ -1,4 +1,4 @@
-"""Parquet files, and the folders such as `day=2026-01-01/` that partition them: found by the operator and again by the job."""
+"""Parquet files and the folders such as `day=2026-01-01/` that partition them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
-    """The files that paths, globs or directories stand for, those in partition folders too: size in bytes per file.
+    """Return the size in bytes of each file of paths, globs or directories, those in partition folders included.
 
     Raises:
         DataError: nothing matches one of them.
     """
     sizes: dict[str, int] = {}
     for pattern in patterns:
-        found = within(storage, pattern.rstrip("/"))
-        if not found:
+        files = within(storage, pattern.rstrip("/"))
+        if not files:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
-        sizes.update(found)
+        sizes.update(files)
     return sizes
 
 
 def is_parquet(storage: Storage, patterns: list[str]) -> bool:
-    """Whether the files are Parquet, by the name of the first."""
+    """Return whether the files are Parquet, by the name of the first."""
     return named_parquet(find(storage, patterns))
 
 
 def named_parquet(files: Iterable[str]) -> bool:
-    """Whether the first of some files is named as Parquet files are."""
+    """Return whether the first of some files is named as Parquet files are."""
     return next(iter(files)).endswith((".parquet", ".parq"))
 
 
 def within(storage: Storage, folder: str) -> dict[str, int]:
-    """As `find`, for one path; nothing where nothing matches."""
-    found = storage.list_files(folder)
+    """Return the files of one path as `find` does; none where nothing matches."""
+    sizes = storage.list_files(folder)
     for name in storage.list_names(folder):
-        if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in found:
-            found.update(within(storage, f"{folder}/{name}"))
-    return found
+        if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in sizes:
+            sizes.update(within(storage, f"{folder}/{name}"))
+    return sizes
 
 
 def partitions_of(path: str) -> dict[str, str | None]:
-    """The partition columns that a file's folders tell, with their values as text; None for a missing value."""
+    """Return the partition columns of a file's folders, with their values as text; None for a missing value."""
     values: dict[str, str | None] = {}
     for folder in _partition_folders(path):
         name, _, value = folder.partition("=")
@@ -55,12 +55,12 @@ def partitions_of(path: str) -> dict[str, str | None]:
 
 
 def base_of(path: str) -> str:
-    """The folder of a file, above its partition folders."""
+    """Return the folder of a file, above its partition folders."""
     return "/".join(path.split("/")[: -1 - len(_partition_folders(path))])
 
 
 def _partition_folders(path: str) -> list[str]:
-    """The folders named like `day=2026-01-01` that a file lies in, outermost first, without a gap."""
+    """Return the folders named like `day=2026-01-01` that a file lies in, outermost first, without a gap."""
     folders = path.split("/")[:-1]
     first = len(folders)
     while first and "=" in folders[first - 1]:

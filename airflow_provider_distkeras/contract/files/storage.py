@@ -1,4 +1,4 @@
-"""What both sides need of a file system, and the local one. Object stores and HDFS: each side brings its own."""
+"""The protocol of a file system, and the local one. Each side has its own storage for object stores and HDFS."""
 
 from __future__ import annotations
 
@@ -14,61 +14,64 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 
 
 class Storage(Protocol):
-    """The few operations the contract needs. Paths are URIs; a path without a scheme is local."""
+    """The operations of a file system that this package needs. Paths are URIs; a path without a scheme is local."""
 
     def exists(self, path: str) -> bool:
-        """Whether a file or a directory is there."""
+        """Return whether a file or a directory exists."""
 
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
-        """The content of a file, or its first `limit` bytes; FileNotFoundError if there is none."""
+        """Return the content of a file, or its first `limit` bytes. Raises FileNotFoundError if it does not exist."""
 
     def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file, making its directories; a reader sees the old content or the new, never a part."""
+        """Write a file, making its directories; a reader sees the old content or the new, never a part of it."""
 
     def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it exists."""
 
     def list_names(self, directory: str) -> list[str]:
-        """The names in a directory, sorted; none if it is not there."""
+        """Return the names in a directory, sorted; none if it does not exist."""
 
     def list_files(self, pattern: str) -> dict[str, int]:
-        """The files that a path, a glob or a directory stands for, sorted, each with its size in bytes; hidden ones left out."""
+        """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is on this machine's file system."""
+    """Return whether a path is on this machine's file system."""
     return urlsplit(path).scheme in ("", "file")
 
 
 def as_uri(path: str) -> str:
-    """A path that means the same to Spark and to Airflow: one without a scheme becomes a file:// URI."""
+    """Return a path as a URI, which means the same to Spark and to Airflow: one without a scheme becomes a file:// URI."""
     if urlsplit(path).scheme:
         return path
     return "file://" + os.path.abspath(path)
 
 
 def local_path(path: str) -> Path:
-    """The local path of a file:// URI or a plain path."""
+    """Return the local path of a file:// URI or a plain path."""
     # Not by urlsplit: in a local path, ? and # are wildcards and letters, not parts of a URL.
     return Path(path.removeprefix("file://") if path.startswith("file://") else path.removeprefix("file:"))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether Spark would leave a file of this name out."""
+    """Return whether Spark leaves files of this name out."""
     return name.startswith((".", "_"))
 
 
 class LocalStorage:
-    """Files of this machine."""
+    """The files of this machine."""
 
     def exists(self, path: str) -> bool:
+        """Return whether a file or a directory exists."""
         return local_path(path).exists()
 
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
+        """Return the content of a file, or its first `limit` bytes. Raises FileNotFoundError if it does not exist."""
         with local_path(path).open("rb") as file:
             return file.read(-1 if limit is None else limit)
 
     def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file in one step, making its directories. Raises ArtifactError if that fails."""
         target = local_path(path)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
@@ -86,18 +89,21 @@ class LocalStorage:
             ) from error
 
     def delete(self, path: str) -> None:
+        """Delete a file, if it exists."""
         local_path(path).unlink(missing_ok=True)
 
     def list_names(self, directory: str) -> list[str]:
+        """Return the names in a directory, sorted; none if it does not exist."""
         try:
             return sorted(os.listdir(local_path(directory)))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def list_files(self, pattern: str) -> dict[str, int]:
-        found: dict[str, int] = {}
+        """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
+        sizes: dict[str, int] = {}
         for match in sorted(glob.glob(str(local_path(pattern)))):
             path = Path(match)
             files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file() and not is_hidden(p.name))
-            found.update({as_uri(str(file)): file.stat().st_size for file in files})
-        return found
+            sizes.update({as_uri(str(file)): file.stat().st_size for file in files})
+        return sizes

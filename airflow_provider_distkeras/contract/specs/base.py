@@ -33,7 +33,7 @@ def spec_field(check: Check, doc: str, default: Any = REQUIRED, *, alias: str | 
 
 @dataclass(frozen=True, kw_only=True)
 class JobDetails:
-    """Base of what a manifest tells about a job beside its result.
+    """Base of the details of a job that its manifest holds beside the result.
 
     Attributes:
         seconds: how long the job took.
@@ -65,7 +65,7 @@ class Spec:
         result_fields: the keys of the job's result.
         main_artifact: the key of the result that asset events give as `uri`.
         artifacts: what lineage calls an artifact, per key of the result or the details that holds its path.
-        details_class: what the job's manifest tells beside the result.
+        details_class: the class of the details in the job's manifest.
     """
 
     kind: ClassVar[str]
@@ -119,7 +119,7 @@ class Spec:
         return cls.build(**migrate(what, content, written=version, current=cls.version, migrations=cls.migrations))
 
     def check_whole(self) -> None:
-        """Check what only several fields together can say. Raises SpecError."""
+        """Check the fields against each other. Raises SpecError."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""

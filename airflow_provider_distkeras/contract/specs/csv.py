@@ -1,4 +1,4 @@
-"""What jobs are told that read files."""
+"""The bases of the specs of jobs that read files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _encoding(name: str, value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CsvSpec(Spec):
-    """Base of those that read CSV files."""
+    """Base of the specs of jobs that read CSV files."""
 
     input_path: list[str] = spec_field(uris, "CSV files: a path, a glob, a directory, or a list of them.")
     delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
@@ -57,19 +57,19 @@ class CsvSpec(Spec):
 
     @property
     def dialect(self) -> Dialect:
-        """How the files are written."""
+        """The dialect of the files."""
         quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
         return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
 
     def check_whole(self) -> None:
-        """Delimiter and quote must differ."""
+        """Check that delimiter and quote differ."""
         if self.delimiter == self.quote:
             raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowsSpec(CsvSpec):
-    """Base of those that read rows for a trained model."""
+    """Base of the specs of jobs that read rows for a trained model."""
 
     input_path: list[str] = spec_field(
         uris, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."

@@ -1,4 +1,4 @@
-"""What a job is told that measures how good models are."""
+"""The base of the specs of jobs that measure the quality of models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedSpec(Spec):
-    """Base of those with an evaluator and a metric that decides."""
+    """Base of the specs with an evaluator and a metric that decides."""
 
     evaluator: str = spec_field(choice("evaluator", params.EVALUATORS), "regression, binary or multiclass.", "regression")
     metric: str | None = spec_field(optional(text), "The evaluator's metric that decides; its first if not given.", None)
     metrics: list[str] = spec_field(list_of(text), "Further metrics of the evaluator to measure.", [])
 
     def check_whole(self) -> None:
-        """The metrics must be the evaluator's."""
+        """Check that the metrics are the evaluator's."""
         super().check_whole()
         check_names(f"metric of the {self.evaluator} evaluator", self.metric_names, params.EVALUATORS[self.evaluator])
 

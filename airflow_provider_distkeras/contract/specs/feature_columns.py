@@ -1,4 +1,4 @@
-"""Which columns of the files are features, by what a spec says and a header tells: known before Spark starts."""
+"""The feature columns of files, by a spec and the files' header, before Spark starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec
 
 
 def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
-    """The features by their new names, in the order of the files' columns.
+    """Return the features by their new names, in the order of the files' columns.
 
     Raises:
         DataError: a column is named that the files do not have, two would have one name, or the label is absent.
@@ -18,27 +18,27 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
     named = {"columns_renamed": spec.columns_renamed, "excluded_columns": spec.excluded_columns, "schema": spec.schema}
     for what, names in named.items():
         _check(what, names, columns)
-    kept = [spec.columns_renamed.get(name, name) for name in columns if name not in spec.excluded_columns]
-    refuse_twins(kept, "after columns_renamed", "Rename or exclude one of them.")
-    refuse_reserved(kept)
-    if spec.label_col not in kept:
+    remaining = [spec.columns_renamed.get(name, name) for name in columns if name not in spec.excluded_columns]
+    refuse_twins(remaining, "after columns_renamed", "Rename or exclude one of them.")
+    refuse_reserved(remaining)
+    if spec.label_col not in remaining:
         raise DataError(
-            f"The label column {spec.label_col!r} is absent; the columns are {', '.join(kept)}. "
+            f"The label column {spec.label_col!r} is absent; the columns are {', '.join(remaining)}. "
             f"Rename the one to predict, such as columns_renamed={{'cnt': {spec.label_col!r}}}, or set label_col."
         )
     for role, name in spec.roles.items():
-        _check(f"{role}_col", [name], kept)
+        _check(f"{role}_col", [name], remaining)
     for what, names in {"categorical_columns": spec.categorical_columns, "timestamp_columns": spec.timestamp_columns}.items():
-        _check(what, names, kept)
+        _check(what, names, remaining)
     if isinstance(spec.missing, dict):
-        _check("missing", spec.missing, kept)
-    features = [name for name in kept if name not in spec.roles.values()]
+        _check("missing", spec.missing, remaining)
+    features = [name for name in remaining if name not in spec.roles.values()]
     if not features:
         raise DataError(f"No feature column is left of {', '.join(columns)}: exclude fewer.")
     return features
 
 
-def _check(what: str, names: Iterable[str], known: list[str]) -> None:
+def _check(what: str, names: Iterable[str], columns: list[str]) -> None:
     for name in names:
-        if name not in known:
-            raise DataError(f"{what}: {unknown_name('column', name, known)}")
+        if name not in columns:
+            raise DataError(f"{what}: {unknown_name('column', name, columns)}")

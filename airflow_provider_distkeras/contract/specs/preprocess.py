@@ -30,18 +30,18 @@ def _missing(name: str, value: Any) -> str | dict[str, Any]:
 
 
 def _missing_one(name: str, value: Any) -> str | float:
-    """A policy, or what to fill in: which of them a column takes is checked once all is known."""
+    """Check for a policy or a value to fill in; `check_whole` checks which of them the column takes."""
     return text(name, value) if isinstance(value, str) else number()(name, value)
 
 
 def _earlier(name: str, value: Any) -> str | None:
-    """A path; empty where a template found none, as a first run does."""
+    """Check for a path; empty where a template has none, as in a first run."""
     return "" if value in ("", "None") else optional(uri)(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessDetails(JobDetails):
-    """What a preprocess job's manifest tells beside its result.
+    """What a preprocess job's manifest holds beside its result.
 
     Attributes:
         features: the length of a row's features.
@@ -81,7 +81,7 @@ class PreprocessSpec(CsvSpec):
     details_class: ClassVar[type[JobDetails]] = PreprocessDetails
 
     schema: dict[str, str] = spec_field(
-        mapping_of(_kind), "What columns hold, by their name in the files; else their first rows tell.", {}
+        mapping_of(_kind), "The kind of columns, by their name in the files; by default inferred from their first rows.", {}
     )
     columns_renamed: dict[str, str] = spec_field(mapping_of(text), "New name per column of the files.", {})
     excluded_columns: list[str] = spec_field(list_of(text), "Columns to leave out, by their name in the files.", [])
@@ -100,7 +100,7 @@ class PreprocessSpec(CsvSpec):
         integer(1), "Columns with more categories are hashed into this many features, instead of a feature for each.", 256
     )
     unseen_categories: str = spec_field(
-        choice("policy", params.UNSEEN), "New categories in scoring: ignore (none of the known) or quarantine.", "ignore"
+        choice("policy", params.UNSEEN), "New categories in scoring: ignore (all zeros) or quarantine.", "ignore"
     )
     timestamp_columns: dict[str, list[str]] = spec_field(
         mapping_of(list_of(choice("calendar part", params.CALENDAR_PARTS), minimum=1)),
@@ -115,31 +115,31 @@ class PreprocessSpec(CsvSpec):
     num_workers: int | None = spec_field(optional(integer(1)), "Partitions of the prepared dataset.", None)
     compare_with: str | None = spec_field(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
     max_drift: float | None = spec_field(
-        optional(number(0.0)), "The largest PSI of a column since then; else it is only told.", None
+        optional(number(0.0)), "The largest PSI of a column since then; by default it is only recorded.", None
     )
 
     @property
     def roles(self) -> dict[str, str]:
         """The columns that are no features, by what they are for."""
-        said = {
+        columns = {
             "label": self.label_col, "weight": self.weight_col, "fold": self.fold_col, "validation": self.validation_col,
             "group": self.group_col, "time": self.time_col,
         }  # fmt: skip
-        return {role: column for role, column in said.items() if column is not None}
+        return {role: column for role, column in columns.items() if column is not None}
 
     def missing_policy(self, column: str) -> str | float:
-        """What to do about a column's missing values; a label, a weight or an image is never made up."""
-        said = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
-        return said if said in ("drop", "fail") or not self._is_never_filled(column) else "fail"
+        """Return the policy or the filling for a column's missing values; labels, weights and images are never filled."""
+        policy = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
+        return policy if policy in ("drop", "fail") or not self._is_never_filled(column) else "fail"
 
     def check_whole(self) -> None:
-        """A column has one use, and a missing value that fits it; drift needs something to drift from."""
+        """Check that each column has one use and a policy that fits it, and that drift has an earlier run to compare with."""
         super().check_whole()
         if self.max_drift is not None and self.compare_with is None:
             raise SpecError(
                 f"max_drift: {self.max_drift:g} needs compare_with, the manifest_path of an earlier task: set it too."
             )
-        ways = {name: said for name in ("fold_col", "group_col", "time_col") if (said := getattr(self, name)) is not None}
+        ways = {name: column for name in ("fold_col", "group_col", "time_col") if (column := getattr(self, name)) is not None}
         if len(ways) > 1:
             raise SpecError(f"Expected one way to make folds, received {ways!r}: leave all but one of them out.")
         uses = [*self.roles.values(), *self.timestamp_columns, *(set(self.categorical_columns) - {self.label_col})]
@@ -149,19 +149,19 @@ class PreprocessSpec(CsvSpec):
                 f"The column {twice!r} has two uses: expected one of {', '.join(f'{role}_col' for role in self.roles)}, "
                 "categorical_columns and timestamp_columns."
             )
-        for column, said in (self.missing if isinstance(self.missing, dict) else {}).items():
-            self._check_missing(f"missing[{column!r}]", column, said)
+        for column, policy in (self.missing if isinstance(self.missing, dict) else {}).items():
+            self._check_missing(f"missing[{column!r}]", column, policy)
 
-    def _check_missing(self, name: str, column: str, said: str | float) -> None:
+    def _check_missing(self, name: str, column: str, policy: str | float) -> None:
         if self._is_never_filled(column):
-            choice("policy", ("fail", "drop"))(name, said)
+            choice("policy", ("fail", "drop"))(name, policy)
         elif column in self.categorical_columns:
-            if isinstance(said, float):
-                raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {said!r}.")
-            if said not in params.MISSING and get_close_matches(said, params.MISSING, cutoff=0.75):
-                _policy(name, said)  # more likely a policy misspelt than a category
-        elif isinstance(said, str) or column in self.timestamp_columns:
-            _policy(name, said)
+            if isinstance(policy, float):
+                raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {policy!r}.")
+            if policy not in params.MISSING and get_close_matches(policy, params.MISSING, cutoff=0.75):
+                _policy(name, policy)  # more likely a policy misspelt than a category
+        elif isinstance(policy, str) or column in self.timestamp_columns:
+            _policy(name, policy)
 
     def _is_never_filled(self, column: str) -> bool:
         old = {new: old for old, new in self.columns_renamed.items()}

@@ -1,4 +1,4 @@
-"""What a promote job is told, and how it decides."""
+"""The spec of a promote job, and its decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_distkeras.contract.specs.paths import uri
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteDetails(JobDetails):
-    """What a promote job's manifest tells beside its result.
+    """What a promote job's manifest holds beside its result.
 
     Attributes:
         challenger_path: the model that was compared with the champion.
@@ -37,7 +37,7 @@ class PromoteSpec(EvaluatedSpec, RowsSpec):
     main_artifact: ClassVar[str] = "champion_path"
     details_class: ClassVar[type[JobDetails]] = PromoteDetails
 
-    champion: str = spec_field(text, "The name that the champion is kept under.")
+    champion: str = spec_field(text, "The name of the champion.")
     model_path: str = spec_field(uri, "The challenger: the model_path a train task returned.")
     period: str = spec_field(text, "The challenger's period of data.")
     champion_path: str | None = spec_field(optional(uri), "The present champion's model_path; none if there is none.", None)
@@ -47,22 +47,22 @@ class PromoteSpec(EvaluatedSpec, RowsSpec):
     allow_older: bool = spec_field(boolean, "Whether a challenger may replace a champion of a newer period.", False)
 
     def decide(self, challenger: float, champion: float | None, *, larger_is_better: bool) -> tuple[bool, str]:
-        """Whether the challenger becomes the champion, and why.
+        """Return whether the challenger becomes the champion, and why.
 
         Args:
-            challenger: its metric.
-            champion: the present champion's; None if there is none.
+            challenger: the challenger's metric.
+            champion: the present champion's metric; None if there is no champion.
             larger_is_better: whether a larger metric is better.
         """
         sign = 1 if larger_is_better else -1
-        told = f"{self.metric_name} {challenger:.6g}"
+        comparison = f"{self.metric_name} {challenger:.6g}"
         if self.threshold is not None and sign * challenger < sign * self.threshold:
-            return False, f"{told} does not reach the threshold {self.threshold:g}"
+            return False, f"{comparison} does not reach the threshold {self.threshold:g}"
         if champion is None:
-            return True, f"{told}, and there was no champion"
-        told = f"{told} against the champion's {champion:.6g}"
+            return True, f"{comparison}, and there was no champion"
+        comparison = f"{comparison} against the champion's {champion:.6g}"
         if self.champion_period and is_older(self.period, self.champion_period) and not self.allow_older:
-            return False, f"{told}, which is of a newer period ({self.champion_period}, not {self.period}) and so stays"
+            return False, f"{comparison}, which is of a newer period ({self.champion_period}, not {self.period}) and so stays"
         if not sign * (challenger - champion) > self.margin:
-            return False, f"{told} is not better by more than {self.margin:g}"
-        return True, f"{told} is better by more than {self.margin:g}"
+            return False, f"{comparison} is not better by more than {self.margin:g}"
+        return True, f"{comparison} is better by more than {self.margin:g}"

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.specs.paths import uri
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreDetails(JobDetails):
-    """What a score job's manifest tells beside its result.
+    """What a score job's manifest holds beside its result.
 
     Attributes:
         quarantine_path: where the rows are that the model cannot score; None if there are none.
@@ -44,13 +44,13 @@ class ScoreSpec(RowsSpec):
     key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
     output_columns: list[str] | None = spec_field(
         optional(list_of(choice("output column", params.SCORES), minimum=1)),
-        "What to tell about a row; by default prediction, for classes probability, for a regression by an ensemble std.",
+        "The scores of a row; by default prediction, for classes probability, for a regression by an ensemble std.",
         None,
     )
     partition_by: list[str] = spec_field(list_of(text), "Columns whose values name the folders of the output.", [])
 
     def check_whole(self) -> None:
-        """The output can only be partitioned by columns that are kept."""
+        """Check that the columns that partition the output are written."""
         super().check_whole()
         for name in self.partition_by:
             if self.key_columns is not None and name not in self.key_columns:

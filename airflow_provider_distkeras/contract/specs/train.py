@@ -1,4 +1,4 @@
-"""What a train job is told."""
+"""The spec of a train job."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from airflow_provider_distkeras.contract.specs.paths import uri
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDetails(JobDetails):
-    """What a train job's manifest tells beside its result.
+    """What a train job's manifest holds beside its result.
 
     Attributes:
         trials: the params, metrics, seconds and error of each trial.
         training: the summary of the refit; see `training.summary`.
         test_error: why the best trial has no metrics on the rows set aside; None if it has, or none were set aside.
-        mlflow: the MLflow run, or why nothing was logged to it; None if it was not asked for.
+        mlflow: the MLflow run, or why nothing was logged to it; None without `mlflow_experiment`.
     """
 
     trials: list[dict[str, Any]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class TrainSpec(EvaluatedSpec):
 
     @classmethod
     def build(cls, **values: Any) -> Self:
-        """As `Spec.build`; the values inside the three dicts are checked and cast under their own names."""
+        """Return the spec as `Spec.build` does; the values inside the dicts are checked and cast under their own names."""
         spec = super().build(**values)
         trainer_fields = params.trainer_fields(spec.trainer)
         check_names(f"parameter of {spec.trainer}", spec.trainer_params, trainer_fields)
@@ -132,7 +132,7 @@ class TrainSpec(EvaluatedSpec):
         return spec
 
     def check_whole(self) -> None:
-        """A search that draws must know how often, and what from."""
+        """Check that a search has what it needs: a number of trials and distributions, or a grid."""
         super().check_whole()
         if self.search == "grid":
             for name, value in (("num_trials", self.num_trials), ("param_distributions", self.param_distributions)):
@@ -151,7 +151,7 @@ class TrainSpec(EvaluatedSpec):
                 raise SpecError("halving_factor: halving decides num_epoch; leave it out of param_grid and param_distributions.")
 
     def _check_fixed(self) -> None:
-        """A name has its value from one place."""
+        """Check that no name has values from two places."""
         fixed, grid, drawn = {*self.hyperparameters, *self.trainer_params}, {*self.param_grid}, {*self.param_distributions}
         for name, where in [(name, "param_grid") for name in sorted(fixed & grid)] + [
             (name, "param_distributions") for name in sorted(fixed & drawn)
@@ -162,7 +162,7 @@ class TrainSpec(EvaluatedSpec):
 
     @property
     def distributions(self) -> dict[str, dict[str, list[Any]]]:
-        """What random and optuna draw from."""
+        """The distributions that random and optuna draw from."""
         return {**{name: {"choice": values} for name, values in self.param_grid.items()}, **self.param_distributions}
 
     def trials(self) -> list[dict[str, Any]]:

@@ -19,4 +19,4 @@ def test_what_is_no_lease_is_refused(content):
 
 
 def test_a_short_lease_is_looked_at_more_often():
-    assert (Lease(4.0).look_s, Lease(600.0).look_s) == (1.0, 10.0)
+    assert (Lease(4.0).poll_s, Lease(600.0).poll_s) == (1.0, 10.0)
