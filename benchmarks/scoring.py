@@ -97,13 +97,14 @@ def _write_model(path: Path, backend: str) -> bytes:
 
 def _job(spark: Any, model: Any, rows: Path, folder: Path, keys: Iterable[str] | None) -> None:
     """Do what a score job does between loading its model and writing its manifest: read, score, write, count, check."""
+    from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
     from airflow_provider_distkeras.contract.specs import ScoreSpec
     from airflow_provider_distkeras.jobs.score import score_with
     from airflow_provider_distkeras.spark.progress import ProgressReporter
 
     fields = {"model_path": "loaded", "input_path": f"file://{rows}", "batch_size": BATCH, "key_columns": keys and list(keys)}
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        score_with(model, spark, ScoreSpec.build(**fields), f"file://{out}", ProgressReporter())
+        score_with(model, spark, ScoreSpec.build(**fields), Attempt.at(f"file://{out}"), ProgressReporter())
 
 
 def _predict_batch_udf(spark: Any, rows: Path, network: Path, folder: Path, backend: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
@@ -21,8 +22,8 @@ from airflow_provider_distkeras.spark.storage import storage_for
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter: ProgressReporter) -> JobResult:
-    """Write `dataset`, `pipeline`, and perhaps `quarantine`, into the folder.
+def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, reporter: ProgressReporter) -> JobResult:
+    """Write `dataset`, `pipeline`, and perhaps `quarantine`, into the attempt.
 
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
     and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
@@ -38,14 +39,14 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, folder: str, reporter:
     data = _dataset(prepared, spec)
     if spec.num_workers:
         data = data.repartition(spec.num_workers)
-    dataset_path, pipeline_path = f"{folder}/dataset", f"{folder}/pipeline"
+    dataset_path, pipeline_path = f"{attempt.path}/dataset", f"{attempt.path}/pipeline"
     reporter.begin("writing", 0.45, measure)
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, measure)
     written = _check_written(spark.read.parquet(dataset_path), spec, profile.kept)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":
-        prepared.reader.bad_records(spark).write.json(f"{folder}/quarantine")
+        prepared.reader.bad_records(spark).write.json(f"{attempt.path}/quarantine")
     logger.info("%s rows prepared, %s dropped, %s bad lines", f"{written:,}", f"{profile.rows - written:,}", f"{profile.bad:,}")
     return JobResult(
         result={

@@ -6,6 +6,7 @@ import logging
 
 from pyspark.sql import SparkSession
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.contract.specs.promote import PromoteDetails
@@ -17,7 +18,7 @@ from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
 
-def promote(spark: SparkSession, spec: PromoteSpec, _folder: str, reporter: ProgressReporter) -> JobResult:
+def promote(spark: SparkSession, spec: PromoteSpec, _attempt: Attempt, reporter: ProgressReporter) -> JobResult:
     """Decide which model is the champion. Only the manifest is written; the operator records the champion.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.artifacts.attempt import commit
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobEvent, JobStarted
@@ -41,8 +41,8 @@ class JobResult:
     details: JobDetails = field(default_factory=JobDetails)
 
 
-#: The body of a job. It takes the Spark session, the spec, the folder to write to and the reporter of its progress.
-Body = Callable[[SparkSession, Any, str, ProgressReporter], JobResult]
+#: The body of a job. It takes the Spark session, the spec, the attempt to write into and the reporter of its progress.
+Body = Callable[[SparkSession, Any, Attempt, ProgressReporter], JobResult]
 
 
 def main(body: Body) -> None:
@@ -80,7 +80,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     started = time.time()
     try:
         with ProgressReporter() as reporter:
-            job_result = body(spark, request.spec, request.attempt.path, reporter)
+            job_result = body(spark, request.spec, request.attempt, reporter)
             details = replace(job_result.details, seconds=round(time.time() - started, 3), versions=versions(spark))
             manifest = Manifest(
                 request.spec.kind, request.spec.sha256, job_result.result, request.inputs or job_result.inputs, details

@@ -6,6 +6,7 @@ import logging
 
 from pyspark.sql import DataFrame, SparkSession
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.contract.specs.score import ScoreDetails
@@ -23,18 +24,20 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 _MAX_REASONS = 10
 
 
-def score(spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
-    """Write `predictions` (key columns and scores) and `quarantine` (rows that the model cannot score) into the folder.
+def score(spark: SparkSession, spec: ScoreSpec, attempt: Attempt, reporter: ProgressReporter) -> JobResult:
+    """Write `predictions` (key columns and scores) and `quarantine` (rows that the model cannot score) into the attempt.
 
     Raises:
         SpecError: a column that is to be written is neither in the rows nor a score of the model.
         DataError: the files do not fit the model, or more rows are quarantined than may be.
         ArtifactError: there is no model of a train task, or rows got lost.
     """
-    return score_with(TrainedModel.load(spec.model_path), spark, spec, folder, reporter)
+    return score_with(TrainedModel.load(spec.model_path), spark, spec, attempt, reporter)
 
 
-def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder: str, reporter: ProgressReporter) -> JobResult:
+def score_with(
+    model: TrainedModel, spark: SparkSession, spec: ScoreSpec, attempt: Attempt, reporter: ProgressReporter
+) -> JobResult:
     """Score with a model that is loaded already; see `score`."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
@@ -42,11 +45,11 @@ def score_with(model: TrainedModel, spark: SparkSession, spec: ScoreSpec, folder
     reporter.begin("reading", 0.3, measure)
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
-    target = OutputTarget(folder, spec.output_format, tuple(spec.partition_by))
+    target = OutputTarget(attempt.path, spec.output_format, tuple(spec.partition_by))
     reporter.begin("scoring", 0.6, measure)
     with rows.written(keys, scorer, backend, target) as written:
         if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
-            rows.reader.bad_records(spark).write.json(f"{folder}/quarantined_lines")
+            rows.reader.bad_records(spark).write.json(f"{attempt.path}/quarantined_lines")
         quarantined = sum(written.reasons.values())
         _check(spec, rows.rows, written, target)
         reporter.begin("measuring", 0.1, measure)

@@ -13,6 +13,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main, versions
 from airflow_provider_distkeras.ml.reporting import report, tensorboard
@@ -27,33 +28,33 @@ from airflow_provider_distkeras.spark.storage import storage_for
 _TRIALS = "trials"
 
 
-def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressReporter) -> JobResult:
-    """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the folder.
+def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: ProgressReporter) -> JobResult:
+    """Write `model` (a PipelineModel from raw columns to predictions) and `report.html` into the attempt.
 
     Every fit of the search is recorded in `trials`; fits of earlier attempts that were cut off are resumed from their records.
     With `tensorboard`, event files are written, and with `mlflow_experiment` an MLflow run.
     """
-    storage = storage_for(spark, folder)
+    storage = storage_for(spark, attempt.path)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), ArtifactRef.parse(spec.dataset_path).manifest_path)
     _check_rows(spec, manifest.result["rows"])
     if spec.tensorboard:
         tensorboard.check_installed()
-    with _mlflow_run(spec, folder) or nullcontext() as run:
+    with _mlflow_run(spec, attempt) or nullcontext() as run:
         data = spark.read.parquet(spec.dataset_path)
-        earlier = [f"{attempt.path}/{_TRIALS}" for attempt in cut_off(storage, Attempt.at(folder), spec)]
-        journal = Journal(storage, f"{folder}/{_TRIALS}", earlier)
-        result = search(data, spec, manifest.details.to_dict(), journal, reporter, manifest.result["rows"])
+        interrupted = [f"{earlier.path}/{_TRIALS}" for earlier in cut_off(storage, attempt, spec)]
+        journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted)
+        result = search(data, spec, manifest.details_as(PreprocessDetails).to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         pipeline = PipelineModel.load(manifest.result["pipeline_path"])
         model = PipelineModel([*pipeline.stages, result.model])
-        model_path, report_path = f"{folder}/model", f"{folder}/report.html"
+        model_path, report_path = f"{attempt.path}/model", f"{attempt.path}/report.html"
         model.write().save(model_path)
         page = report.render(result, spec, manifest, versions(spark))
         storage.write_bytes(report_path, page.encode())
         if spec.tensorboard:
             for name, content in tensorboard.event_files(result, spec.metric_names).items():
-                storage.write_bytes(f"{folder}/tensorboard/{name}", content)
-        logged = run.log(result, spec.metric_names, model, page, folder) if run is not None else None
+                storage.write_bytes(f"{attempt.path}/tensorboard/{name}", content)
+        logged = run.log(result, spec.metric_names, model, page, attempt.path) if run is not None else None
     return JobResult(
         result={
             "model_path": model_path,
@@ -72,10 +73,9 @@ def train(spark: SparkSession, spec: TrainSpec, folder: str, reporter: ProgressR
     )
 
 
-def _mlflow_run(spec: TrainSpec, folder: str) -> MlflowRun | None:
+def _mlflow_run(spec: TrainSpec, attempt: Attempt) -> MlflowRun | None:
     if spec.mlflow_experiment is None:
         return None
-    attempt = Attempt.at(folder)
     tags = {"mlflow.runName": attempt.name, "period": attempt.period_path, "dataset_path": spec.dataset_path, "spec": spec.sha256}
     return MlflowRun(spec.mlflow_experiment, spec.mlflow_tracking_uri, tags)
 

@@ -99,10 +99,10 @@ def network(spark):
 def save(spark, network, tmp_path_factory):
     """Saves a model that takes the features a and b; returns its path."""
 
-    def save(model, **said):
+    def save(model, **fields):
         folder = tmp_path_factory.mktemp("model")
         (folder / "training.csv").write_text(TRAINING)
-        spec = PreprocessSpec.build(input_path=str(folder / "training.csv"), **said)
+        spec = PreprocessSpec.build(input_path=str(folder / "training.csv"), **fields)
         pipeline = prepare(spark, spec).pipeline
         PipelineModel([*pipeline.stages, model]).write().save(f"file://{folder}/model")
         return f"file://{folder}/model"
@@ -127,11 +127,11 @@ def classes(save, network):
 def scoring(run_job, tmp_path):
     """Runs a score job on rows written as CSV, or on a path; returns its manifest."""
 
-    def run(model_path, given, **said):
+    def run(model_path, given, **fields):
         if "\n" in given:
             (tmp_path / "new.csv").write_text(given)
             given = str(tmp_path / "new.csv")
-        return run_job(ScoreSpec.build(model_path=model_path, input_path=given, **said))
+        return run_job(ScoreSpec.build(model_path=model_path, input_path=given, **fields))
 
     return run
 

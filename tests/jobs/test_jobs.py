@@ -25,7 +25,7 @@ TRAINING = {
 def prepared(run_job, bikes):
     """The result of preparing the bikes."""
 
-    def prepare(path=None, **said):
+    def prepare(path=None, **fields):
         usual = {
             "columns_renamed": {"cnt": "label"},
             "excluded_columns": ["id", "busy"],
@@ -33,7 +33,7 @@ def prepared(run_job, bikes):
             "missing": "mean",
             "scaling": "standard",
         }
-        return run_job(PreprocessSpec.build(input_path=path or bikes(), **{**usual, **said})).result
+        return run_job(PreprocessSpec.build(input_path=path or bikes(), **{**usual, **fields})).result
 
     return prepare
 
@@ -69,9 +69,9 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert dict(predictions.dtypes)["prediction"] == "double"
 
     # The rows it was trained on, as CSV, with the label: scored exactly as in training.
-    known = run_job(ScoreSpec.build(model_path=trained.result["model_path"], input_path=bikes(), output_format="csv")).result
-    assert known["metrics"]["r2"] > 0.8
-    again = spark.read.csv(known["predictions_path"], header=True, inferSchema=True)
+    scored = run_job(ScoreSpec.build(model_path=trained.result["model_path"], input_path=bikes(), output_format="csv")).result
+    assert scored["metrics"]["r2"] > 0.8
+    again = spark.read.csv(scored["predictions_path"], header=True, inferSchema=True)
     assert again.columns == ["id", "season", "temp", "hum", "cnt", "busy", "prediction"]
     both = again.select("id", "prediction").join(predictions.selectExpr("int(id) id", "prediction p"), "id")
     assert both.where("abs(prediction - p) > 1e-4").count() == 0
@@ -81,8 +81,8 @@ def test_classes_are_learned_from_texts(run_job, prepared, bikes, spark):
     dataset = prepared(
         columns_renamed={}, label_col="busy", excluded_columns=["id", "cnt"], categorical_columns=["season", "busy"]
     )
-    said = {**TRAINING, "hyperparameters": {**TRAINING["hyperparameters"], "loss": "binary_crossentropy"}}
-    trained = run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], evaluator="binary", **said)).result
+    fields = {**TRAINING, "hyperparameters": {**TRAINING["hyperparameters"], "loss": "binary_crossentropy"}}
+    trained = run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], evaluator="binary", **fields)).result
     assert trained["metrics"]["areaUnderROC"]["mean"] > 0.9
     scored = run_job(ScoreSpec.build(model_path=trained["model_path"], input_path=bikes(), output_format="csv")).result
     assert scored["metrics"]["accuracy"] > 0.85
@@ -98,16 +98,16 @@ def test_drift_is_told_and_above_the_limit_nothing_is_written(run_job, bikes, tm
     lines = [line.split(",") for line in Path(bikes("warm.csv")).read_text().splitlines()]
     warm = [[*line[:2], f"{1 + float(line[2])}", *line[3:]] for line in lines[1:]]
     (tmp_path / "warmer.csv").write_text("\n".join(map(",".join, [lines[0], *warm])) + "\n")
-    said = {**usual, "excluded_columns": ["id"], "categorical_columns": ["season", "busy"]}
-    said |= {"input_path": str(tmp_path / "warmer.csv"), "compare_with": first.result["dataset_path"]}
+    fields = {**usual, "excluded_columns": ["id"], "categorical_columns": ["season", "busy"]}
+    fields |= {"input_path": str(tmp_path / "warmer.csv"), "compare_with": first.result["dataset_path"]}
 
-    told = run_job(PreprocessSpec.build(**said)).details
-    assert list(told.drift) == ["temp", "season", "hum", "label"]
-    assert told.drift["temp"] > 5
-    assert {**told.drift, "temp": 0} == {"temp": 0, "season": 0, "hum": 0, "label": 0}
-    assert (told.columns_added, told.columns_gone) == (["busy"], [])
+    details = run_job(PreprocessSpec.build(**fields)).details
+    assert list(details.drift) == ["temp", "season", "hum", "label"]
+    assert details.drift["temp"] > 5
+    assert {**details.drift, "temp": 0} == {"temp": 0, "season": 0, "hum": 0, "label": 0}
+    assert (details.columns_added, details.columns_gone) == (["busy"], [])
 
-    limited = PreprocessSpec.build(**said, max_drift=0.25)
+    limited = PreprocessSpec.build(**fields, max_drift=0.25)
     attempt = claim(tmp_path / "out", limited)
     with pytest.raises(DataError, match=r"Columns have drifted since .*dataset: .* max_drift=0.25, received 'temp'"):
         run_job(limited, attempt)
@@ -153,16 +153,16 @@ def test_a_category_that_training_never_saw_is_scored_as_none_of_them(run_job, m
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("fields", "message"),
     [
         ({"trainer_params": {"num_workers": 200}}, "too few for 2 folds and 200 workers"),
         ({"hyperparameters": {"layer_dims": [7, 8, 1]}}, "layer_dims[0] is 7, but the data has 4 features"),
     ],
 )
-def test_a_dataset_that_does_not_fit_the_request_is_refused(run_job, prepared, said, message):
+def test_a_dataset_that_does_not_fit_the_request_is_refused(run_job, prepared, fields, message):
     dataset = prepared()
     with pytest.raises(DataError) as error:
-        run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **{**TRAINING, **said}))
+        run_job(TrainSpec.build(dataset_path=dataset["dataset_path"], **{**TRAINING, **fields}))
     assert message in str(error.value)
 
 

@@ -48,14 +48,14 @@ def dataset(spark, tmp_path):
 def leaking():
     """The label is the value of x. In fold 1, 40 rows about 0. In fold 0, 900 rows about 5, and 900 without x, whose label is 5.
 
-    The mean of all known values, 4.8, is almost the label of those, though fold 0 alone knows: the mean of fold 1 is 0.
+    The mean of all values, 4.8, is almost the label of those, though fold 0 alone has: the mean of fold 1 is 0.
     """
     random = np.random.default_rng(0)
-    known = np.concatenate([random.normal(0, 3, 40), random.normal(5, 1, 900)])
-    x = np.concatenate([known, np.full(900, known.mean())])
+    values = np.concatenate([random.normal(0, 3, 40), random.normal(5, 1, 900)])
+    x = np.concatenate([values, np.full(900, values.mean())])
     return {
         "features": pa.array(x.astype(np.float32)[:, None].tolist(), pa.list_(pa.float32())),
-        "label": np.concatenate([known, random.normal(5, 0.3, 900)]),
+        "label": np.concatenate([values, random.normal(5, 0.3, 900)]),
         "fold": pa.array([1] * 40 + [0] * 1800, pa.int32()),
         "filled": pa.array([[]] * 940 + [[0]] * 900, pa.list_(pa.int32())),
     }
@@ -63,15 +63,15 @@ def leaking():
 
 def test_what_leaks_into_a_dataset_s_statistics_does_not_leak_into_the_folds(run_job, dataset):
     honest = dataset(leaking(), {"scaling": None, "layout": LAYOUT})
-    found = run_job(TrainSpec.build(dataset_path=honest, **TRAINING)).result["metrics"]["r2"]
-    assert found["mean"] < -5
+    r2 = run_job(TrainSpec.build(dataset_path=honest, **TRAINING)).result["metrics"]["r2"]
+    assert r2["mean"] < -5
 
 
 def test_without_a_layout_the_leak_would_look_like_skill(run_job, dataset):
     """The same rows, from a preprocess job that did not tell what it fitted."""
     older = dataset(leaking(), {})
-    found = run_job(TrainSpec.build(dataset_path=older, **TRAINING)).result["metrics"]["r2"]
-    assert found["mean"] > 0.75
+    r2 = run_job(TrainSpec.build(dataset_path=older, **TRAINING)).result["metrics"]["r2"]
+    assert r2["mean"] > 0.75
 
 
 def test_weights_and_validation_rows_of_a_dataset_are_heeded(run_job, dataset):

@@ -44,14 +44,14 @@ def of_every_kind(request, prepared, tmp_path):
 
 
 def test_workers_write_what_spark_would(spark, classes, scoring, of_every_kind, monkeypatch):
-    asked = {
+    fields = {
         "key_columns": [*KINDS, "day"],
         "output_columns": ["label", "raw", "probability", "prediction"],
         "max_quarantined": 0.5,
     }
-    by_workers = scoring(classes, of_every_kind, **asked)
+    by_workers = scoring(classes, of_every_kind, **fields)
     monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
-    by_spark = scoring(classes, of_every_kind, **asked)
+    by_spark = scoring(classes, of_every_kind, **fields)
     assert by_workers.details.quarantined == by_spark.details.quarantined
     assert len(by_workers.details.quarantined) == 2
     for name in ("predictions", "quarantine"):

@@ -1,4 +1,4 @@
-"""Challengers and champions whose weights are known, on real Spark."""
+"""Challengers and champions with given weights, on real Spark."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def thrice(save, network):
 def promoting(run_job, tmp_path):
     """Runs a promote job on rows written as CSV files, one per text; returns its manifest."""
 
-    def run(challenger, champion, *texts, **said):
+    def run(challenger, champion, *texts, **fields):
         for number, text in enumerate(texts):
             (tmp_path / f"held-out-{number}.csv").write_text(text)
         given = {
@@ -35,7 +35,7 @@ def promoting(run_job, tmp_path):
             "champion_period": "2026-03",
             "input_path": f"{tmp_path}/held-out-*.csv",
         }
-        return run_job(PromoteSpec.build(**{**given, "model_path": challenger, "champion_path": champion} | said))
+        return run_job(PromoteSpec.build(**{**given, "model_path": challenger, "champion_path": champion} | fields))
 
     return run
 
@@ -74,8 +74,8 @@ def test_both_are_measured_on_the_rows_that_both_can_score(promoting, twice, thr
         texts.append("a,b,label\n" + "\n".join(rows) + "\n")
     done = promoting(twice, thrice, *texts, metric="rmse", max_quarantined=0.5)
 
-    told = [row.split(",") for text in texts for row in text.splitlines()[1:]]
-    a = np.array([float(row[0]) for row in told if row[1]])
+    records = [row.split(",") for text in texts for row in text.splitlines()[1:]]
+    a = np.array([float(row[0]) for row in records if row[1]])
     assert done.result["rows"] == len(a)
     assert done.details.rows_left_out == 1000 - len(a)
     assert done.result["metrics"]["challenger"]["rmse"] == pytest.approx(np.sqrt(np.mean(a**2)), rel=1e-4)
@@ -116,7 +116,7 @@ def test_two_classes(promoting, save, network):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said", "error", "message"),
+    ("rows", "fields", "error", "message"),
     [
         ("a,b\n1,1\n", {}, DataError, "lacks the column that the challenger predicts; found a, b."),
         ("a,b,label\n1,1,\n", {}, DataError, "has a label that the models could be measured on. Give rows with labels."),
@@ -126,9 +126,9 @@ def test_two_classes(promoting, save, network):
     ],
     ids=["no label column", "no label", "no metric", "evaluator", "unscored"],
 )
-def test_what_cannot_be_compared_is_refused_with_the_fix(promoting, twice, thrice, rows, said, error, message):
+def test_what_cannot_be_compared_is_refused_with_the_fix(promoting, twice, thrice, rows, fields, error, message):
     with pytest.raises(error) as raised:
-        promoting(twice, thrice, rows, **said)
+        promoting(twice, thrice, rows, **fields)
     assert message in str(raised.value)
 
 

@@ -37,9 +37,9 @@ def test_a_job_that_fails_says_why_in_one_line_above_the_stack_trace(command_lin
     with pytest.raises(SystemExit, match="1"):
         runner.main(lambda *_: None)
 
-    said = capfd.readouterr()
-    assert said.out.splitlines() == ["distkeras: DataError: No rows."]
-    assert said.err.startswith("Traceback (most recent call last)")
+    output = capfd.readouterr()
+    assert output.out.splitlines() == ["distkeras: DataError: No rows."]
+    assert output.err.startswith("Traceback (most recent call last)")
     assert command_line == [True]
 
 

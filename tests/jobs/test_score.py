@@ -1,4 +1,4 @@
-"""Scoring with networks whose weights are known, on real Spark."""
+"""Scoring with networks with given weights, on real Spark."""
 
 import json
 
@@ -116,8 +116,8 @@ CLASSES = "id,a,b,kind\n1,2,0,sour\n2,0,2,sweet\n3,0,0,salty\n4,2,0,salty\n5,0,2
 
 
 def test_classes_are_told_as_texts_again(spark, classes, scoring):
-    asked = ["label", "probability", "prediction", "raw"]
-    done = scoring(classes, CLASSES, key_columns=["id", "kind"], output_columns=asked)
+    columns = ["label", "probability", "prediction", "raw"]
+    done = scoring(classes, CLASSES, key_columns=["id", "kind"], output_columns=columns)
     predictions = spark.read.parquet(done.result["predictions_path"]).orderBy("id")
     assert predictions.columns == ["id", "kind", "prediction_label", "probability", "prediction", "rawPrediction"]
     rows = predictions.collect()
@@ -139,8 +139,8 @@ def test_class_numbers_of_prepared_rows_are_measured_as_they_are(classes, scorin
 def test_other_formats(spark, classes, scoring, output_format, prepared):
     names = ['a "quoted",\nbroken name', "plain"]
     folder = prepared([[2.0, 0.0], [0.0, 2.0]], name=pa.array(names))
-    asked = ["label", "probability"]
-    done = scoring(classes, folder, key_columns=["name"], output_columns=asked, output_format=output_format)
+    columns = ["label", "probability"]
+    done = scoring(classes, folder, key_columns=["name"], output_columns=columns, output_format=output_format)
     assert done.result["rows"] == 2
     path = done.result["predictions_path"]
     if output_format == "json":
@@ -177,7 +177,7 @@ def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "message"),
+    ("fields", "error", "message"),
     [
         ({"key_columns": ["ID"]}, SpecError, "key_columns: Unknown column 'ID'. Did you mean 'id'?"),
         ({"partition_by": ["day"]}, SpecError, "partition_by: Unknown column 'day'."),
@@ -187,9 +187,9 @@ def test_raw_parquet_goes_through_the_pipeline(spark, regression, scoring, tmp_p
         ({"input_path": "file:///no/such"}, DataError, "No file matches 'file:///no/such'."),
     ],
 )
-def test_what_cannot_be_scored_is_refused_with_the_fix(regression, scoring, said, error, message):
+def test_what_cannot_be_scored_is_refused_with_the_fix(regression, scoring, fields, error, message):
     with pytest.raises(error) as raised:
-        scoring(regression, said.pop("input_path", "id,a,b\n1,1,1\n"), **said)
+        scoring(regression, fields.pop("input_path", "id,a,b\n1,1,1\n"), **fields)
     assert message in str(raised.value)
 
 

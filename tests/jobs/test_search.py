@@ -27,10 +27,10 @@ TRAINING = {
 def dataset(run_job, bikes):
     """A prepared dataset's path."""
 
-    def prepare(**said):
+    def prepare(**fields):
         usual = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["busy"], "categorical_columns": ["season"]}
         usual |= {"missing": {"hum": "mean"}, "scaling": "standard"}
-        return run_job(PreprocessSpec.build(input_path=bikes(), **{**usual, **said})).result["dataset_path"]
+        return run_job(PreprocessSpec.build(input_path=bikes(), **{**usual, **fields})).result["dataset_path"]
 
     return prepare
 
@@ -87,13 +87,13 @@ def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
 
 
 def test_a_cell_that_diverges_is_told_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):
-    said = {"dataset_path": dataset(excluded_columns=["busy", "id"]), "param_grid": {"learning_rate": [0.1, 1e30]}, **TRAINING}
-    done = run_job(TrainSpec.build(**said))
+    fields = {"dataset_path": dataset(excluded_columns=["busy", "id"]), "param_grid": {"learning_rate": [0.1, 1e30]}, **TRAINING}
+    done = run_job(TrainSpec.build(**fields))
     good, bad = done.details.trials
     assert good["error"] is None
     assert "Training diverged" in bad["error"]
     assert bad["metrics"] == {}
-    spec = TrainSpec.build(**said, max_failed_trials=0)
+    spec = TrainSpec.build(**fields, max_failed_trials=0)
     attempt = claim(tmp_path / "out", spec)
     with pytest.raises(TrainingError, match="1 trials failed, max_failed_trials allows 0"):
         run_job(spec, attempt)

@@ -37,12 +37,12 @@ def store(monkeypatch, tmp_path):
 @pytest.fixture
 def dataset(run_job, bikes):
     """The path of the prepared bikes."""
-    said = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["id", "busy"], "categorical_columns": ["season"]}
-    return run_job(PreprocessSpec.build(input_path=bikes(), missing="mean", scaling="standard", **said)).result["dataset_path"]
+    fields = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["id", "busy"], "categorical_columns": ["season"]}
+    return run_job(PreprocessSpec.build(input_path=bikes(), missing="mean", scaling="standard", **fields)).result["dataset_path"]
 
 
-def build(dataset, **said):
-    return TrainSpec.build(dataset_path=dataset, param_grid={"learning_rate": [0.01, 1e30]}, **TRAINING, **said)
+def build(dataset, **fields):
+    return TrainSpec.build(dataset_path=dataset, param_grid={"learning_rate": [0.01, 1e30]}, **TRAINING, **fields)
 
 
 def curves(folder):
@@ -67,25 +67,25 @@ def test_mlflow_has_the_parameters_the_metrics_the_cells_the_model_and_the_repor
     import mlflow
 
     done = run_job(build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri=store))
-    told = done.details.mlflow
-    assert told == {"run_id": told["run_id"], "experiment": "bikes"}
+    logged = done.details.mlflow
+    assert logged == {"run_id": logged["run_id"], "experiment": "bikes"}
     mlflow.set_tracking_uri(store)
     client = mlflow.MlflowClient()
-    run = client.get_run(told["run_id"])
+    run = client.get_run(logged["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["learning_rate"] == "0.01"
     assert run.data.metrics["r2_mean"] == pytest.approx(done.result["metrics"]["r2"]["mean"])
-    losses = [point.value for point in client.get_metric_history(told["run_id"], "loss")]
+    losses = [point.value for point in client.get_metric_history(logged["run_id"], "loss")]
     assert losses == pytest.approx(done.details.training["history"]["loss"])
-    assert "Training report" in Path(client.download_artifacts(told["run_id"], "report.html")).read_text()
+    assert "Training report" in Path(client.download_artifacts(logged["run_id"], "report.html")).read_text()
     children = client.search_runs(
-        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{told['run_id']}'", order_by=["attributes.start_time"]
+        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{logged['run_id']}'", order_by=["attributes.start_time"]
     )
     assert {child.data.params["learning_rate"]: child.info.status for child in children} == {
         "0.01": "FINISHED",
         "1e+30": "FAILED",
     }
-    model = mlflow.spark.load_model(f"runs:/{told['run_id']}/model")
+    model = mlflow.spark.load_model(f"runs:/{logged['run_id']}/model")
     raw = spark.read.csv(bikes(), header=True, inferSchema=True)
     assert model.transform(raw).where("prediction is not null").count() == 240
     assert {path.name for path in Path(done.result["model_path"][7:]).parent.iterdir()} == {
@@ -117,10 +117,10 @@ def test_a_server_that_cannot_be_reached_is_known_before_anything_is_trained(run
 def test_what_mlflow_does_not_take_in_the_end_does_not_undo_the_training(run_job, dataset, store, monkeypatch, tmp_path):
     rendered = job.report.render
 
-    def break_the_store(*said):
+    def break_the_store(*arguments):
         shutil.rmtree(tmp_path / "mlruns")
         (tmp_path / "mlruns").write_text("no folder any more")
-        return rendered(*said)
+        return rendered(*arguments)
 
     monkeypatch.setattr(job.report, "render", break_the_store)
     done = run_job(build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri=store))
@@ -140,14 +140,14 @@ def test_what_is_not_installed_is_known_before_anything_is_trained(run_job, data
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("fields", "why"),
     [
         ({"mlflow_tracking_uri": "http://me:secret@host:5000", "mlflow_experiment": "a"}, "without user and password"),
         ({"mlflow_tracking_uri": "http://host:5000"}, "nothing is logged without mlflow_experiment"),
         ({"mlflow_experiment": " "}, "mlflow_experiment: expected a text"),
     ],
 )
-def test_specs_that_are_refused(said, why):
+def test_specs_that_are_refused(fields, why):
     with pytest.raises(SpecError, match=why) as refused:
-        TrainSpec.build(dataset_path="/d", **TRAINING, **said)
+        TrainSpec.build(dataset_path="/d", **TRAINING, **fields)
     assert "secret" not in str(refused.value)

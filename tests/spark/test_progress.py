@@ -1,4 +1,4 @@
-"""What a job tells of how far it is, and when, by a clock of the test's own."""
+"""The progress that a job logs, and when, by a clock of the test."""
 
 import logging
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from airflow_provider_distkeras.spark.progress import ProgressReporter, StagePro
 
 @pytest.fixture
 def job(monkeypatch, caplog):
-    """A reporter that is asked whether it has something to tell, as its thread would, whenever the test says."""
+    """A reporter whose thread is replaced by the test, with a clock of the test."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock.now)
     caplog.set_level(logging.INFO, module.__name__)

@@ -28,10 +28,10 @@ def test_progress_is_a_line_of_json_and_prose_for_humans(progress, line):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "0 s"), (59.6, "1 min"), (599, "9 min 59 s"), (601, "10 min"), (7261, "2 h 1 min")]
+    ("seconds", "prose"), [(0.2, "0 s"), (59.6, "1 min"), (599, "9 min 59 s"), (601, "10 min"), (7261, "2 h 1 min")]
 )
-def test_time_to_go_is_rounded(seconds, said):
-    assert str(Progress(1, "search", eta_seconds=seconds)).endswith(f" | {said} to go")
+def test_time_to_go_is_rounded(seconds, prose):
+    assert str(Progress(1, "search", eta_seconds=seconds)).endswith(f" | {prose} to go")
 
 
 def test_what_has_no_value_is_left_out():

@@ -7,8 +7,8 @@ from airflow_provider_distkeras.contract.specs.feature_columns import feature_co
 USUAL = {"columns_renamed": {"cnt": "label"}}
 
 
-def features(columns, **said):
-    return feature_columns(PreprocessSpec.build(input_path="a.csv", **said), columns)
+def features(columns, **fields):
+    return feature_columns(PreprocessSpec.build(input_path="a.csv", **fields), columns)
 
 
 def test_features_keep_the_order_of_the_file_under_their_new_names():
@@ -22,7 +22,7 @@ def test_columns_with_a_role_are_no_features():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("fields", "message"),
     [
         ({}, "The label column 'label' is absent; the columns are id, temp, cnt."),
         ({"columns_renamed": {"count": "label"}}, "columns_renamed: Unknown column 'count'. Did you mean 'cnt'?"),
@@ -38,7 +38,7 @@ def test_columns_with_a_role_are_no_features():
         ({"columns_renamed": {"cnt": "label", "id": "a.b"}}, "has a character that Spark ML cannot take"),
     ],
 )
-def test_columns_that_do_not_fit_are_named_with_the_fix(said, message):
+def test_columns_that_do_not_fit_are_named_with_the_fix(fields, message):
     with pytest.raises(DataError) as error:
-        features(["id", "temp", "cnt"], **said)
+        features(["id", "temp", "cnt"], **fields)
     assert message in str(error.value)

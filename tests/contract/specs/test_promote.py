@@ -8,13 +8,13 @@ MARCH, APRIL = "2026-03-01T000000Z", "2026-04-01T000000Z"
 PRESENT = {"champion_path": "file:///old/model", "champion_period": MARCH}
 
 
-def spec(**said):
+def spec(**fields):
     given = {"champion": "bikes", "model_path": "file:///new/model", "input_path": "held-out.csv", "period": APRIL}
-    return PromoteSpec.build(**{**given, **said})
+    return PromoteSpec.build(**{**given, **fields})
 
 
 @pytest.mark.parametrize(
-    ("said", "challenger", "champion", "larger_is_better", "expected"),
+    ("fields", "challenger", "champion", "larger_is_better", "expected"),
     [
         ({}, 0.2, None, True, (True, "r2 0.2, and there was no champion")),
         ({}, 0.91, 0.9, True, (True, "r2 0.91 against the champion's 0.9 is better by more than 0")),
@@ -40,9 +40,9 @@ def spec(**said):
         ({"period": MARCH, "champion_period": MARCH}, 0.99, 0.9, True, (True, "r2 0.99 against the champion's 0.9 is better by more than 0")),
     ],
 )  # fmt: skip
-def test_the_decision_and_its_reason(said, challenger, champion, larger_is_better, expected):
-    asked = spec(**(PRESENT if champion is not None else {}) | said)
-    assert asked.decide(challenger, champion, larger_is_better=larger_is_better) == expected
+def test_the_decision_and_its_reason(fields, challenger, champion, larger_is_better, expected):
+    promote_spec = spec(**(PRESENT if champion is not None else {}) | fields)
+    assert promote_spec.decide(challenger, champion, larger_is_better=larger_is_better) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_only_periods_that_begin_with_a_date_have_an_order(period, other, older)
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("fields", "message"),
     [
         ({"champion": " "}, "champion: expected a text that is not empty, received ' '"),
         ({"margin": -0.1}, "margin: expected a number of at least 0, received -0.1"),
@@ -74,7 +74,7 @@ def test_only_periods_that_begin_with_a_date_have_an_order(period, other, older)
         ({"delimiter": '"'}, "quote: expected another character than the delimiter"),
     ],
 )
-def test_a_wrong_promote_spec_is_refused_with_the_fix(said, message):
+def test_a_wrong_promote_spec_is_refused_with_the_fix(fields, message):
     with pytest.raises(SpecError) as error:
-        spec(**said)
+        spec(**fields)
     assert message in str(error.value)

@@ -15,12 +15,12 @@ NETWORK = {"layer_dims": [None, 8, 1]}
 RANDOM = {"search": "random", "num_trials": 3, "param_distributions": {"dropout_rate": {"uniform": [0, 0.5]}}}
 
 
-def train_spec(**said):
-    return TrainSpec.build(**{"dataset_path": "file:///data", "hyperparameters": dict(NETWORK), **said})
+def train_spec(**fields):
+    return TrainSpec.build(**{"dataset_path": "file:///data", "hyperparameters": dict(NETWORK), **fields})
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("fields", "message"),
     [
         ({"trainer": "adga"}, "trainer: Unknown trainer 'adga'. Did you mean 'ADAG'?"),
         ({"trainer_params": {"batchsize": 32}}, "Unknown parameter of ADAG 'batchsize'. Did you mean 'batch_size'?"),
@@ -82,9 +82,9 @@ def train_spec(**said):
         ({"sed": 1}, "Unknown argument of the train spec 'sed'. Did you mean 'seed'?"),
     ],
 )
-def test_a_wrong_train_spec_is_refused_with_the_fix(said, message):
+def test_a_wrong_train_spec_is_refused_with_the_fix(fields, message):
     with pytest.raises(SpecError) as error:
-        train_spec(**said)
+        train_spec(**fields)
     assert message in str(error.value)
 
 
@@ -94,7 +94,7 @@ def test_a_spec_needs_its_required_values():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("fields", "message"),
     [
         ({"output_format": "xml"}, "output_format: Unknown output format 'xml'. Valid: parquet, csv, json."),
         ({"input_format": "orc"}, "input_format: Unknown input format 'orc'. Valid: csv, parquet."),
@@ -103,9 +103,9 @@ def test_a_spec_needs_its_required_values():
         ({"partition_by": ["day"], "key_columns": ["id"]}, "partition_by: 'day' is not among key_columns ['id']: add it there."),
     ],
 )
-def test_a_wrong_score_spec_is_refused_with_the_fix(said, message):
+def test_a_wrong_score_spec_is_refused_with_the_fix(fields, message):
     with pytest.raises(SpecError) as error:
-        ScoreSpec.build(model_path="m", input_path="x.csv", **said)
+        ScoreSpec.build(model_path="m", input_path="x.csv", **fields)
     assert message in str(error.value)
 
 
@@ -139,8 +139,8 @@ def test_a_request_survives_the_file_between_operator_and_job():
 
 
 def test_earlier_names_of_fields_are_accepted():
-    said = {**{name: value for name, value in RANDOM.items() if name != "num_trials"}, "num_cells": 3, "max_failed_cells": 1}
-    assert train_spec(**said) == train_spec(**RANDOM, max_failed_trials=1)
+    fields = {**{name: value for name, value in RANDOM.items() if name != "num_trials"}, "num_cells": 3, "max_failed_cells": 1}
+    assert train_spec(**fields) == train_spec(**RANDOM, max_failed_trials=1)
     with pytest.raises(SpecError, match="num_trials: received num_cells too, which is its earlier name"):
         train_spec(**RANDOM, num_cells=3)
 
@@ -157,14 +157,14 @@ def test_every_trainer_of_params_exists_and_takes_its_defaults():
 
 
 def test_trials_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
-    said = {
+    fields = {
         "search": "random",
         "num_trials": 200,
         "param_grid": {"optimizer": ["sgd", "adam"]},
         "param_distributions": {"learning_rate": {"loguniform": [1e-4, 1e-1]}, "batch_size": {"int": [8, 10]}},
     }
-    trials = train_spec(**said).trials()
-    assert trials == train_spec(**said).trials() != train_spec(**said, seed=1).trials()
+    trials = train_spec(**fields).trials()
+    assert trials == train_spec(**fields).trials() != train_spec(**fields, seed=1).trials()
     assert {trial["batch_size"] for trial in trials} == {8, 9, 10}
     assert {trial["optimizer"] for trial in trials} == {"sgd", "adam"}
     rates = sorted(trial["learning_rate"] for trial in trials)
@@ -172,8 +172,8 @@ def test_trials_are_drawn_alike_for_the_same_seed_and_within_their_bounds():
 
 
 def test_no_trial_is_drawn_twice():
-    said = {"search": "random", "num_trials": 9, "param_grid": {"optimizer": ["sgd", "adam"], "batch_size": [8, 16]}}
-    trials = train_spec(**said).trials()
+    fields = {"search": "random", "num_trials": 9, "param_grid": {"optimizer": ["sgd", "adam"], "batch_size": [8, 16]}}
+    trials = train_spec(**fields).trials()
     assert len(trials) == 4
     assert len({repr(trial) for trial in trials}) == 4
 
