@@ -17,14 +17,15 @@ class CheckpointFile:
     Args:
         storage: the file system of the folder.
         folder: a folder, which may hold the checkpoints of other runs too.
-        run: the run's configuration.
+        config: the run's configuration.
         initial: the initial weights, (members, weights).
     """
 
-    def __init__(self, storage: Storage, folder: str, run: TrainingConfig, initial: Matrix) -> None:
+    def __init__(self, storage: Storage, folder: str, config: TrainingConfig, initial: Matrix) -> None:
         identity = repr([
-            type(run.trainer).__name__, sorted(run.trainer.parameters.items()), run.plan, run.values, run.learning_rate,
-            run.lr_decay, run.seed, run.patience, run.min_delta, hashlib.sha256(initial.tobytes()).hexdigest(),
+            type(config.trainer).__name__, sorted(config.trainer.parameters.items()), config.plan, config.values,
+            config.learning_rate, config.lr_decay, config.seed, config.patience, config.min_delta,
+            hashlib.sha256(initial.tobytes()).hexdigest(),
         ])  # fmt: skip
         self._storage = storage
         self._path = f"{folder.rstrip('/')}/{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"

@@ -115,7 +115,7 @@ class FitPlan:
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster and return the model."""
-        members, summary = driver.train(self._training_rows(dataset), self._run(dataset), self.network.initial)
+        members, summary = driver.train(self._training_rows(dataset), self._training_config(dataset), self.network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
@@ -125,9 +125,9 @@ class FitPlan:
 
     def single_worker_fit(self, dataset: DataFrame) -> SingleWorkerFit:
         """Return the fit as plain values for a Spark task, if it `is_single_task`."""
-        run = self._run(dataset)
-        job = driver.worker_job(run, self.trainer.rule(run.trainable, run.learning_rate))
-        return SingleWorkerFit(job, type(self.trainer).__name__, self.network.initial, run.patience, run.min_delta)
+        config = self._training_config(dataset)
+        job = driver.worker_job(config, self.trainer.rule(config.trainable, config.learning_rate))
+        return SingleWorkerFit(job, type(self.trainer).__name__, self.network.initial, config.patience, config.min_delta)
 
     def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
         """Return the model with trained weights, (members, weights)."""
@@ -178,11 +178,11 @@ class FitPlan:
             joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
-    def _run(self, dataset: DataFrame) -> driver.TrainingConfig:
+    def _training_config(self, dataset: DataFrame) -> driver.TrainingConfig:
         options, network = self.options, self.network
         for path in options.get("callbacks") or ():
             callbacks.build_callback(path)
-        run = driver.TrainingConfig(
+        config = driver.TrainingConfig(
             trainer=self.trainer,
             plan=network.plan,
             values=network.values,
@@ -206,8 +206,9 @@ class FitPlan:
         )
         folder = options.get("snapshot_path")
         if folder is None:
-            return run
-        return replace(run, checkpoints=CheckpointFile(storage_for(dataset.sparkSession, folder), folder, run, network.initial))
+            return config
+        checkpoints = CheckpointFile(storage_for(dataset.sparkSession, folder), folder, config, network.initial)
+        return replace(config, checkpoints=checkpoints)
 
 
 def make_trainer(params: DistKerasParams) -> Trainer:
