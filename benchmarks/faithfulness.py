@@ -19,8 +19,10 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import numpy as np
 from numpy.typing import NDArray
 
-EPOCHS, BATCH, RATE = 30, 64, 0.003
-WORKERS = (2, 4, 8)
+from benchmarks.lib import cluster, report
+
+EPOCHS, BATCH, RATE = report.sized(30, quick=1), 64, 0.003
+WORKERS = report.sized((2, 4, 8), quick=(2,))
 LAYERS = [64, 32, 1]
 
 #: Per trainer, from the number of workers: its parameters, its optimizer, and its learning rate. DynSGD's workers take turns, as
@@ -41,18 +43,14 @@ SETTINGS: dict[str, Callable[[int], tuple[dict[str, Any], str, float]]] = {
 def main(path: str, label: str, excluded: Iterable[str], trainers: Iterable[str]) -> None:
     """Print the table of held-out r2."""
     import pandas as pd
-    from pyspark.sql import SparkSession
 
-    from airflow_provider_distkeras.hooks.spark_submit import find_java_home
-
-    os.environ["JAVA_HOME"], os.environ["PYSPARK_PYTHON"] = str(find_java_home()), sys.executable
     frame = pd.read_csv(path).drop(columns=list(excluded))
     labels, features = frame.pop(label).to_numpy(np.float32), frame.to_numpy(np.float32)
     order = np.random.default_rng(0).permutation(len(labels))
     train, test = np.split(order, [int(0.8 * len(order))])
     features = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
     labels = (labels - labels[train].mean()) / labels[train].std()
-    spark = SparkSession.builder.master(f"local[{max(WORKERS)}]").config("spark.log.level", "ERROR").getOrCreate()
+    spark = cluster.session(max(WORKERS))
     data = spark.createDataFrame(pd.DataFrame({"features": list(features[train].astype(float)), "label": labels[train]})).cache()
 
     def r2(network: Any) -> float:

@@ -63,3 +63,15 @@ def test_a_benchmark_runs(runners, name):
         raise AssertionError("".join(output)[-3000:])
 
     assert (RESULTS / "quick" / f"{name}.json").exists()
+
+
+def test_the_comparison_of_trainers_runs(tmp_path):
+    rows = [f"{n},{n % 7},{n % 5},{n % 7 - n % 5}" for n in range(500)]
+    (tmp_path / "rows.csv").write_text("\n".join(["id,a,b,label", *rows]))
+    command = [sys.executable, "-m", "benchmarks.faithfulness", str(tmp_path / "rows.csv"), "label", "id", "ADAG"]
+    environment = {**os.environ, "BENCHMARKS_QUICK": "1", "KERAS_BACKEND": "jax"}
+
+    run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "| ADAG | " in run.stdout
