@@ -80,6 +80,8 @@ class TrialRunner:
                 self._study.tell(fit, plan)
             else:
                 planned.append(plan)
+        if not planned:
+            return
         self._fitter.summarize(planned)
         in_task = [plan for plan in planned if plan.in_task]
         if in_task:
