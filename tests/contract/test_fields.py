@@ -1,3 +1,5 @@
+"""Checks of fields."""
+
 import pytest
 
 from airflow_provider_distkeras.contract.errors import SpecError

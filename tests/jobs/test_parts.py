@@ -50,7 +50,7 @@ def test_workers_write_what_spark_would(spark, classes, scoring, of_every_kind, 
         "max_quarantined": 0.5,
     }
     by_workers = scoring(classes, of_every_kind, **fields)
-    monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
+    monkeypatch.setattr(reader.parquet_writer, "suits", lambda *_: False)
     by_spark = scoring(classes, of_every_kind, **fields)
     assert by_workers.details.quarantined == by_spark.details.quarantined
     assert len(by_workers.details.quarantined) == 2
@@ -73,7 +73,7 @@ def test_a_label_that_is_not_kept_is_measured_and_rows_without_prediction_are_no
     regression, scoring, prepared, workers_write, monkeypatch
 ):
     if not workers_write:
-        monkeypatch.setattr(reader.parts, "suits", lambda *_: False)
+        monkeypatch.setattr(reader.parquet_writer, "suits", lambda *_: False)
     folder = prepared([[0.0, 0.0], [1.0, 1.0], None, [1.0, 0.0]], label=pa.array([1.0, 1.0, 100.0, None]), id=pa.array(range(4)))
     done = scoring(regression, folder, key_columns=["id"], max_quarantined=0.5)
     assert (done.result["rows"], done.result["quarantined_rows"]) == (3, 1)

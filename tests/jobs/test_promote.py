@@ -157,7 +157,7 @@ def test_prepared_rows_are_refused(promoting, prepared, twice):
         promoting(twice, None, input_path=prepared([[1.0, 1.0]]))
 
 
-def test_a_champion_that_is_gone_is_told_with_the_fix(promoting, twice, tmp_path):
+def test_a_champion_that_is_gone_is_an_error_with_the_fix(promoting, twice, tmp_path):
     assert not local_path(f"file://{tmp_path}/gone").exists()
     with pytest.raises(ArtifactError) as error:
         promoting(twice, f"file://{tmp_path}/gone", ROWS)

@@ -29,7 +29,7 @@ def command_line(monkeypatch):
         package.getChild(name).setLevel(logging.NOTSET)
 
 
-def test_a_job_that_fails_says_why_in_one_line_above_the_stack_trace(command_line, monkeypatch, capfd):
+def test_a_job_that_fails_logs_why_in_one_line_above_the_stack_trace(command_line, monkeypatch, capfd):
     def fail(spark, spec_path, body):
         raise DataError("No rows.\nNone at all.")
 
@@ -51,7 +51,7 @@ def test_an_event_is_a_line_of_json_in_a_jobs_log(command_line, monkeypatch, cap
     assert capfd.readouterr().out.splitlines() == [started.to_line()]
 
 
-def test_of_an_error_of_java_what_it_says_counts():
+def test_an_error_of_java_has_its_own_message():
     error = RuntimeError("An error occurred while calling o1.collect.\n: java.io.IOException: full")
     error.java_exception = "java.io.IOException: full\n\tat X"
 

@@ -80,13 +80,13 @@ def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is
 
 def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
     folder = prepared([[0.0, 0.0]] * 3, row_group_size=1)
-    write, row_groups = reader.output.write, reader.parquet.row_groups
+    write, row_groups = reader.writer.write, reader.parquet_reader.row_groups
     message = "3 rows were read, but 1 scored and 0 quarantined: expected as many together"
     with monkeypatch.context() as lossy:
-        lossy.setattr(reader.output, "write", lambda data, *args: write(data.limit(1), *args))
+        lossy.setattr(reader.writer, "write", lambda data, *args: write(data.limit(1), *args))
         with pytest.raises(ArtifactError, match=message):
             scoring(regression, folder, output_format="json")
-    monkeypatch.setattr(reader.parquet, "row_groups", lambda *args: row_groups(*args)[:1])
+    monkeypatch.setattr(reader.parquet_reader, "row_groups", lambda *args: row_groups(*args)[:1])
     with pytest.raises(ArtifactError, match=message):
         scoring(regression, folder)
 
@@ -115,7 +115,7 @@ def test_prepared_rows_keep_all_columns_and_are_measured(spark, regression, scor
 CLASSES = "id,a,b,kind\n1,2,0,sour\n2,0,2,sweet\n3,0,0,salty\n4,2,0,salty\n5,0,2,umami\n"
 
 
-def test_classes_are_told_as_texts_again(spark, classes, scoring):
+def test_classes_are_written_as_texts(spark, classes, scoring):
     columns = ["label", "probability", "prediction", "raw"]
     done = scoring(classes, CLASSES, key_columns=["id", "kind"], output_columns=columns)
     predictions = spark.read.parquet(done.result["predictions_path"]).orderBy("id")
@@ -240,7 +240,7 @@ def test_columns_that_the_model_adds_and_names_that_spark_cannot_take_are_left_o
         scoring(regression, given, key_columns=["prediction"])
 
 
-def test_paths_that_hold_something_else_are_told(regression, scoring, tmp_path):
+def test_paths_that_hold_something_else_are_refused(regression, scoring, tmp_path):
     with pytest.raises(ArtifactError, match="/nope holds no model of a train task; expected its model_path: "):
         scoring("file:///nope", "a,b\n1,2\n")
     (tmp_path / "x.parquet").write_text("a,b\n1,2\n")

@@ -41,7 +41,7 @@ def trials_of(manifest):
     }
 
 
-def test_a_random_search_by_halving_tells_all_metrics_and_a_test(run_job, dataset):
+def test_a_random_search_by_halving_has_all_metrics_and_a_test(run_job, dataset):
     spec = TrainSpec.build(
         dataset_path=dataset(excluded_columns=["busy", "id"]),
         search="random",
@@ -57,12 +57,12 @@ def test_a_random_search_by_halving_tells_all_metrics_and_a_test(run_job, datase
     assert list(metrics) == ["r2", "rmse", "mae"]
     assert metrics["r2"]["mean"] > 0.5
     assert metrics["r2"]["test"] == pytest.approx(metrics["r2"]["mean"], abs=0.2)
-    cells = done.details.trials
-    assert [cell["params"]["num_epoch"] for cell in cells].count(2) == 4
+    trials = done.details.trials
+    assert [trial["params"]["num_epoch"] for trial in trials].count(2) == 4
     assert done.result["best_params"]["num_epoch"] == 8
     assert set(done.result["best_params"]) == {"batch_size", "num_epoch", "layer_dims", "optimizer", "learning_rate"}
-    assert all(len(cell["metrics"]["rmse"]["folds"]) == 2 for cell in cells)
-    assert len(trials_of(done)) == 2 * len(cells)
+    assert all(len(trial["metrics"]["rmse"]["folds"]) == 2 for trial in trials)
+    assert len(trials_of(done)) == 2 * len(trials)
 
 
 def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
@@ -81,12 +81,12 @@ def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
     assert taken.keys() == done.keys()
     assert {name for name in done if taken[name] != done[name]} == {lost}  # how long it took, differs
     assert again.result["best_params"] == first.result["best_params"]
-    assert [cell["metrics"] for cell in again.details.trials] == [cell["metrics"] for cell in first.details.trials]
+    assert [trial["metrics"] for trial in again.details.trials] == [trial["metrics"] for trial in first.details.trials]
     third = trials_of(run_job(spec))  # after a result, all is done anew
     assert all(third[name] != taken[name] for name in taken)
 
 
-def test_a_cell_that_diverges_is_told_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):
+def test_a_trial_that_diverges_is_recorded_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):
     fields = {"dataset_path": dataset(excluded_columns=["busy", "id"]), "param_grid": {"learning_rate": [0.1, 1e30]}, **TRAINING}
     done = run_job(TrainSpec.build(**fields))
     good, bad = done.details.trials

@@ -63,7 +63,7 @@ def test_event_files_have_the_curves_and_the_metrics_of_trials(run_job, dataset)
     assert "r2" not in curves(folder / "trials" / "0001")
 
 
-def test_mlflow_has_the_parameters_the_metrics_the_cells_the_model_and_the_report(run_job, dataset, store, spark, bikes):
+def test_mlflow_has_the_parameters_the_metrics_the_trials_the_model_and_the_report(run_job, dataset, store, spark, bikes):
     import mlflow
 
     done = run_job(build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri=store))
@@ -105,7 +105,7 @@ def test_a_run_of_a_search_that_fails_is_marked_so(run_job, dataset, store):
     assert [run.info.status for run in mlflow.search_runs(experiment_names=["bad"], output_format="list")] == ["FAILED"]
 
 
-def test_a_server_that_cannot_be_reached_is_known_before_anything_is_trained(run_job, dataset, store, monkeypatch, tmp_path):
+def test_a_server_that_cannot_be_reached_is_refused_before_anything_is_trained(run_job, dataset, store, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     spec = build(dataset, mlflow_experiment="bikes", mlflow_tracking_uri="http://127.0.0.1:9")
     attempt = claim(tmp_path / "out", spec)
@@ -128,7 +128,7 @@ def test_what_mlflow_does_not_take_in_the_end_does_not_undo_the_training(run_job
     assert Path(done.result["model_path"][7:]).exists()
 
 
-def test_what_is_not_installed_is_known_before_anything_is_trained(run_job, dataset, monkeypatch):
+def test_what_is_not_installed_is_refused_before_anything_is_trained(run_job, dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(

@@ -30,7 +30,7 @@ def job(monkeypatch, caplog):
     return SimpleNamespace(reporter=reporter, after=after, lines=lines)
 
 
-def test_short_job_tells_that_it_begins_and_ends(job):
+def test_a_short_job_logs_that_it_begins_and_ends(job):
     job.reporter.begin("reading", 0.5)
     job.after(1)
     job.reporter.begin("writing", 0.5)
@@ -38,7 +38,7 @@ def test_short_job_tells_that_it_begins_and_ends(job):
     assert job.lines() == [Progress(0, "reading"), Progress(100, "done")]
 
 
-def test_a_line_is_told_every_five_seconds_and_a_stage_counts_as_its_share(job):
+def test_an_event_is_logged_every_five_seconds_and_a_stage_counts_as_its_share(job):
     seen = {"reading": StageProgress(0, 4, "tasks"), "writing": StageProgress(1, 2, "tasks")}
     job.reporter.begin("reading", 0.4, lambda: seen["reading"])
     for done in range(1, 5):
@@ -66,7 +66,7 @@ def test_the_start_of_a_stage_is_not_its_pace(job):
     assert job.lines()[-1] == Progress(20, "search", 2, 8, "fits", eta_seconds=80)
 
 
-def test_what_was_known_before_is_no_pace(job):
+def test_what_was_done_before_is_no_pace(job):
     job.reporter.begin("search", 0.8, lambda: StageProgress(4, 8, "fits", before=4.0))
     job.after(10)
     assert job.lines()[-1] == Progress(40, "search", 4, 8, "fits")
@@ -79,14 +79,14 @@ def test_percent_never_falls_and_is_complete_only_at_the_end(job):
     assert [line.percent for line in job.lines()] == [99, 99]
 
 
-def test_nothing_new_is_told_twice_in_a_minute(job):
+def test_an_unchanged_event_is_logged_twice_in_a_minute(job):
     job.reporter.begin("reading", 1.0)
     for _ in range(12):
         job.after(5)
     assert len(job.lines()) == 3
 
 
-def test_a_look_that_fails_does_not_fail_the_job(job):
+def test_a_measure_that_fails_does_not_fail_the_job(job):
     def look():
         raise RuntimeError("Spark is gone")
 
@@ -94,7 +94,7 @@ def test_a_look_that_fails_does_not_fail_the_job(job):
     assert job.lines() == [Progress(0, "reading")]
 
 
-def test_it_tells_by_itself(caplog):
+def test_it_logs_from_its_own_thread(caplog):
     caplog.set_level(logging.INFO, module.__name__)
     counts = iter(range(100))
     seen = module.threading.Event()

@@ -28,7 +28,7 @@ def test_files_are_written_whole_replaced_and_listed(storage, tmp_path):
     assert list(storage.list_files(f"{root}/*b.csv").values()) == [11]
 
 
-def test_what_is_not_there_is_not_there(storage, tmp_path):
+def test_a_missing_file_is_missing(storage, tmp_path):
     missing = f"file://{tmp_path}/missing"
     assert not storage.exists(missing)
     assert storage.list_names(missing) == []

@@ -1,3 +1,5 @@
+"""Attempts: their names, commits and manifests."""
+
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +45,7 @@ def test_the_period_is_the_partition_else_the_logical_date_else_when_the_run_was
     assert period_key(None, None, later.replace(microsecond=7)) == "2026-03-02T120000.000007Z"
 
 
-def test_a_slug_is_safe_and_tells_different_texts_apart():
+def test_a_slug_is_safe_and_differs_for_different_texts():
     assert slug("tg.train_1") == "tg.train_1"
     assert slug("a/b") != slug("a:b")
     assert "/" not in slug("../../etc")

@@ -1,3 +1,5 @@
+"""Champions and their records."""
+
 import dataclasses
 import json
 
@@ -26,7 +28,7 @@ def test_a_name_has_no_champion_at_first(champions):
     assert champions.history() == []
 
 
-def test_the_names_below_a_root_are_told_as_their_folders_spell_them(champions, tmp_path):
+def test_the_names_below_a_root_are_those_of_their_folders(champions, tmp_path):
     root = f"file://{tmp_path}"
     assert champion_names(LocalStorage(), root) == []
     champions.promote(model(1), over=None)
@@ -34,7 +36,7 @@ def test_the_names_below_a_root_are_told_as_their_folders_spell_them(champions, 
     assert Champions(LocalStorage(), root, name).present() == model(1)
 
 
-def test_the_newest_promotion_counts_and_all_are_kept(champions, tmp_path):
+def test_the_newest_promotion_counts_and_all_are_recorded(champions, tmp_path):
     champions.promote(model(1), over=None)
     champions.promote(model(2), over=champions.present())
 
@@ -52,7 +54,7 @@ def test_only_who_was_compared_with_the_present_champion_replaces_it(champions):
     assert champions.history() == [model(1), model(2)]
 
 
-def test_of_two_promoted_at_the_same_moment_both_are_kept_and_one_knows_that_it_does_not_count(champions, monkeypatch):
+def test_of_two_promoted_at_the_same_moment_both_are_recorded_and_one_is_refused(champions, monkeypatch):
     """Both have looked before either has written."""
     champions.promote(model(1), over=None)
     write = LocalStorage.write_bytes

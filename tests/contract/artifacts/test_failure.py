@@ -28,7 +28,7 @@ from airflow_provider_distkeras.contract.errors import (
         (ValueError(), Failure("ValueError", "ValueError: ", False), "ValueError:"),
     ],
 )
-def test_an_error_is_told_in_a_line_and_comes_back_from_its_file(error, cause, line):
+def test_an_error_has_a_line_and_comes_back_from_its_file(error, cause, line):
     assert Failure.of(error) == cause
     assert cause.line == line
     assert Failure.from_json(cause.to_json()) == cause

@@ -1,9 +1,11 @@
+"""Leases and their files."""
+
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
 
 
-def test_every_renewal_is_another_content_that_says_the_same():
+def test_every_renewal_differs_and_holds_the_same_lease():
     lease = Lease(120.0)
 
     first, second = lease.renewed(), lease.renewed()

@@ -97,7 +97,7 @@ def test_a_first_row_or_a_block_longer_than_the_first_look_is_read_whole(tmp_pat
         ("über,b\n1,2\n".encode("latin-1"), "utf-8", "is no text in utf-8. Set encoding, or restore the file."),
     ],
 )
-def test_what_files_are_written_in_is_told_where_it_shows(tmp_path, content, encoding, message):
+def test_another_encoding_is_named_where_it_shows(tmp_path, content, encoding, message):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(DataError) as error:
         inspect(LocalStorage(), [f"{tmp_path}/x.csv"], Dialect(encoding=encoding))

@@ -1,3 +1,5 @@
+"""Parquet files in partition folders."""
+
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
@@ -33,7 +35,7 @@ def test_a_path_without_files_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a.parquet", True), ("a.csv", False), ("day=1/a.snappy.parquet", True)])
-def test_the_format_is_told_by_the_names(write, name, expected):
+def test_the_format_follows_from_the_names(write, name, expected):
     assert parquet.is_parquet(STORAGE, [write(name)]) is expected
 
 
@@ -46,6 +48,6 @@ def test_the_format_is_told_by_the_names(write, name, expected):
         ("/rows/city=S%C3%A3o%20Paulo/day=__HIVE_DEFAULT_PARTITION__/a.parquet", "/rows", {"city": "São Paulo", "day": None}),
     ],
 )
-def test_partition_folders_tell_values(path, base, values):
+def test_partition_folders_have_values(path, base, values):
     assert parquet.base_of(path) == base
     assert parquet.partitions_of(path) == values

@@ -1,3 +1,5 @@
+"""The feature columns of a spec and a header."""
+
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError

@@ -1,3 +1,5 @@
+"""Promote specs and their decision."""
+
 import pytest
 
 from airflow_provider_distkeras.contract.errors import SpecError

@@ -126,7 +126,7 @@ def test_trials_are_the_product_of_the_grid_in_a_fixed_order():
     ]
 
 
-def test_the_digest_depends_on_what_is_asked_for_and_on_nothing_else():
+def test_the_digest_depends_on_values_alone():
     assert train_spec(seed=1).sha256 == train_spec(seed="1").sha256
     assert train_spec(seed=1).sha256 != train_spec(seed=2).sha256
 
