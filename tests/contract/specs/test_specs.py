@@ -1,14 +1,20 @@
 """Specs: their checks, digests and aliases."""
 
 import os
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
 from airflow_provider_distkeras.contract import params
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed
+from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.contract.specs import JobDetails, PreprocessSpec, ScoreSpec, Spec, TrainSpec
+from airflow_provider_distkeras.contract.specs.base import spec_field
+from airflow_provider_distkeras.contract.specs.paths import uri
 from airflow_provider_distkeras.training import trainers
 
 NETWORK = {"layer_dims": [None, 8, 1]}
@@ -181,3 +187,25 @@ def test_no_trial_is_drawn_twice():
 def test_only_one_way_to_make_folds():
     with pytest.raises(SpecError, match=r"one way to make folds, received \{'group_col': 'g', 'time_col': 't'\}"):
         PreprocessSpec.build(input_path="x.csv", group_col="g", time_col="t")
+
+
+def test_the_spec_of_a_new_job_needs_no_registry(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class ToastDetails(JobDetails):
+        slices: int = 0
+
+    @dataclass(frozen=True, kw_only=True)
+    class ToastSpec(Spec):
+        kind: ClassVar[str] = "toast"
+        result_fields: ClassVar[tuple[str, ...]] = ("toast_path",)
+        main_artifact: ClassVar[str] = "toast_path"
+        details_class: ClassVar[type[JobDetails]] = ToastDetails
+
+        bread_path: str = spec_field(uri, "The bread.")
+
+    request = Request(ToastSpec.build(bread_path="/bread"), Attempt(f"{tmp_path}/period=1", "a"))
+    manifest = Manifest("toast", request.spec.sha256, {"toast_path": "/t"}, details=ToastDetails(slices=2))
+    commit(LocalStorage(), request.attempt, manifest)
+
+    assert Request.from_json(request.to_json()) == request
+    assert committed(LocalStorage(), request.attempt.period_path) == manifest
