@@ -32,21 +32,21 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     reporter.begin("reading", 0.5, measure)
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = prepare.prepare(spark, spec)
-    profile = prepared.found
-    profiles = {name: profile.profiles[name] for name in (*prepared.feature_columns, *spec.roles.values())}
+    profile, source = prepared.profile, prepared.source
+    profiles = {name: profile.profiles[name] for name in prepared.plan.kinds}
     drifted = _drift(spec, earlier, profiles) if earlier else {}
-    logger.info("%s rows in %d files", f"{profile.rows:,}", len(prepared.files.sizes))
-    data = _dataset(prepared, spec)
+    logger.info("%s rows in %d files", f"{profile.rows:,}", len(source.sizes))
+    data = _dataset(prepared)
     if spec.num_workers:
         data = data.repartition(spec.num_workers)
     dataset_path, pipeline_path = f"{attempt.path}/dataset", f"{attempt.path}/pipeline"
     reporter.begin("writing", 0.45, measure)
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, measure)
-    written = _check_written(spark.read.parquet(dataset_path), spec, profile.kept)
+    written = _check_written(spark.read.parquet(dataset_path), spec, profile.complete)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":
-        prepared.reader.bad_records(spark).write.json(f"{attempt.path}/quarantine")
+        source.bad_records(spark).write.json(f"{attempt.path}/quarantine")
     logger.info("%s rows prepared, %s dropped, %s bad lines", f"{written:,}", f"{profile.rows - written:,}", f"{profile.bad:,}")
     return JobResult(
         result={
@@ -56,7 +56,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             "rejected_rows": profile.rows - written + profile.bad,
             "feature_columns": prepared.feature_columns,
         },
-        inputs=prepared.files.sizes,
+        inputs=source.sizes,
         details=PreprocessDetails(
             features=count_values(prepared.data, prepare.FEATURES),
             label_col=spec.label_col,
@@ -64,7 +64,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             validation_rows=profile.held_out[spec.label_col].rows,
             scaling=spec.scaling,
             layout=feature_layout.describe(prepared.inputs),
-            kinds=dict(prepared.reader.kinds),
+            kinds=prepared.plan.kinds_in_files,
             profile={name: column.describe() for name, column in profiles.items()},
             **drifted,
         ),
@@ -82,10 +82,10 @@ def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> i
     return int(written)
 
 
-def _dataset(prepared: prepare.PreparedData, spec: PreprocessSpec) -> DataFrame:
+def _dataset(prepared: prepare.PreparedData) -> DataFrame:
     """Return the columns of the dataset, named by their roles."""
     data = prepared.data
-    roles = {role: column.alias(role) for role, column in prepare.role_columns(data, spec).items()}
+    roles = {role: column.alias(role) for role, column in prepare.role_columns(data, prepared.plan.roles).items()}
     filled = prepare.filled_positions(prepared.inputs)
     return data.select(
         as_floats(data, prepare.FEATURES).alias(prepare.FEATURES),

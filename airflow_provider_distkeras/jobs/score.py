@@ -11,6 +11,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DataError,
 from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.contract.specs.score import ScoreDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
+from airflow_provider_distkeras.ml.data.profile_checks import accepts_bad_records
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
@@ -42,16 +43,19 @@ def score_with(
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
     measure = tasks(spark.sparkContext)
-    reporter.begin("reading", 0.3, measure)
+    reporter.begin("reading", 0.05, measure)
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
     target = OutputTarget(attempt.path, spec.output_format, tuple(spec.partition_by))
-    reporter.begin("scoring", 0.6, measure)
+    reporter.begin("scoring", 0.85, measure)
     with rows.written(keys, scorer, backend, target) as written:
-        if rows.reader is not None and rows.bad_lines and spec.bad_lines == "quarantine":
-            rows.reader.bad_records(spark).write.json(f"{attempt.path}/quarantined_lines")
+        bad = written.bad_records
+        if not accepts_bad_records(spec, bad, written.rows_read + bad):
+            rows.counted(spark, spec)  # reads the files again, and raises an error that names a record
+        if rows.source is not None and bad and spec.bad_lines == "quarantine":
+            rows.source.bad_records(spark).write.json(f"{attempt.path}/quarantined_lines")
         quarantined = sum(written.reasons.values())
-        _check(spec, rows.rows, written, target)
+        _check(spec, written.rows_read if rows.rows is None else rows.rows, written, target)
         reporter.begin("measuring", 0.1, measure)
         metrics = _measure(written.measurable, rows, model, scorer)
     measured = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
@@ -67,7 +71,7 @@ def score_with(
         inputs=rows.sizes,
         details=ScoreDetails(
             quarantine_path=target.quarantine if quarantined else None,
-            bad_lines=rows.bad_lines,
+            bad_lines=bad,
             quarantined=dict(list(written.reasons.items())[:_MAX_REASONS]),
         ),
     )

@@ -1,0 +1,1 @@
+"""Data: sources of rows, their profiles, and the pipeline that turns columns into features."""

@@ -52,7 +52,7 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
         SpecError: the evaluator does not fit a model.
         DataError: the rows are not what the models take, have no label, or too many of them cannot be scored.
     """
-    read = {name: reader.read(spark, spec, model.stages, model.selected) for name, model in models.items()}
+    read = {name: reader.read(spark, spec, model.stages, model.selected).counted(spark, spec) for name, model in models.items()}
     _check_inputs(spec, read)
     together = _together({name: _scored(spec, name, model, read[name]) for name, model in models.items()}).persist()
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
@@ -23,6 +24,7 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
+from airflow_provider_distkeras.ml.data.sources.base import IS_BAD
 from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
 from airflow_provider_distkeras.ml.scoring import parquet_reader, writer
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
@@ -32,7 +34,9 @@ from airflow_provider_distkeras.spark.storage import storage_for
 _STAGING, _SETTLED = "_staging", "settled"
 #: The kinds of files that a task writes, each in a folder of this name.
 _PREDICTIONS, _QUARANTINE, _MEASURED = "predictions", "quarantine", "measured"
-#: What a task reports of each of its files.
+#: The name of a task's report of its counts, beside its files.
+_COUNTS = "counts"
+#: The report of a task: a row per file with the reasons in it, and one of its counts.
 _REPORT = pa.schema({"kind": pa.string(), "file": pa.string(), "reasons": pa.map_(pa.string(), pa.int64())})
 #: Bytes of a row group before it is encoded: what a task holds of what it has scored.
 _GROUP_BYTES = 16 * 1024 * 1024
@@ -62,6 +66,7 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Outpu
         (staging / kind).mkdir(parents=True)
     try:
         reports = stream.mapped(_writing(stream.score, layouts, staging), from_arrow_schema(_REPORT)).collect()
+        counts = _sum(report.reasons for report in reports if report.kind == _COUNTS)
         files = {kind: [Path(report.file) for report in reports if report.kind == kind] for kind in layouts}
         folders = {
             _PREDICTIONS: local_path(target.predictions),
@@ -73,8 +78,9 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Outpu
         }
         shown = _MEASURED if measured else _PREDICTIONS
         read = stream.source.sparkSession.read.schema(layouts[shown].schema)
-        reasons = writer.by_frequency(_sum(report.reasons for report in reports))
-        yield WrittenOutput(rows[_PREDICTIONS], reasons, read.parquet(as_uri(str(folders[shown]))))
+        reasons = writer.by_frequency(_sum(report.reasons for report in reports if report.kind == _QUARANTINE))
+        measurable = read.parquet(as_uri(str(folders[shown])))
+        yield WrittenOutput(rows[_PREDICTIONS], reasons, measurable, counts.get("rows", 0), counts.get("bad", 0))
     finally:
         _remove(staging)
 
@@ -104,10 +110,10 @@ class _Layout:
 def _layouts(scored: StructType, keys: list[str], measured: str | None) -> dict[str, _Layout]:
     """The kinds of files that a task writes."""
     kept = [scored[name] for name in keys]
-    told = [field for field in scored if field.name not in (*keys, measured, REASON)]
+    scores = [field for field in scored if field.name not in (*keys, measured, REASON, IS_BAD)]
     reason = StructField(REASON_COLUMN, StringType())
     layouts = {
-        _PREDICTIONS: _Layout([field.name for field in (*kept, *told)], StructType([*kept, *told])),
+        _PREDICTIONS: _Layout([field.name for field in (*kept, *scores)], StructType([*kept, *scores])),
         _QUARANTINE: _Layout([*keys, REASON], StructType([*kept, reason])),
     }
     if measured:
@@ -124,21 +130,32 @@ def _writing(score: Batches, layouts: dict[str, _Layout], staging: Path) -> Batc
         name = f"part-{task.partitionId():05d}-{task.taskAttemptId()}.snappy.parquet"
         parts = {kind: _Part(staging / kind / name, layout) for kind, layout in layouts.items()}
         reasons: Counter[str] = Counter()
-        for batch in score(batches):
+        counts: Counter[str] = Counter()
+        for scored in score(batches):
+            batch = _without_bad(scored)
+            counts.update(rows=len(batch), bad=len(scored) - len(batch))
             reason = batch.column(REASON)
             is_good = reason.null_count == len(reason)
             good, bad = (batch, batch.slice(0, 0)) if is_good else map(batch.filter, (reason.is_null(), reason.is_valid()))
             reasons.update(bad.column(REASON).to_pylist())
             for kind, part in parts.items():
                 part.add(bad if kind == _QUARANTINE else good)
-        said = {_QUARANTINE: list(reasons.items())}
-        reports = [(kind, str(part.path), said.get(kind, [])) for kind, part in parts.items() if part.close()]
-        columns = zip(*reports, strict=True) if reports else [[]] * len(_REPORT)
+        listed = {_QUARANTINE: list(reasons.items())}
+        reports = [(kind, str(part.path), listed.get(kind, [])) for kind, part in parts.items() if part.close()]
+        columns = zip(*reports, (_COUNTS, "", list(counts.items())), strict=True)
         yield pa.RecordBatch.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, _REPORT, strict=True)], schema=_REPORT
         )
 
     return write
+
+
+def _without_bad(scored: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows that do not stand for records that do not fit."""
+    if IS_BAD not in scored.schema.names:
+        return scored
+    is_bad = scored.column(IS_BAD)
+    return scored.filter(pc.invert(is_bad)) if is_bad.true_count else scored
 
 
 class _Part:

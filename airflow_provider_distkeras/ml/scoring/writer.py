@@ -48,17 +48,21 @@ class OutputTarget:
 
 @dataclass(frozen=True)
 class WrittenOutput:
-    """What scoring has written.
+    """The output of a scoring pass.
 
     Attributes:
-        rows: how many could be scored.
-        reasons: why others could not, and how many each, the commonest first.
-        measurable: the rows that could be scored, with the label, if they have one, and what they were told.
+        rows: Number of rows with scores.
+        reasons: Number of the other rows per reason, the commonest first.
+        measurable: The rows with scores, with the label, if they have one.
+        rows_read: Number of rows that the pass has read.
+        bad_records: Number of records that do not fit, and are no rows.
     """
 
     rows: int
     reasons: dict[str, int]
     measurable: DataFrame
+    rows_read: int
+    bad_records: int
 
 
 def good(scored: DataFrame) -> DataFrame:

@@ -1,0 +1,1 @@
+"""Kinds of input: the interface `Source`, and a file or more per kind."""

@@ -66,12 +66,16 @@ class CsvParser:
 
     Args:
         columns: the names of the fields, in the files' order.
-        kinds: the columns wanted, and what each holds.
+        kinds: the kind of each column to parse.
         dialect: how the records are written.
+        renamed: new name per column to parse; by default its own.
     """
 
-    def __init__(self, columns: Sequence[str], kinds: Mapping[str, str], dialect: Dialect) -> None:
+    def __init__(
+        self, columns: Sequence[str], kinds: Mapping[str, str], dialect: Dialect, renamed: Mapping[str, str] | None = None
+    ) -> None:
         self._columns, self._kinds, self._dialect = list(columns), dict(kinds), dialect
+        self._names = [(renamed or {}).get(name, name) for name in kinds]
         self._nulls = pa.array(["", "nan", "NaN", *dialect.null_values])
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
         self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
@@ -97,6 +101,7 @@ class CsvParser:
         """
         bad: dict[int, str] = {}
         batches = [batch for batch in self._parse(records, np.arange(len(records)), bad) if batch.num_rows]
+        batches = [batch.rename_columns(self._names) for batch in batches]
         return batches, [self._bad(records, position, reason) for position, reason in sorted(bad.items())]
 
     def _parse(self, records: pa.Array, positions: Positions, bad: dict[int, str]) -> Iterator[pa.RecordBatch]:

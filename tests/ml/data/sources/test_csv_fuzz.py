@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import inspect
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.ml.data.profiling import CsvReader, ProfileRequest
+from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
+from airflow_provider_distkeras.ml.data.sources.csv_source import CsvSource
 
 pytestmark = pytest.mark.spark
 
@@ -93,15 +94,15 @@ def test_every_row_is_taken_as_meant_or_told(spark, tmp_path_factory, multiline)
         for number, (body, _, _) in enumerate(made):
             (folder / f"{number:03}.csv").write_bytes(body)
         dialect = Dialect(multiline=multiline)
-        reader = CsvReader(inspect(LocalStorage(), [str(folder)], dialect), KINDS, dialect)
-        rows = [tuple(row) for row in reader.read(spark).collect()]
+        source = CsvSource(inspect(LocalStorage(), [str(folder)], dialect), dialect, kinds=KINDS)
+        rows = [tuple(row) for row in source.rows(spark).collect()]
         expected = [meant(row) for _, good, _ in made for row in good]
         assert sorted(map(as_text, rows)) == sorted(map(as_text, expected))
-        found = reader.survey(spark, ProfileRequest(tuple(KINDS)))
-        assert (found.rows, found.bad) == (len(expected), sum(bad for _, _, bad in made))
-        told = reader.bad_records(spark).collect()
+        profile = source.profile(spark, ProfileRequest(tuple(KINDS)))
+        assert (profile.rows, profile.bad) == (len(expected), sum(bad for _, _, bad in made))
+        records = source.bad_records(spark).collect()
         for number, (_, _, bad) in enumerate(made):
-            assert sum(record["file"].endswith(f"{number:03}.csv") for record in told) == bad
-        assert all(record["reason"] for record in told)
+            assert sum(record["file"].endswith(f"{number:03}.csv") for record in records) == bad
+        assert all(record["reason"] for record in records)
 
     check()

@@ -1,0 +1,125 @@
+"""`FeaturePlan`: what becomes of each column, decided once, from the spec and the first rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
+from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature, features_of
+from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
+from airflow_provider_distkeras.ml.data.schema import kind_of
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.data.sources.base import Source
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """A column that is read.
+
+    Attributes:
+        name: The new name.
+        name_in_files: The name in the files.
+        kind: What it holds, see `contract.files.csv_dialect.KINDS`.
+        role: label, weight, fold, validation, group or time; None for a feature.
+        missing: The policy about missing values, or the value to fill in.
+        calendar: The features made from a column of times.
+    """
+
+    name: str
+    name_in_files: str
+    kind: str
+    role: str | None
+    missing: str | float
+    calendar: tuple[CalendarFeature, ...] = ()
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """Everything that is done with the columns of a source.
+
+    Attributes:
+        columns: The columns that are read: the features in order, then those with a role.
+        max_categories: Number of categories from which on a column is hashed.
+        unseen_categories: The policy about categories that training did not see.
+        scaling: standard, minmax or None.
+        missing: The policy about missing values in general, or per column.
+    """
+
+    columns: tuple[PlannedColumn, ...]
+    max_categories: int
+    unseen_categories: str
+    scaling: str | None
+    missing: str | Mapping[str, Any]
+
+    @classmethod
+    def of(cls, spec: PreprocessSpec, source: Source) -> FeaturePlan:
+        """Plan the features of a source. Raise DataError for a column that cannot be used."""
+        features = feature_columns(spec, source.columns_in_files)
+        roles = {name: role for role, name in spec.roles.items()}
+        columns = []
+        for name in (*features, *roles):
+            parts = spec.timestamp_columns.get(name, ()) if name in features else ()
+            columns.append(
+                PlannedColumn(
+                    name=name,
+                    name_in_files=source.names_in_files[name],
+                    kind=kind_of(spec, source, name),
+                    role=roles.get(name),
+                    missing=spec.missing_policy(name),
+                    calendar=tuple(features_of(name, parts, cyclic=spec.cyclic_timestamps)),
+                )
+            )
+        return cls(tuple(columns), spec.max_categories, spec.unseen_categories, spec.scaling, spec.missing)
+
+    @property
+    def features(self) -> tuple[PlannedColumn, ...]:
+        """The columns that become features, in order."""
+        return tuple(column for column in self.columns if column.role is None)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Name per role of the other columns."""
+        return {column.role: column.name for column in self.columns if column.role is not None}
+
+    @property
+    def label(self) -> PlannedColumn:
+        """The column to predict."""
+        return next(column for column in self.columns if column.role == "label")
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind per column."""
+        return {column.name: column.kind for column in self.columns}
+
+    @property
+    def kinds_in_files(self) -> dict[str, str]:
+        """Kind per column, by its name in the files."""
+        return {column.name_in_files: column.kind for column in self.columns}
+
+    @property
+    def calendar(self) -> tuple[CalendarFeature, ...]:
+        """The features made from columns of times."""
+        return tuple(feature for column in self.columns for feature in column.calendar)
+
+    @property
+    def required(self) -> list[str]:
+        """The columns without whose values a row is dropped."""
+        return [column.name for column in self.columns if column.missing == "drop"]
+
+    @property
+    def profile_request(self) -> ProfileRequest:
+        """The profile that the stages are fitted from."""
+        return ProfileRequest(tuple(self.kinds), tuple(self.required), self.calendar, self.roles.get("validation"))
+
+    def select_columns(self, renamed: Mapping[str, str]) -> SelectColumns:
+        """Return the first stage of the pipeline; `renamed` holds the new name per column of the files."""
+        return SelectColumns(
+            renamed=dict(renamed),
+            kinds={column.name: column.kind for column in self.features},
+            labelCol=self.label.name,
+            missing={column.name: column.missing for column in self.features},
+            unseen=self.unseen_categories,
+        )
