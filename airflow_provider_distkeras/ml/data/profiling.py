@@ -13,13 +13,28 @@ import pyarrow.compute as pc
 
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
-from airflow_provider_distkeras.ml.data.sources.csv_parser import BadRecord
 
 #: The columns of what a task reports, see `profile_blocks`.
 REPORT = "part string, name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
 _EXAMPLES = 5
 #: The content of a reported row: a column's profile in the training or the held-out rows, the counts, or a bad record.
 _TRAINING, _HELD_OUT, _COUNTS, _EXAMPLE = "training", "held out", "counts", "example"
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A record that does not fit.
+
+    Attributes:
+        position: Position among the records of its block.
+        text: How it begins.
+        reason: What is wrong with it.
+    """
+
+    position: int
+    text: str
+    reason: str
+
 
 #: The batches of a parsed block, and its records that do not fit.
 ParsedBlock = tuple[list[pa.RecordBatch], list[BadRecord]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from airflow_provider_distkeras.ml.data.sources.csv_parser import BRACKETS, NUMBER, SEPARATOR
+#: A number as text, as a regular expression for Java and for RE2.
+NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
+#: What surrounds the numbers of an array, and what separates them, as regular expressions for Java and for RE2.
+BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
 
 
 def quoted(name: str) -> str:

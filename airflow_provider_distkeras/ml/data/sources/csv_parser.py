@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.ml.data.profiling import BadRecord
+from airflow_provider_distkeras.ml.data.sql import BRACKETS, NUMBER, SEPARATOR
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:
@@ -34,22 +35,9 @@ _EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a d
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
 _END = "\x1a" * 16
 _SHOWN = 500
-#: A number as text.
-NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 #: The share of numbers that makes a column of numbers: what is none is then a bad line, and no category.
 _MOST = 0.8
-#: What surrounds the numbers of an array, and what separates them; Java reads both alike.
-BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
 _CONVERSION = re.compile(r"CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to [^:]+: (.*)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class BadRecord:
-    """A record that does not fit: its position among those parsed, its beginning, and why."""
-
-    position: int
-    text: str
-    reason: str
 
 
 class Misfit(ValueError):
