@@ -1,4 +1,4 @@
-"""What a column of times tells, part by part: the same in Spark's SQL and in pyarrow, which fits what SQL then makes."""
+"""Calendar features of a column of times: the same in Spark's SQL, which makes them, and in pyarrow, which profiles them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CalendarFeature:
         return f"CAST({value} AS DOUBLE)" if self.wave is None else f"{self.wave}({value} * {self._turn!r}D)"
 
     def values(self, times: pa.Array) -> pa.Array:
-        """The feature of these times."""
+        """Return the feature of these times."""
         value = _PARTS[self.part].arrow(times).cast(pa.float64())
         return value if self.wave is None else {"sin": pc.sin, "cos": pc.cos}[self.wave](pc.multiply(value, self._turn))
 
@@ -73,9 +73,9 @@ class CalendarFeature:
 
 
 def features_of(column: str, parts: Sequence[str], *, cyclic: bool) -> list[CalendarFeature]:
-    """The features of a column of times: those that come round as sine and cosine, if `cyclic`."""
-    found = []
+    """Return the features of a column of times; with `cyclic`, periodic parts as sine and cosine."""
+    features = []
     for part in parts:
         turns = cyclic and _PARTS[part].period is not None
-        found += [CalendarFeature(column, part, wave) for wave in (("sin", "cos") if turns else (None,))]
-    return found
+        features += [CalendarFeature(column, part, wave) for wave in (("sin", "cos") if turns else (None,))]
+    return features

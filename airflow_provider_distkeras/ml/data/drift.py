@@ -24,18 +24,19 @@ _DIGITS = 4
 #: How many columns are named in a message.
 _NAMED = 10
 
-#: Per column, what `Profile.describe` told of it.
+#: The result of `Profile.describe` per column.
 Described = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What has become of the columns.
+    """The drift of each column.
 
     Attributes:
-        index: the PSI per column that both runs have, the largest first.
-        added, gone: columns that only the later, only the earlier run has, or that hold something else now.
-        times: those of the columns in `index` that hold times, which move by themselves.
+        index: PSI per column that both runs have, the largest first.
+        added: Columns that only the later run has, or that hold something else now.
+        gone: Columns that only the earlier run has, or that held something else.
+        times: The columns in `index` that hold times, which move by themselves.
     """
 
     index: dict[str, float]
@@ -48,9 +49,9 @@ class Drift:
         return {"drift": self.index, "columns_added": self.added, "columns_gone": self.gone}
 
     def __str__(self) -> str:
-        told = [_listed(self.index)] if self.index else []
-        told += [f"{what} {', '.join(names)}" for what, names in (("new", self.added), ("gone", self.gone)) if names]
-        return "; ".join(told)
+        parts = [_listed(self.index)] if self.index else []
+        parts += [f"{change} {', '.join(names)}" for change, names in (("new", self.added), ("gone", self.gone)) if names]
+        return "; ".join(parts)
 
     def check(self, limit: float, earlier: str) -> None:
         """Raise DataError if a column has moved further than `limit` since the run that left `earlier`; times may."""
@@ -63,7 +64,7 @@ class Drift:
 
 
 def profile_of(storage: Storage, path: str) -> Described:
-    """The profile that a preprocess task wrote into its manifest.
+    """Return the profile that a preprocess task wrote into its manifest.
 
     Args:
         storage: where it is.
@@ -87,7 +88,7 @@ def profile_of(storage: Storage, path: str) -> Described:
 
 
 def compare(earlier: Described, now: Mapping[str, Profile]) -> Drift:
-    """How far each column has moved."""
+    """Return the drift of each column."""
     alike = {name: column for name, column in now.items() if earlier.get(name, {}).get("kind") == column.kind}
     index = {name: round(psi(*_counts(earlier[name], column)), _DIGITS) for name, column in alike.items()}
     return Drift(
@@ -98,20 +99,20 @@ def compare(earlier: Described, now: Mapping[str, Profile]) -> Drift:
     )
 
 
-def psi(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """The population stability index of how many rows each bin had and has: the sum of (b - a) ln(b / a) of its shares a, b."""
-    a, b = (np.maximum(counts / counts.sum(), LEAST_SHARE) for counts in (expected, found))
+def psi(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Return the population stability index of rows per bin: the sum of (b - a) ln(b / a) of the shares a before, b after."""
+    a, b = (np.maximum(counts / counts.sum(), LEAST_SHARE) for counts in (before, after))
     return float(((b - a) * np.log(b / a)).sum())
 
 
 def _counts(earlier: Mapping[str, Any], now: Profile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows per bin then and now; the last bin is of missing values."""
+    """Return the rows per bin, before and now; the last bin is of missing values."""
     before, after = _texts(earlier, now) if isinstance(now, TextProfile) else _numbers(earlier, now)
     return np.append(before, earlier["missing"]), np.append(after, now.missing)
 
 
 def _numbers(earlier: Mapping[str, Any], now: NumberProfile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows below the least value, from there up to each quantile, from the last of them to the largest value, and above.
+    """Return the rows below the least value, up to each quantile, up to the largest value, and above.
 
     Equal quantiles have empty bins between them, which add nothing to the index.
     """
@@ -123,12 +124,12 @@ def _numbers(earlier: Mapping[str, Any], now: NumberProfile) -> tuple[NDArray[np
 
 
 def _as_number(value: float | str) -> float:
-    """A number; a time as seconds since 1970."""
+    """Return a number; a time as seconds since 1970."""
     return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp() if isinstance(value, str) else value
 
 
 def _texts(earlier: Mapping[str, Any], now: TextProfile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rows with each of the texts that were the most frequent, and with any other."""
+    """Return the rows with each of the texts that were the most frequent, and with any other."""
     before: dict[str, int] = dict(earlier["top"])
     after = [now.counts[text] for text in before]
     counts = [[*before.values(), earlier["count"] - sum(before.values())], [*after, now.count - sum(after)]]
@@ -136,5 +137,5 @@ def _texts(earlier: Mapping[str, Any], now: TextProfile) -> tuple[NDArray[np.flo
 
 
 def _listed(index: Mapping[str, float]) -> str:
-    """Columns and how far they have moved, for a message."""
+    """Return columns and their drift, for a message."""
     return ", ".join(f"{name!r} ({value:g})" for name, value in list(index.items())[:_NAMED])

@@ -1,7 +1,4 @@
-"""Statistics that features were prepared with, and the affine map that other rows' statistics make of prepared features.
-
-Runs on executors, too.
-"""
+"""Runs on executors. Statistics of prepared features, and the affine map that replaces them by those of other rows."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ Vector64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FeatureSpan:
-    """Positions in `features` that came from one column; see `FeaturePreparation`."""
+    """Positions in `features` that came from one column, see `FeaturePreparation`."""
 
     kind: str
     start: int
@@ -49,7 +46,7 @@ class FeaturePreparation:
     Attributes:
         scaling: standard, minmax or None.
         spans: what came from where: number, indicator, category, hashed (left as they are) or array (one statistic for all);
-            `fill` says by what a number's missing values were filled in: mean, median or None.
+            `fill` is the statistic in place of a number's missing values: mean, median or None.
     """
 
     scaling: str | None
@@ -57,14 +54,14 @@ class FeaturePreparation:
 
     @classmethod
     def of(cls, details: Mapping[str, Any]) -> Self | None:
-        """What a preprocess manifest's details, or a dict like them, tell; None if that is nothing.
+        """Read how features were prepared from the details of a preprocess manifest; None if they do not contain it.
 
         Raises:
             ArtifactError: the spans do not follow each other.
         """
         if details.get("layout") is None:
             return None
-        spans = tuple(FeatureSpan(said["kind"], said["start"], said["stop"], said.get("fill")) for said in details["layout"])
+        spans = tuple(FeatureSpan(span["kind"], span["start"], span["stop"], span.get("fill")) for span in details["layout"])
         ends = [0, *(span.stop for span in spans)]
         if [span.start for span in spans] != ends[:-1]:
             raise ArtifactError(f"layout: expected spans that follow each other from 0, received {details['layout']!r}.")
@@ -72,7 +69,7 @@ class FeaturePreparation:
 
     @property
     def size(self) -> int:
-        """Features of a row."""
+        """Number of features of a row."""
         return self.spans[-1].stop if self.spans else 0
 
     @property
@@ -82,17 +79,21 @@ class FeaturePreparation:
         return scaled or any(span.fill or span.kind == "category" for span in self.spans)
 
     def filled_by(self, statistic: str) -> list[int]:
-        """The positions whose missing values were filled in by a statistic."""
+        """Return the positions whose missing values were filled in by a statistic."""
         return [position for span in self.spans if span.fill == statistic for position in range(span.start, span.stop)]
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Per position of `features`, what describes its values that were not filled in.
+    """Moments per position of `features`, of the values that were not filled in.
 
     Attributes:
-        rows: how many rows; count: of these, values that were not filled in.
-        mean, m2: their mean and their sum of squared distances from it; minimum, maximum: their extremes.
+        rows: Number of rows.
+        count: Number of values that were not filled in.
+        mean: Their mean.
+        m2: Their sum of squared distances from the mean.
+        minimum: The least of them.
+        maximum: The largest of them.
     """
 
     rows: int
@@ -104,7 +105,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: NDArray[np.float32], filled: NDArray[np.bool_] | None = None) -> Self:
-        """Of rows; `filled` marks what was filled in."""
+        """Compute the moments of rows; `filled` marks the values that were filled in."""
         values = features.astype(np.float64)
         if filled is None or not filled.any():
             mean = values.mean(axis=0)
@@ -120,16 +121,16 @@ class Moments:
         )  # fmt: skip
 
     def to_bytes(self) -> bytes:
-        """As bytes of float64 values."""
+        """Return the moments as bytes of float64 values."""
         return np.concatenate([[float(self.rows)], *(getattr(self, name) for name in FIELDS)]).tobytes()
 
     @classmethod
     def from_vector(cls, values: Vector64) -> Self:
-        """What `to_bytes` wrote."""
+        """Read what `to_bytes` wrote."""
         return cls(int(values[0]), *values[1:].reshape(len(FIELDS), -1))
 
     def __add__(self, other: Moments) -> Moments:
-        """Of both together (Chan, Golub and LeVeque, "Updating formulae ... for computing sample variances", 1979)."""
+        """Return the moments of both (Chan, Golub and LeVeque, "Updating formulae ... for computing sample variances", 1979)."""
         count = self.count + other.count
         share = other.count / np.maximum(count, 1.0)
         delta = other.mean - self.mean
@@ -139,7 +140,7 @@ class Moments:
         )  # fmt: skip
 
     def filled_in(self, fill: Vector64) -> Moments:
-        """The same, with `fill` in place of what was filled in before."""
+        """Return the moments with `fill` in place of the values that were filled in."""
         count = self.rows - self.count
         some = count > 0
         return self + Moments(
@@ -148,7 +149,7 @@ class Moments:
         )  # fmt: skip
 
     def pooled(self, span: FeatureSpan) -> Moments:
-        """The same, where all positions of a span have what describes their values together."""
+        """Return the moments where all positions of a span have those of their values together."""
         parts = (Moments(0, *(getattr(self, name)[at : at + 1] for name in FIELDS)) for at in range(span.start, span.stop))
         together = reduce(Moments.__add__, parts)
         fields = {name: getattr(self, name).copy() for name in FIELDS}
@@ -159,10 +160,14 @@ class Moments:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What a fold's statistics make of prepared features: value * scale + offset, after `fill` took the place of what was filled.
+    """The map from prepared features to those by a fold's statistics: value * scale + offset.
+
+    Before, `fill` replaces the values that were filled in.
 
     Attributes:
-        scale, offset, fill: per position; `fill` is NaN where nothing is filled in.
+        scale: Factor per position.
+        offset: Summand per position.
+        fill: Value per position; NaN where nothing is filled in.
     """
 
     scale: Vector64
@@ -172,7 +177,7 @@ class FeatureMap:
     def apply(
         self, features: NDArray[np.float32], rows: NDArray[np.integer] | None = None, at: NDArray[np.integer] | None = None
     ) -> NDArray[np.float32]:
-        """The features by the fold's statistics; `rows` and `at` (positions) tell which values were filled in."""
+        """Return the features by the fold's statistics; `rows` and `at` (positions) are of the values that were filled in."""
         values = features.astype(np.float64)
         if rows is not None and at is not None:
             values[rows, at] = np.where(np.isnan(self.fill[at]), values[rows, at], self.fill[at])
@@ -180,23 +185,23 @@ class FeatureMap:
 
 
 def add_moments(
-    found: dict[int, Moments],
+    moments: dict[int, Moments],
     features: NDArray[np.float32],
     parts: NDArray[np.integer],
     filled: tuple[NDArray[np.integer], NDArray[np.integer]] | None,
 ) -> None:
-    """Add what describes some rows to what describes their parts; `filled` tells the rows and positions of what was filled in."""
+    """Add the moments of rows to those of their parts; `filled` holds rows and positions of values that were filled in."""
     marks = None
     if filled is not None:
         marks = np.zeros(features.shape, bool)
         marks[filled] = True
     for part in np.unique(parts).tolist():
         rows = parts == part
-        moments = Moments.of(features[rows], None if marks is None else marks[rows])
-        found[part] = found[part] + moments if part in found else moments
+        added = Moments.of(features[rows], None if marks is None else marks[rows])
+        moments[part] = moments[part] + added if part in moments else added
 
 
 def filled_in(lists: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which values a column of positions marks: their rows and their positions."""
+    """Return the rows and the positions of the values that a column of positions marks."""
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return np.repeat(np.arange(len(lists)), lengths), lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Spark ML's own stages, from typed columns to `features`, fitted from what a survey found, without passes of their own."""
+"""Spark ML's own stages, from typed columns to `features`, fitted from a profile, without passes of their own."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ FEATURES = "features"
 def fit(
     spark: SparkSession, inputs: Sequence[FeatureInput], times: Sequence[CalendarFeature], scaling: str | None
 ) -> list[Transformer]:
-    """The fitted stages; a temporary column is named after what made it.
+    """Return the fitted stages.
 
     Args:
-        spark: the session.
-        inputs: the columns to assemble; times: those of them that are made from columns of times.
+        spark: The session.
+        inputs: The columns to assemble.
+        times: Those of them that are made from columns of times.
         scaling: standard, minmax or None.
     """
     stages: list[Transformer] = []
     made = {each.name: each.sql for each in times}
     made |= {each.assembled: _is_missing(each.column, inputs) for each in inputs if each.kind == "indicator"}
     if made:
-        told = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in made.items())
-        stages.append(SQLTransformer(statement=f"SELECT *, {told} FROM __THIS__"))
+        columns = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in made.items())
+        stages.append(SQLTransformer(statement=f"SELECT *, {columns} FROM __THIS__"))
     filled = [each for each in inputs if each.fill]
     if filled:
         stages.append(_imputer(spark, filled))
@@ -65,18 +66,18 @@ def fit(
 
 
 def label_indexer(label_col: str, classes: Sequence[str]) -> StringIndexerModel:
-    """Numbers the classes of a label that is text, in alphabetical order."""
+    """Return the stage that numbers the classes of a label that is text, in alphabetical order."""
     return StringIndexerModel.from_labels(sorted(classes), label_col, index_of(label_col), handleInvalid="keep")
 
 
 def _is_missing(column: str, inputs: Sequence[FeatureInput]) -> str:
-    """SQL that is 1 where there is no value, else 0."""
+    """Return SQL that is 1 where there is no value, else 0."""
     is_number = any(each.column == column and each.kind == "number" for each in inputs)
     return f"CAST({quoted(column)} IS NULL{f' OR isnan({quoted(column)})' if is_number else ''} AS DOUBLE)"
 
 
 def _encoders(spark: SparkSession, inputs: Sequence[FeatureInput]) -> list[Transformer]:
-    """Numbers categories, those missing or unseen by the last number, and encodes all but that one."""
+    """Return stages that number categories, those missing or unseen last, and encode all but the last number."""
     names = [each.column for each in inputs]
     encoder = OneHotEncoder(
         inputCols=[index_of(name) for name in names], outputCols=[each.assembled for each in inputs], dropLast=True
@@ -94,7 +95,7 @@ def _encoders(spark: SparkSession, inputs: Sequence[FeatureInput]) -> list[Trans
 
 
 def _imputer(spark: SparkSession, inputs: Sequence[FeatureInput]) -> Model:
-    """Fills numbers in; fitted on the one row that has the values to fill in."""
+    """Return the stage that fills numbers in, fitted on one row of the values to fill in."""
     names = [each.column for each in inputs]
     imputer = Imputer(strategy="mean", inputCols=names, outputCols=[each.assembled for each in inputs])
     schema = ", ".join(f"{quoted(name)} double" for name in names)
@@ -102,7 +103,7 @@ def _imputer(spark: SparkSession, inputs: Sequence[FeatureInput]) -> Model:
 
 
 def _scaler(spark: SparkSession, scaling: str, column: str, spreads: Sequence[FeatureSpread]) -> Model:
-    """Scales; fitted on two rows of the same mean and standard deviation, or of the same extremes, as all rows."""
+    """Return the scaler, fitted on two rows of the same mean and standard deviation, or extremes, as all rows."""
     if scaling == "minmax":
         rows = [[s.minimum for s in spreads], [s.maximum for s in spreads]]
         return MinMaxScaler(inputCol=column, outputCol=FEATURES).fit(_vectors(spark, column, rows))

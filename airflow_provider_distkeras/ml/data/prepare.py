@@ -72,7 +72,7 @@ def process_csv(
 
     Raises:
         SpecError: an option that does not exist or has a wrong value.
-        DataError: the files or their columns are not what was asked for.
+        DataError: the files or their columns do not fit the options.
     """
     spec = PreprocessSpec.build(
         input_path=[os.fspath(path)] if isinstance(path, (str, os.PathLike)) else _paths(path),

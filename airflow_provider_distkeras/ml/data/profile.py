@@ -1,4 +1,4 @@
-"""What a column of data holds, gathered block by block and merged: for a person to see, and for stages to be fitted from."""
+"""Profiles of columns, gathered block by block and merged: to be shown, and to fit stages from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAMPLED = 1 << 13
 
 
 class Sample:
-    """Every n-th value of what it is given; n doubles whenever the sample is full."""
+    """A sample of every n-th value; n doubles whenever the sample is full."""
 
     def __init__(self, values: NDArray[np.float64] | None = None, stride: int = 1) -> None:
         self.values = np.empty(0) if values is None else values
@@ -36,7 +36,7 @@ class Sample:
 
 
 def weighted_quantiles(samples: list[Sample], at: tuple[float, ...]) -> list[float]:
-    """Quantiles of all that the samples were taken from."""
+    """Return quantiles of all values that the samples were taken from."""
     values, reached = _in_order(samples)
     if not len(values):
         return [math.nan] * len(at)
@@ -44,7 +44,7 @@ def weighted_quantiles(samples: list[Sample], at: tuple[float, ...]) -> list[flo
 
 
 def _in_order(samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The values of some samples, sorted, and the share of all that they were taken from that each of them reaches."""
+    """Return the sorted values of some samples, and the share of all values that is at most as large as each."""
     values = np.concatenate([sample.values for sample in samples])
     weights = np.concatenate([np.full(len(sample.values), float(sample.stride)) for sample in samples])
     order = np.argsort(values)
@@ -79,11 +79,11 @@ class NumberProfile:
 
     @property
     def std(self) -> float:
-        """The sample's standard deviation; 0 for fewer than two values."""
+        """Standard deviation of the sample; 0 for fewer than two values."""
         return math.sqrt(self.m2 / (self.count - 1)) if self.count > 1 else 0.0
 
     def add(self, column: pa.Array) -> None:
-        """Take in a block."""
+        """Add a block."""
         values = _as_floats(column)
         finite = np.abs(values) <= _LARGEST
         if not finite.all():
@@ -101,7 +101,7 @@ class NumberProfile:
             self.samples[0].add(values)
 
     def merge(self, other: NumberProfile) -> None:
-        """Take in what another has seen."""
+        """Add the values of another profile."""
         self.rows += other.missing + other.infinite
         self.missing, self.infinite = self.missing + other.missing, self.infinite + other.infinite
         if other.count:
@@ -111,11 +111,11 @@ class NumberProfile:
 
     @property
     def texts(self) -> pa.Array:
-        """None: they are numbers."""
+        """No text, as the values are numbers."""
         return pa.array([], pa.string())
 
     def filled(self, value: float) -> tuple[float, float]:
-        """Mean and standard deviation, were this value in place of every missing one."""
+        """Return mean and standard deviation with this value in place of every missing one."""
         other = NumberProfile()
         other.merge(self)
         other.missing, other.rows = 0, other.count
@@ -124,34 +124,34 @@ class NumberProfile:
         return other.mean, other.std
 
     def quantiles(self, at: tuple[float, ...] = QUANTILES) -> list[float]:
-        """Quantiles, from the sample."""
+        """Return quantiles, from the sample."""
         return weighted_quantiles(self.samples, at)
 
     def cumulative(self, at: Sequence[float]) -> list[float]:
-        """The share of the values that are at most as large, for each of these, from the sample."""
+        """Return the share of the values that are at most as large, for each of these, from the sample."""
         values, reached = _in_order(self.samples)
         return [float(share) for share in np.append(0.0, reached)[np.searchsorted(values, at, side="right")]]
 
     def describe(self) -> dict[str, Any]:
-        """As plain JSON values, for a person."""
-        found = {"kind": self.kind, "count": self.count, "missing": self.missing}
+        """Return the profile as plain JSON values."""
+        description = {"kind": self.kind, "count": self.count, "missing": self.missing}
         if self.infinite:
-            found["infinite"] = self.infinite
+            description["infinite"] = self.infinite
         if not self.count:
-            return found
+            return description
         quantiles = self.quantiles()
         return {
-            **found, "mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum,
+            **description, "mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum,
             "quantiles": _by_probability(quantiles), "cumulative": _by_probability(self.cumulative(quantiles)),
         }  # fmt: skip
 
     def to_row(self) -> dict[str, Any]:
-        """As plain values for `merge_row`; nothing may have been merged."""
+        """Return plain values for `merge_row`. Nothing may have been merged before."""
         facts = [self.rows, self.missing, self.infinite, self.mean, self.m2, self.minimum, self.maximum, self.samples[0].stride]
         return {"facts": [float(fact) for fact in facts], "values": self.samples[0].values, "texts": [], "counts": []}
 
     def merge_row(self, row: dict[str, Any]) -> None:
-        """Take in what `to_row` gave elsewhere."""
+        """Add a profile that `to_row` returned elsewhere."""
         other, facts = type(self)(), row["facts"]
         other.rows, other.missing, other.infinite = map(int, facts[:3])
         other.mean, other.m2, other.minimum, other.maximum = facts[3:7]
@@ -159,7 +159,7 @@ class NumberProfile:
         self.merge(other)
 
     def _combine(self, count: int, mean: float, m2: float) -> None:
-        """Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979."""
+        """Add moments (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979)."""
         before, after = self.count, self.count + count
         delta = mean - self.mean
         self.mean += delta * count / after
@@ -168,23 +168,23 @@ class NumberProfile:
 
 
 class TimeProfile(NumberProfile):
-    """Times: as numbers, but told as times."""
+    """Times: as numbers, but described as times."""
 
     kind = "timestamp"
 
     def cumulative(self, at: Sequence[float]) -> list[float]:
-        """As for numbers, in whole seconds, as times are told."""
+        """Return the shares as for numbers, in whole seconds, in which times are described."""
         return super().cumulative([math.nextafter(math.floor(seconds) + 1, -math.inf) for seconds in at])
 
     def describe(self) -> dict[str, Any]:
-        """As plain JSON values, for a person."""
-        found = super().describe()
-        found.pop("std", None)
-        for name in {"mean", "min", "max"} & set(found):
-            found[name] = _as_time(found[name])
-        if "quantiles" in found:
-            found["quantiles"] = {q: _as_time(value) for q, value in found["quantiles"].items()}
-        return found
+        """Return the profile as plain JSON values."""
+        description = super().describe()
+        description.pop("std", None)
+        for name in {"mean", "min", "max"} & set(description):
+            description[name] = _as_time(description[name])
+        if "quantiles" in description:
+            description["quantiles"] = {q: _as_time(value) for q, value in description["quantiles"].items()}
+        return description
 
 
 class ArrayProfile(NumberProfile):
@@ -193,13 +193,13 @@ class ArrayProfile(NumberProfile):
     kind = "array"
 
     def add(self, column: pa.Array) -> None:
-        """Take in a block."""
+        """Add a block."""
         self.rows, self.missing = self.rows + column.null_count, self.missing + column.null_count
         super().add(column.flatten())
 
 
 class TextProfile:
-    """Texts: how many rows have each.
+    """Texts, and the number of rows with each.
 
     Attributes:
         rows: values seen; missing: how many of them are null.
@@ -215,18 +215,18 @@ class TextProfile:
 
     @property
     def count(self) -> int:
-        """Values that are there."""
+        """Values that are not missing."""
         return self.rows - self.missing
 
     def add(self, column: pa.Array) -> None:
-        """Take in a block."""
+        """Add a block."""
         self.rows += len(column)
         self.missing += column.null_count
         counted = pc.value_counts(column.drop_null())
         self._count(dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)))
 
     def merge(self, other: TextProfile) -> None:
-        """Take in what another has seen."""
+        """Add the values of another profile."""
         self.rows, self.missing, self.others = self.rows + other.rows, self.missing + other.missing, self.others + other.others
         self._count(other.counts)
 
@@ -236,19 +236,19 @@ class TextProfile:
         return pa.array(self.counts, pa.string())
 
     def describe(self) -> dict[str, Any]:
-        """As plain JSON values, for a person."""
-        found = {"kind": self.kind, "count": self.count, "missing": self.missing, "distinct": len(self.counts)}
+        """Return the profile as plain JSON values."""
+        description = {"kind": self.kind, "count": self.count, "missing": self.missing, "distinct": len(self.counts)}
         if self.others:
-            found["distinct_at_least"] = found.pop("distinct")
-        return {**found, "top": [list(pair) for pair in self.counts.most_common(_TOP)]}
+            description["distinct_at_least"] = description.pop("distinct")
+        return {**description, "top": [list(pair) for pair in self.counts.most_common(_TOP)]}
 
     def to_row(self) -> dict[str, Any]:
-        """As plain values for `merge_row`; nothing may have been merged."""
+        """Return plain values for `merge_row`. Nothing may have been merged before."""
         facts = [float(fact) for fact in (self.rows, self.missing, self.others)]
         return {"facts": facts, "values": [], "texts": list(self.counts), "counts": list(self.counts.values())}
 
     def merge_row(self, row: dict[str, Any]) -> None:
-        """Take in what `to_row` gave elsewhere."""
+        """Add a profile that `to_row` returned elsewhere."""
         other = TextProfile()
         other.rows, other.missing, other.others = map(int, row["facts"])
         other.counts = Counter(dict(zip(row["texts"], row["counts"], strict=True)))
@@ -272,7 +272,7 @@ _PROFILES: dict[str, type[NumberProfile] | type[TextProfile]] = {
 
 
 def profile_for(kind: str) -> Profile:
-    """An empty profile of a column of this kind."""
+    """Return an empty profile of a column of this kind."""
     return _PROFILES.get(kind, ArrayProfile)()
 
 
@@ -281,7 +281,7 @@ def _by_probability(values: Sequence[float]) -> dict[str, float]:
 
 
 def _as_floats(column: pa.Array) -> NDArray[np.float64]:
-    """A block's values; NaN where they are null. Times are seconds."""
+    """Return a block's values; NaN where they are null. Times are seconds."""
     if pa.types.is_timestamp(column.type):
         column = pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)  # microseconds may be lost
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)

@@ -31,7 +31,7 @@ from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.params import MISSING
 from airflow_provider_distkeras.ml.data import sql
 
-#: Types of Spark that say the same as a column of text would, per kind.
+#: Types of Spark that are equivalent to a column of text, per kind.
 _SAME = {
     "number": (NumericType, BooleanType),
     "boolean": (NumericType, BooleanType),
@@ -67,30 +67,30 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         self._set(**params)
 
     def new_name(self, column: str) -> str:
-        """The name a raw column gets."""
+        """Return the new name of a raw column."""
         return str(self.getOrDefault("renamed").get(column, column))
 
     def kinds_of(self, columns: list[str]) -> dict[str, str]:
-        """What each raw column that is a feature holds."""
+        """Return the kind of each raw column that is a feature."""
         kinds = self.getOrDefault("kinds")
         return {name: kinds[self.new_name(name)] for name in columns if self.new_name(name) in kinds}
 
     def with_policy(self, *policies: str) -> list[str]:
-        """The features with one of these policies about missing values, which is "fail" where nothing is said."""
-        said = self.getOrDefault("missing")
-        return [name for name in self.getOrDefault("kinds") if said.get(name, "fail") in policies]
+        """Return the features with one of these policies about missing values; the default is "fail"."""
+        policies_by_name = self.getOrDefault("missing")
+        return [name for name in self.getOrDefault("kinds") if policies_by_name.get(name, "fail") in policies]
 
     def keeping_rows(self) -> SelectColumns:
-        """A copy that drops no row."""
-        kept = {name: "fail" if policy == "drop" else policy for name, policy in self.getOrDefault("missing").items()}
-        return self.copy({self.missing: kept})
+        """Return a copy that drops no row."""
+        missing = {name: "fail" if policy == "drop" else policy for name, policy in self.getOrDefault("missing").items()}
+        return self.copy({self.missing: missing})
 
     def check(self, columns: list[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
-        known = {self.new_name(name) for name in columns}
+        names = {self.new_name(name) for name in columns}
         old = {new: old for old, new in self.getOrDefault("renamed").items()}
         expected = {name: old.get(name, name) for name in self.getOrDefault("kinds")}
-        lacking = [repr(raw) for name, raw in expected.items() if name not in known]
+        lacking = [repr(raw) for name, raw in expected.items() if name not in names]
         if lacking:
             raise DataError(
                 f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was "
@@ -103,50 +103,50 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         data = dataset.select(*[F.col(sql.quoted(name)).alias(self.new_name(name)) for name in dataset.columns])
         kinds = self.getOrDefault("kinds")
         data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
-        constants = {n: said for n, said in self.getOrDefault("missing").items() if said not in MISSING}
-        data = data.withColumns({name: _filled(name, kinds[name], said) for name, said in constants.items()})
+        constants = {n: value for n, value in self.getOrDefault("missing").items() if value not in MISSING}
+        data = data.withColumns({name: _filled(name, kinds[name], value) for name, value in constants.items()})
         required = self.with_policy("drop")
         return data.dropna(subset=required) if required else data
 
 
-def _typed(name: str, kind: str, found: DataType) -> Column:
-    """A column as what it holds. Raises DataError for one of another type."""
+def _typed(name: str, kind: str, data_type: DataType) -> Column:
+    """Return a column as its kind. Raise DataError if its type does not allow that."""
     length = length_of(kind)
     if length is not None:
-        return _as_vector(name, length, found)
-    if isinstance(found, BinaryType) or not isinstance(found, (StringType, *_SAME[kind])):
-        raise _changed(name, kind, found)
+        return _as_vector(name, length, data_type)
+    if isinstance(data_type, BinaryType) or not isinstance(data_type, (StringType, *_SAME[kind])):
+        raise _changed(name, kind, data_type)
     if kind == "timestamp":
-        return F.expr(_time(name, found))
+        return F.expr(_time(name, data_type))
     if kind == "text":
-        return F.expr(sql.as_text(name)) if isinstance(found, FractionalType) else F.col(name).cast("string")
-    return F.expr(sql.as_number(name)) if isinstance(found, StringType) else F.col(name).cast("double")
+        return F.expr(sql.as_text(name)) if isinstance(data_type, FractionalType) else F.col(name).cast("string")
+    return F.expr(sql.as_number(name)) if isinstance(data_type, StringType) else F.col(name).cast("double")
 
 
-def _time(name: str, found: DataType) -> str:
-    if isinstance(found, StringType):
+def _time(name: str, data_type: DataType) -> str:
+    if isinstance(data_type, StringType):
         return sql.as_time(name)
-    return sql.in_utc(name) if isinstance(found, TimestampType) else f"CAST({sql.quoted(name)} AS TIMESTAMP_NTZ)"
+    return sql.in_utc(name) if isinstance(data_type, TimestampType) else f"CAST({sql.quoted(name)} AS TIMESTAMP_NTZ)"
 
 
-def _as_vector(name: str, length: int, found: DataType) -> Column:
-    """Arrays as vectors; those of another length are missing."""
-    if isinstance(found, VectorUDT):
+def _as_vector(name: str, length: int, data_type: DataType) -> Column:
+    """Return arrays as vectors; those of another length are missing."""
+    if isinstance(data_type, VectorUDT):
         return F.col(name)
-    if isinstance(found, StringType):
+    if isinstance(data_type, StringType):
         values = F.expr(sql.as_array(name))
-    elif isinstance(found, ArrayType) and isinstance(found.elementType, NumericType):
+    elif isinstance(data_type, ArrayType) and isinstance(data_type.elementType, NumericType):
         values = F.col(name).cast("array<double>")
     else:
-        raise _changed(name, f"array[{length}]", found)
+        raise _changed(name, f"array[{length}]", data_type)
     fits = (F.size(values) == length) & ~F.exists(values, lambda value: value.isNull())
     return F.when(fits, array_to_vector(F.when(fits, values).otherwise(F.array(F.lit(0.0)))))
 
 
-def _changed(name: str, kind: str, found: DataType) -> DataError:
+def _changed(name: str, kind: str, data_type: DataType) -> DataError:
     return DataError(
         f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
-        f"found {found.simpleString()}. Convert it, or train a model on such data."
+        f"received {data_type.simpleString()}. Convert it, or train a model on such data."
     )
 
 

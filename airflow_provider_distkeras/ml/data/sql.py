@@ -1,4 +1,4 @@
-"""SQL that reads columns of text, and of other types that say the same, as what they hold."""
+"""SQL that converts columns of text, and of equivalent types, to their kinds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
 
 
 def quoted(name: str) -> str:
-    """A column's name in SQL."""
+    """Return a column's name in SQL."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def as_number(name: str) -> str:
-    """A column of text as a double: a number, or true and false as 1 and 0; null for what is neither."""
+    """Return SQL of a column of text as a double: a number, or true and false as 1 and 0; null for what is neither."""
     text = f"CAST({quoted(name)} AS STRING)"
     # Matched first, as a cast that fails costs a Java exception per value.
     return (
@@ -24,7 +24,7 @@ def as_number(name: str) -> str:
 
 
 def as_text(name: str) -> str:
-    """A column of fractional numbers as CSV files would hold them: whole ones without a point; null for NaN."""
+    """Return SQL of a column of fractional numbers as CSV files would hold them: whole ones without a point; null for NaN."""
     value = f"CAST({quoted(name)} AS DOUBLE)"
     whole = f"{value} = floor({value}) AND abs({value}) < 1e15"
     return (
@@ -34,17 +34,17 @@ def as_text(name: str) -> str:
 
 
 def as_time(name: str) -> str:
-    """A column of text in ISO 8601 as a time; one that names its zone in UTC."""
+    """Return SQL of a column of text in ISO 8601 as a time; one with a zone in UTC."""
     return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_in_utc(name)} END, {_naive(name)})"
 
 
 def in_utc(name: str) -> str:
-    """A column of instants as times in UTC without a zone."""
+    """Return SQL of a column of instants as times in UTC without a zone."""
     return f"CAST(to_utc_timestamp({quoted(name)}, current_timezone()) AS TIMESTAMP_NTZ)"
 
 
 def as_array(name: str) -> str:
-    """A column of texts of numbers, such as "1 2 3" or "[1, 2, 3]", as arrays of doubles."""
+    """Return SQL of a column of texts of numbers, such as "1 2 3" or "[1, 2, 3]", as arrays of doubles."""
     parts = f"split(trim(BOTH {_BRACKETS} FROM {quoted(name)}), r'{SEPARATOR}')"
     return f"transform({parts}, part -> try_cast(part AS DOUBLE))"
 

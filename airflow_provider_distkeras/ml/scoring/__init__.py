@@ -1,0 +1,1 @@
+"""Scoring: rows read, scored by a trained model and written; models compared."""

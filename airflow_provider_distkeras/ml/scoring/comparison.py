@@ -1,4 +1,4 @@
-"""Models against each other: what each says about the very same rows, and how good that is."""
+"""Comparison of models by their metrics on the same rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _ROW, _LABEL = "__distkeras_row", "__distkeras_label"
 
 @dataclass(frozen=True)
 class Comparison:
-    """How good models are on the same rows.
+    """Metrics of models on the same rows.
 
     Attributes:
         metrics: per model, its metrics.
-        rows: how many rows decided; left_out: how many did not, as they have no label, or a model cannot score them.
+        rows: Number of rows that the metrics are of.
+        left_out: Number of rows without a label, or that a model cannot score.
         sizes: size in bytes per file.
         larger_is_better: whether a larger one of the metric that decides is better.
     """
@@ -57,11 +58,11 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
     together = _together({name: _scored(spec, name, model, read[name]) for name, model in models.items()}).persist()
     try:
         total = _check_rows(together, spec, read)
-        told = together.where(F.col(_LABEL).isNotNull()).dropna(subset=[*models])
-        rows = told.count()
+        measurable = together.where(F.col(_LABEL).isNotNull()).dropna(subset=[*models])
+        rows = measurable.count()
         if not rows:
             raise DataError(f"No row of {_named(spec)} has a label that the models could be measured on. Give rows with labels.")
-        metrics = {name: _measure(told.select(f"{name}.*"), name, spec) for name in models}
+        metrics = {name: _measure(measurable.select(f"{name}.*"), name, spec) for name in models}
     finally:
         together.unpersist()
     sizes = next(iter(read.values())).sizes
@@ -82,7 +83,7 @@ def _check_inputs(spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> None:
                 "files, for each model prepares them by its own."
             )
         if rows.label is None:
-            raise DataError(f"{_named(spec)} lacks the column that the {name} predicts; found {', '.join(rows.columns)}.")
+            raise DataError(f"{_named(spec)} lacks the column that the {name} predicts; received {', '.join(rows.columns)}.")
     labels = {name: rows.label for name, rows in read.items()}
     if len({*labels.values()}) > 1:
         raise DataError(
@@ -92,7 +93,7 @@ def _check_inputs(spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> None:
 
 
 def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInput) -> DataFrame:
-    """Per row its number, its label as it is written, and, under the model's name, what is told; null where nothing can be."""
+    """Return per row its number, its label as text, and the scores under the model's name, null where there are none."""
     assert rows.label is not None
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer = model.network.scorer()
@@ -104,23 +105,23 @@ def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInpu
     if scorer.classifies:
         probability = array_to_vector(F.col("probability"))
         columns += [probability.alias("probability"), probability.alias("rawPrediction")]
-    told = F.struct(model.label(scored, rows).alias("label"), *columns)
+    scores = F.struct(model.label(scored, rows).alias("label"), *columns)
     return scored.select(
         # Nothing on the way shuffles rows, and all models read the same files: so a row has one number for all of them.
         F.monotonically_increasing_id().alias(_ROW),
         F.col(rows.label).cast("string").alias(f"{_LABEL}_{name}"),
-        F.when(F.col(REASON).isNull(), told).alias(name),
+        F.when(F.col(REASON).isNull(), scores).alias(name),
     )
 
 
 def _together(scored: Mapping[str, DataFrame]) -> DataFrame:
-    """What all models say, side by side, with the label that the first of them has read."""
+    """Return the scores of all models side by side, with the label that the first of them has read."""
     joined = reduce(lambda left, right: left.join(right, _ROW), scored.values())
     return joined.withColumn(_LABEL, F.col(f"{_LABEL}_{next(iter(scored))}"))
 
 
 def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> int:
-    """How many rows there are. Raises DataError if the models read different ones, or cannot score too many of them."""
+    """Return the number of rows. Raise DataError if the models read different ones, or cannot score too many of them."""
     differ = [F.count_if(~F.col(_LABEL).eqNullSafe(F.col(f"{_LABEL}_{name}"))) for name in read]
     unscored = [F.count_if(F.col(name).isNull()) for name in read]
     total, *counts = together.agg(F.count(F.lit(1)), *differ, *unscored).collect()[0]
@@ -133,15 +134,15 @@ def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, Scori
         if count > spec.max_quarantined * total:
             raise DataError(
                 f"The {name} cannot score {count:,} of {total:,} rows of {_named(spec)}; max_quarantined="
-                f"{spec.max_quarantined:g} allows {int(spec.max_quarantined * total):,}. Correct the rows (a score task tells "
+                f"{spec.max_quarantined:g} allows {int(spec.max_quarantined * total):,}. Correct the rows (a score task reports "
                 "what is wrong with them), or raise max_quarantined."
             )
     return int(total)
 
 
-def _measure(told: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float]:
-    """The metrics of one model."""
-    least, greatest = told.agg(F.min("label"), F.max("label")).collect()[0]
+def _measure(scores: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float]:
+    """Return the metrics of one model."""
+    least, greatest = scores.agg(F.min("label"), F.max("label")).collect()[0]
     if spec.evaluator == "binary" and not 0 <= least <= greatest <= 1:
         raise DataError(
             f"evaluator: 'binary' judges the classes 0 and 1; to the {name}, {_named(spec)} has labels from {least:g} to "
@@ -152,7 +153,7 @@ def _measure(told: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float]:
             f"metric: logLoss cannot judge classes that the {name} was not trained on, which {_named(spec)} has. Leave such rows "
             "out, or use another metric."
         )
-    metrics = {metric: make_evaluator(spec.evaluator, metric).evaluate(told) for metric in spec.metric_names}
+    metrics = {metric: make_evaluator(spec.evaluator, metric).evaluate(scores) for metric in spec.metric_names}
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DataError(

@@ -1,4 +1,4 @@
-"""Parquet that Python workers read themselves: only what was asked for crosses to Spark, which is what takes the time."""
+"""Runs on executors. Parquet that Python workers read themselves, so that features need not cross from Spark."""
 
 from __future__ import annotations
 
@@ -58,34 +58,36 @@ class RowGroup:
 
 
 def footers(spark: SparkSession, paths: list[str]) -> list[pq.FileMetaData] | None:
-    """What the files say of themselves; None where only Spark can reach them."""
+    """Return the files' footers; None where only Spark can reach them."""
     if not all(isinstance(storage_for(spark, path), LocalStorage) for path in paths):
         return None
     return [pq.read_metadata(local_path(path)) for path in paths]
 
 
-def readable(paths: list[str], said: list[pq.FileMetaData], schema: StructType, columns: list[str], features: str) -> bool:
-    """Whether Python workers can read these columns as Spark would.
+def readable(paths: list[str], metadata: list[pq.FileMetaData], schema: StructType, columns: list[str], features: str) -> bool:
+    """Return whether Python workers can read these columns as Spark would.
 
     Args:
-        paths: Parquet files; said: their footers.
-        schema: what Spark finds in them.
-        columns: the columns to keep; features: the column of features.
+        paths: Parquet files.
+        metadata: Their footers.
+        schema: Their columns by Spark's types.
+        columns: The columns to keep.
+        features: The column of features.
     """
     in_folders = partitions_of(paths[0])
     kinds = {name: schema[name].dataType for name in columns}
     alike = all(is_alike(kind) or (name in in_folders and isinstance(kind, DateType)) for name, kind in kinds.items())
-    one_schema = all(footer.schema.equals(said[0].schema) for footer in said)
+    one_schema = all(footer.schema.equals(metadata[0].schema) for footer in metadata)
     return alike and one_schema and _are_floats(schema[features].dataType)
 
 
-def row_groups(paths: list[str], said: list[pq.FileMetaData]) -> list[RowGroup]:
-    """All row groups of files with these footers, in order."""
-    return [group for path, footer in zip(paths, said, strict=True) for group in _row_groups(path, footer)]
+def row_groups(paths: list[str], metadata: list[pq.FileMetaData]) -> list[RowGroup]:
+    """Return all row groups of files with these footers, in order."""
+    return [group for path, footer in zip(paths, metadata, strict=True) for group in _row_groups(path, footer)]
 
 
 def stream(spark: SparkSession, groups: list[RowGroup], keys: StructType, features: str, scorer: Scorer, backend: str) -> Stream:
-    """A stream of all rows of the row groups, with these key columns."""
+    """Return a stream of all rows of the row groups, with these key columns."""
     tasks = _tasks(groups, spark.sparkContext.defaultParallelism)
     schema = StructType([*keys, *scorer.schema])
     target = to_arrow_schema(schema)
@@ -100,7 +102,7 @@ def stream(spark: SparkSession, groups: list[RowGroup], keys: StructType, featur
 
 
 def _scored(group: RowGroup, features: str, keys: int, target: pa.Schema, scorer: Scorer) -> Iterator[pa.RecordBatch]:
-    """A row group's keys and scores, a batch at a time."""
+    """Yield a row group's keys and scores, a batch at a time. Runs on executors."""
     names = target.names[:keys]
     stored = [name for name in names if name not in group.partitions]
     # Whole batches of the network: a part of one is filled up, and costs as much as a whole.
@@ -108,8 +110,8 @@ def _scored(group: RowGroup, features: str, keys: int, target: pa.Schema, scorer
     with pq.ParquetFile(local_path(group.path), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(rows, [group.number], [*stored, features], use_threads=False):
             lists = batch.column(features).cast(pa.list_(pa.float32()))
-            kept = [_key(batch, name, group.partitions, target.field(name).type) for name in names]
-            yield pa.RecordBatch.from_arrays([*kept, *scorer(lists).flatten()], schema=target)
+            key_columns = [_key(batch, name, group.partitions, target.field(name).type) for name in names]
+            yield pa.RecordBatch.from_arrays([*key_columns, *scorer(lists).flatten()], schema=target)
 
 
 def _key(batch: pa.RecordBatch, name: str, partitions: dict[str, str | None], kind: pa.DataType) -> pa.Array:
@@ -119,7 +121,7 @@ def _key(batch: pa.RecordBatch, name: str, partitions: dict[str, str | None], ki
 
 
 def is_alike(kind: DataType) -> bool:
-    """Whether Spark and pyarrow read and write values of this type alike."""
+    """Return whether Spark and pyarrow read and write values of this type alike."""
     return isinstance(kind.elementType if isinstance(kind, ArrayType) else kind, _ALIKE)
 
 
@@ -134,7 +136,7 @@ def _row_groups(path: str, footer: pq.FileMetaData) -> list[RowGroup]:
 
 
 def _tasks(groups: list[RowGroup], slots: int) -> list[list[RowGroup]]:
-    """The row groups in order, dealt out by size: a task per slot, or more where those would be large."""
+    """Deal out the row groups in order, by size: a task per slot, or more where those would be large."""
     total = max(1, sum(group.size for group in groups))
     count = max(1, min(len(groups), max(slots, -(-total // _TASK_BYTES))))
     tasks: list[list[RowGroup]] = [[] for _ in range(count)]

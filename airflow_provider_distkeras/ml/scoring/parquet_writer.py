@@ -44,10 +44,10 @@ _GROUP_BYTES = 16 * 1024 * 1024
 _SPARK_SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 
 
-def suits(spark: SparkSession, target: OutputTarget, kept: StructType) -> bool:
-    """Whether workers can write these columns of the input to this target, as Spark would."""
+def suits(spark: SparkSession, target: OutputTarget, columns: StructType) -> bool:
+    """Return whether workers can write these columns of the input to this target, as Spark would."""
     is_plain = target.output_format == "parquet" and not target.partition_by
-    are_alike = all(parquet_reader.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in kept)
+    are_alike = all(parquet_reader.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in columns)
     return is_plain and are_alike and isinstance(storage_for(spark, target.folder), LocalStorage)
 
 
@@ -56,6 +56,7 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Outpu
     """Score a stream's rows and write them.
 
     Args:
+        stream: The rows.
         keys: the columns to keep.
         measured: a column to set aside with the predictions, for as long as the context lasts; None for no such column.
         target: a folder of a file system that all machines share.
@@ -102,19 +103,19 @@ class _Layout:
         return to_arrow_schema(self.schema).with_metadata({_SPARK_SCHEMA: self.schema.json()})
 
     def open(self, path: Path) -> pq.ParquetWriter:
-        """A new file."""
+        """Open a new file."""
         repeating = [writer.path_of(field) for field in self.schema if not writer.rarely_repeats(field.dataType)]
         return pq.ParquetWriter(path, self.arrow, compression="snappy", use_dictionary=repeating, store_schema=False)
 
 
 def _layouts(scored: StructType, keys: list[str], measured: str | None) -> dict[str, _Layout]:
-    """The kinds of files that a task writes."""
-    kept = [scored[name] for name in keys]
+    """Return the kinds of files that a task writes."""
+    key_fields = [scored[name] for name in keys]
     scores = [field for field in scored if field.name not in (*keys, measured, REASON, IS_BAD)]
     reason = StructField(REASON_COLUMN, StringType())
     layouts = {
-        _PREDICTIONS: _Layout([field.name for field in (*kept, *scores)], StructType([*kept, *scores])),
-        _QUARANTINE: _Layout([*keys, REASON], StructType([*kept, reason])),
+        _PREDICTIONS: _Layout([field.name for field in (*key_fields, *scores)], StructType([*key_fields, *scores])),
+        _QUARANTINE: _Layout([*keys, REASON], StructType([*key_fields, reason])),
     }
     if measured:
         layouts[_MEASURED] = _Layout([measured, "prediction"], StructType([scored[measured], scored["prediction"]]))
@@ -122,7 +123,7 @@ def _layouts(scored: StructType, keys: list[str], measured: str | None) -> dict[
 
 
 def _writing(score: Batches, layouts: dict[str, _Layout], staging: Path) -> Batches:
-    """What a task does: score its rows, write them, and report the files."""
+    """Return the function of a task: it scores rows, writes them, and reports the files. Runs on executors."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task = TaskContext.get()
@@ -168,7 +169,7 @@ class _Part:
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, scored: pa.RecordBatch) -> None:
-        """Take in the columns of scored rows that belong into this file."""
+        """Add the columns of scored rows that belong into this file."""
         if scored.num_rows:
             columns = [scored.column(name) for name in self._layout.sources]
             self._pending.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
@@ -176,7 +177,7 @@ class _Part:
             self._write()
 
     def close(self) -> bool:
-        """Complete the file; whether there is one."""
+        """Complete the file, and return whether there is one."""
         if self._pending:
             self._write()
         if self._writer is not None:
@@ -196,7 +197,7 @@ class _Part:
 
 
 def _settle(files: list[Path], folder: Path, layout: _Layout) -> int:
-    """Move files into a new folder; how many rows they have. One without rows stands for none."""
+    """Move files into a new folder and return their number of rows. A file without rows stands for none."""
     folder.mkdir(parents=True)
     for file in files:
         os.replace(file, folder / file.name)

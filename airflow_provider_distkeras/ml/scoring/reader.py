@@ -129,7 +129,7 @@ class ScoringInput:
     ) -> WrittenOutput:
         """Write by Spark, which counts in the same pass.
 
-        The network runs again only to write rows that cannot be scored, and for a label that is not kept.
+        The network runs again only to write rows that cannot be scored, and for a label that is not a key.
         """
         scored = self._scored_with_bad(keys, scorer, backend)
         is_bad = F.lit(False) if self.source is None else F.col(IS_BAD)
@@ -169,8 +169,8 @@ class ParquetScoringInput(ScoringInput):
         groups = self._row_groups(columns)
         if groups is None:
             return super().stream(columns, scorer, backend)
-        kept = StructType([self.data.schema[name] for name in columns])
-        return parquet_reader.stream(self.data.sparkSession, groups, kept, prepare.FEATURES, scorer, backend)
+        key_schema = StructType([self.data.schema[name] for name in columns])
+        return parquet_reader.stream(self.data.sparkSession, groups, key_schema, prepare.FEATURES, scorer, backend)
 
     def _scored_with_bad(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
         if self._row_groups(columns) is None:

@@ -1,4 +1,4 @@
-"""What a train task left, as those need it that score with it."""
+"""`TrainedModel`: the model of a train task, with the stages that make its features."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a train task left: the stages that make features, and the network.
+    """The model of a train task.
 
     Attributes:
-        stages: the pipeline's stages less the network; selected: the first of them.
-        texts: the classes as texts, by class number; none if the label was a number.
+        stages: The pipeline's stages without the network.
+        selected: The first of them.
+        network: The fitted network.
+        texts: The classes as texts, by class number; none if the label was a number.
     """
 
     stages: list[Transformer]
@@ -50,7 +52,7 @@ class TrainedModel:
         return cls(stages, selected, network, texts)
 
     def label(self, data: DataFrame, rows: ScoringInput) -> Column:
-        """The label of rows as a number: its class number where it was declared categorical, -1 for a class never seen.
+        """Return the label as a number: its class number where it was declared categorical, -1 for a class never seen.
 
         Args:
             data: has the column of the label.

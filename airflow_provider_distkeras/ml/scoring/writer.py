@@ -23,7 +23,7 @@ _CSV: dict[str, Any] = {"header": True, "escape": '"'}
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where what is scored goes, and how.
+    """Folder and format of the output.
 
     Attributes:
         folder: the folder of `predictions` and `quarantine`.
@@ -66,19 +66,19 @@ class WrittenOutput:
 
 
 def good(scored: DataFrame) -> DataFrame:
-    """The rows that could be scored."""
+    """Return the rows that could be scored."""
     return scored.where(F.col(REASON).isNull()).drop(REASON)
 
 
-def quarantine(scored: DataFrame, told: list[str], target: OutputTarget) -> dict[str, int]:
-    """Write the rows that have a reason, without what the others are told; how many have which."""
-    bad = scored.where(F.col(REASON).isNotNull()).drop(*told).withColumnRenamed(REASON, REASON_COLUMN)
+def quarantine(scored: DataFrame, scores: list[str], target: OutputTarget) -> dict[str, int]:
+    """Write the rows that have a reason, without the scores of the others. Return the number of rows per reason."""
+    bad = scored.where(F.col(REASON).isNotNull()).drop(*scores).withColumnRenamed(REASON, REASON_COLUMN)
     counts = write(bad, target.quarantine, target.output_format).groupBy(REASON_COLUMN).count().collect()
     return by_frequency({row[0]: row[1] for row in counts})
 
 
 def by_frequency(reasons: Mapping[str, int]) -> dict[str, int]:
-    """Reasons, the commonest first."""
+    """Return the reasons, the commonest first."""
     return dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -106,33 +106,33 @@ def write(data: DataFrame, path: str, output_format: str, partition_by: Sequence
 
 
 def count(written: DataFrame, path: str) -> int:
-    """How many rows `write` wrote to a path; from the footers of Parquet files that this process can reach."""
+    """Return the number of rows that `write` wrote to a path; from the footers of Parquet files that this process can reach."""
     spark = written.sparkSession
     files = contract.within(storage_for(spark, path), path)
-    said = parquet_reader.footers(spark, list(files)) if files and contract.named_parquet(files) else None
-    return written.count() if said is None else sum(footer.num_rows for footer in said)
+    footers = parquet_reader.footers(spark, list(files)) if files and contract.named_parquet(files) else None
+    return written.count() if footers is None else sum(footer.num_rows for footer in footers)
 
 
 def _flat(data: DataFrame) -> DataFrame:
-    """The data with arrays, maps and structs as JSON texts."""
+    """Return the data with arrays, maps and structs as JSON texts."""
     nested = [field.name for field in data.schema if isinstance(field.dataType, (ArrayType, MapType, StructType))]
     return data.withColumns({name: F.to_json(F.col(name)) for name in nested})
 
 
 def _without_dictionaries(schema: StructType) -> dict[str, str]:
-    """Options that spare measures and identifiers the search for repeated values, which takes longer than writing them."""
+    """Return options that spare measures and identifiers the search for repeated values, which takes longer than writing them."""
     return {f"parquet.enable.dictionary#{path_of(field)}": "false" for field in schema if rarely_repeats(field.dataType)}
 
 
 def rarely_repeats(kind: DataType) -> bool:
-    """Whether a column of this type is not worth a dictionary."""
+    """Return whether a column of this type is not worth a dictionary."""
     if isinstance(kind, ArrayType):
         return rarely_repeats(kind.elementType)
     return isinstance(kind, (FloatType, DoubleType, LongType))
 
 
 def path_of(field: StructField) -> str:
-    """A column's path in a Parquet file."""
+    """Return a column's path in a Parquet file."""
     path, kind = field.name, field.dataType
     while isinstance(kind, ArrayType):
         path, kind = f"{path}.list.element", kind.elementType

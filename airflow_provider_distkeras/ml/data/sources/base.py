@@ -18,7 +18,7 @@ IS_BAD = "__distkeras_is_bad"
 class Source(ABC):
     """Rows in files of one kind.
 
-    Columns have their new names everywhere, unless a name is said to be that in the files.
+    Columns have their new names everywhere, except where a docstring names those in the files.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""From the records of CSV files to typed Arrow columns, by pyarrow's parser; a record that does not fit is told, not guessed."""
+"""Runs on executors. Parses records of CSV files to typed Arrow columns; reports records that do not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_distkeras.ml.data.sql import BRACKETS, NUMBER, SEPARATOR
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:
-    """The texts, and each with a space before or behind it."""
+    """Return the texts, and each with a space before or behind it."""
     return [f"{before}{text}{after}" for text in texts for before in ("", " ") for after in ("", " ")]
 
 
@@ -41,11 +41,11 @@ _CONVERSION = re.compile(r"CSV column #(\d+): (?:Row #\d+: )?CSV conversion erro
 
 
 class Misfit(ValueError):
-    """Texts that are not what their column holds, and why."""
+    """Texts are not of the column's kind."""
 
 
 def spark_type(kind: str) -> str:
-    """The Spark type of a column of this kind."""
+    """Return the Spark type of a column of this kind."""
     return _SPARK_TYPES.get(kind, "array<double>")
 
 
@@ -69,7 +69,7 @@ class CsvParser:
         self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
 
     def _conversions(self, parsed: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
-        """How pyarrow takes the columns wanted: in these types by kind, all others as text."""
+        """Return pyarrow's options: these types by kind, all other columns as text."""
         return csv.ConvertOptions(
             column_types={name: parsed.get(kind, pa.string()) for name, kind in self._kinds.items()},
             include_columns=list(self._kinds),
@@ -82,7 +82,7 @@ class CsvParser:
         )
 
     def parse(self, records: pa.Array) -> tuple[list[pa.RecordBatch], list[BadRecord]]:
-        """The records that fit as batches of the columns wanted, in order, and those that do not. Empty ones are left out.
+        """Parse records to batches, and list those that do not fit. Empty ones are left out.
 
         Args:
             records: strings or bytes, in the dialect's encoding, without line ends.
@@ -119,7 +119,7 @@ class CsvParser:
             yield from self._parse(records[half:], positions[half:], bad)
 
     def _misfits(self, records: pa.Array) -> dict[int, str]:
-        """Records whose values are not what their column holds, by position, and why: read as text, all show at once."""
+        """Return the reasons of records with values of another kind, by position: read as text, all show at once."""
         try:
             table, wrong = self._read(records, self._as_text)
         except (pa.ArrowInvalid, UnicodeError):
@@ -127,17 +127,17 @@ class CsvParser:
         if not _is_whole(records, table, wrong):
             return {}
         seen = np.delete(_positions(records), [row.number - 1 for row in wrong])
-        found: dict[int, str] = {}
-        # As in a record parsed alone, the first column at fault is told, of those that pyarrow itself converts before the others.
+        misfits: dict[int, str] = {}
+        # As in a record parsed alone, the first column at fault counts, of those that pyarrow itself converts before the others.
         for name, kind in sorted(self._kinds.items(), key=lambda column: column[1] not in _PARSED):
             values = table[name].slice(0, len(seen)).combine_chunks().dictionary_encode()
             reasons = self._refusals(values.dictionary, name, kind)
             rows = np.flatnonzero(pc.is_in(values.indices, pa.array(list(reasons), pa.int32())))
-            found = {int(seen[row]): reasons[values.indices[int(row)].as_py()] for row in rows} | found
-        return found
+            misfits = {int(seen[row]): reasons[values.indices[int(row)].as_py()] for row in rows} | misfits
+        return misfits
 
     def _refusals(self, values: pa.Array, name: str, kind: str) -> dict[int, str]:
-        """Which of the texts are not what their column holds, by position, and why."""
+        """Return the reasons of texts that are not of the column's kind, by position."""
         try:
             self._check(values, name, kind)
             return {}
@@ -148,7 +148,7 @@ class CsvParser:
         return {position: refused[0] for position, refused in enumerate(alone) if refused}
 
     def _check(self, texts: pa.Array, name: str, kind: str) -> None:
-        """Raises Misfit if some texts are not what their column holds."""
+        """Raise Misfit if some texts are not of the column's kind."""
         if kind not in _PARSED:
             self._converted(texts, name, kind)
             return
@@ -157,7 +157,7 @@ class CsvParser:
             raise Misfit(f"{name!r} is '{texts[0]}', expected {_EXPECTED[kind]}")
 
     def _read(self, records: pa.Array, converts: csv.ConvertOptions) -> tuple[pa.Table, list[csv.InvalidRow]]:
-        """pyarrow's table of the records and of `_END`, and the records with another number of fields."""
+        """Return pyarrow's table of the records and of `_END`, and the records with another number of fields."""
         wrong: list[csv.InvalidRow] = []
 
         def skip(row: csv.InvalidRow) -> str:
@@ -184,7 +184,7 @@ class CsvParser:
         return table, wrong
 
     def _converted(self, column: pa.Array, name: str, kind: str) -> pa.Array:
-        """What is left of texts without the spaces around them, as times or arrays if they are that; booleans as numbers."""
+        """Return texts without the spaces around them, or as times or arrays; booleans as numbers."""
         if kind == "boolean":
             return column.cast(pa.float64())
         trimmed = pc.utf8_trim_whitespace(column)
@@ -198,7 +198,7 @@ class CsvParser:
             raise Misfit(f"{name!r} {error}") from error
 
     def _encoded(self, records: pa.Array) -> bytes:
-        """The records and `_END`, a line each, in UTF-8."""
+        """Return the records and `_END`, a line each, in UTF-8."""
         joined = pc.binary_join(pa.ListArray.from_arrays([0, len(records)], records.cast(pa.binary())), b"\n")[0].as_py()
         if self._dialect.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
             joined = joined.decode(self._dialect.encoding).encode()
@@ -217,21 +217,21 @@ class CsvParser:
         return "a quote is not closed on the same line; set multiline=True if fields hold line breaks"
 
     def _explain(self, error: Exception) -> str:
-        found = _CONVERSION.match(str(error).removeprefix("In "))
+        match = _CONVERSION.match(str(error).removeprefix("In "))
         if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
             return f"not in the encoding {self._dialect.encoding}"
-        if not found:
+        if not match:
             return str(error)
-        name, value = self._columns[int(found[1])], found[2].removeprefix("invalid value ")
+        name, value = self._columns[int(match[1])], match[2].removeprefix("invalid value ")
         return f"{name!r} is {value}, expected {_EXPECTED[self._kinds[name]]}"
 
 
 def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
-    """Texts, all written in the same way, as times in UTC without a zone.
+    """Convert texts, all written in the same way, to times in UTC without a zone.
 
     Args:
         texts: ISO 8601, with or without a zone, or in one of the formats.
-        formats: in the words of `strptime`.
+        formats: as for `strptime`.
 
     Raises:
         Misfit: some are written in another way.
@@ -240,7 +240,7 @@ def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
     ways: list[Callable[[], pa.Array]] = [
         lambda: texts.cast(naive),
         lambda: texts.cast(pa.timestamp("us", "UTC")).cast(naive),
-        *(partial(_by_format, texts, said) for said in formats),
+        *(partial(_by_format, texts, time_format) for time_format in formats),
     ]
     for parse in ways:
         with contextlib.suppress(pa.ArrowInvalid):
@@ -250,24 +250,24 @@ def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
     raise Misfit(f"is {example[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
 
 
-def _by_format(texts: pa.Array, said: str) -> pa.Array:
-    """Texts in a format as times. Raises ArrowInvalid if some are none, such as 31 February, which pyarrow takes for 3 March."""
-    times = pc.strptime(texts, format=said, unit="us")
+def _by_format(texts: pa.Array, time_format: str) -> pa.Array:
+    """Convert texts in a format to times. Raise ArrowInvalid for 31 February, too, which pyarrow takes for 3 March."""
+    times = pc.strptime(texts, format=time_format, unit="us")
     after_short = pc.and_(pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])), pc.less_equal(pc.day(times), 3))
     for text in pc.unique(texts.filter(pc.fill_null(after_short, False))).to_pylist():
         try:
-            datetime.strptime(text, said)
+            datetime.strptime(text, time_format)
         except ValueError as error:
             if "bad directive" in str(error):  # one that only pyarrow knows
                 continue
-            raise pa.ArrowInvalid(f"{text!r} is no time in the format {said!r}: {error}") from error
+            raise pa.ArrowInvalid(f"{text!r} is no time in the format {time_format!r}: {error}") from error
     return times
 
 
 def parse_arrays(texts: pa.Array, length: int) -> pa.Array:
-    """Texts of so many numbers each, such as "1 2 3" or "[1, 2, 3]", as lists. Raises Misfit if some are anything else."""
+    """Convert texts of `length` numbers, such as "1 2 3" or "[1, 2, 3]", to lists. Raise Misfit if some are anything else."""
     lists = pc.split_pattern_regex(pc.utf8_trim(texts, characters=BRACKETS), SEPARATOR)
-    other = [found for found in pc.unique(pc.list_value_length(lists).drop_null()).to_pylist() if found != length]
+    other = [other for other in pc.unique(pc.list_value_length(lists).drop_null()).to_pylist() if other != length]
     if other:
         raise Misfit(f"holds {other[0]} numbers, expected {length}")
     try:
@@ -286,7 +286,7 @@ def _all_numbers(texts: pa.Array) -> bool:
 
 
 def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
-    """What a column holds, as far as these values tell: numbers where there is none, or where few are anything else."""
+    """Infer the kind of a column from these values: numbers where there is none, or where few are anything else."""
     values = texts.drop_null()
     numbers = pc.sum(pc.match_substring_regex(values, NUMBER)).as_py() or 0
     if numbers >= _MOST * len(values):
@@ -301,10 +301,10 @@ def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
 
 
 def _is_whole(records: pa.Array, table: pa.Table, wrong: Sequence[csv.InvalidRow]) -> bool:
-    """Whether every record that the parser sees was read, and `_END`: a quote left open would have swallowed some."""
+    """Return whether every record that the parser sees was read, and `_END`: a quote left open would have swallowed some."""
     return bool(table.num_rows + len(wrong) == len(_positions(records)) + 1)
 
 
 def _positions(records: pa.Array) -> Positions:
-    """Positions of the records that the parser sees: it leaves out empty ones."""
+    """Return the positions of the records that the parser sees: it leaves out empty ones."""
     return np.flatnonzero(pc.binary_length(records))

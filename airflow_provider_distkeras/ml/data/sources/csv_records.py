@@ -20,7 +20,7 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 @dataclass(frozen=True)
 class CsvBlock:
-    """Some records, in the files' encoding and without line breaks, and where they come from, if that was asked for."""
+    """Some records, in the files' encoding and without line breaks, and the file of each, if it was requested."""
 
     records: pa.Array
     files: pa.Array | None
@@ -42,13 +42,13 @@ class CsvFeed:
     whole: bool
 
     def open(self, spark: SparkSession, named: bool = False) -> DataFrame:
-        """A DataFrame of lines, or of whole files, whose batches `blocks` takes; `named` with the file of every line."""
+        """Return a DataFrame of lines, or of whole files, for `blocks`; `named` with the file of every line."""
         if self.whole:
             return spark.read.format("binaryFile").load(list(self.paths)).select("content", "path")
         return spark.read.text(list(self.paths)).select("value", *(["_metadata.file_path"] if named else []))
 
     def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[CsvBlock]:
-        """The records without the headers. For Spark's Python workers."""
+        """Yield the records without the headers. Runs on executors."""
         for batch in batches:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
@@ -61,7 +61,7 @@ class CsvFeed:
 
 
 def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
-    """The files in groups that are read alike."""
+    """Return the files in groups that are read alike."""
     groups: dict[tuple[tuple[str, ...], bytes, bool], list[str]] = {}
     for path, columns in files.headers.items():
         whole = not dialect.by_line or path.endswith(".zst")  # which Spark cannot decompress everywhere
@@ -70,7 +70,7 @@ def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
 
 
 def split(path: str, content: pa.Buffer, dialect: Dialect) -> Iterator[pa.Array]:
-    """The records of a whole file in blocks, in UTF-8 if its encoding is wide; a line break inside quotes ends none.
+    """Yield the records of a whole file in blocks, in UTF-8 if its encoding is wide; a line break inside quotes ends none.
 
     Raises:
         DataError: the file cannot be decompressed or decoded.
@@ -104,7 +104,7 @@ def _decoded(stream: pa.NativeFile, dialect: Dialect) -> pa.NativeFile:
 
 
 def _ends(block: bytes, quote: bytes | None, is_open: int) -> tuple[np.ndarray, int]:
-    """Where the block's records end, behind their line breaks, and whether a quote is open after it."""
+    """Return the ends of the block's records, behind their line breaks, and whether a quote is open after it."""
     values = np.frombuffer(block, np.uint8)
     breaks = np.flatnonzero(values == ord("\n"))
     if quote is not None:
@@ -115,14 +115,14 @@ def _ends(block: bytes, quote: bytes | None, is_open: int) -> tuple[np.ndarray, 
 
 
 def _sliced(content: bytes, ends: Sequence[int] | np.ndarray) -> pa.Array:
-    """Records between these ends, without their line breaks."""
+    """Return the records between these ends, without their line breaks."""
     offsets = pa.py_buffer(np.concatenate([[0], ends]).astype(np.int32))
     records = pa.StringArray.from_buffers(len(ends), offsets, pa.py_buffer(content))
     return pc.ascii_rtrim(records, "\r\n").cast(pa.binary())
 
 
 def _after_header(blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """All but the first record that is not empty."""
+    """Yield all but the first record that is not empty."""
     for block in blocks:
         filled = pc.indices_nonzero(pc.binary_length(block))
         if len(filled):
