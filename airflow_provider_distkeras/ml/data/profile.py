@@ -159,7 +159,7 @@ class NumberProfile:
         self.merge(other)
 
     def _combine(self, count: int, mean: float, m2: float) -> None:
-        """Add moments (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979)."""
+        """Add moments (Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances", 1979)."""
         before, after = self.count, self.count + count
         delta = mean - self.mean
         self.mean += delta * count / after
