@@ -263,21 +263,21 @@ def records_read(spark):
     return sum(stages.apply(position).inputRecords() for position in range(stages.size()))
 
 
-@pytest.mark.parametrize("said", [{}, {"partition_by": ["part"]}], ids=["written-by-workers", "written-by-spark"])
-def test_a_csv_file_is_read_once(spark, regression, scoring, said):
+@pytest.mark.parametrize("options", [{}, {"partition_by": ["part"]}], ids=["written-by-workers", "written-by-spark"])
+def test_a_csv_file_is_read_once(spark, regression, scoring, options):
     lines = 5000
     content = "part,a,b\n" + "1,0.5,0.25\n" * (lines - 1)
     before = records_read(spark)
-    done = scoring(regression, content, **said)
+    done = scoring(regression, content, **options)
     assert done.result["rows"] == lines - 1
     assert lines <= records_read(spark) - before < 1.5 * lines
 
 
-@pytest.mark.parametrize("said", [{}, {"partition_by": ["part"]}], ids=["written-by-workers", "written-by-spark"])
-def test_lines_that_do_not_fit_are_counted_in_the_pass_that_scores(spark, regression, scoring, said):
+@pytest.mark.parametrize("options", [{}, {"partition_by": ["part"]}], ids=["written-by-workers", "written-by-spark"])
+def test_lines_that_do_not_fit_are_counted_in_the_pass_that_scores(spark, regression, scoring, options):
     content = "part,a,b\n" + "1,0.5,0.25\n" * 7 + "1,x,0.25\n1,0.5\n1,,1\n"
-    done = scoring(regression, content, bad_lines="quarantine", max_bad_lines=0.5, max_quarantined=0.5, **said)
+    done = scoring(regression, content, bad_lines="quarantine", max_bad_lines=0.5, max_quarantined=0.5, **options)
     assert (done.result["rows"], done.result["quarantined_rows"], done.details.bad_lines) == (7, 1, 2)
     assert done.details.quarantined == {"'a' is missing": 1}
     with pytest.raises(DataError, match=r"2 of 10 lines do not fit, such as line 9 of .*new\.csv, '1,x,0\.25'"):
-        scoring(regression, content, max_quarantined=0.5, **said)
+        scoring(regression, content, max_quarantined=0.5, **options)

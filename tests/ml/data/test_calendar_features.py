@@ -21,8 +21,8 @@ def test_sql_and_arrow_agree(spark, cyclic):
     features = features_of("at", CALENDAR_PARTS, cyclic=cyclic)
     data = spark.createDataFrame([(time,) for time in TIMES], "at timestamp_ntz")
     made = np.array(data.selectExpr(*(feature.sql for feature in features)).collect())
-    known = np.array([feature.values(pa.array(TIMES, pa.timestamp("us"))).to_pylist() for feature in features]).T
-    np.testing.assert_allclose(made, known, atol=1e-12)
+    expected = np.array([feature.values(pa.array(TIMES, pa.timestamp("us"))).to_pylist() for feature in features]).T
+    np.testing.assert_allclose(made, expected, atol=1e-12)
 
 
 def test_parts_that_come_round_are_placed_on_a_circle_and_others_are_not():
@@ -59,8 +59,8 @@ def features(data):
 )
 def test_times_in_many_forms(spark, write, times, options):
     content = "at,label\n" + "".join(f"{time},{number}\n" for number, time in enumerate(times))
-    found = features(process_csv(write(content), timestamp_columns={"at": ["month", "weekday", "hour"]}, **options))
-    assert found == {0: [3, 0, 6], 1: [3, 5, 18]}
+    result = features(process_csv(write(content), timestamp_columns={"at": ["month", "weekday", "hour"]}, **options))
+    assert result == {0: [3, 0, 6], 1: [3, 5, 18]}
 
 
 def test_parts_are_filled_and_scaled_like_numbers(spark, write):

@@ -1,4 +1,4 @@
-"""Drift between profiles of values that are known."""
+"""Drift between profiles of given values."""
 
 import json
 import math
@@ -20,7 +20,7 @@ NORMAL = RANDOM.normal(size=200_000)
 
 
 def profiled(values, kind="number", tasks=2):
-    """A profile as a survey of several tasks makes it."""
+    """A profile merged from several tasks."""
     types = {"number": pa.float64(), "timestamp": pa.timestamp("us"), "text": pa.string()}
     whole = profile_for(kind)
     for part in np.array_split(np.array(values, object), tasks):
@@ -97,19 +97,19 @@ def test_texts_that_were_not_there_are_others():
 def test_columns_are_told_by_how_far_they_moved_and_new_and_gone_ones_by_name():
     still, moved, text = profiled(NORMAL[:1000]), profiled(NORMAL[:1000] + 3), profiled(["a"], "text", 1)
     before = described(still=still, moved=still, gone=still, retyped=still)
-    found = compare(before, {"still": still, "added": still, "retyped": text, "moved": moved})
-    assert list(found.index) == ["moved", "still"]
-    assert (found.index["still"], found.added, found.gone) == (0, ["added", "retyped"], ["gone", "retyped"])
-    assert str(found).endswith("'still' (0); new added, retyped; gone gone, retyped")
+    result = compare(before, {"still": still, "added": still, "retyped": text, "moved": moved})
+    assert list(result.index) == ["moved", "still"]
+    assert (result.index["still"], result.added, result.gone) == (0, ["added", "retyped"], ["gone", "retyped"])
+    assert str(result).endswith("'still' (0); new added, retyped; gone gone, retyped")
 
 
 def test_only_what_has_moved_too_far_is_refused_and_never_times():
-    found = Drift({"day": 9.0, "temp": 0.3, "hum": 0.25}, [], [], frozenset({"day"}))
+    result = Drift({"day": 9.0, "temp": 0.3, "hum": 0.25}, [], [], frozenset({"day"}))
     with pytest.raises(DataError) as error:
-        found.check(0.25, "file:///earlier")
+        result.check(0.25, "file:///earlier")
     expected = "Columns have drifted since file:///earlier: expected a PSI of at most max_drift=0.25, received 'temp' (0.3)."
     assert str(error.value).startswith(expected)
-    found.check(0.3, "file:///earlier")
+    result.check(0.3, "file:///earlier")
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_the_articles_call_works_on_many_files_and_gives_the_partitions_asked_fo
 )
 def test_scaling(spark, write, scaling, expected):
     data = process_csv(write(), [("cnt", "label")], ["id", "season"], scaling=scaling)
-    found = rows(data)
-    np.testing.assert_allclose([found[label][0] for label in (10, 30, 20, 40)], expected)
+    result = rows(data)
+    np.testing.assert_allclose([result[label][0] for label in (10, 30, 20, 40)], expected)
 
 
 def test_missing_numbers_are_filled_with_the_mean_and_missing_categories_are_all_zeros(spark, write):
@@ -147,17 +147,17 @@ def test_what_is_wrong_with_all_lines_is_told_apart_from_what_is_wrong_with_some
 
 def test_categories_of_columns_with_more_and_with_fewer_of_them(spark, write):
     text = "color,size,shape,cnt\n" + "".join(f"c{i % 3},{'sl'[i % 2]},{i % 5},{i}\n" for i in range(30))
-    found = rows(process_csv(write(text), [("cnt", "label")], categorical_columns=["color", "size", "shape"]))
-    assert found[7] == [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]
-    assert found[29] == [0, 0, 1, 1, 0, 0, 0, 0, 0, 1]
+    result = rows(process_csv(write(text), [("cnt", "label")], categorical_columns=["color", "size", "shape"]))
+    assert result[7] == [0, 1, 0, 1, 0, 0, 0, 1, 0, 0]
+    assert result[29] == [0, 0, 1, 1, 0, 0, 0, 0, 0, 1]
 
 
 def test_days_that_no_month_has_and_days_far_away(spark, write):
     text = "day,cnt\n{},1\n28/02/2026,2\n"
-    said = {"columns_renamed": [("cnt", "label")], "timestamp_formats": ["%d/%m/%Y"], "timestamp_columns": {"day": ["year"]}}
+    options = {"columns_renamed": [("cnt", "label")], "timestamp_formats": ["%d/%m/%Y"], "timestamp_columns": {"day": ["year"]}}
     with pytest.raises(DataError, match=r"'day' is '31/02/2026', expected a date .* or one written as '%d/%m/%Y'"):
-        process_csv(write(text.format("31/02/2026")), **said)
-    assert rows(process_csv(write(text.format("31/12/9999")), **said)) == {1: [9999], 2: [2026]}
+        process_csv(write(text.format("31/02/2026")), **options)
+    assert rows(process_csv(write(text.format("31/12/9999")), **options)) == {1: [9999], 2: [2026]}
 
 
 def test_numbers_too_large_for_a_feature_are_refused(spark, write):
@@ -176,7 +176,7 @@ def test_no_file_matches(spark, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
         ({"excluded_columns": "id"}, "excluded_columns: expected a list, received 'id' (str)."),
         (
@@ -193,9 +193,9 @@ def test_no_file_matches(spark, tmp_path):
         ),
     ],
 )
-def test_arguments_of_a_wrong_shape_are_refused(spark, write, said, message):
+def test_arguments_of_a_wrong_shape_are_refused(spark, write, options, message):
     with pytest.raises(SpecError) as error:
-        process_csv(write(), **said)
+        process_csv(write(), **options)
     assert str(error.value) == message
 
 
@@ -208,12 +208,12 @@ def test_missing_values_by_column(spark, write):
     text = "a,b,c,d,kind,cnt\n1,,5,,x,1\n,4,,2,,2\n3,6,7,4,y,3\n5,8,9,6,x,4\n"
     policies = {"a": "mean", "b": "median", "c": "indicator", "d": -1, "kind": "mean"}
     data = process_csv(write(text), [("cnt", "label")], categorical_columns=["kind"], missing=policies)
-    found = rows(data)
-    assert found[1] == [1, 6, 5, 0, -1, 1, 0]
-    assert found[2] == [3, 4, 7, 1, 2, 0, 0]
+    result = rows(data)
+    assert result[1] == [1, 6, 5, 0, -1, 1, 0]
+    assert result[2] == [3, 4, 7, 1, 2, 0, 0]
 
 
-def test_stages_fitted_from_the_survey_are_those_that_spark_would_fit_on_the_rows(spark, write):
+def test_stages_fitted_from_the_profile_are_those_that_spark_would_fit_on_the_rows(spark, write):
     """Scaled: a number with gaps, one without, a truth value and a category."""
     random = np.random.default_rng(0)
     lines = [
@@ -233,8 +233,8 @@ def test_stages_fitted_from_the_survey_are_those_that_spark_would_fit_on_the_row
     for scaling, scaler in (("standard", StandardScaler(withMean=True)), ("minmax", MinMaxScaler())):
         scaler.setInputCol("raw").setOutputCol("features")
         expected = np.array([row.features.toArray() for row in scaler.fit(unscaled).transform(unscaled).collect()])
-        found = np.array([row.features.toArray() for row in process_csv(path, scaling=scaling, **usual).collect()])
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+        result = np.array([row.features.toArray() for row in process_csv(path, scaling=scaling, **usual).collect()])
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_bad_lines_are_left_out_on_request_up_to_a_share(spark, write):
@@ -271,9 +271,9 @@ def test_a_bad_line_of_one_of_many_files_is_found(spark, write, tmp_path):
 )
 def test_files_in_many_forms(spark, tmp_path, name, content, options):
     (tmp_path / name).write_bytes(content)
-    found = rows(process_csv(str(tmp_path / name), **options, **USUAL))
-    assert sorted(found) == [10, 20, 30, 40]
-    assert {label: values[0] for label, values in found.items()} == {10: 0.5, 30: 1.5, 20: 2.5, 40: 3.5}
+    result = rows(process_csv(str(tmp_path / name), **options, **USUAL))
+    assert sorted(result) == [10, 20, 30, 40]
+    assert {label: values[0] for label, values in result.items()} == {10: 0.5, 30: 1.5, 20: 2.5, 40: 3.5}
 
 
 def test_a_truncated_file_is_named(spark, tmp_path):
@@ -290,7 +290,7 @@ def test_declared_columns_are_not_inferred(spark, write):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
         ({"missing": "media"}, "Did you mean 'median'"),
         ({"missing": {"a": "mean", "b": [1]}}, "missing['b']: expected a number, received [1]"),
@@ -306,7 +306,7 @@ def test_declared_columns_are_not_inferred(spark, write):
         ({"max_bad_lines": 2}, "max_bad_lines: expected a number of at least 0 and below 1"),
     ],
 )
-def test_options_of_a_wrong_value_are_refused(spark, write, said, message):
+def test_options_of_a_wrong_value_are_refused(spark, write, options, message):
     with pytest.raises(SpecError) as error:
-        process_csv(**{"path": write(), **said})
+        process_csv(**{"path": write(), **options})
     assert message in str(error.value)

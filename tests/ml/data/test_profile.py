@@ -26,29 +26,29 @@ def merged(kind, *parts):
 def test_numbers_are_described_as_numpy_does():
     values = np.random.default_rng(0).lognormal(size=50_000)
     halves = [profiled(NumberProfile, *(pa.array(b) for b in np.array_split(half, 7))) for half in np.split(values, [20_000])]
-    found = merged(NumberProfile, *halves)
-    assert (found.count, found.minimum, found.maximum) == (50_000, values.min(), values.max())
-    assert found.mean == pytest.approx(values.mean())
-    assert found.std == pytest.approx(values.std(ddof=1))
-    ranks = [(values <= quantile).mean() for quantile in found.quantiles()]
+    profile = merged(NumberProfile, *halves)
+    assert (profile.count, profile.minimum, profile.maximum) == (50_000, values.min(), values.max())
+    assert profile.mean == pytest.approx(values.mean())
+    assert profile.std == pytest.approx(values.std(ddof=1))
+    ranks = [(values <= quantile).mean() for quantile in profile.quantiles()]
     np.testing.assert_allclose(ranks, QUANTILES, atol=0.01)
 
 
 def test_missing_and_infinite_values_are_counted_apart():
-    found = profiled(NumberProfile, pa.array([1.0, None, math.nan, math.inf, 3.0]))
-    assert (found.rows, found.count, found.missing, found.infinite, found.mean) == (5, 2, 2, 1, 2.0)
+    profile = profiled(NumberProfile, pa.array([1.0, None, math.nan, math.inf, 3.0]))
+    assert (profile.rows, profile.count, profile.missing, profile.infinite, profile.mean) == (5, 2, 2, 1, 2.0)
     assert profiled(NumberProfile, pa.array([None], pa.float64())).describe() == {"kind": "number", "count": 0, "missing": 1}
 
 
 def test_mean_and_spread_of_filled_values():
-    found = profiled(NumberProfile, pa.array([1.0, None, 4.0, None, None]))
+    profile = profiled(NumberProfile, pa.array([1.0, None, 4.0, None, None]))
     expected = np.array([1.0, 7.0, 4.0, 7.0, 7.0])
-    assert found.filled(7.0) == pytest.approx((expected.mean(), expected.std(ddof=1)))
+    assert profile.filled(7.0) == pytest.approx((expected.mean(), expected.std(ddof=1)))
 
 
 def test_texts_are_counted_and_bounded(monkeypatch):
-    found = merged(TextProfile, profiled(TextProfile, pa.array(["b", "a", None])), profiled(TextProfile, pa.array(["b", "c"])))
-    assert found.describe() == {"kind": "text", "count": 4, "missing": 1, "distinct": 3, "top": [["b", 2], ["a", 1], ["c", 1]]}
+    profile = merged(TextProfile, profiled(TextProfile, pa.array(["b", "a", None])), profiled(TextProfile, pa.array(["b", "c"])))
+    assert profile.describe() == {"kind": "text", "count": 4, "missing": 1, "distinct": 3, "top": [["b", 2], ["a", 1], ["c", 1]]}
     monkeypatch.setattr(TextProfile, "limit", 2)
     bounded = profiled(TextProfile, pa.array(["a", "b", "c", "a"]))
     assert (bounded.counts, bounded.others) == ({"a": 2, "b": 1}, 1)
@@ -56,5 +56,9 @@ def test_texts_are_counted_and_bounded(monkeypatch):
 
 
 def test_times_are_told_as_times():
-    found = profiled(TimeProfile, pa.array([0, 86_400_000_000, None], pa.timestamp("us"))).describe()
-    assert (found["min"], found["mean"], found["max"]) == ("1970-01-01T00:00:00", "1970-01-01T12:00:00", "1970-01-02T00:00:00")
+    profile = profiled(TimeProfile, pa.array([0, 86_400_000_000, None], pa.timestamp("us"))).describe()
+    assert (profile["min"], profile["mean"], profile["max"]) == (
+        "1970-01-01T00:00:00",
+        "1970-01-01T12:00:00",
+        "1970-01-02T00:00:00",
+    )

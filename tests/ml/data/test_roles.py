@@ -109,18 +109,18 @@ def test_many_categories_are_hashed_into_as_many_features_as_there_may_be(spark,
 
 def test_a_text_stands_for_missing_categories(spark, write):
     path = write("city,label\nb,1\n,2\nc,3\n")
-    found = features(process_csv(path, categorical_columns=["city"], missing={"city": "a"}))
-    assert found == {1: [0, 1, 0], 2: [1, 0, 0], 3: [0, 0, 1]}
+    result = features(process_csv(path, categorical_columns=["city"], missing={"city": "a"}))
+    assert result == {1: [0, 1, 0], 2: [1, 0, 0], 3: [0, 0, 1]}
 
 
 def test_a_feature_tells_which_categories_are_missing(spark, write):
     path = write("city,label\nb,1\n,2\nc,3\n")
-    found = features(process_csv(path, categorical_columns=["city"], missing="indicator"))
-    assert found == {1: [1, 0, 0], 2: [0, 0, 1], 3: [0, 1, 0]}
+    result = features(process_csv(path, categorical_columns=["city"], missing="indicator"))
+    assert result == {1: [1, 0, 0], 2: [0, 0, 1], 3: [0, 1, 0]}
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
         ({"weight_col": "label"}, "The column 'label' has two uses"),
         ({"categorical_columns": ["t"], "timestamp_columns": {"t": ["hour"]}}, "The column 't' has two uses"),
@@ -136,9 +136,9 @@ def test_a_feature_tells_which_categories_are_missing(spark, write):
         ({"unseen_categories": "fail"}, "unseen_categories: Unknown policy 'fail'"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(spark, write, said, message):
+def test_options_that_do_not_go_together_are_refused(spark, write, options, message):
     with pytest.raises(SpecError) as error:
-        process_csv(write("x,t,label\n1,2,3\n"), **said)
+        process_csv(write("x,t,label\n1,2,3\n"), **options)
     assert message in str(error.value)
 
 

@@ -58,10 +58,10 @@ def test_instants_are_told_in_utc_whatever_the_sessions_zone(spark):
 @pytest.mark.parametrize(
     ("value", "kind", "ddl", "message"),
     [
-        ([1.0], "number", "array<double>", "expected number, found array<double>"),
-        (5, "timestamp", "int", "expected timestamp, found int"),
-        (b"x", "text", "binary", "expected text, found binary"),
-        (1.0, "array[2]", "double", r"expected array\[2\], found double"),
+        ([1.0], "number", "array<double>", "expected number, received array<double>"),
+        (5, "timestamp", "int", "expected timestamp, received int"),
+        (b"x", "text", "binary", "expected text, received binary"),
+        (1.0, "array[2]", "double", r"expected array\[2\], received double"),
     ],
 )
 def test_a_changed_type_is_refused_with_what_was_expected(spark, value, kind, ddl, message):

@@ -1,4 +1,4 @@
-"""Generated CSV files through the real reader on Spark: every row is taken as it was meant, or told."""
+"""Generated CSV files through the real reader on Spark: every row is read as it was meant, or reported."""
 
 import csv
 import io
@@ -41,8 +41,8 @@ def line_breaks_too(text):
 def line(row):
     out = io.StringIO()
     number, text, at, pair = row
-    told = [number, text, at and at.isoformat(" "), pair and f"{pair[0]} {pair[1]!r}"]
-    csv.writer(out).writerow(["" if value is None else value for value in told])
+    fields = [number, text, at and at.isoformat(" "), pair and f"{pair[0]} {pair[1]!r}"]
+    csv.writer(out).writerow(["" if value is None else value for value in fields])
     return out.getvalue().removesuffix("\r\n")
 
 

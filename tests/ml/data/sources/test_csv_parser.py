@@ -1,4 +1,4 @@
-"""Records to typed columns, in this process: what is taken, what is not, and what is said about it."""
+"""Records to typed columns, in this process: which are parsed, which are not, and why."""
 
 import random
 
@@ -104,7 +104,7 @@ def test_a_block_of_mostly_bad_records_is_judged_as_each_record_would_be_alone()
     records[50:60] = ["", "1,true", "", "1,2,3,4,5,6,7,8", "", "", "", ",,,,", "", "x"]
     rows, bad = parse(records, kinds)
     alone = [parse([record], kinds) for record in records]
-    assert rows == [row for found, _ in alone for row in found]
-    assert bad == [(position, reason) for position, (_, said) in enumerate(alone) for _, reason in said]
+    assert rows == [row for parsed, _ in alone for row in parsed]
+    assert bad == [(position, reason) for position, (_, refused) in enumerate(alone) for _, reason in refused]
     assert len(rows) > 5
     assert len(bad) > 200
