@@ -118,7 +118,7 @@ def test_two_classes(promoting, save, network):
 @pytest.mark.parametrize(
     ("rows", "fields", "error", "message"),
     [
-        ("a,b\n1,1\n", {}, DataError, "lacks the column that the challenger predicts; found a, b."),
+        ("a,b\n1,1\n", {}, DataError, "lacks the column that the challenger predicts; received a, b."),
         ("a,b,label\n1,1,\n", {}, DataError, "has a label that the models could be measured on. Give rows with labels."),
         ("a,b,label\n1,1,2\n", {}, DataError, "held-out-*.csv is nan: expected a number. Give more, or other, rows."),
         (ROWS, {"evaluator": "multiclass"}, SpecError, "evaluator: the challenger needs 'regression', received 'multiclass'."),

@@ -181,7 +181,7 @@ def test_no_file_matches(spark, tmp_path):
         ({"excluded_columns": "id"}, "excluded_columns: expected a list, received 'id' (str)."),
         (
             {"compare_with": "file:///earlier"},
-            "compare_with: process_csv writes no manifest to tell the drift in; use DistKerasPreprocessOperator.",
+            "compare_with: process_csv writes no manifest to report the drift in; use DistKerasPreprocessOperator.",
         ),
         (
             {"columns_renamed": ["cnt"]},
