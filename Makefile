@@ -31,7 +31,7 @@ ui: $(VENV)/installed ## Open the demo's DAG in the Airflow UI
 	@$(BIN)/python example_dags/demo/ui.py $(PORT)
 
 test: $(VENV)/installed-dev lint ## Lint, then run all tests
-	@$(BIN)/python -m airflow_provider_distkeras.hooks.spark_submit > /dev/null
+	@$(BIN)/python -m airflow_provider_distkeras.hooks.spark_environment > /dev/null
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed-dev ## Check style and types

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, Spec, TrainSpec
-from airflow_provider_distkeras.hooks.spark_submit import find_java_home
+from airflow_provider_distkeras.hooks.spark_environment import find_java_home
 from benchmarks.lib import report
 
 ROWS, FEATURES = report.sized(100_000, quick=2_000), 28

@@ -66,14 +66,14 @@ def _import(line: str) -> tuple[float, float]:
 
 def _run(folder: Path) -> report.Figure:
     """A preprocess job on a small file, by its operator and by spark-submit alone, in turns."""
-    from airflow_provider_distkeras.hooks import spark_submit
+    from airflow_provider_distkeras.hooks import spark_environment
     from airflow_provider_distkeras.operators import DistKerasPreprocessOperator
 
     rows = "\n".join(f"{n % 7},{n % 5},{n % 35}" for n in range(ROWS))
     (folder / "rows.csv").write_text(f"a,b,label\n{rows}\n")
 
     def operator() -> None:
-        spark_submit.java_version.cache_clear()  # each task is a process of its own
+        spark_environment.java_version.cache_clear()  # each task is a process of its own
         task = DistKerasPreprocessOperator(task_id="prepare", input_path=f"{folder}/rows.csv", artifact_root=f"{folder}/operator")
         task.execute(_context())
 
@@ -105,7 +105,8 @@ def _submit(folder: Path) -> None:
     from airflow_provider_distkeras.contract.artifacts.request import Request
     from airflow_provider_distkeras.contract.files.storage import LocalStorage
     from airflow_provider_distkeras.contract.specs import PreprocessSpec
-    from airflow_provider_distkeras.hooks import spark_submit
+    from airflow_provider_distkeras.hooks import spark_environment
+    from airflow_provider_distkeras.hooks.package_archive import zip_package
 
     spec = PreprocessSpec.build(input_path=f"file://{folder}/rows.csv")
     attempt = Attempt.claim(
@@ -113,16 +114,16 @@ def _submit(folder: Path) -> None:
         claimed_at=datetime.now(UTC), generation=0, try_number=1, spec_sha256=spec.sha256,
     )  # fmt: skip
     LocalStorage().write_bytes(attempt.spec_path, Request(spec, attempt).to_json().encode())
-    home = spark_submit.find_spark_home()
+    home = spark_environment.find_spark_home()
     archive = folder / "airflow_provider_distkeras.zip"
     if not archive.exists():
-        spark_submit.zip_package(folder)
+        zip_package(folder)
     job = Path(airflow_provider_distkeras.__file__).parent / "jobs" / "preprocess.py"
     command = [
         str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.log.level=WARN",
         "--py-files", str(archive), str(job), "--spec", attempt.spec_path,
     ]  # fmt: skip
-    environ = {**os.environ, **spark_submit.submit_environment({}, home, force_python=True)}
+    environ = {**os.environ, **spark_environment.submit_environment({}, home, force_python=True)}
     subprocess.run(command, env=environ, check=True, capture_output=True)
 
 

@@ -38,7 +38,7 @@ def airflow_db():
 @pytest.fixture(scope="session")
 def spark():
     """A real Spark session on this machine, with the Python and the Java that the operators would choose."""
-    from airflow_provider_distkeras.hooks.spark_submit import find_java_home
+    from airflow_provider_distkeras.hooks.spark_environment import find_java_home
 
     os.environ["JAVA_HOME"] = str(find_java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -1,4 +1,4 @@
-"""Airflow's errors for ours."""
+"""Airflow's exceptions for this package's errors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
-from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
+from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError
 from airflow_provider_distkeras.hooks.storage import storage_for
 
 
 @contextlib.contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Airflow's errors for ours: what trying again cannot help fails at once, without burning retries."""
+    """Raise Airflow's exceptions in place of this package's errors.
+
+    Raises:
+        AirflowFailException: A retry cannot help.
+        AirflowException: A retry may help.
+    """
     try:
         yield
     except (*PERMANENT, SparkEnvironmentError) as error:
@@ -25,9 +30,9 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowException(str(error)) from error
 
 
-def written_error(attempt: Attempt) -> DistKerasError | None:
-    """The error that the job of an attempt wrote down; None if it did not, or that cannot be read."""
+def job_error(attempt: Attempt) -> DistKerasError | None:
+    """Return the error that an attempt's job wrote; None if it wrote none, or the file cannot be read."""
     try:
         return Failure.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
-    except Exception:  # there is none, or the file system went away: the error at hand says more
+    except Exception:  # the file is missing or the file system is down: the error at hand explains more
         return None

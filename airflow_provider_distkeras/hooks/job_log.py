@@ -1,4 +1,4 @@
-"""What a job's output is to the task that submitted it: links, progress in the task's state, and at the end why it failed."""
+"""The output of a job, read by the task that submitted it: links, progress in the task's state, and the cause of a failure."""
 
 from __future__ import annotations
 
@@ -20,54 +20,59 @@ if TYPE_CHECKING:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
     from airflow.sdk.types import Logger
 
-#: Seconds between two writes of it, at least; each is a request to Airflow's API server.
+#: Seconds between two writes of the progress, at least; each is a request to Airflow's API server.
 _EVERY_S = 3.0
 _DONE = {"percent": 100, "stage": "done"}
-#: A line of a stack trace, of Java or Python, that says what is wrong. The last one says what all others follow from.
+#: A line of a Java or Python stack trace that names an error. The last one is the root cause.
 _SUSPECT = re.compile(r'(?:Exception in thread "[^"]*" |Caused by: )?((?:[\w$]+\.)*[\w$]+(?:Error|Exception)\b.*)')
 
 
 class JobLog:
-    """Follows a task's job by what it prints.
+    """The reader of a job's output.
 
     Args:
-        log: the task's.
-        store: the task's state; None where Airflow has none, before 3.3.
-        push_link: shows a link from now on.
+        log: The task's logger.
+        store: The task's state; None before Airflow 3.3, which introduces it.
+        push_link: Shows a link of the task from now on.
 
     Attributes:
-        history_server: the address of Spark's History Server; None where there is none.
+        history_server: The address of Spark's History Server; None if there is none.
     """
 
     def __init__(self, log: Logger, store: Any, push_link: Callable[[type[PushedLink], str], None]) -> None:
         self.history_server: str | None = None
         self._log, self._store, self._push_link = log, store, push_link
-        self._noise = LogFilter()
+        self._filter = LogFilter()
         self._suspect: str | None = None
         self._application_id: str | None = None
         self._percent = 0
         self._written_at = -_EVERY_S
 
     def read(self, lines: Iterator[str], hook: SparkSubmitHook) -> Iterator[str]:
-        """The lines of spark-submit, which are understood on the way, less those that nobody needs."""
+        """Yield the lines of spark-submit, without the needless ones; write links and progress on the way.
+
+        Args:
+            lines: The output of spark-submit.
+            hook: The hook that runs it, which reads the application's id from the lines.
+        """
         for line in lines:
-            shown = self._understand(line)
-            if not self._noise.has(shown):
+            shown = self._parse(line)
+            if not self._filter.drops(shown):
                 yield shown
             submitted = hook._yarn_application_id or hook._kubernetes_application_id
             if submitted is not None and self._application_id is None:
-                self._write({"percent": 0, "stage": "running"})  # where nothing more is heard of it
+                self._write({"percent": 0, "stage": "running"})  # in cluster mode no more progress is printed here
                 self._runs_as(submitted)
 
     def _runs_as(self, application_id: str) -> None:
-        """Show where the application's history is."""
+        """Show the link to the application's history."""
         self._application_id = application_id
         if self.history_server:
             self._push_link(HistoryServerLink, HistoryServerLink.url(self.history_server, application_id))
 
     @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """Keep the task's state up to date from the beginning to the end of the task, and tell why it failed, if it does."""
+    def report(self) -> Iterator[None]:
+        """Write the task's state from its beginning to its end; log the cause of a failure in a line."""
         self._write({"percent": 0, "stage": "starting"})
         try:
             yield
@@ -75,14 +80,14 @@ class JobLog:
             self._write(_DONE)
             raise
         except (Exception, AirflowTaskTimeout) as error:
-            line = self._line(error)
+            line = self._cause(error)
             self._log.error("%s", line)
             self._write({"percent": self._percent, "stage": "failed", "error": redact(line)})
             raise
         self._write(_DONE)
 
-    def _understand(self, line: str) -> str:
-        """Return the line as the task's log shows it, an event as prose."""
+    def _parse(self, line: str) -> str:
+        """Take links, progress and errors from a line; return it as the task's log shows it, an event as prose."""
         event = parse_event(line)
         if isinstance(event, JobStarted):
             self._runs_as(event.application_id)
@@ -97,17 +102,17 @@ class JobLog:
             self._suspect = suspect[1].strip()
         return line if event is None else f"{PREFIX}{event}"
 
-    def _write(self, said: dict[str, Any]) -> None:
+    def _write(self, state: dict[str, Any]) -> None:
         if self._store is None:
             return
         self._written_at = time.monotonic()
         try:
-            self._store.set(PROGRESS, said)
-        except Exception as error:  # the job is what matters
+            self._store.set(PROGRESS, state)
+        except Exception as error:  # a missing state must not fail the job
             self._log.warning("The task's state could not be written: %s", error)
 
-    def _line(self, error: BaseException) -> str:
-        """What failed, in a line; of Airflow's errors what they stand for."""
+    def _cause(self, error: BaseException) -> str:
+        """Return the cause of a failure in a line; of an exception of Airflow, the error that it was raised from."""
         if isinstance(error.__cause__, DistKerasError):
             return Failure.of(error.__cause__).line
         return self._suspect or Failure.of(error).line

@@ -1,6 +1,6 @@
-"""Turning down what a job in client mode tells without need: by settings, and what no setting reaches by leaving out its lines.
+"""Needless lines in the log of a job in client mode: prevented by settings, or dropped where no setting does.
 
-What could be an error is told, always.
+A line that could be an error always stays.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _LOG4J2 = Path(__file__).with_name("log4j2.properties")
-#: TensorFlow: its own remarks are left out, its warnings and errors are not.
+#: TensorFlow's level: 1 leaves out its INFO lines.
 _TENSORFLOW = "TF_CPP_MIN_LOG_LEVEL"
 _JAVA = "SPARK_SUBMIT_OPTS"
 
-#: Remarks that are always told, whatever the settings.
+#: Lines that no setting prevents.
 _NEEDLESS = (
     re.compile(r"WARNING: Using incubator modules: jdk\.incubator\.vector$"),
     re.compile(r"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR$"),
@@ -24,25 +24,25 @@ _NEEDLESS = (
         r"To enable the following instructions: .*, in other operations, rebuild TensorFlow with the appropriate compiler"
     ),
 )
-#: What a native library tells, which every Python process loads anew.
+#: A line of a native library, which every Python process loads anew.
 _NATIVE = re.compile(r"[IWE]0000 \S+ +\d+ (\w+\.cc:\d+\] .*)")
-#: On a machine without CUDA TensorFlow says so, and then that CUDA's library, which is not there, could not be started.
+#: On a machine without CUDA, TensorFlow logs that, and then that CUDA's missing library could not be started.
 _NO_CUDA = "Could not find cuda drivers on your machine, GPU will not be used."
 _NO_LIBRARY = re.compile(r"cuda_platform\.cc:\d+\] failed call to cuInit: .*\(303\)$")
 
 
 def quiet(environ: Mapping[str, str], spark_home: Path | None) -> dict[str, str]:
-    """The variables that have a Spark driver and its Python processes tell only what matters; what `environ` says wins.
+    """Return variables that keep needless lines out of the log; settings in `environ` take precedence.
 
     Args:
-        environ: the variables that spark-submit would be started with.
-        spark_home: of the spark-submit to run, if it is known.
+        environ: The variables that spark-submit would be started with.
+        spark_home: The SPARK_HOME of the spark-submit to run; None for one that the user named.
     """
-    said = {_TENSORFLOW: environ.get(_TENSORFLOW, "1")}
+    settings = {_TENSORFLOW: environ.get(_TENSORFLOW, "1")}
     options = environ.get(_JAVA, "")
     if "log4j" not in options and not _has_log4j2(environ, spark_home):
-        said[_JAVA] = f"-Dlog4j2.configurationFile={_LOG4J2.as_uri()} {options}".strip()
-    return said
+        settings[_JAVA] = f"-Dlog4j2.configurationFile={_LOG4J2.as_uri()} {options}".strip()
+    return settings
 
 
 def _has_log4j2(environ: Mapping[str, str], spark_home: Path | None) -> bool:
@@ -51,21 +51,21 @@ def _has_log4j2(environ: Mapping[str, str], spark_home: Path | None) -> bool:
 
 
 class LogFilter:
-    """Tells lines that nobody needs: remarks that no setting turns off, and what a native library has told already."""
+    """A filter of needless lines: those that no setting prevents, and repeated lines of native libraries."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
 
-    def has(self, line: str) -> bool:
-        """Whether nobody needs this line."""
+    def drops(self, line: str) -> bool:
+        """Return whether a line is needless."""
         line = line.strip()
         if any(needless.match(line) for needless in _NEEDLESS):
             return True
-        said = _NATIVE.match(line)
-        if said is None:
+        match = _NATIVE.match(line)
+        if match is None:
             return False
-        if _NO_LIBRARY.match(said[1]) and any(_NO_CUDA in told for told in self._told):
+        if _NO_LIBRARY.match(match[1]) and any(_NO_CUDA in seen for seen in self._seen):
             return True
-        is_known = said[1] in self._told
-        self._told.add(said[1])
-        return is_known
+        is_repeated = match[1] in self._seen
+        self._seen.add(match[1])
+        return is_repeated

@@ -1,4 +1,4 @@
-"""Waiting for an application, in a task or in the triggerer: look, and renew the lease of its job."""
+"""Waiting for an application, in a task or in the triggerer."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from airflow_provider_distkeras.hooks.spark_application import ApplicationState,
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-#: For how long a cluster may not answer, as while its manager is restarted, before the try is given up.
+#: Seconds that a cluster may be silent, as while its manager restarts, before the try fails.
 UNREACHABLE_S = 300.0
 
 
 class ApplicationMonitor:
-    """One application that is waited for."""
+    """The watch over one application: its status, and the renewal of its job's lease.
 
-    def __init__(self, target: SparkApplication, lease: LeaseKeeper, log: Logger) -> None:
-        self._target = target
+    Args:
+        application: The application on the cluster.
+        lease: The lease of its job.
+        log: Where changes of the status are logged.
+    """
+
+    def __init__(self, application: SparkApplication, lease: LeaseKeeper, log: Logger) -> None:
+        self._application = application
         self._lease = lease
         self._log = log
-        self._told = ""
+        self._state = ""
         self._answered_at = time.monotonic()
 
     def look(self) -> ApplicationStatus | None:
-        """Look once; the status once the application has ended, None while it runs.
+        """Return the status if the application has ended, None while it runs; renew the lease.
 
         Raises:
-            ClusterError: the cluster has not answered for UNREACHABLE_S.
+            ClusterError: The cluster has not answered for UNREACHABLE_S.
         """
         self._lease.renew()
         try:
-            status = self._target.look()
+            status = self._application.look()
         except ClusterError as error:
             silent = time.monotonic() - self._answered_at
             if silent > UNREACHABLE_S:
@@ -43,7 +49,7 @@ class ApplicationMonitor:
             self._log.warning("%s Trying again.", error)
             return None
         self._answered_at = time.monotonic()
-        if status.state != self._told:
-            self._log.info("The application %s is %s", self._target.id, status)
-            self._told = status.state
+        if status.state != self._state:
+            self._log.info("The application %s is %s", self._application.id, status)
+            self._state = status.state
         return status if status.outcome is not ApplicationState.RUNNING else None

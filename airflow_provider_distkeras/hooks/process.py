@@ -1,4 +1,4 @@
-"""Ending spark-submit together with everything it started, and with what started it."""
+"""The process group of spark-submit: who waits for it, what ended it, and its end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import subprocess
 import sys
 import time
 
-#: Airflow kills a task that has not ended five seconds after it was asked to.
+#: Seconds between SIGTERM and SIGKILL. Airflow kills a task five seconds after SIGTERM.
 GRACE_S = 2.0
 _POLL_S = 0.02
 
 
 def end_group(leader: subprocess.Popen[str] | None, grace_s: float | None = None) -> None:
-    """Ask the process group of a running `leader` to end; after a grace, by default a short one, kill it."""
+    """Send SIGTERM to the process group of a running process, and SIGKILL after a grace.
+
+    Args:
+        leader: The first process of the group; nothing happens if it is None or has ended.
+        grace_s: Seconds to wait between the signals; default: GRACE_S.
+    """
     if leader is None or leader.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -29,7 +34,7 @@ def end_group(leader: subprocess.Popen[str] | None, grace_s: float | None = None
 
 
 def submitters() -> str:
-    """The ids of this process and of the one of Airflow that waits for it, if one does, for a job to end with them."""
+    """Return the ids of this process and of Airflow's process that waits for it, if any; a job ends when they end."""
     ids = [os.getpid()]
     comms = getattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS", None)
     if type(comms).__name__ == "CommsDecoder":  # not so in dag.test, which a shell may leave behind
@@ -38,7 +43,7 @@ def submitters() -> str:
 
 
 def killed_by(leader: subprocess.Popen[str] | None) -> str | None:
-    """The name of the signal that ended `leader`, directly or as its shell tells it; None if it ended by itself."""
+    """Return the name of the signal that killed a process, directly or by its shell's exit code; None if none did."""
     code = leader.returncode if leader is not None else None
     if not code:
         return None

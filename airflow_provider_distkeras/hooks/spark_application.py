@@ -1,4 +1,4 @@
-"""What runs for us on a cluster: its state and its end, over the cluster's REST API, with the login the provider polls with."""
+"""Applications on YARN and Kubernetes: their status and their end, over the REST API, with the provider's credentials."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import TYPE_CHECKING, Any, Protocol
 import requests
 
 from airflow_provider_distkeras.contract.errors import DistKerasError
-from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError
+from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError
 
 if TYPE_CHECKING:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
     from requests.auth import AuthBase
 
-#: For one look at an application.
+#: Seconds for one look at an application.
 LOOK_S = 10.0
-#: For one step of ending one.
+#: Seconds for one step of killing one.
 STEP_S = 2.0
-#: Kubernetes sends SIGKILL so many seconds after SIGTERM.
+#: Seconds between SIGTERM and SIGKILL on Kubernetes.
 _POD_GRACE_S = 1
 _DRIVER_CONTAINER = "spark-kubernetes-driver"
 
 
 class ClusterError(DistKerasError, RuntimeError):
-    """The cluster does not answer, or refuses to."""
+    """A cluster that does not answer, or refuses."""
 
 
 class ApplicationState(StrEnum):
-    """How far an application is."""
+    """The state of an application."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    GONE = "gone"  # the cluster does not know it any more
+    GONE = "gone"  # the cluster has forgotten it
 
 
 @dataclass(frozen=True)
 class ApplicationStatus:
-    """What the cluster says about an application: its outcome, in the cluster's own word, and why."""
+    """An application's state: as one of ours, as the cluster names it, and its diagnostics."""
 
     outcome: ApplicationState
     state: str
@@ -55,14 +55,14 @@ class SparkApplication(Protocol):
     """A submitted application."""
 
     id: str
-    #: The command that shows its log.
+    #: The shell command that shows its log.
     log_command: str
 
     def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
-        """Its status. Raises ClusterError if there is no answer."""
+        """Return its status; raise ClusterError if the cluster does not answer in time."""
 
     def kill(self, within_s: float = STEP_S) -> None:
-        """Ask the cluster to end it. Raises ClusterError if the cluster does not take that."""
+        """Ask the cluster to end it; raise ClusterError if the cluster does not answer in time, or refuses."""
 
 
 class YarnApplication:
@@ -77,7 +77,8 @@ class YarnApplication:
         self._auth = auth
 
     def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
-        answer = self._ask("GET", self._url, within_s, 200, 404)
+        """Return its status; raise ClusterError if the ResourceManager does not answer in time."""
+        answer = self._request("GET", self._url, within_s, 200, 404)
         if answer.status_code == 404:
             return ApplicationStatus(ApplicationState.GONE, "unknown to YARN")
         try:
@@ -92,9 +93,10 @@ class YarnApplication:
         return ApplicationStatus(ApplicationState.FAILED, final if final != "UNDEFINED" else state, why.strip())
 
     def kill(self, within_s: float = STEP_S) -> None:
-        self._ask("PUT", f"{self._url}/state", within_s, 200, 202, json={"state": "KILLED"})
+        """Ask the ResourceManager to kill it; raise ClusterError if it does not answer in time, or refuses."""
+        self._request("PUT", f"{self._url}/state", within_s, 200, 202, json={"state": "KILLED"})
 
-    def _ask(self, method: str, url: str, within_s: float, *expected: int, **more: Any) -> requests.Response:
+    def _request(self, method: str, url: str, within_s: float, *expected: int, **more: Any) -> requests.Response:
         half = within_s / 2  # to connect, and to be answered
         try:
             answer = requests.request(method, url, auth=self._auth, timeout=(half, half), **more)
@@ -102,12 +104,12 @@ class YarnApplication:
             raise ClusterError(f"YARN's ResourceManager does not answer {method} {url}: {error}") from error
         if answer.status_code in expected:
             return answer
-        said = f"HTTP {answer.status_code} {answer.text[:200]}".strip()
-        raise ClusterError(f"YARN's ResourceManager refuses {method} {url}: {said}")
+        detail = f"HTTP {answer.status_code} {answer.text[:200]}".strip()
+        raise ClusterError(f"YARN's ResourceManager refuses {method} {url}: {detail}")
 
 
 class KubernetesDriver:
-    """The pod of a driver on Kubernetes; its executors end with it, as it owns them."""
+    """The pod of a driver on Kubernetes, which owns the pods of its executors."""
 
     def __init__(self, client: Any, external_id: str) -> None:
         self.id = external_id
@@ -116,24 +118,26 @@ class KubernetesDriver:
         self._client = client
 
     def look(self, within_s: float = LOOK_S) -> ApplicationStatus:
-        with self._asking("read"):
+        """Return the status of the pod; raise ClusterError if Kubernetes does not answer in time."""
+        with self._cluster_errors("read"):
             pod = self._client.read_namespaced_pod(self._pod, self._namespace, _request_timeout=within_s / 2)
             phase = pod.status.phase or "Pending"
             if phase == "Succeeded":
                 return ApplicationStatus(ApplicationState.SUCCEEDED, phase)
             outcome = ApplicationState.FAILED if phase == "Failed" else ApplicationState.RUNNING
-            return ApplicationStatus(outcome, phase, _why(pod.status))
+            return ApplicationStatus(outcome, phase, _diagnostics(pod.status))
         return ApplicationStatus(ApplicationState.GONE, "deleted")
 
     def kill(self, within_s: float = STEP_S) -> None:
-        with self._asking("delete"):
+        """Delete the pod; raise ClusterError if Kubernetes does not answer in time, or refuses."""
+        with self._cluster_errors("delete"):
             self._client.delete_namespaced_pod(
                 self._pod, self._namespace, grace_period_seconds=_POD_GRACE_S, _request_timeout=within_s / 2
             )
 
     @contextlib.contextmanager
-    def _asking(self, verb: str) -> Iterator[None]:
-        """Tell what went wrong; a pod that is not there is no error."""
+    def _cluster_errors(self, verb: str) -> Iterator[None]:
+        """Raise ClusterError in place of the client's errors; a missing pod is no error."""
         from kubernetes.client.rest import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -141,24 +145,24 @@ class KubernetesDriver:
             yield
         except ApiException as error:
             if error.status != 404:
-                said = f"HTTP {error.status} {error.reason}"
-                raise ClusterError(f"Kubernetes refuses to {verb} the driver's pod {self.id}: {said}") from error
+                detail = f"HTTP {error.status} {error.reason}"
+                raise ClusterError(f"Kubernetes refuses to {verb} the driver's pod {self.id}: {detail}") from error
         except HTTPError as error:
             raise ClusterError(f"Kubernetes does not answer to {verb} the driver's pod {self.id}: {error}") from error
 
 
-def _why(status: Any) -> str:
-    """What Kubernetes says about a pod that does not run: its own reason, and its driver's."""
+def _diagnostics(status: Any) -> str:
+    """Return why a pod does not run: its own reason and message, then those of its driver's container."""
     containers = sorted(status.container_statuses or [], key=lambda each: each.name != _DRIVER_CONTAINER)
     ended = containers[0].state.terminated if containers and containers[0].state else None
-    said = [status.reason, status.message]
+    parts = [status.reason, status.message]
     if ended is not None:
-        said += [ended.reason, f"exit code {ended.exit_code}", ended.message]
-    return ", ".join(part for part in said if part)
+        parts += [ended.reason, f"exit code {ended.exit_code}", ended.message]
+    return ", ".join(part for part in parts if part)
 
 
 def application(hook: SparkSubmitHook, external_id: str) -> SparkApplication:
-    """The application of an id, on the cluster of the hook's connection. A new one uses a new connection to the cluster."""
+    """Return the application of an id on the cluster of the hook's connection, with a REST client of its own."""
     if hook._is_kubernetes:
         client = kube_client().get_kube_client()
         # Several tries within one step would be longer than the step may take.
@@ -168,22 +172,22 @@ def application(hook: SparkSubmitHook, external_id: str) -> SparkApplication:
 
 
 def submitted_id(hook: SparkSubmitHook) -> str | None:
-    """The id of what spark-submit has submitted, as far as it has said it."""
+    """Return the id of the submitted application; None until spark-submit has printed it."""
     pod = hook._kubernetes_driver_pod
     return f"{hook._connection['namespace']}:{pod}" if pod else hook._yarn_application_id
 
 
 def kube_client() -> Any:
-    """Airflow's module of Kubernetes clients. Raises SparkEnvironmentError if it is not installed."""
+    """Return Airflow's module of Kubernetes clients; raise SparkEnvironmentError if it is not installed."""
     try:
-        from airflow.providers.cncf.kubernetes import kube_client as found
+        from airflow.providers.cncf.kubernetes import kube_client as module
     except ImportError as error:
         raise SparkEnvironmentError(
             "A Spark master k8s:// needs Airflow's Kubernetes provider: pip install airflow-provider-distkeras[kubernetes]."
         ) from error
-    return found
+    return module
 
 
-def failure(target: SparkApplication, status: ApplicationStatus) -> str:
-    """The message about an application that has ended without a result."""
-    return f"The application {target.id} ended without a result: {status} Its log: {target.log_command}"
+def failure_message(application: SparkApplication, status: ApplicationStatus) -> str:
+    """Return the message about an application that has ended without a result."""
+    return f"The application {application.id} ended without a result: {status} Its log: {application.log_command}"

@@ -1,197 +1,270 @@
-"""What spark-submit needs on this machine: the installed pyspark, a Java that fits it, and the right Python.
-
-Nothing here imports pyspark, and nothing depends on the user's PATH. `python -m airflow_provider_distkeras.hooks.spark_submit`
-prints the JAVA_HOME that would be used, or says what to install.
-"""
+"""spark-submit for one attempt of a job: claim, submission, output, waiting and end."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib.metadata
-import importlib.util
 import os
-import platform
-import re
-import shutil
-import subprocess
-import sys
-import zipfile
-from collections.abc import Iterator, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.errors import DistKerasError
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
-JAVA_VERSIONS = (17, 21)
-#: Spark 4 starts its JVM with this module, which the JREs packaged for pip lack.
-JAVA_MODULE = "jdk.incubator.vector"
+from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.hooks import log_filter, process, spark_application
+from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
+from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
+from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
+from airflow_provider_distkeras.hooks.package_archive import job_file, zip_package
+from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError, find_spark_home, submit_environment
+from airflow_provider_distkeras.hooks.storage import storage_for
+from airflow_provider_distkeras.hooks.termination import terminate
 
-_USUAL_PLACES = (
-    ("/usr/lib/jvm", "*"),
-    ("/usr/lib64/jvm", "*"),
-    ("/usr/java", "*"),
-    ("/opt/java", "*"),
-    ("/opt/homebrew/opt", "openjdk@*"),
-    ("/usr/local/opt", "openjdk@*"),
-    ("/Library/Java/JavaVirtualMachines", "*/Contents/Home"),
-)
+if TYPE_CHECKING:
+    from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+    from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+    from airflow_provider_distkeras.contract.artifacts.request import Request
+    from airflow_provider_distkeras.hooks.job_log import JobLog
+    from airflow_provider_distkeras.hooks.spark_application import ApplicationStatus, SparkApplication
 
-class SparkEnvironmentError(DistKerasError, RuntimeError):
-    """This machine lacks something that spark-submit needs."""
-
-
-def find_spark_home() -> Path:
-    """The folder of the installed pyspark, which holds bin/spark-submit.
-
-    Raises:
-        SparkEnvironmentError: there is none, or pyspark and pyspark-client are of different releases.
-    """
-    spec = importlib.util.find_spec("pyspark")
-    home = Path(spec.origin).parent if spec and spec.origin else None
-    versions = {name: _installed(name) for name in ("pyspark", "pyspark-client")}
-    wanted = versions["pyspark"] or versions["pyspark-client"] or "4.2.0"
-    if home is None or not (home / "bin" / "spark-submit").is_file():
-        raise SparkEnvironmentError(
-            f"There is no spark-submit in the Python of this task ({sys.executable}): install it there, "
-            f"such as {sys.executable} -m pip install pyspark=={wanted} pyspark-client=={wanted}."
-        )
-    if versions["pyspark-client"] and versions["pyspark"] != versions["pyspark-client"]:
-        raise SparkEnvironmentError(
-            f"pyspark {versions['pyspark']} and pyspark-client {versions['pyspark-client']} are installed into the same folder "
-            f"and overwrite each other's files: install one release of both, such as {sys.executable} -m pip install "
-            f"--force-reinstall --no-deps pyspark=={wanted} pyspark-client=={wanted}."
-        )
-    return home
+#: Spark options that make spark-submit wait for what the operator itself waits for.
+_WAITING = ("spark.yarn.submit.waitAppCompletion", "spark.kubernetes.submission.waitAppCompletion")
 
 
-def _installed(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def find_java_home(environ: Mapping[str, str] | None = None) -> Path:
-    """The home of a Java that Spark can use: JAVA_HOME, then the one on PATH, then the usual places.
+def spark_connection(conn_id: str | None) -> Connection:
+    """Return a Spark connection; the provider's hook would fall back to YARN without a word.
 
     Raises:
-        SparkEnvironmentError: there is none; the message says what to install on this system.
+        SpecError: The connection does not exist, or is of another type.
+        SparkEnvironmentError: The master is Kubernetes, and Airflow's Kubernetes provider is not installed.
     """
-    unfit: list[str] = []
-    for home in _java_homes(os.environ if environ is None else environ):
-        version = java_version(home)
-        if version in JAVA_VERSIONS:
-            return home
-        if version is not None:
-            unfit.append(f"{home} ({abs(version)}{f', without {JAVA_MODULE}' if version < 0 else ''})")
-    found = f" Found, but of no use to Spark: {', '.join(unfit)}." if unfit else ""
-    raise SparkEnvironmentError(f"Spark needs Java {' or '.join(map(str, JAVA_VERSIONS))}.{found} {java_advice()}")
-
-
-def _java_homes(environ: Mapping[str, str]) -> list[Path]:
-    homes = [Path(environ["JAVA_HOME"])] if environ.get("JAVA_HOME") else []
-    on_path = shutil.which("java", path=environ.get("PATH"))
-    if on_path:
-        homes.append(Path(on_path).resolve().parent.parent)
-    places = [*_USUAL_PLACES, (os.path.join(environ.get("HOME", ""), ".sdkman/candidates/java"), "*")]
-    for folder, pattern in places:
-        homes.extend(sorted(Path(folder).glob(pattern)))
-    real = {home.resolve(): home for home in reversed(homes) if (home / "bin" / "java").is_file()}
-    return sorted(real.values(), key=homes.index)
-
-
-@functools.cache
-def java_version(home: Path) -> int | None:
-    """The major version of a Java; negative if it lacks the module that Spark needs, None if it does not run."""
+    if conn_id is None:
+        raise SpecError("conn_id: expected the id of a Spark connection, received nothing.")
     try:
-        listed = subprocess.run(
-            [home / "bin" / "java", "--list-modules"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"^java\.base@(\d+)", listed, re.MULTILINE)
-    if match is None:
-        return None
-    return int(match[1]) if re.search(rf"^{re.escape(JAVA_MODULE)}@", listed, re.MULTILINE) else -int(match[1])
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise SpecError(
+            f"The Spark connection {conn_id!r} does not exist. Create it in the UI (Admin, Connections) or with: "
+            f"airflow connections add {conn_id} --conn-type spark --conn-host 'local[*]' "
+            "(or spark://host:7077, yarn, k8s://https://host:port)."
+        ) from error
+    if connection.conn_type != "spark":
+        raise SpecError(f"The connection {conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
+    if "k8s" in f"{connection.host}":
+        spark_application.kube_client()
+    return connection
 
 
-def java_advice(system: str | None = None, os_release: Mapping[str, str] | None = None) -> str:
-    """What to do on this system to get a Java that fits."""
-    after = "Then run this again, or set JAVA_HOME if it is in an unusual place."
-    if (system or platform.system()) == "Darwin":
-        return f"Install it with: brew install openjdk@17. {after}"
-    release = _os_release() if os_release is None else os_release
-    family = {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
-    version = release.get("VERSION_ID", "").split(".")[0]
-    if release.get("ID") == "debian" and version.isdigit() and int(version) >= 13:
-        return f"Install it with: sudo apt-get install -y openjdk-21-jre-headless. {after}"
-    for names, command in (
-        ({"debian", "ubuntu"}, "sudo apt-get install -y openjdk-17-jre-headless"),
-        ({"fedora", "rhel", "centos"}, "sudo dnf install -y java-21-openjdk-headless"),
-        ({"suse", "opensuse"}, "sudo zypper install -y java-21-openjdk-headless"),
-        ({"arch"}, "sudo pacman -S jre21-openjdk-headless"),
-        ({"alpine"}, "sudo apk add openjdk17-jre-headless"),
-    ):
-        if names & family:
-            return f"Install it with: {command}. {after}"
-    return f"Install one, such as Eclipse Temurin 21 (https://adoptium.net), and set JAVA_HOME to its folder. {after}"
+class DistKerasSubmitHook(SparkSubmitHook):
+    """SparkSubmitHook that claims an attempt as it submits, and whose jobs are watched, found again and killed.
 
+    In client mode the driver is a child of the task. In cluster mode the application is tracked through the cluster's REST API.
 
-def _os_release() -> dict[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
-
-
-def submit_environment(env_vars: Mapping[str, str], spark_home: Path | None, *, force_python: bool) -> dict[str, str]:
-    """The variables that spark-submit is started with; what the user says in `env_vars` wins.
-
-    Args:
-        env_vars: the operator's.
-        spark_home: of the spark-submit to run; None leaves it to a spark-submit that the user named.
-        force_python: run driver and executors on this Python; not where the driver runs on another machine.
+    :param job_log: What the output of spark-submit is read by.
     """
-    given = dict(env_vars)
-    found = {"JAVA_HOME": str(find_java_home({**os.environ, **given}))}
-    if spark_home is not None:
-        found["SPARK_HOME"] = str(spark_home)
-    if force_python:
-        python = given.get("PYSPARK_PYTHON", sys.executable)
-        found |= {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python}
-    return found | given
 
+    def __init__(self, *, job_log: JobLog, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._job_log = job_log
+        self._finds_spark = kwargs.get("spark_binary") is None and self.spark_binary == "spark-submit"
+        self._track_driver_via_k8s_api = self._is_kubernetes and self.in_cluster
+        self._yarn_track_via_rm_api = self._is_yarn and self.in_cluster
+        self._killed = False
+        self._environment: dict[str, str] = {}
 
-@contextlib.contextmanager
-def variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while: every process the hook starts (submit, status, kill) inherits them."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    @classmethod
+    def for_operator(cls, operator: SparkSubmitOperator, job_log: JobLog) -> Self:
+        """Return the hook for an operator's arguments, as the provider's operator makes its own."""
+        public = (
+            "conf", "files", "py_files", "driver_class_path", "jars", "packages", "exclude_packages", "keytab", "principal",
+            "proxy_user", "name", "env_vars", "properties_file", "post_submit_commands",
+        )  # fmt: skip
+        private = (
+            "conn_id", "archives", "repositories", "total_executor_cores", "executor_cores", "executor_memory", "driver_memory",
+            "num_executors", "status_poll_interval", "verbose", "spark_binary", "yarn_queue", "deploy_mode", "use_krb5ccache",
+            "yarn_rm_auth",
+        )  # fmt: skip
+        arguments = {name: getattr(operator, name) for name in public}
+        arguments.update({name: getattr(operator, f"_{name}") for name in private})
+        return cls(job_log=job_log, **arguments)
 
+    @property
+    def master(self) -> str:
+        """The Spark master."""
+        return str(self._connection["master"])
 
-def zip_package(directory: Path) -> Path:
-    """Zip the installed package, so that executors run the very code that this operator belongs to."""
-    package = Path(airflow_provider_distkeras.__file__).parent
-    archive = directory / f"{package.name}.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
-        for file in sorted(package.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                target.write(file, file.relative_to(package.parent))
-    return archive
+    @property
+    def in_cluster(self) -> bool:
+        """Whether the driver runs on the cluster."""
+        return bool(self._connection["deploy_mode"] == "cluster")
 
+    def check_target(self) -> None:
+        """Raise SpecError or SparkEnvironmentError if jobs in cluster mode cannot be tracked on this master."""
+        if not self.in_cluster:
+            return
+        if self.master.startswith("spark://"):
+            raise SpecError("deploy_mode: Spark's standalone clusters run Python only in client mode; expected 'client'.")
+        if self.master.startswith("local"):
+            raise SpecError(f"deploy_mode: the master {self.master!r} runs jobs in client mode only; leave deploy_mode out.")
+        waiting = [key for key in _WAITING if str(self._conf.get(key, "")).strip().lower() == "true"]
+        if waiting:
+            raise SpecError(
+                f"conf: expected no {waiting[0]}=true, as the operator itself waits for the application. Leave it out."
+            )
+        if self._is_yarn:
+            self._require_resource_manager()
+        if self._is_kubernetes and not self._connection["namespace"]:
+            raise SpecError(
+                "The namespace of the Spark driver's pod is not set: set 'namespace' in the extra of the connection "
+                f"{self._conn_id!r}, or spark.kubernetes.namespace in conf."
+            )
 
-if __name__ == "__main__":
-    try:
-        print(find_java_home())
-    except SparkEnvironmentError as missing:
-        sys.exit(str(missing))
+    def _require_resource_manager(self) -> None:
+        try:
+            self._get_yarn_rm_base_url()
+        except ValueError as error:
+            raise SpecError(
+                "In YARN's cluster mode the job is watched, found again and killed through YARN's ResourceManager: set its "
+                f"address, such as http://rm.example.com:8088, in the extra of the connection {self._conn_id!r}, as "
+                "yarn_resourcemanager_webapp_address."
+            ) from error
+        try:
+            _ = self._resolved_yarn_rm_auth
+        except RuntimeError as error:
+            raise SparkEnvironmentError(str(error)) from error
+
+    def prepare(
+        self, request: Request, lease: LeaseKeeper, on_claim: Callable[[], None],
+        *, name: str, conf: dict[str, Any], secret_conf: dict[str, str],
+    ) -> None:  # fmt: skip
+        """Set what `submit` submits.
+
+        Args:
+            request: The spec and the attempt; written as the job is submitted, which claims the attempt.
+            lease: The lease of the job; granted in cluster mode.
+            on_claim: Called after the attempt is claimed and before spark-submit runs.
+            name: The application's name.
+            conf: Spark properties.
+            secret_conf: Spark properties that must not appear on a command line.
+        """
+        self._request, self._lease, self._on_claim, self._secret_conf = request, lease, on_claim, secret_conf
+        self._name = name
+        # Airflow retries what failed, as a new attempt; YARN would run it again as the same one.
+        self._conf = {"spark.yarn.maxAppAttempts": "1", **conf} if self._yarn_track_via_rm_api else conf
+        self._application_args = ["--spec", request.attempt.spec_path]
+
+    def submit(self, application: str = "", **kwargs: Any) -> str | None:
+        """Claim the attempt and run spark-submit in a process group of its own; return when it has ended.
+
+        Raises:
+            AirflowException: spark-submit failed, or the task was killed before.
+            ArtifactError: The attempt cannot be claimed, as its folder cannot be written.
+            SparkEnvironmentError: This machine lacks what spark-submit needs.
+            SpecError: spark_binary names no program.
+        """
+        self._environment = self._find_environment()
+        with tempfile.TemporaryDirectory(prefix="distkeras-") as directory:
+            self._py_files = ",".join(filter(None, [str(zip_package(Path(directory))), self._py_files]))
+            if self._secret_conf:
+                self._properties_file = str(self._write_properties(Path(directory)))
+            self._claim()
+            try:
+                return super().submit(str(job_file(self._request.spec.kind)), start_new_session=True, **kwargs)
+            except (FileNotFoundError, PermissionError) as error:
+                raise SpecError(
+                    f"spark_binary: expected a program to run, received {error.filename!r}: {error.strerror}."
+                ) from error
+            finally:
+                process.end_group(self._submit_sp)
+
+    def _claim(self) -> None:
+        if self._killed:
+            raise AirflowException("The task was killed before its job was submitted.")
+        attempt = self._request.attempt
+        storage_for(attempt.path).write_bytes(attempt.spec_path, self._request.to_json().encode())
+        self._on_claim()
+        if self.in_cluster:
+            self._lease.grant()
+
+    def _find_environment(self) -> dict[str, str]:
+        """Return the variables for spark-submit; a spark-submit that the user named brings its own SPARK_HOME."""
+        home = None
+        if self._finds_spark:
+            home = find_spark_home()
+            self._connection["spark_binary"] = str(home / "bin" / "spark-submit")
+        env_vars = {key: str(value) for key, value in (self._env_vars or {}).items()}
+        environ = submit_environment(env_vars, home, force_python=not self.in_cluster)
+        if self.in_cluster:
+            return environ
+        return {**environ, **log_filter.quiet({**os.environ, **environ}, home), SUBMITTERS: process.submitters()}
+
+    def _write_properties(self, directory: Path) -> Path:
+        """Write a properties file of the properties that spark-submit would read anyway, and the secret ones."""
+        lines = [f"{name}={value}".replace("\\", "\\\\") for name, value in self._secret_conf.items()]
+        environ = {**os.environ, **self._environment}
+        conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(environ.get("SPARK_HOME", ""), "conf")
+        base = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))
+        defaults = base.read_text() if self._properties_file or base.is_file() else ""
+        file = directory / "spark.properties"
+        file.touch(mode=0o600)
+        file.write_text("\n".join([defaults, *lines, ""]))
+        return file
+
+    def _build_spark_submit_command(self, application: str) -> list[str]:
+        command = super()._build_spark_submit_command(application)
+        self._env = self._environment  # env_vars are among them
+        return command
+
+    def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
+        super()._process_spark_submit_log(self._job_log.read(itr, self))
+
+    @property
+    def killed_by(self) -> str | None:
+        """The name of the signal that killed spark-submit; None if none did."""
+        return process.killed_by(self._submit_sp)
+
+    def application(self, external_id: str) -> SparkApplication:
+        """Return the application of an id on the cluster."""
+        return spark_application.application(self, external_id)
+
+    def wait(self, external_id: str, lease: LeaseKeeper) -> ApplicationStatus:
+        """Wait for an application on the cluster and renew the lease of its job; return its last status.
+
+        Raises:
+            AirflowException: The task was killed.
+            ClusterError: The cluster has not answered for long.
+        """
+        monitor = ApplicationMonitor(self.application(external_id), lease, self.log)
+        while not self._killed:
+            status = monitor.look()
+            if status is not None:
+                return status
+            time.sleep(self._status_poll_interval)
+        raise AirflowException("The task was killed, and its job with it.")
+
+    def finish(self) -> None:
+        """Run the user's post-submit commands, once."""
+        self._run_post_submit_commands()
+
+    def kill(self, external_id: str | None, attempt: Attempt | None) -> None:
+        """End the job within the five seconds that Airflow grants: spark-submit with its children, and the application.
+
+        Args:
+            external_id: The application's id on the cluster; None if it is not tracked yet.
+            attempt: The attempt that the job writes into; None if none is claimed.
+        """
+        self._killed = True
+        # In cluster mode, what runs here is an upload that may be about to submit; nothing in it needs time to end.
+        process.end_group(self._submit_sp, grace_s=0 if self.in_cluster else None)
+        if self.in_cluster:
+            external_id = external_id or spark_application.submitted_id(self)
+            if external_id is not None and attempt is not None:
+                log = DeferredLog(self.log)
+                terminate(self.application(external_id), LeaseKeeper(attempt, TASK_S, log), log)
+                log.flush()
+        self.finish()

@@ -1,4 +1,4 @@
-"""The Airflow side's view of the file systems that artifacts and inputs live on."""
+"""The file systems of artifacts and inputs, as Airflow reaches them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ _GLOB = frozenset("*?[")
 
 
 class UnreadableHere(ArtifactError):
-    """Airflow has no driver for this file system; Spark may well have one."""
+    """A file system that Airflow has no driver for, though Spark may have one."""
 
 
 class ObjectStorage:
     """Object stores and remote file systems, through Airflow's ObjectStoragePath."""
 
     def exists(self, path: str) -> bool:
+        """Return whether there is a file or directory."""
         return ObjectStoragePath(path).exists()
 
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
+        """Return a file's content, or its first `limit` bytes; raise FileNotFoundError if there is no file."""
         with ObjectStoragePath(path).open("rb") as file:
             return bytes(file.read(-1 if limit is None else limit))
 
     def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file at once; raise ArtifactError if that fails."""
         target = ObjectStoragePath(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,27 +42,30 @@ class ObjectStorage:
             raise ArtifactError(f"Cannot write {path}: {error}. Choose an artifact_root that the job may write to.") from error
 
     def delete(self, path: str) -> None:
+        """Delete a file, if there is one."""
         ObjectStoragePath(path).unlink(missing_ok=True)
 
     def list_names(self, directory: str) -> list[str]:
+        """Return the sorted names in a directory; none if there is no directory."""
         try:
             return sorted(child.name for child in ObjectStoragePath(directory).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def list_files(self, pattern: str) -> dict[str, int]:
+        """Return the size in bytes per file that a path, a glob or a directory stands for."""
         return {str(file): file.stat().st_size for match in self._matches(pattern) for file in self._files(match)}
 
     def _matches(self, pattern: str) -> list[ObjectStoragePath]:
-        """What a pattern stands for: each part of its path that holds a wildcard is matched against the names there."""
+        """Return the paths that a pattern matches; each part with a wildcard is matched against the names in its folder."""
         root = f"{urlsplit(pattern).scheme}://{urlsplit(pattern).netloc}"
-        found = [root]
+        paths = [root]
         for part in pattern[len(root) :].strip("/").split("/"):
             if _GLOB.isdisjoint(part):
-                found = [f"{folder}/{part}" for folder in found]
+                paths = [f"{folder}/{part}" for folder in paths]
             else:
-                found = [f"{folder}/{name}" for folder in found for name in fnmatch.filter(self.list_names(folder), part) if name]
-        return [path for path in map(ObjectStoragePath, found) if path.exists()]
+                paths = [f"{folder}/{name}" for folder in paths for name in fnmatch.filter(self.list_names(folder), part) if name]
+        return [path for path in map(ObjectStoragePath, paths) if path.exists()]
 
     @staticmethod
     def _files(path: ObjectStoragePath) -> list[ObjectStoragePath]:
@@ -69,10 +75,10 @@ class ObjectStorage:
 
 
 def storage_for(path: str) -> Storage:
-    """The storage that holds `path`.
+    """Return the storage of a path.
 
     Raises:
-        UnreadableHere: Airflow has no driver for it.
+        UnreadableHere: Airflow has no driver for its file system.
     """
     if is_local(path):
         return LocalStorage()
@@ -88,7 +94,13 @@ def storage_for(path: str) -> Storage:
 
 
 def require_artifact(path: str, kind: str, argument: str) -> None:
-    """Check that `path` is an artifact that a task of this kind committed."""
+    """Raise SpecError unless a path is an artifact that a task of a kind committed.
+
+    Args:
+        path: The artifact.
+        kind: The kind of job, such as "train".
+        argument: The operator's argument that holds the path, for the message.
+    """
     storage, manifest_path = storage_for(path), ArtifactRef.parse(path).manifest_path
     if not storage.exists(manifest_path):
         raise SpecError(
@@ -101,7 +113,7 @@ def require_artifact(path: str, kind: str, argument: str) -> None:
 
 
 def fingerprints(files: InputFiles) -> dict[str, str]:
-    """Per input file, what changes when the file does: its size and when it was last modified."""
+    """Return a fingerprint per input file: its size and the time of its last change."""
     return {path: f"{size} bytes, modified {_modified(path)}" for path, size in files.sizes.items()}
 
 

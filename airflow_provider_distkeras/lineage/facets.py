@@ -1,4 +1,4 @@
-"""A task's request and manifest as OpenLineage's datasets and facets. Imported only where Airflow's OpenLineage provider is."""
+"""OpenLineage's datasets and facets of a task's request and manifest; needs Airflow's OpenLineage provider."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_provider_distkeras.contract.files.storage import as_uri, is_local, 
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.hooks.storage import storage_for
 
-#: How file systems are called in OpenLineage, where that is not as in their URIs.
+#: OpenLineage's names of file systems that differ from the schemes of their URIs.
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
 #: Object stores, whose names begin without a slash.
 _OBJECT_STORES = ("s3", "gs", "abfss", "wasbs")
@@ -36,7 +36,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 @attrs.define
 class DistKerasRunFacet(RunFacet):
-    """What a job was asked for and what it found."""
+    """A job's request and result."""
 
     kind: str
     period: str
@@ -47,7 +47,7 @@ class DistKerasRunFacet(RunFacet):
 
 @attrs.define
 class DistKerasModelFacet(DatasetFacet):
-    """How good a model is, per metric, and the hyper-parameters that were best."""
+    """A model's metrics and its best hyper-parameters."""
 
     metrics: dict[str, Any]
     bestParams: dict[str, Any]
@@ -57,24 +57,27 @@ class DistKerasModelFacet(DatasetFacet):
 
 @attrs.define
 class DistKerasArtifactFacet(DatasetFacet):
-    """Which period of data an artifact is about, and the request that it answers."""
+    """The data period of an artifact, and the digest of its request."""
 
     period: str
     specSha256: str
 
 
 def started(paths: Iterable[Any]) -> OperatorLineage:
-    """What a task is going to read, from its arguments: paths, lists of them, or nothing."""
+    """Return the lineage of a task that starts: its inputs, from arguments that are paths, lists of paths, or empty."""
     return OperatorLineage(inputs=[InputDataset(*name) for name in _names(paths, ())])
 
 
 def completed(request: Request, result: dict[str, Any], path_fields: Sequence[str]) -> OperatorLineage:
-    """What a task has read and made.
+    """Return the lineage of a task that has ended: its inputs, its outputs and the facets of its run.
 
     Args:
-        request: what was asked for.
-        result: what the operator returns.
-        path_fields: the fields of the spec that hold paths.
+        request: The task's request.
+        result: The task's result.
+        path_fields: The fields of the spec that hold paths.
+
+    Raises:
+        ArtifactError: The manifest cannot be read.
     """
     spec = request.spec
     manifest = Manifest.read(storage_for(result["manifest_path"]), result["manifest_path"])
@@ -83,14 +86,14 @@ def completed(request: Request, result: dict[str, Any], path_fields: Sequence[st
     details = manifest.details
     if isinstance(details, PreprocessDetails) and len(inputs) == 1 and details.profile:
         inputs[0].facets = {"dataQualityMetrics": _quality(details.profile, result["rows"] + result["rejected_rows"])}
-    told = {key: value for key, value in result.items() if not key.endswith("_path") and key != "feature_columns"}
-    run = DistKerasRunFacet(spec.kind, request.attempt.period, spec.sha256, result["manifest_path"], told)
+    values = {key: value for key, value in result.items() if not key.endswith("_path") and key != "feature_columns"}
+    run = DistKerasRunFacet(spec.kind, request.attempt.period, spec.sha256, result["manifest_path"], values)
     return OperatorLineage(inputs=inputs, outputs=_outputs(request, manifest, result), run_facets={"distkeras": run})
 
 
 def _names(paths: Iterable[Any], files: Sequence[str]) -> list[tuple[str, str]]:
-    """The datasets that arguments stand for: a path is one, a pattern the folders of the files that it matched, if known."""
-    listed = [path for said in paths for path in (said if isinstance(said, (list, tuple)) else [said]) if path]
+    """Return the datasets of arguments: a path is one; a pattern stands for the folders of the files that it matched."""
+    listed = [path for value in paths for path in (value if isinstance(value, (list, tuple)) else [value]) if path]
     plain = [path for path in listed if _WILDCARD.search(path) is None]
     patterns = [path for path in listed if _WILDCARD.search(path) is not None]
     matched = [file for file in files if not any(f"{file}/".startswith(f"{as_uri(path).rstrip('/')}/") for path in plain)]
@@ -99,10 +102,10 @@ def _names(paths: Iterable[Any], files: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def dataset_name(path: str) -> tuple[str, str]:
-    """Namespace and name of what lies at a path, by OpenLineage's naming of datasets.
+    """Return namespace and name of the dataset at a path, by OpenLineage's naming of datasets.
 
     Args:
-        path: a URI, or a path of this machine.
+        path: A URI, or a local path.
     """
     if is_local(path):
         return "file", str(local_path(as_uri(path)))
@@ -115,29 +118,29 @@ def dataset_name(path: str) -> tuple[str, str]:
 def _outputs(request: Request, manifest: Manifest, result: dict[str, Any]) -> list[OutputDataset]:
     attempt = ArtifactRef.parse(result["manifest_path"]).attempt
     paths = {**manifest.details.to_dict(), **result}
-    made = {artifact: paths[key] for key, artifact in request.spec.artifacts.items() if paths[key]}
-    return [_output(path, request, attempt.name, _FACETS.get(artifact), result) for artifact, path in made.items()]
+    artifacts = {artifact: paths[key] for key, artifact in request.spec.artifacts.items() if paths[key]}
+    return [_output(path, request, attempt.name, _FACETS.get(artifact), result) for artifact, path in artifacts.items()]
 
 
 def _output(path: str, request: Request, version: str, facets: Any, result: dict[str, Any]) -> OutputDataset:
-    output = OutputDataset(*dataset_name(path), facets=_about(request, version))
+    output = OutputDataset(*dataset_name(path), facets=_artifact_facets(request, version))
     if facets is not None:
         facets(output, result)
     return output
 
 
 def champion(request: Request, folder: str, model_path: str) -> OutputDataset:
-    """The champion of a name, of which there is one version per model.
+    """Return the dataset of a champion's name, whose versions are the models.
 
     Args:
-        request: of the promotion.
-        folder: where the champions of the name are recorded.
-        model_path: the model that became champion.
+        request: The request of the promotion.
+        folder: The folder of the name's records.
+        model_path: The model that became champion.
     """
-    return OutputDataset(*dataset_name(folder), facets=_about(request, ArtifactRef.parse(model_path).attempt.name))
+    return OutputDataset(*dataset_name(folder), facets=_artifact_facets(request, ArtifactRef.parse(model_path).attempt.name))
 
 
-def _about(request: Request, version: str) -> dict[str, DatasetFacet]:
+def _artifact_facets(request: Request, version: str) -> dict[str, DatasetFacet]:
     return {
         "version": dataset_version_dataset.DatasetVersionDatasetFacet(version),
         "distkeras_artifact": DistKerasArtifactFacet(request.attempt.period, request.spec.sha256),
@@ -161,16 +164,16 @@ def _dataset(output: OutputDataset, result: dict[str, Any]) -> None:
 
 
 def _model(output: OutputDataset, result: dict[str, Any]) -> None:
-    told = DistKerasModelFacet(result["metrics"], result["best_params"], result["rows"], result["report_path"])
-    output.facets = {**(output.facets or {}), "distkeras_model": told}
+    facet = DistKerasModelFacet(result["metrics"], result["best_params"], result["rows"], result["report_path"])
+    output.facets = {**(output.facets or {}), "distkeras_model": facet}
 
 
-#: Per kind of artifact, as the specs call it, what adds its facets.
+#: The function that adds the facets of an artifact, by the artifact's name in the specs.
 _FACETS = {"dataset": _dataset, "model": _model, "predictions": _rows}
 
 
 def _quality(profile: dict[str, dict[str, Any]], rows: int) -> data_quality_metrics_dataset.DataQualityMetricsDatasetFacet:
-    """What the columns hold, of those that hold numbers; of the others, how often."""
+    """Return the profile of the columns; only columns of numbers have min, max and quantiles."""
     metrics = {
         name: data_quality_metrics_dataset.ColumnMetrics(
             nullCount=column.get("missing"),

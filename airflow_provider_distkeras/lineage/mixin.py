@@ -1,11 +1,8 @@
-"""What OpenLineage hears of a task, and what it wants told to Spark, where Airflow's OpenLineage provider is installed."""
+"""The operators' side of OpenLineage; it needs Airflow's OpenLineage provider only where that is installed and used."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.openlineage.utils.spark import (
@@ -27,40 +24,35 @@ _REDACTED = rf"(?i)secret|password|token|access[.]?key|{_SECRET.pattern}"
 
 
 class LineageMixin:
-    """The part of an operator that speaks to OpenLineage. Nothing of it runs, or is imported, without the provider."""
+    """The methods of an operator that OpenLineage's listener calls, and the properties for OpenLineage's listener in Spark."""
 
-    #: The fields of the spec that hold paths: what is read.
+    #: The fields of the spec that hold paths to read.
     path_fields: ClassVar[tuple[str, ...]] = ()
     conf: dict[str, Any] | None
-    properties_file: str | None
     _openlineage_inject_parent_job_info: bool
     _openlineage_inject_transport_info: bool
-    _published: tuple[Request, dict[str, Any]] | None = None
+    #: The request of a finished run, and its result.
+    _finished: tuple[Request, dict[str, Any]] | None = None
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage:
-        """What the task is going to read, as far as its arguments tell."""
+        """Return the datasets that the task is to read, from its arguments."""
         from airflow_provider_distkeras.lineage import facets
 
         return facets.started([getattr(self, name) for name in self.path_fields if hasattr(self, name)])
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """What the task has read and made, from the request and the manifest; of one that failed, what it was to read."""
+        """Return what the task has read and written, from request and manifest; of a failed one, what it was to read."""
         from airflow_provider_distkeras.lineage import facets
 
-        if self._published is None:
+        if self._finished is None:
             return self.get_openlineage_facets_on_start()
-        request, result = self._published
+        request, result = self._finished
         return facets.completed(request, result, self.path_fields)
 
-    def tell_spark_of_lineage(self, context: Context, directory: Path) -> None:
-        """Add to the Spark properties what OpenLineage's listener in Spark needs to know, where that is asked for.
+    def spark_properties(self, context: Context) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the task's Spark properties with those of OpenLineage, where they are configured: plain ones, and secret ones.
 
-        The provider does this as well, but to its own hook, and with API keys on the command line. Here they go to a properties
-        file that only this user can read.
-
-        Args:
-            context: the task's.
-            directory: for the properties file; readable for this user alone.
+        The provider adds them as well, but with API keys on the command line.
         """
         properties = dict(self.conf or {})
         if self._openlineage_inject_parent_job_info:
@@ -69,25 +61,7 @@ class LineageMixin:
             properties = inject_transport_information_into_spark_properties(properties, context)
         self._openlineage_inject_parent_job_info = self._openlineage_inject_transport_info = False
         secrets = {name: str(properties.pop(name)) for name in [*properties] if _SECRET.match(name)}
-        if secrets:
-            self.properties_file = str(self._with_secrets(secrets, directory))
-        self.conf = properties
-
-    def _with_secrets(self, secrets: dict[str, str], directory: Path) -> Path:
-        """A properties file of the properties that would be read anyway, and these."""
+        if not secrets:
+            return properties, {}
         mask_secret(list(secrets.values()))
-        added = {"spark.redaction.regex": _REDACTED, **secrets}
-        lines = [f"{name}={value}".replace("\\", "\\\\") for name, value in added.items()]
-        read_anyway = Path(self.properties_file) if self.properties_file else _spark_defaults()
-        defaults = read_anyway.read_text() if self.properties_file or read_anyway.is_file() else ""
-        file = directory / "spark.properties"
-        file.touch(mode=0o600)
-        file.write_text("\n".join([defaults, *lines, ""]))
-        return file
-
-
-def _spark_defaults() -> Path:
-    """Where spark-submit looks for properties if it is told no file."""
-    submit = shutil.which("spark-submit") or ""
-    home = os.environ.get("SPARK_HOME") or str(Path(submit).resolve().parents[1] if submit else "")
-    return Path(os.environ.get("SPARK_CONF_DIR") or os.path.join(home, "conf")) / "spark-defaults.conf"
+        return properties, {"spark.redaction.regex": _REDACTED, **secrets}

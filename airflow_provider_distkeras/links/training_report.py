@@ -1,4 +1,4 @@
-"""The link on a task to its training report inside Airflow."""
+"""The link from a task to its training report inside Airflow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 
 class TrainingReportLink(PushedLink):
-    """The training report, served by this package's plugin."""
+    """The link to the training report; until there is one, the page shows the task's progress."""
 
     name = "Training report"
     KEY = "distkeras_training_report"
 
-    @staticmethod
-    def url(ti: RuntimeTaskInstanceProtocol) -> str:
-        """The report's page of one task instance, below the path that this Airflow is served at."""
+    def initial_url(self, ti: RuntimeTaskInstanceProtocol) -> str | None:
+        """Return the page of a task instance, below the path that this Airflow is served at."""
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         query = {"run_id": ti.run_id, "task_id": ti.task_id, "map_index": -1 if ti.map_index is None else ti.map_index}
         return f"{base}/distkeras/report/{ti.dag_id}?{urlencode(query)}"

@@ -1,4 +1,4 @@
-"""What a DAG author imports: the operators, loaded when first asked for."""
+"""The operators that a DAG author imports; each is loaded at its first use."""
 
 from __future__ import annotations
 

@@ -1,100 +1,67 @@
-"""What the operators share: spec -> spark-submit -> manifest -> XCom."""
+"""The base of the operators: spec -> spark-submit -> manifest -> XCom."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowNotFoundException,
-    AirflowTaskTimeout,
-    Asset,
-    BaseHook,
-    conf,
-)
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, Asset, conf
 
-import airflow_provider_distkeras
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request, is_answer
+from airflow_provider_distkeras.contract.artifacts.request import is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
-from airflow_provider_distkeras.contract.fields import Field, choice, integer, memory, text
+from airflow_provider_distkeras.contract.fields import choice
 from airflow_provider_distkeras.contract.files.storage import as_uri
-from airflow_provider_distkeras.contract.period import period_key
 from airflow_provider_distkeras.contract.specs import Spec
-from airflow_provider_distkeras.hooks import log_filter, process, spark_application, spark_submit
-from airflow_provider_distkeras.hooks.errors import airflow_errors, written_error
+from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error
 from airflow_provider_distkeras.hooks.job_log import JobLog
+from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
+from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ClusterError, failure_message
+from airflow_provider_distkeras.hooks.spark_submit import DistKerasSubmitHook, spark_connection
 from airflow_provider_distkeras.hooks.storage import storage_for
 from airflow_provider_distkeras.lineage.mixin import LineageMixin
-from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server
+from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server, restore_links
+from airflow_provider_distkeras.operators.job_run import JobRun, has_committed
+from airflow_provider_distkeras.operators.resources import SparkResourcesOperator
 from airflow_provider_distkeras.operators.reuse import committed_result
-from airflow_provider_distkeras.operators.tracking import TrackingOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import Context
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
-_INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
-_TEXTS = ("conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode")
-_MEMORIES = ("executor_memory", "driver_memory")
+#: How much later than the trigger Airflow itself gives up a deferred task, as when there is no triggerer.
+_TRIGGER_GRACE = timedelta(minutes=1)
 
 
-class DistKerasBaseOperator(LineageMixin, TrackingOperator):
-    """Run one job of this package on Spark and return what its manifest says.
+class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
+    """Run one job of this package on Spark and return the result in its manifest.
 
-    Beside the arguments below, those of SparkSubmitOperator are taken, less `application`, `application_args` and `java_class`,
-    which are this package's own. In cluster mode, jobs are always tracked through the cluster's REST API.
+    An operator sets `spec_class` and overrides `check_inputs`, and where it needs to `resolve` and `conclude`. Beside the
+    parameters below, it takes those of `SparkResourcesOperator`. In cluster mode, jobs are always tracked through the cluster's
+    REST API.
 
     :param artifact_root: Where artifacts are written: a path or URI that Airflow and Spark can both reach. Default: the Airflow
         option [distkeras] artifact_root; for a local Spark master, else, {AIRFLOW_HOME}/distkeras. (templated)
     :param if_exists: If the period has a committed result: "overwrite" it with a new attempt, "reuse" it if it answers the same
         request on the same inputs, or "fail". (templated)
-    :param conn_id: The Spark connection; it must exist. (templated)
-    :param archives: Archives to unpack beside each executor, comma-separated. (templated)
-    :param repositories: Where to look for `packages`, comma-separated. (templated)
-    :param total_executor_cores: Cores of all executors together, on a standalone cluster. (templated)
-    :param executor_cores: Cores per executor. (templated)
-    :param executor_memory: Memory per executor, such as 2g. (templated)
-    :param driver_memory: Memory of the driver, such as 2g. (templated)
-    :param num_executors: Number of executors. (templated)
-    :param status_poll_interval: Seconds between two looks at a job in cluster mode. (templated)
-    :param spark_binary: Another spark-submit than the installed pyspark's. (templated)
-    :param yarn_queue: The YARN queue. (templated)
-    :param deploy_mode: client or cluster; default: the connection's. (templated)
-    :param name: The Spark application's name; default: the DAG, the task and the period. (templated)
     :param deferrable: Wait in the triggerer, which holds no worker; in cluster mode only. Default: the Airflow option
         [operators] default_deferrable.
     """
 
-    #: What the job is told; each of its fields is an argument of the operator.
+    #: The spec of the job; each of its fields is an argument of the operator, or is resolved.
     spec_class: ClassVar[type[Spec]]
     #: The fields of the spec that hold paths.
     path_fields: ClassVar[tuple[str, ...]] = ()
 
-    template_fields = (
-        *(f for f in TrackingOperator.template_fields if f not in ("application", "application_args")),
-        *_INTEGERS,
-        *_TEXTS,
-        *_MEMORIES,
-        "artifact_root",
-        "if_exists",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
-    _job_output: JobLog
-    operator_extra_links: tuple[BaseOperatorLink, ...] = (SparkUILink(), HistoryServerLink())
+    template_fields = (*SparkResourcesOperator.template_fields, "artifact_root", "if_exists")
+    operator_extra_links: tuple[PushedLink, ...] = (SparkUILink(), HistoryServerLink())
 
     if TYPE_CHECKING:
         # Airflow declares less than it returns; with this, a type checker takes `task.output["model_path"]`.
@@ -105,167 +72,202 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
         *,
         artifact_root: str | None = None,
         if_exists: str = "overwrite",
-        conn_id: str = "spark_default",
-        archives: str | None = None,
-        repositories: str | None = None,
-        total_executor_cores: int | str | None = None,
-        executor_cores: int | str | None = None,
-        executor_memory: str | None = None,
-        driver_memory: str | None = None,
-        num_executors: int | str | None = None,
-        status_poll_interval: int | str = 10,
-        spark_binary: str | None = None,
-        yarn_queue: str | None = None,
-        deploy_mode: str | None = None,
-        name: str = "",
-        multiple_outputs: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        own = {"application", "application_args", "java_class"} & kwargs.keys()
-        if own:
-            raise TypeError(f"{type(self).__name__} runs the packaged job and takes no {', '.join(sorted(own))}.")
-        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        super().__init__(**kwargs)
         self.artifact_root = artifact_root
         self.if_exists = if_exists
-        self.conn_id = conn_id
-        self.archives = archives
-        self.repositories = repositories
-        self.total_executor_cores = total_executor_cores
-        self.executor_cores = executor_cores
-        self.executor_memory = executor_memory
-        self.driver_memory = driver_memory
-        self.num_executors = num_executors
-        self.status_poll_interval = status_poll_interval
-        self.spark_binary = spark_binary
-        self.yarn_queue = yarn_queue
-        self.deploy_mode = deploy_mode
-        self.name = name
+        self.deferrable = deferrable
         self.pushed_links: dict[str, str] = {}
+        self._run: JobRun | None = None
+        self._killed = False
+        self._started_at = time.time()
+
+    def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the fields of the spec that no argument holds but the state of the root when the task runs, as a champion's."""
+        return {}
+
+    def check_inputs(self, run: JobRun) -> dict[str, str]:
+        """Return a fingerprint per input file of `run.spec`; raise SpecError or DataError if the job cannot read its inputs.
+
+        If the answer is at hand without a job, set `run.result`.
+        """
+        raise NotImplementedError
+
+    def conclude(self, run: JobRun) -> dict[str, Any]:
+        """Publish the result of a run, new or reused, to assets and lineage, and return it."""
+        assert run.result is not None
+        self._finished = (run.request, run.result)
+        self.log.info("Result: %s", json.dumps(run.result, default=str))
+        spec, period = run.spec, run.request.attempt.period
+        uri = run.result[spec.main_artifact]
+        details = {"uri": uri, "kind": spec.kind, "period": period, "spec_sha256": spec.sha256, **run.event_details}
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                run.context["outlet_events"][outlet].extra = {**run.result, **details}
+        return run.result
 
     def execute(self, context: Context) -> dict[str, Any]:  # type: ignore[override]  # the provider's returns nothing
-        """Run the job, or reuse its committed result; return the manifest's result, whatever way it came about."""
-        self.pushed_links, self._attempt, self._external_id, self._started_at = {}, None, None, time.time()
-        self.show_links(context)
-        with self._follow(context).told(), airflow_errors():
+        """Run the job, or reuse its committed result; return the manifest's result."""
+        self.pushed_links, self._started_at, self._finished = {}, time.time(), None
+        run = self._run = JobRun(context)
+        for link in self.operator_extra_links:
+            url = link.initial_url(context["ti"])
+            if url is not None:
+                self._push_link(context, type(link), url)
+        job_log = self._job_log(context)
+        with job_log.report(), airflow_errors():
             if_exists = choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
-            self._cast_resources()
-            target = self._target()
-            root = self._resolve_root(target["master"])
-            spec = self._build_spec(self.resolve(context, root))
-            inputs = self.check_inputs(spec)
-            request = Request(spec, self._name_attempt(context, spec, root), inputs)
-            result = self.existing_result(request, if_exists)
-            if result is None:
-                attempt = self._run(context, request, target)
-                result = self._read_result(spec, attempt)
-            return self.conclude(context, request, result)
+            self.cast_resources()
+            hook = self._hook = self._submit_hook(job_log)
+            if self._killed:  # the signal came before there was a hook to tell
+                hook.kill(None, None)
+            run.root = self._resolve_root(hook.master)
+            run.spec = self._build_spec(self.resolve(run))
+            run.inputs, run.attempt = self.check_inputs(run), run.name_attempt()
+            reads_files = "input_path" in self.path_fields
+            run.result = committed_result(run.request, if_exists, self.log, reads_files=reads_files) or run.result
+            if run.result is None:
+                self._submit(run, hook)
+            return self.conclude(run)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on where the trigger has left off, knowing no more than its event; return what `execute` would have."""
-        with self._follow(context).told(), airflow_errors():
-            self.pushed_links, self._attempt = self._shown_links(context), Attempt(**event["attempt"])
+        """Return what `execute` would have, after the trigger's event, in a new process."""
+        with self._job_log(context).report(), airflow_errors():
+            self.pushed_links, attempt = restore_links(self.operator_extra_links, context["ti"]), Attempt(**event["attempt"])
             if event["outcome"] == "timeout":
                 raise AirflowTaskTimeout(event["message"])
             if event["outcome"] == "unreachable":
-                raise spark_application.ClusterError(event["message"])
-            if event["outcome"] != "succeeded" and not self.has_committed(self._attempt):
-                raise written_error(self._attempt) or AirflowException(event["message"])
-            request = Request.read(storage_for(self._attempt.path), self._attempt)
-            self.resume(context, request)
-            return self.conclude(context, request, self._read_result(request.spec, self._attempt))
+                raise ClusterError(event["message"])
+            if event["outcome"] != "succeeded" and not has_committed(attempt):
+                raise job_error(attempt) or AirflowException(event["message"])
+            run = self._run = JobRun.of_attempt(context, attempt)
+            run.result = self._read_result(run)
+            return self.conclude(run)
 
-    def _shown_links(self, context: Context) -> dict[str, str]:
-        """What was pushed before the task was deferred; Airflow would overwrite it with nothing."""
-        ti, keys = context["ti"], [link.xcom_key for link in self.operator_extra_links]
-        index = -1 if ti.map_index is None else ti.map_index
-        shown = {key: ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=index) for key in keys}
-        return {key: url for key, url in shown.items() if url}
+    def _submit_hook(self, job_log: JobLog) -> DistKerasSubmitHook:
+        """Return the hook, after a check of where the job is to run."""
+        connection = spark_connection(self._conn_id)
+        job_log.history_server = history_server(connection)
+        hook = DistKerasSubmitHook.for_operator(self, job_log)
+        hook.check_target()
+        if self.deferrable and not hook.in_cluster:
+            self.log.info("deferrable has no effect in client mode: the task itself holds the Spark driver.")
+        return hook
 
-    def resume(self, context: Context, request: Request) -> None:
-        """Find again what `resolve` had found, in a new process."""
+    def _submit(self, run: JobRun, hook: DistKerasSubmitHook) -> None:
+        """Submit the job, or find an earlier try's again, and wait for it; set the result."""
+        self.external_id_key = run.external_id_key
+        spark_conf, secret_conf = self.spark_properties(run.context)
+        ti = run.context["ti"]
+        hook.prepare(
+            run.request, self._lease(run, run.attempt), run.store_attempt,
+            name=self.name or f"{ti.dag_id}.{ti.task_id} {run.period}", conf=spark_conf, secret_conf=secret_conf,
+        )  # fmt: skip
+        try:
+            super().execute(run.context)
+        except DistKerasError:
+            raise
+        except Exception:
+            cause = job_error(run.claimed) if run.claimed is not None else None
+            if cause is None and hook.killed_by is not None:
+                cause = JobError(f"The Spark job was killed ({hook.killed_by}) before it committed; the previous result is kept.")
+            if cause is not None:
+                raise cause from None  # the hook's exception only repeats the output, which is in the log
+            raise
+        run.restore_attempt()
+        run.result = self._read_result(run)
 
-    def conclude(self, context: Context, request: Request, result: dict[str, Any]) -> dict[str, Any]:
-        """What is to be done about a result, whatever way it came about; the task returns it."""
-        self.publish(context, request, result)
-        return result
+    def _read_result(self, run: JobRun) -> dict[str, Any]:
+        """Return the committed result; an exit code of 0 without a manifest is a failure."""
+        attempt = run.request.attempt
+        storage = storage_for(attempt.path)
+        manifest = Manifest.read(storage, attempt.manifest_path)
+        if not is_answer(storage, attempt, manifest, run.spec):
+            raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
+        return {**manifest.result, "manifest_path": attempt.manifest_path}
 
-    def _follow(self, context: Context) -> JobLog:
-        """What the task shows of its job from now on."""
-        self._job_output = JobLog(self.log, context.get("task_state_store"), functools.partial(self.push_link, context))
-        return self._job_output
+    def get_job_status(self, external_id: Any, context: Context) -> str:
+        """Return the state of the job that an earlier try has submitted; one that has ended succeeded if it has committed."""
+        run, hook = self._submitted()
+        attempt, run.external_id = run.restore_attempt(), str(external_id)  # on_kill needs both from now on
+        if hook.application(run.external_id).look().outcome is ApplicationState.RUNNING:
+            return ApplicationState.RUNNING
+        run.external_id = None
+        return ApplicationState.SUCCEEDED if has_committed(attempt) else ApplicationState.FAILED
 
-    def show_links(self, context: Context) -> None:
-        """Show what leads somewhere from the beginning of the task."""
+    def is_job_active(self, status: str) -> bool:
+        """Return whether a state of `get_job_status` is that of a job to wait for."""
+        return status == ApplicationState.RUNNING
 
-    def resolve(self, context: Context, root: str) -> dict[str, Any]:
-        """Fields of the spec that no argument says, but what is there when the task runs, such as a champion below the root."""
-        return {}
+    def is_job_succeeded(self, status: str) -> bool:
+        """Return whether a state of `get_job_status` is that of a job with a result."""
+        return status == ApplicationState.SUCCEEDED
 
-    def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """Check what the job will read, as far as Airflow can see it; a fingerprint per input file."""
-        raise NotImplementedError
+    def poll_until_complete(self, external_id: Any, context: Context) -> None:
+        """Wait for a job, here or in the triggerer; raise AirflowException if it ends without a result."""
+        run, hook = self._submitted()
+        attempt, run.external_id = run.restore_attempt(), str(external_id)
+        try:
+            if self.deferrable and (self.keytab or self._yarn_rm_auth):
+                self.log.info(
+                    "The task waits itself: a trigger logs in with its connection alone, not by keytab or yarn_rm_auth."
+                )
+            elif self.deferrable:
+                self._defer(run, attempt)
+            status = hook.wait(run.external_id, self._lease(run, attempt))
+        finally:
+            hook.finish()
+        if status.outcome is not ApplicationState.SUCCEEDED and not has_committed(attempt):
+            raise AirflowException(failure_message(hook.application(run.external_id), status))
+
+    def _submitted(self) -> tuple[JobRun, DistKerasSubmitHook]:
+        assert self._run is not None
+        assert isinstance(self._hook, DistKerasSubmitHook)
+        return self._run, self._hook
+
+    def _defer(self, run: JobRun, attempt: Attempt) -> NoReturn:
+        from airflow_provider_distkeras.triggers.spark_application import SparkApplicationTrigger
+
+        assert self._conn_id is not None
+        assert run.external_id is not None
+        remaining = None
+        if self.execution_timeout is not None:
+            remaining = self.execution_timeout - timedelta(seconds=time.time() - self._started_at)
+        trigger = SparkApplicationTrigger(
+            conn_id=self._conn_id,
+            application_id=run.external_id,
+            attempt=attempt.to_dict(),
+            lease_s=self._lease_seconds(run),
+            look_s=self._status_poll_interval,
+            expires_at=None if remaining is None else time.time() + remaining.total_seconds(),
+        )
+        timeout = None if remaining is None else remaining + _TRIGGER_GRACE
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+
+    def _lease(self, run: JobRun, attempt: Attempt) -> LeaseKeeper:
+        return LeaseKeeper(attempt, self._lease_seconds(run), self.log)
+
+    def _lease_seconds(self, run: JobRun) -> float:
+        look_s, durable = self._status_poll_interval, self.durable and run.context.get("task_state_store") is not None
+        return lease_seconds(self, run.context["ti"], look_s=look_s, deferred=self.deferrable, durable=durable)
+
+    def on_kill(self) -> None:
+        """End the job within the five seconds that Airflow grants."""
+        self._killed = True
+        if self._run is not None and isinstance(self._hook, DistKerasSubmitHook):
+            self._hook.kill(self._run.external_id, self._run.claimed)
 
     def _build_spec(self, resolved: dict[str, Any]) -> Spec:
-        """The spec, of what was resolved and the rendered arguments; those that are None take the spec's default."""
-        said = {f.name: resolved[f.name] if f.name in resolved else getattr(self, f.name) for f in fields(self.spec_class)}
-        for name in self._required_paths():
-            if isinstance(said[name], str) and said[name].strip() in ("", "None"):
-                raise SpecError(f"{name}: expected a path, received {said[name]!r}: its template found nothing, such as no XCom.")
-        return self.spec_class.build(**{name: value for name, value in said.items() if value is not None})
-
-    def _required_paths(self) -> list[str]:
-        return [f.name for f in fields(self.spec_class) if f.name in self.path_fields and f.default_factory is MISSING]
-
-    def _cast_resources(self) -> None:
-        """Give the provider's hook the rendered resources, in the types it expects; an empty text means none."""
-        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (memory, _MEMORIES)):
-            for name in names:
-                value = getattr(self, name)
-                given = value is not None and str(value).strip() not in ("", "None")
-                setattr(self, f"_{name}", Field(check, None, "").cast(name, value) if given else None)
-        self._status_poll_interval = self._status_poll_interval or 10
-
-    def _target(self) -> dict[str, Any]:
-        """Where the job will run, as the provider's hook resolves it; never its silent fallback to YARN."""
-        if self._conn_id is None:
-            raise SpecError("conn_id: expected the id of a Spark connection, received nothing.")
-        try:
-            connection = BaseHook.get_connection(self._conn_id)
-        except AirflowNotFoundException as error:
-            raise SpecError(
-                f"The Spark connection {self._conn_id!r} does not exist. Create it in the UI (Admin, Connections) or with: "
-                f"airflow connections add {self._conn_id} --conn-type spark --conn-host 'local[*]' "
-                "(or spark://host:7077, yarn, k8s://https://host:port)."
-            ) from error
-        if connection.conn_type != "spark":
-            raise SpecError(f"The connection {self._conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
-        if "k8s" in f"{connection.host}":
-            spark_application.kube_client()  # the provider's hook cannot be made without it
-        self._job_output.history_server = history_server(connection)
-        hook = super()._get_hook()
-        self.track(hook)
-        target: dict[str, Any] = hook._connection
-        if target["deploy_mode"] == "cluster" and str(target["master"]).startswith("local"):
-            raise SpecError(f"deploy_mode: the master {target['master']!r} runs jobs in client mode only; leave deploy_mode out.")
-        return target
-
-    def period(self, context: Context) -> str:
-        """The run's period of data."""
-        dag_run = context["dag_run"]
-        return period_key(getattr(dag_run, "partition_key", None), context.get("logical_date"), dag_run.run_after)
-
-    def _name_attempt(self, context: Context, spec: Spec, root: str) -> Attempt:
-        """A new attempt of this task at the run's data period. It is claimed when its request is written."""
-        ti, period = context["ti"], self.period(context)
-        # Clearing a task raises these, a retry does not: so a job that is tracked across retries is found again by them, but a
-        # cleared task really runs again. max_tries alone stays as it was if the DAG has fewer retries by then.
-        cleared = f"g{ti.max_tries}c{getattr(context['dag_run'], 'clear_number', None) or 0}"
-        self.external_id_key = f"spark_job_id:{cleared}:{spec.sha256[:8]}"
-        self.name = self.name or f"{ti.dag_id}.{ti.task_id} {period}"
-        return Attempt.claim(
-            root, ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, period,
-            claimed_at=datetime.now(UTC), generation=ti.max_tries, try_number=ti.try_number, spec_sha256=spec.sha256,
-        )  # fmt: skip
+        """Return the spec of the resolved fields and the rendered arguments; those that are None take the spec's default."""
+        values = {f.name: resolved[f.name] if f.name in resolved else getattr(self, f.name) for f in fields(self.spec_class)}
+        for name in (f.name for f in fields(self.spec_class) if f.name in self.path_fields and f.default_factory is MISSING):
+            if isinstance(values[name], str) and values[name].strip() in ("", "None"):
+                raise SpecError(
+                    f"{name}: expected a path, received {values[name]!r}: its template found nothing, such as no XCom."
+                )
+        return self.spec_class.build(**{name: value for name, value in values.items() if value is not None})
 
     def _resolve_root(self, master: str) -> str:
         root = self.artifact_root or conf.get("distkeras", "artifact_root", fallback="")
@@ -273,114 +275,15 @@ class DistKerasBaseOperator(LineageMixin, TrackingOperator):
             root = os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
         if not root:
             raise SpecError(
-                f"No artifact_root: the Spark master is {master!r}, so say where its machines and Airflow both can read and "
+                f"No artifact_root: the Spark master is {master!r}, so name a place that its machines and Airflow can read and "
                 "write: set artifact_root, or the Airflow option [distkeras] artifact_root, such as s3a://my-bucket/distkeras."
             )
         return as_uri(root)
 
-    def existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
-        """The period's committed result, where it is to be reused."""
-        return committed_result(request, if_exists, self.log, reads_files="input_path" in self.path_fields)
+    def _job_log(self, context: Context) -> JobLog:
+        return JobLog(self.log, context.get("task_state_store"), functools.partial(self._push_link, context))
 
-    def _run(self, context: Context, request: Request, target: dict[str, Any]) -> Attempt:
-        """Submit the job and wait for it; the attempt that it wrote into."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(spark_submit.variables(self._prepare_environment(target)))
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="distkeras-")))
-            own = str(spark_submit.zip_package(directory))
-            self.py_files = f"{own},{self.py_files}" if self.py_files else own
-            package = Path(airflow_provider_distkeras.__file__).parent
-            self.application = str(package / "jobs" / f"{request.spec.kind}.py")
-            self.application_args = ["--spec", request.attempt.spec_path]
-            self.tell_spark_of_lineage(context, directory)
-            self._hook = self._watched_hook(context, request)
-            try:
-                super().execute(context)
-            except DistKerasError:
-                raise
-            except Exception:
-                self._raise_cause(context)
-                raise
-            finally:
-                process.end_group(self._hook._submit_sp)
-        return self.attempt_of_job(context)
-
-    def _prepare_environment(self, target: dict[str, Any]) -> dict[str, str]:
-        """Find what spark-submit needs; a spark-submit that the user named brings its own SPARK_HOME."""
-        home = None
-        if self._spark_binary is None and target["spark_binary"] == "spark-submit":
-            home = spark_submit.find_spark_home()
-            self._spark_binary = str(home / "bin" / "spark-submit")
-        said = {key: str(value) for key, value in (self.env_vars or {}).items()}
-        in_client = target["deploy_mode"] != "cluster"
-        found = spark_submit.submit_environment(said, home, force_python=in_client)
-        if not in_client:
-            return found
-        return {**found, **log_filter.quiet({**os.environ, **found}, home), SUBMITTERS: process.submitters()}
-
-    def _watched_hook(self, context: Context, request: Request) -> SparkSubmitHook:
-        """The provider's hook; it claims the attempt as it submits, in a process group of its own, and its output is watched."""
-        hook = super()._get_hook()
-        submit, read_log = hook.submit, hook._process_spark_submit_log
-        in_cluster = hook._connection["deploy_mode"] == "cluster"
-
-        @functools.wraps(submit)
-        def claim_and_submit(application: str = "", **kwargs: Any) -> str | None:
-            if self._killed:
-                raise AirflowException("The task was killed before its job was submitted.")
-            storage_for(request.attempt.path).write_bytes(request.attempt.spec_path, request.to_json().encode())
-            self.remember_attempt(context, request.attempt)
-            if in_cluster:
-                self.lease(context, request.attempt).grant()
-            try:
-                return submit(application, start_new_session=True, **kwargs)
-            except (FileNotFoundError, PermissionError) as error:
-                raise SpecError(
-                    f"spark_binary: expected a program to run, received {error.filename!r}: {error.strerror}."
-                ) from error
-
-        def read_watched(itr: Iterator[str]) -> None:
-            read_log(self._job_output.read(itr, hook))
-
-        hook.submit = claim_and_submit  # type: ignore[method-assign]
-        hook._process_spark_submit_log = read_watched  # type: ignore[method-assign]
-        return hook
-
-    def _raise_cause(self, context: Context) -> None:
-        """Raise the cause that the job wrote down, or that it was killed, if either is so."""
-        error: DistKerasError | None = None
-        with contextlib.suppress(ArtifactError):  # nothing was submitted
-            error = written_error(self.attempt_of_job(context))
-        killed = process.killed_by(self._hook._submit_sp if self._hook else None)
-        if error is None and killed is not None:
-            error = JobError(f"The Spark job was killed ({killed}) before it committed; the previous result is kept.")
-        if error is not None:
-            raise error from None  # the hook's own only repeats the output, which stands above
-
-    def _read_result(self, spec: Spec, attempt: Attempt) -> dict[str, Any]:
-        """What the job committed. An exit code of 0 without a manifest is a failure."""
-        storage = storage_for(attempt.path)
-        manifest = Manifest.read(storage, attempt.manifest_path)
-        if not is_answer(storage, attempt, manifest, spec):
-            raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
-        return {**manifest.result, "manifest_path": attempt.manifest_path}
-
-    def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
-        """Tell the assets that this task updates where the result lies."""
-        self._published = (request, result)
-        self.log.info("Result: %s", json.dumps(result, default=str))
-        uri, period = result[request.spec.main_artifact], request.attempt.period
-        about = {"uri": uri, "kind": request.spec.kind, "period": period, "spec_sha256": request.spec.sha256}
-        about.update(self.event_details(request.spec))
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = {**result, **about}
-
-    def event_details(self, spec: Spec) -> dict[str, Any]:
-        """What an asset is told beside the result, of what was asked for."""
-        return {}
-
-    def push_link(self, context: Context, link: type[PushedLink], url: str) -> None:
+    def _push_link(self, context: Context, link: type[PushedLink], url: str) -> None:
         """Show a link from now on."""
         self.pushed_links[link.KEY] = url
         context["ti"].xcom_push(key=link.KEY, value=url)

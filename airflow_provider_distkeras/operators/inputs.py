@@ -1,4 +1,4 @@
-"""What the operators share that read files: CSV files, or rows for a trained model."""
+"""The bases of the operators that read files: CSV files, or rows for a trained model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CsvInputOperator(DistKerasBaseOperator):
         self.max_bad_lines = max_bad_lines
 
     def inspect_csv(self, spec: CsvSpec) -> InputFiles | None:
-        """Look at the CSV files, or leave it to the job where Airflow cannot reach them."""
+        """Return the headers and sizes of the CSV files; None if Airflow cannot reach them, so that only the job checks them."""
         try:
             return inspect(storage_for(spec.input_path[0]), spec.input_path, spec.dialect)
         except UnreadableHere as error:
@@ -95,12 +95,12 @@ class RowsInputOperator(CsvInputOperator):
         self.batch_size = batch_size
 
     def inspect_rows(self, spec: RowsSpec) -> dict[str, str]:
-        """Check that the files are there; a fingerprint of each, or none where only the job can reach them."""
+        """Return a fingerprint per file, none if only the job can reach them; raise DataError if there is no file."""
         files = self._find_parquet(spec) or self.inspect_csv(spec)
         return fingerprints(files) if files else {}
 
     def _find_parquet(self, spec: RowsSpec) -> InputFiles | None:
-        """The Parquet files, without a look inside; None if the input is no Parquet, or Airflow cannot reach it."""
+        """Return the Parquet files, without a look inside; None if the input is no Parquet, or Airflow cannot reach it."""
         try:
             storage = storage_for(spec.input_path[0])
         except UnreadableHere:

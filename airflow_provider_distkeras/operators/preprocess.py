@@ -1,4 +1,4 @@
-"""CSV files to a prepared dataset."""
+"""The operator that prepares a dataset from CSV files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_distkeras.operators.inputs import CsvInputOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_distkeras.contract.specs import Spec
+    from airflow_provider_distkeras.operators.job_run import JobRun
 
 
 class DistKerasPreprocessOperator(CsvInputOperator):
@@ -104,8 +104,9 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         self.compare_with = compare_with
         self.max_drift = max_drift
 
-    def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """The files must be there, with the columns that are asked for, and what they are compared with."""
+    def check_inputs(self, run: JobRun) -> dict[str, str]:
+        """Return a fingerprint per file; raise SpecError or DataError if files, columns or `compare_with` are missing."""
+        spec = run.spec
         assert isinstance(spec, PreprocessSpec)
         if spec.compare_with:
             require_artifact(spec.compare_with, "preprocess", "compare_with")

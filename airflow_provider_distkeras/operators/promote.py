@@ -1,4 +1,4 @@
-"""A challenger and the champion to the better of the two."""
+"""The operator that compares a challenger with the champion and promotes the better one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from airflow_provider_distkeras.hooks.storage import require_artifact, storage_f
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import XComArg
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_distkeras.contract.artifacts.request import Request
-    from airflow_provider_distkeras.contract.specs import Spec
+    from airflow_provider_distkeras.operators.job_run import JobRun
 
 
 class DistKerasPromoteOperator(RowsInputOperator):
@@ -74,106 +73,100 @@ class DistKerasPromoteOperator(RowsInputOperator):
         self.margin = margin
         self.threshold = threshold
         self.allow_older = allow_older
-        self._champions: Champions | None = None
-        self._present: Champion | None = None
 
-    def conclude(self, context: Context, request: Request, result: dict[str, Any]) -> dict[str, Any]:
-        """As for every operator; the task is skipped if the challenger is not promoted."""
-        super().conclude(context, request, result)
+    def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the challenger's period, and the champion to compare it with."""
+        run.resolved = champion = self._champions(run, text("champion", self.champion)).present()
+        if champion is None:
+            return {"period": run.period, "champion_path": None, "champion_period": None}
+        return {"period": run.period, "champion_path": champion.model_path, "champion_period": champion.period}
+
+    def check_inputs(self, run: JobRun) -> dict[str, str]:
+        """Return a fingerprint per file of rows; raise SpecError or ArtifactError if a model was not committed.
+
+        A challenger that is the champion already needs no comparison: the run's result is that of its promotion.
+        """
+        spec, champion = run.spec, run.resolved
+        assert isinstance(spec, PromoteSpec)
+        require_artifact(spec.model_path, "train", "model_path")
+        if champion is not None:
+            try:
+                require_artifact(champion.model_path, "train", "champion")
+            except (ArtifactError, SpecError) as error:
+                raise ArtifactError(
+                    f"The model of the champion of {spec.champion!r} cannot be read. {error} Restore it, or delete the record "
+                    f"{champion.record_path}: then the champion before it counts again."
+                ) from error
+            if champion.model_path == spec.model_path:
+                run.result = _result_of(champion)
+        return self.inspect_rows(spec)
+
+    def conclude(self, run: JobRun) -> dict[str, Any]:
+        """Promote the challenger if it won, then return the result as every operator.
+
+        Raises:
+            AirflowSkipException: The challenger is not promoted.
+            ArtifactError: Another model was promoted while the two were compared.
+        """
+        spec, result = run.spec, run.result
+        assert isinstance(spec, PromoteSpec)
+        assert result is not None
+        champions = self._champions(run, spec.champion)
+        champion = champions.present()
+        if result["promoted"] and (champion is None or champion.model_path != spec.model_path):
+            beaten = champion if champion is not None and champion.model_path == spec.champion_path else None
+            champions.promote(_record(run, spec, result), over=beaten)
+            self.log.info("%s is the champion of %r from now on.", spec.model_path, spec.champion)
+        run.event_details = {"champion": spec.champion, "margin": spec.margin, "threshold": spec.threshold}
+        super().conclude(run)
         if result["promoted"]:
             return result
         if self.do_xcom_push:  # Airflow pushes nothing for a task that is skipped
             for key, value in {**(result if self.multiple_outputs else {}), "return_value": result}.items():
-                context["ti"].xcom_push(key=key, value=value)
+                run.context["ti"].xcom_push(key=key, value=value)
         raise AirflowSkipException(f"Not promoted: {result['reason']}.")
 
-    def resume(self, context: Context, request: Request) -> None:
-        """The champion that was to be beaten. If there is another one by now, the challenger is not promoted."""
-        ti, spec = context["ti"], request.spec
-        assert isinstance(spec, PromoteSpec)
-        root = request.attempt.root_of(ti.dag_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-        assert root is not None
-        self._champions = Champions(storage_for(root), root, spec.champion)
-        held = [champion for champion in self._champions.history() if champion.model_path == spec.champion_path]
-        self._present = held[-1] if held else None
-
-    def resolve(self, context: Context, root: str) -> dict[str, Any]:
-        """The period of the challenger, and the champion that it has to beat."""
-        self._champions = Champions(storage_for(root), root, text("champion", self.champion))
-        self._present = present = self._champions.present()
-        period = self.period(context)
-        if present is None:
-            return {"period": period, "champion_path": None, "champion_period": None}
-        return {"period": period, "champion_path": present.model_path, "champion_period": present.period}
-
-    def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """The models must have been committed, and the files must be there."""
-        assert isinstance(spec, PromoteSpec)
-        require_artifact(spec.model_path, "train", "model_path")
-        if self._present is not None:
-            try:
-                require_artifact(self._present.model_path, "train", "champion")
-            except (ArtifactError, SpecError) as error:
-                raise ArtifactError(
-                    f"The model of the champion of {spec.champion!r} cannot be read. {error} Restore it, or delete the record "
-                    f"{self._present.record_path}: then the champion before it counts again."
-                ) from error
-        return self.inspect_rows(spec)
-
-    def existing_result(self, request: Request, if_exists: str) -> dict[str, Any] | None:
-        """As for every operator; and what made the challenger the champion, if it is that already."""
-        existing = super().existing_result(request, if_exists)
-        assert isinstance(request.spec, PromoteSpec)
-        present = self._present
-        if existing is not None or present is None or present.model_path != request.spec.model_path:
-            return existing
-        self.log.info("%s is the champion of %r already.", present.model_path, request.spec.champion)
-        return {
-            "champion_path": present.model_path,
-            "promoted": True,
-            "reason": present.reason,
-            "metrics": present.metrics,
-            "rows": present.rows,
-            "manifest_path": present.manifest_path,
-        }
-
-    def publish(self, context: Context, request: Request, result: dict[str, Any]) -> None:
-        """The champion moves; then as for every operator."""
-        assert isinstance(request.spec, PromoteSpec)
-        assert self._champions is not None
-        present = self._present
-        if result["promoted"] and (present is None or present.model_path != request.spec.model_path):
-            self._champions.promote(self._record(context, request.spec, result), over=present)
-            self.log.info("%s is the champion of %r from now on.", request.spec.model_path, request.spec.champion)
-        super().publish(context, request, result)
-
-    def event_details(self, spec: Spec) -> dict[str, Any]:
-        """Whose champion it is, and what it had to reach."""
-        assert isinstance(spec, PromoteSpec)
-        return {"champion": spec.champion, "margin": spec.margin, "threshold": spec.threshold}
-
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """As for every operator; and the champion, if it is the challenger from now on."""
+        """Return the lineage of every operator, and the champion if the challenger has become it."""
         from airflow_provider_distkeras.lineage import facets
 
-        lineage = super().get_openlineage_facets_on_complete(task_instance)
-        if self._champions is not None and self._published is not None and self._published[1]["promoted"]:
-            request, result = self._published
-            lineage.outputs.append(facets.champion(request, self._champions.folder, result["champion_path"]))
+        lineage, run = super().get_openlineage_facets_on_complete(task_instance), self._run
+        if run is not None and self._finished is not None and self._finished[1]["promoted"]:
+            request, result = self._finished
+            assert isinstance(request.spec, PromoteSpec)
+            folder = self._champions(run, request.spec.champion).folder
+            lineage.outputs.append(facets.champion(request, folder, result["champion_path"]))
         return lineage
 
     @staticmethod
-    def _record(context: Context, spec: PromoteSpec, result: dict[str, Any]) -> Champion:
-        ti = context["ti"]
-        return Champion(
-            model_path=spec.model_path,
-            period=spec.period,
-            metrics=result["metrics"],
-            reason=result["reason"],
-            rows=result["rows"],
-            manifest_path=result["manifest_path"],
-            task=f"{ti.dag_id}.{ti.task_id}",
-            run_id=ti.run_id,
-            user=getattr(context["dag_run"], "triggering_user_name", None),
-            promoted_at=datetime.now(UTC).isoformat(),
-        )
+    def _champions(run: JobRun, name: str) -> Champions:
+        return Champions(storage_for(run.root), run.root, name)
+
+
+def _result_of(champion: Champion) -> dict[str, Any]:
+    """Return the result of the task that promoted a champion."""
+    return {
+        "champion_path": champion.model_path,
+        "promoted": True,
+        "reason": champion.reason,
+        "metrics": champion.metrics,
+        "rows": champion.rows,
+        "manifest_path": champion.manifest_path,
+    }
+
+
+def _record(run: JobRun, spec: PromoteSpec, result: dict[str, Any]) -> Champion:
+    """Return the record of a promotion."""
+    ti = run.context["ti"]
+    return Champion(
+        model_path=spec.model_path,
+        period=spec.period,
+        metrics=result["metrics"],
+        reason=result["reason"],
+        rows=result["rows"],
+        manifest_path=result["manifest_path"],
+        task=f"{ti.dag_id}.{ti.task_id}",
+        run_id=ti.run_id,
+        user=getattr(run.context["dag_run"], "triggering_user_name", None),
+        promoted_at=datetime.now(UTC).isoformat(),
+    )

@@ -1,4 +1,4 @@
-"""Whether a period's committed result stands in for a new one."""
+"""The reuse of a period's committed result."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ if TYPE_CHECKING:
 
 
 def committed_result(request: Request, if_exists: str, log: Logger, *, reads_files: bool) -> dict[str, Any] | None:
-    """The period's committed result, where it is to be reused.
+    """Return the period's committed result if it is to be reused, else None.
 
     Args:
-        request: what is asked for.
-        if_exists: what to do about a committed result, as the operators take it.
-        log: where the decision is told.
-        reads_files: whether the answer depends on input files, beside the request.
+        request: The request of this run.
+        if_exists: The operator's argument: "overwrite", "reuse" or "fail".
+        log: Where the decision is logged.
+        reads_files: Whether the result depends on input files, beside the request.
 
     Raises:
-        SpecError: there is one, and `if_exists` is "fail".
+        ArtifactError: `if_exists` is "fail", and the committed result cannot be read.
+        SpecError: `if_exists` is "fail", and there is a committed result.
+        UnreadableHere: Airflow has no driver for the artifact root.
     """
     if if_exists == "overwrite":
         return None
     attempt = request.attempt
     try:
         storage = storage_for(attempt.period_path)
-        shown = current(storage, attempt.period_path)
-        if shown is None:
+        committed = current(storage, attempt.period_path)
+        if committed is None:
             return None
-        manifest = Manifest.read(storage, shown.manifest_path)
+        manifest = Manifest.read(storage, committed.manifest_path)
     except UnreadableHere:
         raise
     except ArtifactError as error:
@@ -44,13 +46,13 @@ def committed_result(request: Request, if_exists: str, log: Logger, *, reads_fil
         return None
     if if_exists == "fail":
         raise SpecError(
-            f"The period has a committed result, {shown.manifest_path}, and if_exists is 'fail'. "
+            f"The period has a committed result, {committed.manifest_path}, and if_exists is 'fail'. "
             "Set if_exists to 'overwrite' for a new attempt, or to 'reuse' to return that result."
         )
-    # If Airflow cannot see the files, they are taken to have changed.
+    # Files that Airflow cannot see may have changed.
     same_inputs = not reads_files or (bool(request.inputs) and manifest.inputs == request.inputs)
-    if not is_answer(storage, shown, manifest, request.spec) or not same_inputs:
-        log.info("The committed result %s answers another request or other inputs: running again.", shown.manifest_path)
+    if not is_answer(storage, committed, manifest, request.spec) or not same_inputs:
+        log.info("The committed result %s answers another request or other inputs: running again.", committed.manifest_path)
         return None
-    log.info("Reusing the committed result %s.", shown.manifest_path)
-    return {**manifest.result, "manifest_path": shown.manifest_path}
+    log.info("Reusing the committed result %s.", committed.manifest_path)
+    return {**manifest.result, "manifest_path": committed.manifest_path}

@@ -1,4 +1,4 @@
-"""A model and rows to predictions."""
+"""The operator that scores rows with a model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_provider_distkeras.hooks.storage import require_artifact, storage_f
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_distkeras.contract.specs import Spec
+    from airflow_provider_distkeras.operators.job_run import JobRun
 
 
 class DistKerasScoreOperator(RowsInputOperator):
@@ -25,13 +25,13 @@ class DistKerasScoreOperator(RowsInputOperator):
 
     :param model_path: The `model_path` that a train task returned. (templated)
     :param champion: In its place, the name of a champion (see `DistKerasPromoteOperator`): the one it has when the task runs,
-        kept under the same `artifact_root`. (templated)
+        promoted under the same `artifact_root`. (templated)
     :param input_path: CSV or Parquet files, or the `dataset_path` that a preprocess task returned: a path, a glob, a directory,
         or a list of them. (templated)
     :param output_format: "parquet", "csv" or "json". (templated)
-    :param key_columns: Columns of the input to keep; by default all. (templated)
-    :param output_columns: What to tell about a row: "prediction", "probability", "label" (the class as text), "raw", "std" (of
-        an ensemble's networks); by default what the model has, less "label" and "raw". (templated)
+    :param key_columns: Columns of the input to write too; by default all. (templated)
+    :param output_columns: The columns to write per row: "prediction", "probability", "label" (the class as text), "raw", "std"
+        (of an ensemble's networks); by default what the model has, less "label" and "raw". (templated)
     :param partition_by: Columns whose values name the folders of the output, such as day=2026-01-01/. (templated)
     """
 
@@ -61,29 +61,29 @@ class DistKerasScoreOperator(RowsInputOperator):
         self.output_columns = output_columns
         self.partition_by = partition_by
 
-    def resolve(self, context: Context, root: str) -> dict[str, Any]:
-        """The model, where a champion is to score."""
+    def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the champion's model, if `champion` is set."""
         if bool(self.model_path) == bool(self.champion):
             raise SpecError(
                 f"Expected either model_path or champion, received {self.model_path!r} and {self.champion!r}: set one of them."
             )
         if self.model_path:
             return {}
-        champions = Champions(storage_for(root), root, text("champion", self.champion))
-        present = champions.present()
-        if present is None:
+        champions = Champions(storage_for(run.root), run.root, text("champion", self.champion))
+        champion = champions.present()
+        if champion is None:
             raise SpecError(
                 f"champion: there is no champion of {self.champion!r} in {champions.folder}. Promote a model first (with a "
                 "DistKerasPromoteOperator of the same artifact_root), or set model_path."
             )
         self.log.info(
             "Scoring with the champion of %r: %s, of period %s, promoted at %s by %s.",
-            self.champion, present.model_path, present.period, present.promoted_at, present.task,
+            self.champion, champion.model_path, champion.period, champion.promoted_at, champion.task,
         )  # fmt: skip
-        return {"model_path": present.model_path}
+        return {"model_path": champion.model_path}
 
-    def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """The model must have been committed, and the files must be there."""
-        assert isinstance(spec, ScoreSpec)
-        require_artifact(spec.model_path, "train", "model_path")
-        return self.inspect_rows(spec)
+    def check_inputs(self, run: JobRun) -> dict[str, str]:
+        """Return a fingerprint per file of rows; raise SpecError if the model was not committed."""
+        assert isinstance(run.spec, ScoreSpec)
+        require_artifact(run.spec.model_path, "train", "model_path")
+        return self.inspect_rows(run.spec)

@@ -1,4 +1,4 @@
-"""The usual tasks together, as a TaskGroup."""
+"""A TaskGroup that prepares, trains and scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CsvToScores:
-    """A group and its tasks, to go on from: `group >> other`, `trained.output["model_path"]`."""
+    """A group and its tasks, for what follows: `group >> other`, `trained.output["model_path"]`."""
 
     group: TaskGroup
     prepared: DistKerasPreprocessOperator
@@ -36,14 +36,16 @@ def csv_to_scores_group(
     score: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> CsvToScores:
-    """The tasks `prepare`, `train` and `score` in a group, one fed by the other.
+    """Return a group of the tasks `prepare`, `train` and `score`, one fed by the other.
 
     Args:
-        group_id: the group's name, which the tasks' ids begin with.
-        input_path: files to train on.
-        new_path: files to score.
-        prepare, train, score: further arguments of each operator.
-        shared: arguments of all three, such as `conn_id`, `artifact_root`, `if_exists`, `executor_memory`.
+        group_id: The group's name; the tasks' ids begin with it.
+        input_path: Files to train on.
+        new_path: Files to score.
+        prepare: Further arguments of the preprocess operator.
+        train: Further arguments of the train operator.
+        score: Further arguments of the score operator.
+        shared: Arguments of all three, such as `conn_id`, `artifact_root`, `if_exists`, `executor_memory`.
     """
     with TaskGroup(group_id) as group:
         prepared = DistKerasPreprocessOperator(task_id="prepare", input_path=input_path, **{**shared, **(prepare or {})})

@@ -1,4 +1,4 @@
-"""A prepared dataset to a cross-validated model."""
+"""The operator that trains a cross-validated model on a prepared dataset."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_distkeras.contract.specs import Spec
+    from airflow_provider_distkeras.operators.job_run import JobRun
 
 
 class DistKerasTrainOperator(DistKerasBaseOperator):
@@ -124,19 +124,15 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.mlflow_tracking_uri = mlflow_tracking_uri
         self.tensorboard = tensorboard
 
-    def check_inputs(self, spec: Spec) -> dict[str, str]:
-        """The dataset must have been committed. Its path names its attempt, so the path alone tells whether it is the same."""
-        assert isinstance(spec, TrainSpec)
-        require_artifact(spec.dataset_path, "preprocess", "dataset_path")
+    def check_inputs(self, run: JobRun) -> dict[str, str]:
+        """Raise SpecError if the dataset was not committed; its path names its attempt, so it needs no fingerprint."""
+        assert isinstance(run.spec, TrainSpec)
+        require_artifact(run.spec.dataset_path, "preprocess", "dataset_path")
         return {}
-
-    def show_links(self, context: Context) -> None:
-        """The report, in whose place it is told how far the task is until there is one."""
-        self.push_link(context, TrainingReportLink, TrainingReportLink.url(context["ti"]))
 
 
 def _renamed(earlier: str, earlier_value: Any, name: str, value: Any) -> Any:
-    """Return the value of an argument that may be given by its earlier name. Raises SpecError for both names at once."""
+    """Return the value of an argument that may be given by its earlier name; raise SpecError if both are given."""
     if earlier_value is None:
         return value
     if value is not None:

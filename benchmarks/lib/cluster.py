@@ -13,7 +13,7 @@ def session(cores: int) -> Any:
     """Return a local Spark session that logs errors only."""
     from pyspark.sql import SparkSession
 
-    from airflow_provider_distkeras.hooks.spark_submit import find_java_home
+    from airflow_provider_distkeras.hooks.spark_environment import find_java_home
 
     os.environ["JAVA_HOME"], os.environ["PYSPARK_PYTHON"] = str(find_java_home()), sys.executable
     quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}

@@ -19,7 +19,7 @@ import make_data
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
-from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError, find_java_home, find_spark_home
+from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError, find_java_home, find_spark_home
 
 TASKS = ("prepare", "train", "score")
 LOG = home.HOME / "demo.log"

@@ -14,7 +14,8 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
-from airflow_provider_distkeras.hooks.spark_submit import find_java_home, find_spark_home, zip_package
+from airflow_provider_distkeras.hooks.package_archive import zip_package
+from airflow_provider_distkeras.hooks.spark_environment import find_java_home, find_spark_home
 
 
 def spark_environment():

@@ -5,7 +5,7 @@ import subprocess
 import threading
 from contextlib import contextmanager
 
-from airflow_provider_distkeras.hooks.spark_submit import find_spark_home
+from airflow_provider_distkeras.hooks.spark_environment import find_spark_home
 
 from .conftest import spark_environment
 

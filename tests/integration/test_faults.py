@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.hooks.spark_submit import zip_package
+from airflow_provider_distkeras.hooks.package_archive import zip_package
 
 from .conftest import spark_environment
 from .test_cluster import cluster  # noqa: F401 - a fixture

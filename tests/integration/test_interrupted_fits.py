@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_distkeras.hooks.spark_submit import zip_package
+from airflow_provider_distkeras.hooks.package_archive import zip_package
 from airflow_provider_distkeras.training import checkpoint
 
 from .conftest import spark_environment

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.hooks.spark_submit import find_java_home
+from airflow_provider_distkeras.hooks.spark_environment import find_java_home
 
 pytestmark = pytest.mark.spark
 

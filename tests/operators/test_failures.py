@@ -164,10 +164,10 @@ def test_artifact_root_must_be_said_for_a_cluster(stub, prepare, run, monkeypatc
 
 
 def test_no_java_that_fits(stub, prepare, run, monkeypatch, tmp_path):
-    from airflow_provider_distkeras.hooks import spark_submit
+    from airflow_provider_distkeras.hooks import spark_environment
 
     monkeypatch.setenv("JAVA_HOME", str(make_java(tmp_path / "java25", "25.0.1")))
-    monkeypatch.setattr(spark_submit, "_USUAL_PLACES", ())
+    monkeypatch.setattr(spark_environment, "_USUAL_PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
 

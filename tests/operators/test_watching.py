@@ -100,7 +100,7 @@ def test_state_is_written_every_few_seconds(told):
             told.clock.now = second
             yield Progress(second, "reading").to_line()
 
-    with told.output.told():
+    with told.output.report():
         read = list(told.output.read(lines(), told.hook))
 
     assert len(read) == 9
@@ -118,7 +118,7 @@ def test_a_state_that_cannot_be_written_does_not_fail_the_task(told, caplog):
         raise RuntimeError("no server")
 
     told.output._store.set = refuse
-    with told.output.told():
+    with told.output.report():
         pass
     assert "The task's state could not be written: no server" in caplog.text
 
@@ -128,7 +128,7 @@ def test_secrets_are_masked_in_the_state_as_they_are_in_the_log(told, monkeypatc
     masker.add_mask("pa55word")
     monkeypatch.setattr(job_log, "redact", masker.redact)
 
-    with pytest.raises(DataError), told.output.told():
+    with pytest.raises(DataError), told.output.report():
         raise DataError("jdbc://me:pa55word@host does not answer")
 
     assert told.store[-1][1]["error"] == "DataError: jdbc://me:***@host does not answer"
@@ -136,7 +136,7 @@ def test_secrets_are_masked_in_the_state_as_they_are_in_the_log(told, monkeypatc
 
 def test_there_may_be_no_state(told):
     told.output._store = None
-    with told.output.told():
+    with told.output.report():
         assert list(told.output.read([SEARCH.to_line()], told.hook)) == [f"{PREFIX}{SEARCH}"]
 
 
@@ -155,7 +155,7 @@ def test_in_cluster_mode_the_application_id_comes_from_what_spark_submit_says(to
 
 
 def test_a_task_that_is_skipped_is_done(told, caplog):
-    with pytest.raises(AirflowSkipException), told.output.told():
+    with pytest.raises(AirflowSkipException), told.output.report():
         raise AirflowSkipException("Not promoted.")
 
     assert told.store[-1] == ("progress", {"percent": 100, "stage": "done"})
@@ -179,7 +179,7 @@ def test_a_task_that_is_skipped_is_done(told, caplog):
 )
 def test_of_a_job_that_could_not_say_why_it_failed_the_last_error_counts(told, caplog, lines, told_at_last):
     list(told.output.read(lines, told.hook))
-    with pytest.raises(RuntimeError), told.output.told():
+    with pytest.raises(RuntimeError), told.output.report():
         raise RuntimeError("Error code is: 1.\nand all the output")
 
     assert [record.getMessage() for record in caplog.records] == [told_at_last]
@@ -202,7 +202,7 @@ def test_remarks_that_nobody_needs_are_left_out(told, line):
 def test_what_a_native_library_tells_is_told_once(level):
     line = f"{level}0000 00:00:1795601047.589747   1138%d cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: %s\n"
     noisy = LogFilter()
-    assert [noisy.has(line % said) for said in ((4, "a"), (5, "a"), (6, "b"))] == [False, True, False]
+    assert [noisy.drops(line % said) for said in ((4, "a"), (5, "a"), (6, "b"))] == [False, True, False]
 
 
 def test_that_cuda_cannot_be_started_is_told_unless_it_is_told_that_there_is_none():
@@ -214,8 +214,8 @@ def test_that_cuda_cannot_be_started_is_told_unless_it_is_told_that_there_is_non
     )
     missing, broken = error % "UNKNOWN ERROR (303)", error % "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected (100)"
     alone, told = LogFilter(), LogFilter()
-    assert [alone.has(missing), alone.has(broken)] == [False, False]
-    assert [told.has(there_is_none), told.has(missing), told.has(broken)] == [False, True, False]
+    assert [alone.drops(missing), alone.drops(broken)] == [False, False]
+    assert [told.drops(there_is_none), told.drops(missing), told.drops(broken)] == [False, True, False]
 
 
 def test_what_could_be_an_error_is_told(told):

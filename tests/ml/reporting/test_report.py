@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
-from airflow_provider_distkeras.hooks.spark_submit import zip_package
+from airflow_provider_distkeras.hooks.package_archive import zip_package
 from airflow_provider_distkeras.ml.reporting import plots, report
 from airflow_provider_distkeras.ml.reporting.formatting import format_value
 from airflow_provider_distkeras.ml.tuning.trial import FoldResult, Trial

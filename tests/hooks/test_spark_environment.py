@@ -5,15 +5,15 @@ from importlib.metadata import Distribution
 
 import pytest
 
-from airflow_provider_distkeras.hooks import spark_submit
-from airflow_provider_distkeras.hooks.spark_submit import SparkEnvironmentError, find_java_home, find_spark_home, java_advice
+from airflow_provider_distkeras.hooks import spark_environment
+from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError, find_java_home, find_spark_home
 from tests.airflow_fixtures import make_java, write_script
 
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
     """A machine with no Java but what a test puts there."""
-    monkeypatch.setattr(spark_submit, "_USUAL_PLACES", ((str(tmp_path / "jvm"), "*"),))
+    monkeypatch.setattr(spark_environment, "_USUAL_PLACES", ((str(tmp_path / "jvm"), "*"),))
     return {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}
 
 
@@ -58,19 +58,14 @@ def test_message_names_the_java_that_does_not_fit_and_why(bare, tmp_path):
     assert f"{tmp_path}/jvm/stripped (17, without jdk.incubator.vector)" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("system", "release", "command"),
-    [
-        ("Darwin", {}, "brew install openjdk@17"),
-        ("Linux", {"ID": "debian", "VERSION_ID": "12"}, "apt-get install -y openjdk-17-jre-headless"),
-        ("Linux", {"ID": "debian", "VERSION_ID": "13"}, "apt-get install -y openjdk-21-jre-headless"),
-        ("Linux", {"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "apt-get install -y openjdk-17-jre-headless"),
-        ("Linux", {"ID": "fedora"}, "dnf install -y java-21-openjdk-headless"),
-        ("Linux", {"ID": "nixos"}, "adoptium.net"),
-    ],
-)
-def test_advice_fits_the_system(system, release, command):
-    assert command in java_advice(system, release)
+def test_message_without_any_java_names_what_is_needed_and_the_places_searched(bare, tmp_path):
+    with pytest.raises(SparkEnvironmentError) as caught:
+        find_java_home(bare)
+
+    assert str(caught.value) == (
+        "Spark needs Java 17 or 21. Install Java 17 or 21 with the module jdk.incubator.vector, or set JAVA_HOME to it. "
+        f"Searched: JAVA_HOME, PATH, {tmp_path}/jvm and ~/.sdkman."
+    )
 
 
 def test_spark_home_is_the_installed_one(stub):
@@ -98,25 +93,15 @@ def test_pyspark_and_its_client_of_different_releases(stub):
     assert "pip install --force-reinstall --no-deps pyspark==4.3.0 pyspark-client==4.3.0" in str(caught.value)
 
 
-def test_command_prints_the_home_or_says_what_to_install(tmp_path):
+def test_command_prints_the_java_home(tmp_path):
     fits = make_java(tmp_path / "java", "17.0.9")
-    command = [sys.executable, "-m", "airflow_provider_distkeras.hooks.spark_submit"]
-    found = subprocess.run(command, env={**os.environ, "JAVA_HOME": str(fits)}, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "airflow_provider_distkeras.hooks.spark_environment"]
+    done = subprocess.run(command, env={**os.environ, "JAVA_HOME": str(fits)}, capture_output=True, text=True, check=True)
 
-    assert found.stdout.strip() == str(fits)
-
-
-def test_variables_are_put_back(monkeypatch):
-    monkeypatch.setenv("KEPT", "before")
-    monkeypatch.delenv("NEW", raising=False)
-
-    with spark_submit.variables({"KEPT": "during", "NEW": "during"}):
-        assert (os.environ["KEPT"], os.environ["NEW"]) == ("during", "during")
-
-    assert (os.environ["KEPT"], "NEW" in os.environ) == ("before", False)
+    assert done.stdout.strip() == str(fits)
 
 
 def test_java_that_does_not_run_is_no_java(tmp_path):
     write_script(tmp_path / "bin" / "java", "#!/bin/sh\nexit 1\n")
 
-    assert spark_submit.java_version(tmp_path) is None
+    assert spark_environment.java_version(tmp_path) is None

@@ -1,0 +1,89 @@
+"""SparkSubmitOperator with templated resources."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
+from airflow_provider_distkeras.contract.fields import Field, integer, memory, text
+
+_INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
+_TEXTS = ("conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode")
+_MEMORIES = ("executor_memory", "driver_memory")
+
+
+class SparkResourcesOperator(SparkSubmitOperator):
+    """SparkSubmitOperator whose resources may be templates.
+
+    Beside the parameters below, it takes those of SparkSubmitOperator, less `application`, `application_args` and `java_class`,
+    which are this package's own.
+
+    :param conn_id: The Spark connection; it must exist. (templated)
+    :param archives: Archives to unpack beside each executor, comma-separated. (templated)
+    :param repositories: Where to look for `packages`, comma-separated. (templated)
+    :param total_executor_cores: Cores of all executors together, on a standalone cluster. (templated)
+    :param executor_cores: Cores per executor. (templated)
+    :param executor_memory: Memory per executor, such as 2g. (templated)
+    :param driver_memory: Memory of the driver, such as 2g. (templated)
+    :param num_executors: Number of executors. (templated)
+    :param status_poll_interval: Seconds between two looks at a job in cluster mode. (templated)
+    :param spark_binary: Another spark-submit than the installed pyspark's. (templated)
+    :param yarn_queue: The YARN queue. (templated)
+    :param deploy_mode: client or cluster; default: the connection's. (templated)
+    :param name: The Spark application's name; default: the DAG, the task and the period. (templated)
+    """
+
+    template_fields = (
+        *(f for f in SparkSubmitOperator.template_fields if f not in ("application", "application_args")),
+        *_INTEGERS,
+        *_TEXTS,
+        *_MEMORIES,
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "json", "env_vars": "json"}
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = "spark_default",
+        archives: str | None = None,
+        repositories: str | None = None,
+        total_executor_cores: int | str | None = None,
+        executor_cores: int | str | None = None,
+        executor_memory: str | None = None,
+        driver_memory: str | None = None,
+        num_executors: int | str | None = None,
+        status_poll_interval: int | str = 10,
+        spark_binary: str | None = None,
+        yarn_queue: str | None = None,
+        deploy_mode: str | None = None,
+        name: str = "",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        own = {"application", "application_args", "java_class"} & kwargs.keys()
+        if own:
+            raise TypeError(f"{type(self).__name__} runs the packaged job and takes no {', '.join(sorted(own))}.")
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.conn_id = conn_id
+        self.archives = archives
+        self.repositories = repositories
+        self.total_executor_cores = total_executor_cores
+        self.executor_cores = executor_cores
+        self.executor_memory = executor_memory
+        self.driver_memory = driver_memory
+        self.num_executors = num_executors
+        self.status_poll_interval = status_poll_interval
+        self.spark_binary = spark_binary
+        self.yarn_queue = yarn_queue
+        self.deploy_mode = deploy_mode
+        self.name = name
+
+    def cast_resources(self) -> None:
+        """Set the provider's attributes to the rendered resources, in the types that its hook expects; an empty text is None."""
+        for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (memory, _MEMORIES)):
+            for name in names:
+                value = getattr(self, name)
+                is_set = value is not None and str(value).strip() not in ("", "None")
+                setattr(self, f"_{name}", Field(check, None, "").cast(name, value) if is_set else None)
+        self._status_poll_interval = self._status_poll_interval or 10
