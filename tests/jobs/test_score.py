@@ -249,7 +249,7 @@ def test_paths_that_hold_something_else_are_refused(regression, scoring, tmp_pat
     (tmp_path / "days" / "1").mkdir(parents=True)
     (tmp_path / "days" / "1" / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(
-        DataError, match=r"There is no file in '\S+/days' itself: for those in folders below it, say '\S+/days/\*'"
+        DataError, match=r"There is no file in '\S+/days' itself: for those in folders below it, set '\S+/days/\*'"
     ):
         scoring(regression, f"{tmp_path}/days", input_format="csv")
     assert scoring(regression, f"{tmp_path}/days/*").result["rows"] == 1

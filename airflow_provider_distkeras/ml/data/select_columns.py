@@ -45,7 +45,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     Args:
         renamed: new name per raw column that is renamed.
-        kinds: what each feature holds (see `contract.dialect`), by its new name and in order.
+        kinds: the kind of each feature (see `contract.files.csv_dialect.KINDS`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
         missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
