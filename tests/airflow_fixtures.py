@@ -211,7 +211,7 @@ class Run:
         return str(self.dag_run.get_task_instance(task_id).state)
 
     def asset_events(self):
-        """What the tasks told assets, by the asset's name."""
+        """The extra of each asset event, by the asset's name."""
         return {event.asset.name: event.extra for event in self.raw_asset_events()}
 
     def raw_asset_events(self):

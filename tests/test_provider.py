@@ -33,9 +33,9 @@ def test_info_follows_airflows_schema():
 
 def test_airflow_discovers_the_provider(airflow_db):
     command = [sys.executable, "-m", "airflow", "providers", "get", "airflow-provider-distkeras", "--output", "json"]
-    (found,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    (entry,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert found == {"Provider": "airflow-provider-distkeras", "Version": __version__}
+    assert entry == {"Provider": "airflow-provider-distkeras", "Version": __version__}
 
 
 def test_artifact_root_is_an_airflow_option(airflow_db):
@@ -53,6 +53,17 @@ def test_operator_modules_and_links_exist():
     for path in info["extra-links"]:
         module, _, name = path.rpartition(".")
         assert getattr(importlib.import_module(module), name).name
+
+
+def test_classes_resolve_by_the_paths_of_earlier_versions():
+    from airflow_provider_distkeras import links, triggers
+    from airflow_provider_distkeras.links.spark import SparkUILink
+    from airflow_provider_distkeras.triggers.spark_application import SparkApplicationTrigger
+
+    assert triggers.SparkApplicationTrigger is SparkApplicationTrigger
+    assert links.SparkUILink is SparkUILink
+    with pytest.raises(AttributeError):
+        _ = triggers.NoTrigger
 
 
 def test_provider_info_is_free():

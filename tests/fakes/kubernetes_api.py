@@ -22,11 +22,11 @@ class KubernetesApi:
         self.trouble = 0
         self.deletions = []
         self.authorizations = set()
-        self.asked = threading.Event()
+        self.looked_at = threading.Event()
 
     def look(self):
         phase = self.phases.pop(0) if len(self.phases) > 1 else self.phases[0]
-        self.asked.set()
+        self.looked_at.set()
         if phase == "deleted":
             return 404, {"kind": "Status", "reason": "NotFound"}
         container = {

@@ -26,12 +26,12 @@ class ResourceManager:
         self.kills = []
         self.looks = 0
         self.authorizations = set()
-        self.asked = threading.Event()
+        self.looked_at = threading.Event()
 
     def look(self):
         self.looks += 1
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        self.asked.set()
+        self.looked_at.set()
         final = state if state in ("SUCCEEDED", "FAILED", "KILLED") else "UNDEFINED"
         running = {"SUCCEEDED": "FINISHED"}.get(state, state)
         return {"app": {"state": running, "finalStatus": final, "diagnostics": self.diagnostics}}
@@ -49,11 +49,11 @@ class Handler(JsonHandler):
         self.answer(200, manager.look()) if self.application() else self.answer(404, {})
 
     def do_PUT(self):
-        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert said == {"state": "KILLED"}
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert body == {"state": "KILLED"}
         if not self.server.api.trouble:
             self.server.api.kill(self.application("/state"))
-        self.answer(202, said)
+        self.answer(202, body)
 
     def application(self, suffix=""):
         manager = self.server.api

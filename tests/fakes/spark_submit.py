@@ -24,7 +24,7 @@ VALUES = {
     "metrics": {"r2": {"mean": 0.9, "std": 0.01}},
 }
 
-#: What a preprocess job found in the columns.
+#: The profile that a preprocess job writes.
 PROFILE = {
     "temp": {"kind": "number", "count": 11, "missing": 1, "min": 0.5, "max": 0.7, "quantiles": {"0.5": 0.6}},
     "day": {

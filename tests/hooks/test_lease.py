@@ -20,7 +20,7 @@ def seconds(*, retry_delay=60, backoff=0, longest=None, try_number=1, max_tries=
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("arguments", "expected"),
     [
         ({"max_tries": 0}, 120),
         ({"durable": False}, 120),
@@ -34,8 +34,8 @@ def seconds(*, retry_delay=60, backoff=0, longest=None, try_number=1, max_tries=
         ({"backoff": 5, "try_number": 90, "max_tries": 99}, 120 + NOTICED_S + 86400),
     ],
 )
-def test_lasts_until_a_retry_has_found_the_job_again(said, expected):
-    assert seconds(**said) == expected
+def test_lasts_until_a_retry_has_found_the_job_again(arguments, expected):
+    assert seconds(**arguments) == expected
 
 
 class Log:
@@ -46,7 +46,7 @@ class Log:
         self.warnings.append(message % arguments)
 
 
-def test_store_that_is_out_is_told_and_tried_again(tmp_path):
+def test_a_failed_renewal_is_logged_and_tried_again(tmp_path):
     (tmp_path / "p").write_text("a file, where a folder has to be")
     log = Log()
     keeper = LeaseKeeper(Attempt(f"file://{tmp_path}/p", "a"), 120.0, log)

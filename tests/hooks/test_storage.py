@@ -58,9 +58,9 @@ def test_names_in_a_directory(storage, bucket):
     ],
 )
 def test_files_of_a_pattern(storage, bucket, pattern, names):
-    found = storage.list_files(f"{bucket}/{pattern}")
+    files = storage.list_files(f"{bucket}/{pattern}")
 
-    assert {path.removeprefix(f"{bucket}/"): size for path, size in found.items()} == {name: len(name) for name in names}
+    assert {path.removeprefix(f"{bucket}/"): size for path, size in files.items()} == {name: len(name) for name in names}
 
 
 def test_write_that_fails_names_the_path(storage, bucket):

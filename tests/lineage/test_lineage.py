@@ -1,4 +1,4 @@
-"""What OpenLineage hears, through Airflow's own listener, and what Spark's listener is told. With a stub in place of Spark."""
+"""OpenLineage events of Airflow's own listener, and the properties for Spark's listener, with a stub in place of Spark."""
 
 import json
 import subprocess
@@ -76,9 +76,9 @@ def test_every_task_tells_what_it_read_and_made(stub, run, pipeline, listen, csv
 
     event = listen("prepare")
     assert names(event["inputs"]) == file(csv)
-    found = event["inputs"][0]["facets"]["dataQualityMetrics"]
-    temp, day = found["columnMetrics"]["temp"], found["columnMetrics"]["day"]
-    assert (found["rowCount"], temp["count"], temp["nullCount"], temp["quantiles"]) == (12, 11, 1, {"0.5": 0.6})
+    quality = event["inputs"][0]["facets"]["dataQualityMetrics"]
+    temp, day = quality["columnMetrics"]["temp"], quality["columnMetrics"]["day"]
+    assert (quality["rowCount"], temp["count"], temp["nullCount"], temp["quantiles"]) == (12, 11, 1, {"0.5": 0.6})
     assert (temp["min"], temp["max"], day["count"]) == (0.5, 0.7, 12)
     assert not {"min", "max"} & {*day}  # times are no numbers
     assert names(event["outputs"]) == file(prepared["dataset_path"], prepared["pipeline_path"])
@@ -191,9 +191,9 @@ def test_spark_is_told_its_parent_and_the_server_but_no_secret_on_the_command_li
     assert done.state == "success"
 
     argv = stub.calls()[0]["argv"]
-    told = dict(argv[n + 1].split("=", 1) for n, part in enumerate(argv) if part == "--conf")
-    assert told["spark.openlineage.parentJobName"] == "dag.prepare"
-    assert told["spark.openlineage.transport.url"] == "http://127.0.0.1:9"
+    properties_of_spark = dict(argv[n + 1].split("=", 1) for n, part in enumerate(argv) if part == "--conf")
+    assert properties_of_spark["spark.openlineage.parentJobName"] == "dag.prepare"
+    assert properties_of_spark["spark.openlineage.transport.url"] == "http://127.0.0.1:9"
     properties = Path(tmp_path / "copied").read_text().splitlines()
     assert properties[1].startswith("spark.redaction.regex=(?i)secret|password|")
     assert [properties[0], *properties[2:]] == [
@@ -201,10 +201,10 @@ def test_spark_is_told_its_parent_and_the_server_but_no_secret_on_the_command_li
         "spark.openlineage.transport.auth.apiKey=Bearer k3y-of-lineage",
         "spark.openlineage.transport.headers.X-Token=t0ken-of-lineage",
     ]
-    said = "".join(capfd.readouterr())
+    log = "".join(capfd.readouterr())
     for secret in ("k3y-of-lineage", "t0ken-of-lineage"):
         assert secret not in " ".join(argv)
-        assert secret not in said
+        assert secret not in log
 
 
 def test_the_facets_are_not_imported_with_the_operators():

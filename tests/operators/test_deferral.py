@@ -30,14 +30,14 @@ def defer_there(prepare_on_yarn):
 
 @pytest.fixture
 def deferrals(monkeypatch):
-    """What Airflow is told when a task defers."""
+    """The arguments of each deferral."""
     from airflow.sdk.exceptions import TaskDeferred
 
     noted, init = [], TaskDeferred.__init__
 
-    def note(self, **said):
-        noted.append(said)
-        init(self, **said)
+    def note(self, **arguments):
+        noted.append(arguments)
+        init(self, **arguments)
 
     monkeypatch.setattr(TaskDeferred, "__init__", note)
     return noted
@@ -55,9 +55,9 @@ def test_result_and_asset_event_are_those_of_a_task_that_waits_itself(yarn, prep
     before, after = waited.xcoms("prepare")["return_value"], deferred.xcoms("prepare")["return_value"]
     assert before.keys() == after.keys()
     assert (before["rows"], after["rows"]) == (12, 12)
-    told = deferred.asset_events()["bikes"]
-    assert told.keys() == waited.asset_events()["bikes"].keys()
-    assert (told["period"], told["uri"]) == ("2026-04-01T000000Z", after["dataset_path"])
+    event = deferred.asset_events()["bikes"]
+    assert event.keys() == waited.asset_events()["bikes"].keys()
+    assert (event["period"], event["uri"]) == ("2026-04-01T000000Z", after["dataset_path"])
 
 
 def test_links_outlast_the_wait_and_the_state_is_kept(yarn, defer_there, run, monkeypatch, client, log_in):

@@ -238,11 +238,11 @@ def test_asset_events_tell_path_metrics_period_and_digest(stub, prepare, run, cs
     for task_id, kind, asset in (
         ("prepare", "preprocess", "bikes"), ("train", "train", "bikes_model"), ("score", "score", "bikes_scores"),
     ):  # fmt: skip
-        told, returned = events[asset], done.xcoms(task_id)["return_value"]
-        assert {key: told[key] for key in returned} == returned
-        assert told["uri"] == returned[SPECS[kind].main_artifact]
-        assert (told["kind"], told["period"]) == (kind, "2026-03-01T000000Z")
-        assert len(told["spec_sha256"]) == 64
+        event, returned = events[asset], done.xcoms(task_id)["return_value"]
+        assert {key: event[key] for key in returned} == returned
+        assert event["uri"] == returned[SPECS[kind].main_artifact]
+        assert (event["kind"], event["period"]) == (kind, "2026-03-01T000000Z")
+        assert len(event["spec_sha256"]) == 64
     assert events["bikes_model"]["metrics"] == {"r2": {"mean": 0.9, "std": 0.01}}
 
 

@@ -50,13 +50,13 @@ def assert_refused(done, stub, *parts, submitted=0):
 )
 def test_wrong_input_is_told_before_spark(stub, prepare, run, csv, root, content, arguments, message):
     run(prepare)
-    kept = (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text()
+    current = (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text()
     csv.unlink() if content is None else csv.write_text(content)
 
     done = run(lambda: prepare(retries=3, **arguments))
 
     assert_refused(done, stub, message.format(csv=csv), submitted=1)
-    assert (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text() == kept
+    assert (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text() == current
     assert len(done.errors) == 1
 
 
@@ -100,25 +100,25 @@ def test_dataset_that_nothing_committed(stub, run, root, tmp_path):
     assert stub.calls() == []
 
 
-@pytest.mark.parametrize("said", ["", "None", "{{ ti.xcom_pull(task_ids='nothing') }}"])
-def test_a_path_that_a_template_did_not_find(stub, run, root, said):
+@pytest.mark.parametrize("path", ["", "None", "{{ ti.xcom_pull(task_ids='nothing') }}"])
+def test_a_path_that_a_template_did_not_find(stub, run, root, path):
     done = run(
-        lambda: DistKerasTrainOperator(task_id="train", dataset_path=said, hyperparameters=NETWORK, artifact_root=str(root))
+        lambda: DistKerasTrainOperator(task_id="train", dataset_path=path, hyperparameters=NETWORK, artifact_root=str(root))
     )
 
     assert_refused(done, stub, "dataset_path: expected a path, received ")
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("arguments", "message"),
     [
         ({"driver_memory": "2 gigs"}, "driver_memory: expected an amount of memory, such as 2g or 512m, received '2 gigs'."),
         ({"executor_memory": "lots"}, "executor_memory: expected an amount of memory, such as 2g or 512m, received 'lots'."),
         ({"deploy_mode": "cluster"}, "deploy_mode: the master 'local[2]' runs jobs in client mode only; leave deploy_mode out."),
     ],
 )
-def test_resources_that_spark_would_refuse(stub, run, prepare, csv, said, message):
-    assert_refused(run(lambda: prepare(**said)), stub, message)
+def test_resources_that_spark_would_refuse(stub, run, prepare, csv, arguments, message):
+    assert_refused(run(lambda: prepare(**arguments)), stub, message)
 
 
 def test_dataset_in_place_of_a_model(stub, prepare, run, csv, root):

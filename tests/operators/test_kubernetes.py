@@ -73,7 +73,7 @@ def test_execution_timeout_deletes_the_pod(kubernetes, stub, prepare_there, run)
     kubernetes.phases = ["Running"]
 
     def time_is_up():
-        kubernetes.asked.wait()
+        kubernetes.looked_at.wait()
         os.kill(os.getpid(), signal.SIGALRM)  # by which Airflow tells itself so
 
     striker = threading.Thread(target=time_is_up, daemon=True)

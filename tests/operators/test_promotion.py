@@ -1,4 +1,4 @@
-"""The champion of a name: who becomes it, who scores with it, and what assets hear of it. With a stub in place of Spark."""
+"""The champion of a name: its promotion, its use in scoring, and its asset events, with a stub in place of Spark."""
 
 import os
 
@@ -30,7 +30,7 @@ def champions(root):
 def promote(prepare, csv, root):
     """Makes a promote task, and, unless a model is given, the tasks prepare and train before it."""
 
-    def pipeline(model_path=None, **said):
+    def pipeline(model_path=None, **arguments):
         if model_path is None:
             dataset = prepare().output["dataset_path"]
             trained = DistKerasTrainOperator(
@@ -41,7 +41,7 @@ def promote(prepare, csv, root):
             **{
                 "task_id": "promote", "champion": "bikes", "model_path": model_path, "input_path": str(csv),
                 "artifact_root": str(root), "outlets": [Asset("bikes_champion")],
-            } | said
+            } | arguments
         )  # fmt: skip
 
     return pipeline
@@ -50,8 +50,8 @@ def promote(prepare, csv, root):
 @pytest.fixture
 def score(csv, root):
     """Makes a task that scores with the champion."""
-    return lambda **said: DistKerasScoreOperator(
-        **{"task_id": "score", "champion": "bikes", "input_path": str(csv), "artifact_root": str(root)} | said
+    return lambda **arguments: DistKerasScoreOperator(
+        **{"task_id": "score", "champion": "bikes", "input_path": str(csv), "artifact_root": str(root)} | arguments
     )
 
 
@@ -64,12 +64,12 @@ def test_the_first_challenger_becomes_the_champion(stub, run, promote, champions
     done = run(promote)
 
     model = done.xcoms("train")["model_path"]
-    told = done.xcoms("promote")
-    assert (done.state, told["promoted"], told["champion_path"]) == ("success", True, model)
-    assert told["metrics"] == {"challenger": {"r2": 0.9}}
+    result = done.xcoms("promote")
+    assert (done.state, result["promoted"], result["champion_path"]) == ("success", True, model)
+    assert result["metrics"] == {"challenger": {"r2": 0.9}}
     present = champions.present()
     assert (present.model_path, present.period, present.task) == (model, "2026-03-01T000000Z", "dag.promote")
-    assert (present.run_id, present.manifest_path) == (done.dag_run.run_id, told["manifest_path"])
+    assert (present.run_id, present.manifest_path) == (done.dag_run.run_id, result["manifest_path"])
     event = done.asset_events()["bikes_champion"]
     assert (event["uri"], event["kind"], event["period"]) == (model, "promote", "2026-03-01T000000Z")
     assert event["metrics"] == {"challenger": {"r2": 0.9}}
@@ -91,11 +91,11 @@ def test_a_challenger_that_is_not_better_is_skipped_and_no_asset_hears_of_it(stu
     stub.metrics(challenger=0.85, champion=0.8)
     second = run(lambda: promote(margin="{{ 0.1 }}"), logical_date=APRIL)
 
-    told = second.xcoms("promote")
-    assert (second.states()["promote"], told["promoted"]) == ("skipped", False)
-    assert told["champion_path"] == first.xcoms("train")["model_path"]
-    assert told["reason"] == "r2 0.85 against the champion's 0.8 is not better by more than 0.1"
-    assert {key: told[key] for key in told["return_value"]} == told["return_value"]
+    result = second.xcoms("promote")
+    assert (second.states()["promote"], result["promoted"]) == ("skipped", False)
+    assert result["champion_path"] == first.xcoms("train")["model_path"]
+    assert result["reason"] == "r2 0.85 against the champion's 0.8 is not better by more than 0.1"
+    assert {key: result[key] for key in result["return_value"]} == result["return_value"]
     assert second.asset_events() == {}
     assert len(champions.history()) == 1
 
@@ -113,12 +113,12 @@ def test_what_follows_runs_on_if_its_trigger_rule_says_so(stub, run, promote, sc
 def test_a_first_challenger_must_reach_the_threshold(stub, run, promote, champions):
     done = run(lambda: promote(threshold=0.95))
 
-    told = done.xcoms("promote")
-    assert (done.states()["promote"], told["promoted"], told["champion_path"]) == ("skipped", False, None)
+    result = done.xcoms("promote")
+    assert (done.states()["promote"], result["promoted"], result["champion_path"]) == ("skipped", False, None)
     assert champions.present() is None
 
 
-def test_a_backfill_does_not_move_the_champion_back_in_time_unless_it_is_told_to(stub, run, promote, champions):
+def test_a_backfill_does_not_move_the_champion_back_in_time_without_allow_older(stub, run, promote, champions):
     run(promote, logical_date=APRIL)
     backfill = run(promote, logical_date=MARCH)
 
@@ -135,12 +135,12 @@ def test_a_backfill_does_not_move_the_champion_back_in_time_unless_it_is_told_to
 def test_a_challenger_that_is_the_champion_already_stays_it(stub, run, promote, champions, if_exists):
     """As when a task is cleared."""
     first = run(promote)
-    model, told = first.xcoms("train")["model_path"], first.xcoms("promote")["return_value"]
+    model, result = first.xcoms("train")["model_path"], first.xcoms("promote")["return_value"]
     again = run(lambda: promote(model_path=model, if_exists=if_exists))
 
     assert kinds(stub).count("promote") == 1
     assert again.state == "success"
-    assert again.xcoms("promote")["return_value"] == told
+    assert again.xcoms("promote")["return_value"] == result
     assert again.asset_events()["bikes_champion"]["champion_path"] == model
     assert len(champions.history()) == 1
 
@@ -166,7 +166,7 @@ def test_a_job_that_fails_leaves_the_champion(stub, run, promote, champions):
     assert champions.history() == before
 
 
-def test_a_champion_whose_model_is_gone_is_told_with_the_fix(stub, run, promote, champions):
+def test_the_error_about_a_champion_whose_model_is_gone_names_the_fix(stub, run, promote, champions):
     first = run(promote)
     local_path(first.xcoms("train")["manifest_path"]).unlink()
     failed = run(promote, logical_date=APRIL)
@@ -194,15 +194,15 @@ def test_a_score_task_takes_the_champion_that_there_is_when_it_runs(stub, run, p
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("arguments", "message"),
     [
         ({}, "champion: there is no champion of 'bikes' in file://{root}/champions/bikes. Promote a model first"),
         ({"champion": None}, "Expected either model_path or champion, received None and None: set one of them."),
         ({"model_path": "m"}, "Expected either model_path or champion, received 'm' and 'bikes': set one of them."),
     ],
 )
-def test_a_score_task_without_one_model_is_refused_with_the_fix(stub, run, score, root, said, message):
-    failed = run(lambda: score(**said))
+def test_a_score_task_without_one_model_is_refused_with_the_fix(stub, run, score, root, arguments, message):
+    failed = run(lambda: score(**arguments))
 
     assert failed.message.startswith(message.format(root=root))
     assert isinstance(failed.errors[-1], AirflowFailException)
@@ -230,14 +230,14 @@ def test_the_group_is_the_three_tasks_one_fed_by_the_other(stub, run, csv, root)
 
 @pytest.fixture
 def run_as(run, monkeypatch):
-    """Runs tasks as `run` does, in a run that has no logical date, but what is said: a partition key, or events that triggered it."""
+    """Runs tasks as `run` does, in a run that has no logical date, but a partition key, or events that triggered it."""
     from airflow.models import dagrun
 
     create = dagrun.get_or_create_dagrun
 
     def run_tasks(make, *, partition_key=None, events=()):
-        def create_as(**said):
-            made, session = create(**said), said["session"]
+        def create_as(**arguments):
+            made, session = create(**arguments), arguments["session"]
             made.partition_key = partition_key
             made.consumed_asset_events.extend(session.merge(event) for event in events)
             session.commit()
@@ -255,7 +255,7 @@ def test_the_events_and_the_champion_of_a_partitioned_run_are_of_its_partition(s
 
     assert done.state == "success"
     events = done.asset_events()
-    assert {name: told["period"] for name, told in events.items()} == {
+    assert {name: event["period"] for name, event in events.items()} == {
         "bikes_champion": "2026-03-01",
         "bikes_scores": "2026-03-01",
     }

@@ -139,7 +139,7 @@ def test_silence_for_a_while_is_outlived(yarn, stub, prepare_on_yarn, run):
     yarn.trouble = 503
 
     def recover():
-        yarn.asked.wait()
+        yarn.looked_at.wait()
         yarn.trouble = 0
 
     yarn.states = ["RUNNING", "RUNNING", "SUCCEEDED"]
@@ -155,7 +155,7 @@ def strike_once_asked(yarn, took, signal_number=signal.SIGTERM):
     """Send this process a signal while it waits for YARN; note how long it takes to kill the application."""
 
     def strike():
-        yarn.asked.wait()
+        yarn.looked_at.wait()
         started = time.monotonic()
         os.kill(os.getpid(), signal_number)
         while not yarn.kills and time.monotonic() - started < 10:
@@ -188,7 +188,7 @@ def test_retry_that_found_the_job_again_kills_it_too(yarn, stub, prepare_on_yarn
 
     def mend(context):
         yarn.trouble, yarn.states = 0, ["RUNNING"]
-        yarn.asked.clear()
+        yarn.looked_at.clear()
         killers.append(strike_once_asked(yarn, took))
 
     stub.mode("nothing")

@@ -29,8 +29,8 @@ def make(yarn, tmp_path):
 
     def make(**more):
         attempt = {"period_path": f"file://{tmp_path}/p", "name": "a"}
-        said = {"conn_id": "yarn", "application_id": APPLICATION, "attempt": attempt, "lease_s": 600.0, "look_s": 0.01}
-        path, arguments = SparkApplicationTrigger(**said | more).serialize()
+        values = {"conn_id": "yarn", "application_id": APPLICATION, "attempt": attempt, "lease_s": 600.0, "look_s": 0.01}
+        path, arguments = SparkApplicationTrigger(**values | more).serialize()
         module, _, name = path.rpartition(".")
         return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
 
@@ -51,18 +51,18 @@ def lease_in(tmp_path):
 def test_fires_when_the_application_has_ended(yarn, make):
     yarn.states = ["ACCEPTED", "RUNNING", "RUNNING", "SUCCEEDED"]
 
-    said = fire(make())
+    event = fire(make())
 
-    assert (said["outcome"], said["attempt"]["name"], yarn.looks) == ("succeeded", "a", 4)
+    assert (event["outcome"], event["attempt"]["name"], yarn.looks) == ("succeeded", "a", 4)
 
 
 def test_tells_why_it_failed(yarn, make):
     yarn.states, yarn.diagnostics = ["RUNNING", "FAILED"], "Out of memory."
 
-    said = fire(make())
+    event = fire(make())
 
-    assert said["outcome"] == "failed"
-    assert said["message"].startswith(f"The application {APPLICATION} ended without a result: FAILED. Out of memory.")
+    assert event["outcome"] == "failed"
+    assert event["message"].startswith(f"The application {APPLICATION} ended without a result: FAILED. Out of memory.")
 
 
 def test_outlives_a_silence_but_not_a_long_one(yarn, make, monkeypatch):
@@ -70,10 +70,10 @@ def test_outlives_a_silence_but_not_a_long_one(yarn, make, monkeypatch):
     yarn.trouble = 503
     started = time.monotonic()
 
-    said = fire(make())
+    event = fire(make())
 
-    assert said["outcome"] == "unreachable"
-    assert "HTTP 503" in said["message"]
+    assert event["outcome"] == "unreachable"
+    assert "HTTP 503" in event["message"]
     assert time.monotonic() - started >= 0.2
     assert yarn.kills == []
 
@@ -154,6 +154,6 @@ def test_a_triggerer_that_is_restarted_kills_nothing(yarn, make):
 def test_time_that_is_up_kills_the_application(yarn, make):
     yarn.states = ["RUNNING"]
 
-    said = fire(make(expires_at=time.time() + 0.2))
+    event = fire(make(expires_at=time.time() + 0.2))
 
-    assert (said["outcome"], yarn.kills) == ("timeout", [APPLICATION])
+    assert (event["outcome"], yarn.kills) == ("timeout", [APPLICATION])
