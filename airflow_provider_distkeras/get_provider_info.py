@@ -9,7 +9,7 @@ from airflow_provider_distkeras import __version__
 _OPTIONS = {
     "artifact_root": {
         "description": (
-            "Where datasets, models, reports and predictions are written, unless an operator says otherwise: "
+            "Where datasets, models, reports and predictions are written, unless an operator sets its own: "
             "a path or URI that both Airflow and Spark can read and write. If it is empty, local Spark "
             "masters use a folder distkeras in AIRFLOW_HOME; every other master needs it."
         ),

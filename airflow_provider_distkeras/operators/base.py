@@ -121,7 +121,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
             if_exists = choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
             self.cast_resources()
             hook = self._hook = self._submit_hook(job_log)
-            if self._killed:  # the signal came before there was a hook to tell
+            if self._killed:  # the signal came before there was a hook
                 hook.kill(None, None)
             run.root = self._resolve_root(hook.master)
             run.spec = self._build_spec(self.resolve(run))

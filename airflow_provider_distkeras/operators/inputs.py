@@ -20,13 +20,13 @@ class CsvInputOperator(DistKerasBaseOperator):
     """Base of the operators that read CSV files.
 
     :param input_path: CSV files (also .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
-    :param delimiter: What separates the fields of a line. (templated)
+    :param delimiter: The separator of fields. (templated)
     :param quote: What surrounds a field that holds delimiters; "" where nothing does. (templated)
     :param encoding: The files' encoding, by Python's name. (templated)
     :param null_values: Texts that stand for a missing value, beside an empty field. (templated)
     :param multiline: Whether quoted fields hold line breaks; a file is then read by one task. (templated)
     :param timestamp_formats: How times are written, beside ISO 8601, as for `strptime`. (templated)
-    :param bad_lines: What to do about lines that do not fit: "fail", "quarantine" or "drop". (templated)
+    :param bad_lines: How lines that do not fit are treated: "fail", "quarantine" or "drop". (templated)
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 

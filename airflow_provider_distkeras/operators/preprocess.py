@@ -22,7 +22,7 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     of `CsvInputOperator` beside these.
 
     :param schema: What columns hold, by their name in the files: "number", "boolean", or "array[8]" for eight numbers in a field.
-        Else the files' first rows tell. (templated)
+        Other columns are inferred from the files' first rows. (templated)
     :param columns_renamed: New name per column of the files. (templated)
     :param excluded_columns: Columns to leave out, by their name in the files. (templated)
     :param label_col: The column to predict, by its new name. (templated)
@@ -33,10 +33,10 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     :param validation_col: Rows to validate on, and not to train on, by its new name. (templated)
     :param categorical_columns: Columns to one-hot encode, by their new names. (templated)
     :param max_categories: Columns with more categories are hashed into this many features. (templated)
-    :param unseen_categories: New categories in scoring: "ignore" (none of the known ones) or "quarantine" the row. (templated)
+    :param unseen_categories: New categories in scoring: "ignore" (all indicators are 0) or "quarantine" the row. (templated)
     :param timestamp_columns: What to take from columns of times, by their new names, such as ["month", "weekday"]. (templated)
     :param cyclic_timestamps: Whether these are sines and cosines, so that 23 h is near 0 h. (templated)
-    :param missing: What to do about missing values: "fail", "mean", "median", "indicator" (the mean, and a column that tells) or
+    :param missing: How missing values are treated: "fail", "mean", "median", "indicator" (the mean, and an indicator column) or
         "drop"; or a dict with one of these, or the value to fill in, per column. (templated)
     :param scaling: "standard", "minmax" or None. (templated)
     :param num_workers: Partitions of the prepared dataset. (templated)

@@ -27,14 +27,15 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param dataset_path: The `dataset_path` that a preprocess task returned. (templated)
     :param trainer: The trainer, by name. (templated)
     :param trainer_params: Its parameters, such as batch_size, num_epoch, num_workers. (templated)
-    :param hyperparameters: What every cell of the grid shares, such as layer_dims, optimizer, learning_rate. (templated)
+    :param hyperparameters: Hyper-parameters that all trials share, such as layer_dims, optimizer, learning_rate. (templated)
     :param search: "grid", "random" or "optuna". (templated)
     :param param_grid: Values to search, per name of a hyper-parameter or trainer parameter. (templated)
     :param param_distributions: What random and optuna draw from beside it, per name, such as
         ``{"loguniform": [1e-4, 0.1]}``; also "uniform", "int" and "choice". (templated)
     :param num_trials: Trials of a random search or of Optuna; `num_cells`, its earlier name, is deprecated. (templated)
-    :param halving_factor: Train all cells a little, and one in so many of them so many times longer, up to num_epoch. (templated)
-    :param max_minutes: Minutes after which no other cell is begun. (templated)
+    :param halving_factor: Train all trials a little, then one in so many of them so many times longer, up to num_epoch.
+        (templated)
+    :param max_minutes: Minutes after which no other trial begins. (templated)
     :param max_failed_trials: Trials that may fail or diverge; by default all but one; `max_failed_cells`, its earlier name, is
         deprecated. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
@@ -42,11 +43,11 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param metrics: Further metrics of the evaluator to measure. (templated)
     :param num_folds: Folds of the cross validation. (templated)
     :param stratified: Whether every fold gets the same share of each label. (templated)
-    :param test_share: Share of the rows that the search does not see, to measure the best cell on. (templated)
-    :param parallelism: Cells trained at the same time, at most; by default as many as the cluster has slots for. (templated)
+    :param test_share: Share of the rows that the search does not see, to measure the best trial on. (templated)
+    :param parallelism: Trials at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
     :param backend: Keras backend of the workers: "tensorflow" or "jax". (templated)
-    :param mlflow_experiment: Log parameters, metrics, cells, model and report to this experiment of MLflow. (templated)
+    :param mlflow_experiment: Log parameters, metrics, trials, model and report to this experiment of MLflow. (templated)
     :param mlflow_tracking_uri: MLflow's server; else MLFLOW_TRACKING_URI where the Spark driver runs. Users and passwords go
         there too, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. (templated)
     :param tensorboard: Whether to write TensorBoard event files beside the model. (templated)
