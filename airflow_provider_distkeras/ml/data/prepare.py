@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.ml import PipelineModel
@@ -20,8 +20,8 @@ from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_profile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
+from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import Source
-from airflow_provider_distkeras.ml.data.sources.csv_source import CsvSource
 from airflow_provider_distkeras.ml.data.sql import as_number
 
 
@@ -90,11 +90,7 @@ def process_csv(
 
 def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     """Read the files, fit the stages and apply them. Raise DataError as `process_csv` does."""
-    source = replace(
-        CsvSource.open(spark, spec.input_path, spec.dialect),
-        renamed=spec.columns_renamed,
-        excluded=tuple(spec.excluded_columns),
-    )
+    source = open_source(spark, spec).with_names(spec.columns_renamed, spec.excluded_columns)
     plan = FeaturePlan.of(spec, source)
     source = source.with_kinds(plan.kinds)
     profile = source.profile(spark, plan.profile_request)

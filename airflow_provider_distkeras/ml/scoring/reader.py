@@ -25,9 +25,9 @@ from airflow_provider_distkeras.ml.data import prepare
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records
 from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import IS_BAD, Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
-from airflow_provider_distkeras.ml.data.sources.csv_source import CsvSource
 from airflow_provider_distkeras.ml.data.sql import as_number, quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring import parquet_reader, parquet_writer, writer
@@ -200,10 +200,10 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     storage = storage_for(spark, spec.input_path[0])
     if spec.input_format == "parquet" or (spec.input_format is None and contract.is_parquet(storage, spec.input_path)):
         return _read_parquet(spark, contract.find(storage, spec.input_path), stages, selected)
-    return _read_csv(spark, CsvSource.open(spark, spec.input_path, spec.dialect), stages, selected)
+    return _read_source(spark, open_source(spark, spec), stages, selected)
 
 
-def _read_csv(spark: SparkSession, source: CsvSource, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
+def _read_source(spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
     """Read raw rows: columns that are no features as text, but a label that its first rows show to be a number."""
     selected.check(source.columns_in_files)
     kinds, columns = selected.kinds_of(source.columns_in_files), _passing_through(source.columns_in_files)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from airflow_provider_distkeras.contract.specs import CsvSpec
 from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileRequest
 
 #: The column of `Source.rows` that marks records that do not fit.
@@ -20,6 +21,11 @@ class Source(ABC):
 
     Columns have their new names everywhere, except where a docstring names those in the files.
     """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, spark: SparkSession, spec: CsvSpec) -> Self:
+        """Find the input of a spec and read its columns and first rows. Raise DataError if it is unusable."""
 
     @property
     @abstractmethod
@@ -35,6 +41,10 @@ class Source(ABC):
     @abstractmethod
     def names_in_files(self) -> Mapping[str, str]:
         """Name in the files per column that is not excluded, in the files' order."""
+
+    @abstractmethod
+    def with_names(self, renamed: Mapping[str, str], excluded: Sequence[str]) -> Self:
+        """Return the source with new names per column, and without some; both by the names in the files."""
 
     @abstractmethod
     def with_kinds(self, kinds: Mapping[str, str]) -> Self:

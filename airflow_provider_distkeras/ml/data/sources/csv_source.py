@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -21,6 +21,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect
+from airflow_provider_distkeras.contract.specs import CsvSpec
 from airflow_provider_distkeras.ml.data.profiling import (
     REPORT,
     DataProfile,
@@ -59,9 +60,10 @@ class CsvSource(Source):
     kinds: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, spark: SparkSession, paths: list[str], dialect: Dialect) -> Self:
+    def open(cls, spark: SparkSession, spec: CsvSpec) -> Self:
         """Find the files and read their headers and first rows. Raise DataError if they are unusable."""
-        return cls(inspect(storage_for(spark, paths[0]), paths, dialect, zstd.decompress_head), dialect)
+        storage = storage_for(spark, spec.input_path[0])
+        return cls(inspect(storage, spec.input_path, spec.dialect, zstd.decompress_head), spec.dialect)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -77,6 +79,10 @@ class CsvSource(Source):
     def names_in_files(self) -> Mapping[str, str]:
         """Name in the files per column that is not excluded, in the files' order."""
         return {self.renamed.get(name, name): name for name in self.files.columns if name not in self.excluded}
+
+    def with_names(self, renamed: Mapping[str, str], excluded: Sequence[str]) -> Self:
+        """Return the source with new names per column, and without some; both by the names in the files."""
+        return replace(self, renamed=renamed, excluded=tuple(excluded))
 
     def with_kinds(self, kinds: Mapping[str, str]) -> Self:
         """Return the source that reads these columns only, as these kinds."""
