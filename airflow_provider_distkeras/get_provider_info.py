@@ -48,12 +48,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Distkeras",
-                "python-modules": [
-                    "airflow_provider_distkeras.operators.preprocess",
-                    "airflow_provider_distkeras.operators.train",
-                    "airflow_provider_distkeras.operators.score",
-                    "airflow_provider_distkeras.operators.promote",
-                ],
+                "python-modules": ["airflow_provider_distkeras.operators"],
             }
         ],
         "triggers": [

@@ -6,20 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.operators.preprocess import DistKerasPreprocessOperator
-    from airflow_provider_distkeras.operators.promote import DistKerasPromoteOperator
-    from airflow_provider_distkeras.operators.score import DistKerasScoreOperator
-    from airflow_provider_distkeras.operators.task_group import CsvToScores, csv_to_scores_group
-    from airflow_provider_distkeras.operators.train import DistKerasTrainOperator
-
-__all__ = [
-    "CsvToScores",
-    "DistKerasPreprocessOperator",
-    "DistKerasPromoteOperator",
-    "DistKerasScoreOperator",
-    "DistKerasTrainOperator",
-    "csv_to_scores_group",
-]
+    from airflow_provider_distkeras.operators.preprocess import DistKerasPreprocessOperator as DistKerasPreprocessOperator
+    from airflow_provider_distkeras.operators.promote import DistKerasPromoteOperator as DistKerasPromoteOperator
+    from airflow_provider_distkeras.operators.score import DistKerasScoreOperator as DistKerasScoreOperator
+    from airflow_provider_distkeras.operators.task_group import CsvToScores as CsvToScores
+    from airflow_provider_distkeras.operators.task_group import csv_to_scores_group as csv_to_scores_group
+    from airflow_provider_distkeras.operators.train import DistKerasTrainOperator as DistKerasTrainOperator
 
 _MODULES = {
     "DistKerasPreprocessOperator": "preprocess",

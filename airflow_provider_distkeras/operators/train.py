@@ -96,10 +96,10 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         mlflow_experiment: str | None = None,
         mlflow_tracking_uri: str | None = None,
         tensorboard: bool | str = False,
-        num_cells: int | str | None = None,
-        max_failed_cells: int | str | None = None,
         **kwargs: Any,
     ) -> None:
+        num_trials = _by_earlier_name(kwargs, "num_cells", "num_trials", num_trials)
+        max_failed_trials = _by_earlier_name(kwargs, "max_failed_cells", "max_failed_trials", max_failed_trials)
         super().__init__(**kwargs)
         self.dataset_path = dataset_path
         self.trainer = trainer
@@ -108,21 +108,19 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.search = search
         self.param_grid = param_grid
         self.param_distributions = param_distributions
-        self.num_trials = _renamed("num_cells", num_cells, "num_trials", num_trials)
+        self.num_trials = num_trials
         self.halving_factor = halving_factor
         self.max_minutes = max_minutes
-        self.max_failed_trials = _renamed("max_failed_cells", max_failed_cells, "max_failed_trials", max_failed_trials)
+        self.max_failed_trials = max_failed_trials
         self.evaluator = evaluator
-        self.metric = metric
-        self.metrics = metrics
+        self.metric, self.metrics = metric, metrics
         self.num_folds = num_folds
         self.stratified = stratified
         self.test_share = test_share
         self.parallelism = parallelism
         self.seed = seed
         self.backend = backend
-        self.mlflow_experiment = mlflow_experiment
-        self.mlflow_tracking_uri = mlflow_tracking_uri
+        self.mlflow_experiment, self.mlflow_tracking_uri = mlflow_experiment, mlflow_tracking_uri
         self.tensorboard = tensorboard
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
@@ -132,8 +130,9 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         return {}
 
 
-def _renamed(earlier: str, earlier_value: Any, name: str, value: Any) -> Any:
-    """Return the value of an argument that may be given by its earlier name; raise SpecError if both are given."""
+def _by_earlier_name(kwargs: dict[str, Any], earlier: str, name: str, value: Any) -> Any:
+    """Return the value of an argument that `kwargs` may hold by its earlier name; raise SpecError if both are given."""
+    earlier_value = kwargs.pop(earlier, None)
     if earlier_value is None:
         return value
     if value is not None:

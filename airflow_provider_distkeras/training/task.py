@@ -30,14 +30,11 @@ REPORT_SCHEMA = (
 
 
 def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa.RecordBatch]:
-    """Train on one partition.
+    """Train on one partition, and yield one row of `REPORT_SCHEMA`, which reports a failure, too, with its traceback.
 
     Args:
         batches: the partition's rows, see `dataset.Loader.load`.
         job: the run's configuration.
-
-    Yields:
-        One row of `REPORT_SCHEMA`. A failure is reported, too, with its traceback.
 
     Raises:
         WorkerReplacedError: another attempt of this task has taken over; so this one must fail.
