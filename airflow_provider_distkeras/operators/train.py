@@ -116,10 +116,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.metric, self.metrics = metric, metrics
         self.num_folds = num_folds
         self.stratified = stratified
-        self.test_share = test_share
-        self.parallelism = parallelism
-        self.seed = seed
-        self.backend = backend
+        self.test_share, self.parallelism = test_share, parallelism
+        self.seed, self.backend = seed, backend
         self.mlflow_experiment, self.mlflow_tracking_uri = mlflow_experiment, mlflow_tracking_uri
         self.tensorboard = tensorboard
 

@@ -64,6 +64,7 @@ class RequestHandler:
         self._policy = policy
         self._connected: dict[int, WorkerId] = {}
         self._generation = 0
+        self._begun: set[int] = set()  # workers of this generation that have their first weights
         self._round: dict[int, Frame] = {}
         self._changed = threading.Condition()
         self._closing = False
@@ -154,6 +155,8 @@ class RequestHandler:
             self._await_all_workers(frame)
         account.pulled_at = ledger.updates
         response = self._response(number, self.store.pull(number))
+        self._begun.add(number)
+        self._changed.notify_all()
         response.attempt, response.stop = frame.attempt, self.store.stopped
         response.epoch = max(worker.commits for worker in ledger.workers.values())
         return response
@@ -189,6 +192,7 @@ class RequestHandler:
         generation = frame.attempt >> _GENERATION_BITS
         if self._policy.barrier and generation > self._generation:
             self._generation = generation
+            self._begun.clear()
             self._round.clear()
             self._changed.notify_all()
 
@@ -218,7 +222,12 @@ class RequestHandler:
         return self._response(frame.worker, answer)
 
     def _is_turn(self, frame: Frame) -> bool:
-        """Return whether all commits before this one are made: by number of commit, then by worker."""
+        """Return whether all commits before this one are made, by number of commit, then by worker.
+
+        Behind a barrier, every worker has its first weights by then: else the first ones would depend on whose thread woke first.
+        """
+        if self._policy.barrier and len(self._begun) < self.store.rule.num_workers:
+            return False
         return all(
             other.left or other.sequence >= frame.sequence - (number > frame.worker)
             for number, other in self.store.ledger.workers.items()

@@ -232,6 +232,31 @@ def test_a_round_does_not_wait_without_end(at_once):
         worker.connection.close()
 
 
+def test_workers_that_take_turns_begin_with_the_same_weights_however_late_one_of_them_wakes(at_once, monkeypatch):
+    with start(DynSGDRule(SIZE, 2), SyncPolicy(barrier=True, round_robin=True, timeout=20)) as server:
+        handler, awake = server.handler, threading.Event()
+        await_all_workers = handler._await_all_workers
+
+        def await_and_oversleep(frame):
+            await_all_workers(frame)
+            if frame.worker == 1:
+                assert handler._changed.wait_for(awake.is_set, 20)
+
+        monkeypatch.setattr(handler, "_await_all_workers", await_and_oversleep)
+        first, second = Worker(server, 0), Worker(server, 1)
+        begun = at_once(second.hello)[0]
+        first.hello()
+        committed = at_once(first.commit)[0]
+        with pytest.raises(TimeoutError):
+            committed.result(timeout=0.5)
+        awake.set()
+        with handler._changed:
+            handler._changed.notify_all()
+
+        assert begun.result(20).vector().tolist() == [0, 0, 0, 0]
+        assert committed.result(20).sequence == 1
+
+
 def test_workers_that_take_turns_commit_in_the_order_of_their_numbers(at_once):
     with start(DynSGDRule(SIZE, 3), SyncPolicy(barrier=True, round_robin=True, timeout=20)) as server:
         workers = [Worker(server, number) for number in range(3)]
