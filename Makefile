@@ -9,6 +9,7 @@ CSV ?=
 LABEL ?=
 EXCLUDE ?=
 CATEGORICAL ?=
+WORKERS ?= 2
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
 PACKAGE_FILES := pyproject.toml constraints.txt
@@ -32,7 +33,7 @@ ui: $(VENV)/installed ## Open the demo's DAG in the Airflow UI
 
 test: $(VENV)/installed-dev lint ## Lint, then run all tests
 	@$(BIN)/python -m airflow_provider_distkeras.hooks.spark_environment > /dev/null
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/python -m ruff check .
