@@ -99,7 +99,7 @@ def test_no_rows_have_the_type_that_rows_would_have(ensemble):
 def test_a_network_is_loaded_once_per_process(ensemble, monkeypatch):
     scorer = ensemble.scorer()
     loaded = scorer.forward
-    monkeypatch.setattr(inference.artifact, "from_bytes", None)
+    monkeypatch.setattr(inference.serialization, "from_bytes", None)
     assert ensemble.scorer().forward is loaded
 
 
