@@ -34,10 +34,10 @@ SABOTEUR = """
 import json, os, signal
 from pathlib import Path
 import pyarrow.parquet as pq
-from airflow_provider_distkeras.ml import parts
-from airflow_provider_distkeras.ml.scoring import Scorer
+from airflow_provider_distkeras.ml.network.scorer import Scorer
+from airflow_provider_distkeras.ml.scoring import parquet_writer
 
-parts._GROUP_BYTES = 1  # what is scored is in the file at once
+parquet_writer._GROUP_BYTES = 1  # what is scored is in the file at once
 calls = dict(score=0, close=0)
 
 def striking(name, at, honest):
