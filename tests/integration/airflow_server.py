@@ -24,6 +24,8 @@ ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": ""}
 DEADLINE = 900
 #: The seconds that one answer of Airflow's API may take.
 ANSWER = 300
+#: How often a request is sent, at most.
+RETRIES = 4
 
 
 def until(condition, what, seconds=DEADLINE):
@@ -75,8 +77,15 @@ class AirflowServer:
         return self._http.get(path, params=query or None, headers=self._headers(user))
 
     def api(self, method, path, body=None, user="admin"):
-        """Return the answer of Airflow's REST API."""
-        answer = self._http.request(method, f"/api/v2/{path}", json=body, headers=self._headers(user))
+        """Return the answer of Airflow's REST API.
+
+        A write is sent again where SQLite refused it: the API server notes who writes on its event loop, and a task's write that
+        waits for this loop meanwhile holds the lock.
+        """
+        for _ in range(RETRIES):
+            answer = self._http.request(method, f"/api/v2/{path}", json=body, headers=self._headers(user))
+            if answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                break
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

@@ -213,6 +213,7 @@ def test_a_succeeded_task_that_is_cleared_runs_again(airflow, months, backfilled
     where = {"dag_run_id": run["dag_run_id"], "task_ids": ["train"], "only_failed": False, "dry_run": False}
     airflow.api("POST", f"dags/{DAG_ID}/clearTaskInstances", where)
     until(lambda: months.attempts(month, "train")[1] != before[1], lambda: str(airflow.states(DAG_ID, run["dag_run_id"])))
+    until(lambda: by_month(airflow)[month]["state"] in FINISHED, lambda: str(airflow.states(DAG_ID, run["dag_run_id"])))
 
     attempts, shown = months.attempts(month, "train")
     assert (len(attempts), shown) == (len(before[0]) + 1, attempts[-1])
