@@ -33,7 +33,7 @@ ui: $(VENV)/installed ## Open the demo's DAG in the Airflow UI
 
 test: $(VENV)/installed-dev lint ## Lint, then run all tests
 	@$(BIN)/python -m airflow_provider_distkeras.hooks.spark_environment > /dev/null
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/python -m ruff check .
