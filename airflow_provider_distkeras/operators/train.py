@@ -46,7 +46,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param test_share: Share of the rows that the search does not see, to measure the best trial on. (templated)
     :param parallelism: Trials at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
-    :param backend: Keras backend of the workers: "tensorflow" or "jax". (templated)
+    :param backend: Keras backend of the workers: "tensorflow", "jax" or "torch". (templated)
     :param mlflow_experiment: Log parameters, metrics, trials, model and report to this experiment of MLflow. (templated)
     :param mlflow_tracking_uri: MLflow's server; else MLFLOW_TRACKING_URI where the Spark driver runs. Users and passwords go
         there too, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. (templated)
