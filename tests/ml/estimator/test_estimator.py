@@ -9,6 +9,7 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
+from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, DivergenceError, SpecError, TrainingError
 from airflow_provider_distkeras.ml import DistKeras, DistKerasModel
 from airflow_provider_distkeras.training import trainers
@@ -70,7 +71,7 @@ def test_the_single_trainer_is_keras_fit(data):
     model = estimator.fit(data)
     from airflow_provider_distkeras.ml.network.builder import build_network
 
-    network = build_network({**estimator.values_of(_hyperparameters())}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
+    network = build_network({**estimator.values_of(params.HYPERPARAMETERS)}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")
@@ -78,12 +79,6 @@ def test_the_single_trainer_is_keras_fit(data):
     network.fit(rows[:, :2], rows[:, 2], batch_size=300, epochs=5, verbose=0)
     for ours, theirs in zip(model.keras_network().get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def _hyperparameters():
-    from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
-
-    return HYPERPARAMETERS
 
 
 def test_the_learning_rate_decays_with_the_steps_of_all_workers(data):
@@ -316,6 +311,13 @@ def test_wrong_params_are_refused_at_once(spark, make, message):
 def test_a_parameter_of_another_trainer_is_refused(data):
     with pytest.raises(SpecError, match="Unknown parameter of SingleTrainer 'communication_window'"):
         DistKeras("SingleTrainer", layer_dims=[None, 1], communication_window=3).fit(data)
+
+
+@pytest.mark.parametrize("stage", [DistKeras, DistKerasModel])
+def test_every_name_of_the_contract_is_a_param(spark, stage):
+    for name, field in {**params.TRAINER_PARAMETERS, **params.HYPERPARAMETERS, **params.FITTING}.items():
+        param = stage().getParam(name)
+        assert (param.name, param.doc) == (getattr(stage, name).name, field.doc)
 
 
 def test_params_explain_themselves(spark):
