@@ -7,7 +7,7 @@ import codecs
 import contextlib
 import csv
 import io
-import itertools
+import string
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -48,13 +48,14 @@ class InputFiles:
     Attributes:
         sizes: size in bytes per file, sorted by path.
         headers: column names per file, in the file's own order.
-        lines: the header as it is written, per file.
+        lines: the lines per file up to the header's, as they are written (in UTF-8 if the encoding is wide); all but the header's
+            with their line breaks.
         samples: the rows at the beginning of some files: lists of fields as long as the header, none of them cut off.
     """
 
     sizes: dict[str, int]
     headers: dict[str, list[str]]
-    lines: dict[str, bytes]
+    lines: dict[str, tuple[bytes, ...]]
     samples: dict[str, list[list[str]]]
 
     @property
@@ -109,13 +110,13 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
     readable = [path for path in sizes if unzstd is not None or not path.endswith(".zst")]
     any_row = len(readable) < len(sizes)
     for path in readable:
-        head, records = _head(storage, path, dialect, unzstd)
+        head, lines, records = _head(storage, path, dialect, unzstd)
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
         header = [name.strip() for name in records[0]]
         _check_header(path, header, head, dialect)
-        files.headers[path], files.lines[path] = header, _first_line(head)
-        if dialect.by_line and len(_parsed(_text(files.lines[path], dialect), dialect)[0]) != len(header):
+        files.headers[path], files.lines[path] = header, lines
+        if dialect.by_line and len(_parsed([_text(lines[-1], dialect)], dialect)[0]) != len(header):
             raise DataError(
                 f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line."
             )
@@ -130,17 +131,32 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
     return files
 
 
-def _head(storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None) -> tuple[bytes, list[list[str]]]:
-    """Return the beginning of a file, decompressed, and the records in it: a header and, if there is one, a row."""
+def _head(
+    storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None
+) -> tuple[bytes, tuple[bytes, ...], list[list[str]]]:
+    """Return the beginning of a file, decompressed, its lines up to the header's, and the header and, if there is one, a row."""
     limit = HEAD_BYTES
     while True:
         content = storage.read_bytes(path, limit)
         head = _decompressed(path, content, limit, unzstd)
         whole = len(content) < limit and len(head) < limit
-        records = _first_records(head, dialect, all_of_them=whole)
+        text = _text(head, dialect)
+        lines = list(io.StringIO(text, newline=""))
+        above = _lines_above_header(lines, dialect)
+        records = _parsed(lines[above:], dialect)
+        if not whole:
+            records = records[:-1]  # it may have been cut off
         if len(records) > 1 or whole or limit >= _MOST_BYTES:
-            return head, records
+            as_read = text.encode() if dialect.is_wide else head.removeprefix(_MARK)
+            first = b"".join(as_read.splitlines(keepends=True)[: above + 1]).rstrip(b"\r\n")
+            return head, tuple(first.splitlines(keepends=True)), records
         limit *= 4
+
+
+def _lines_above_header(lines: list[str], dialect: Dialect) -> int:
+    """Return how many lines precede the header, the first line that holds more than separators, quotes and spaces."""
+    nothing = f"{dialect.delimiter}{dialect.quote or ''}{string.whitespace}"
+    return next((position for position, line in enumerate(lines) if line.strip(nothing)), len(lines))
 
 
 def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -> None:
@@ -179,21 +195,15 @@ def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None)
     return head
 
 
-def _first_records(head: bytes, dialect: Dialect, *, all_of_them: bool) -> list[list[str]]:
-    """Return the header and the rows after it; the last of them only if it cannot have been cut off."""
-    records = _parsed(_text(head, dialect), dialect)
-    return records if all_of_them else records[:-1]
-
-
-def _parsed(text: str, dialect: Dialect) -> list[list[str]]:
-    lines = io.StringIO(text, newline="")
+def _parsed(lines: list[str], dialect: Dialect) -> list[list[str]]:
+    """Return the records in lines, without empty ones."""
     if dialect.quote:
         reader = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote)
     else:
         reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
     records: list[list[str]] = []
     with _fields_of_any_length(), contextlib.suppress(csv.Error):  # what comes before what cannot be parsed will do
-        records += itertools.dropwhile(lambda record: not any(map(str.strip, record)), filter(None, reader))
+        records += filter(None, reader)
     return records
 
 
@@ -208,11 +218,6 @@ def _fields_of_any_length() -> Iterator[None]:
 
 def _text(content: bytes, dialect: Dialect) -> str:
     return content.removeprefix(_MARK).decode(dialect.encoding, errors="replace").lstrip("\ufeff")
-
-
-def _first_line(head: bytes) -> bytes:
-    """Return the first line that is not empty."""
-    return next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
 
 
 def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them in the file.") -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -31,13 +33,14 @@ class CsvFeed:
     """Files with the same header, on their way into Spark's Python workers.
 
     Attributes:
-        columns: the names in the header; header: the line itself.
+        columns: the names in the header.
+        lines: the lines up to the header's, as `InputFiles.lines` has them.
         paths: the files.
         whole: whether a file is read as a whole: its records are no lines, or only Python can decompress it.
     """
 
     columns: tuple[str, ...]
-    header: bytes
+    lines: tuple[bytes, ...]
     paths: tuple[str, ...]
     whole: bool
 
@@ -48,29 +51,36 @@ class CsvFeed:
         return spark.read.text(list(self.paths)).select("value", *(["_metadata.file_path"] if named else []))
 
     def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[CsvBlock]:
-        """Yield the records without the headers. Runs on executors."""
+        """Yield the records behind the headers. Runs on executors."""
+        above = sum(line.endswith(b"\n") for line in self.lines)
         for batch in batches:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
-                    for records in _after_header(split(path, content.as_buffer(), dialect)):
+                    for records in _without_first(split(path, content.as_buffer(), dialect, above)):
                         yield CsvBlock(records, pa.repeat(path, len(records)))
                 continue
             lines = batch.column(0).cast(pa.binary())
-            rows = pc.not_equal(lines, self.header)
+            rows = reduce(pc.and_, (pc.not_equal(lines, line.rstrip(b"\r\n")) for line in self.lines))
             yield CsvBlock(lines.filter(rows), batch.column(1).filter(rows) if batch.num_columns > 1 else None)
 
 
 def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
     """Return the files in groups that are read alike."""
-    groups: dict[tuple[tuple[str, ...], bytes, bool], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], tuple[bytes, ...], bool], list[str]] = {}
     for path, columns in files.headers.items():
         whole = not dialect.by_line or path.endswith(".zst")  # which Spark cannot decompress everywhere
         groups.setdefault((tuple(columns), files.lines[path], whole), []).append(path)
-    return [CsvFeed(columns, line, tuple(paths), whole) for (columns, line, whole), paths in groups.items()]
+    return [CsvFeed(columns, lines, tuple(paths), whole) for (columns, lines, whole), paths in groups.items()]
 
 
-def split(path: str, content: pa.Buffer, dialect: Dialect) -> Iterator[pa.Array]:
+def split(path: str, content: pa.Buffer, dialect: Dialect, above: int = 0) -> Iterator[pa.Array]:
     """Yield the records of a whole file in blocks, in UTF-8 if its encoding is wide; a line break inside quotes ends none.
+
+    Args:
+        path: the file, whose name says how it is compressed.
+        content: its bytes.
+        dialect: how it is written.
+        above: the lines at its beginning to leave out.
 
     Raises:
         DataError: the file cannot be decompressed or decoded.
@@ -79,7 +89,9 @@ def split(path: str, content: pa.Buffer, dialect: Dialect) -> Iterator[pa.Array]
     rest: list[bytes] = []
     is_open = 0
     try:
-        stream = _decoded(pa.input_stream(content, compression=_compression(path)), dialect)
+        stream = io.BufferedReader(_decoded(pa.input_stream(content, compression=_compression(path)), dialect), _BLOCK)
+        for _ in range(above):
+            stream.readline()
         while block := stream.read(_BLOCK):
             ends, is_open = _ends(block, quote, is_open)
             if not len(ends):
@@ -121,11 +133,9 @@ def _sliced(content: bytes, ends: Sequence[int] | np.ndarray) -> pa.Array:
     return pc.ascii_rtrim(records, "\r\n").cast(pa.binary())
 
 
-def _after_header(blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """Yield all but the first record that is not empty."""
-    for block in blocks:
-        filled = pc.indices_nonzero(pc.binary_length(block))
-        if len(filled):
-            yield block[filled[0].as_py() + 1 :]
-            break
+def _without_first(blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """Yield all records but the first."""
+    for first in blocks:
+        yield first[1:]
+        break
     yield from blocks

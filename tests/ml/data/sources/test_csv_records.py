@@ -8,8 +8,10 @@ import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_header import inspect
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.data.sources import csv_records
-from airflow_provider_distkeras.ml.data.sources.csv_records import split
+from airflow_provider_distkeras.ml.data.sources.csv_records import feeds, split
 
 TEXT = 'a,b\r\n1,"x\r\ny"\r\n\r\n2,"say ""hi"""\n3,z'
 RECORDS = ["a,b", '1,"x\r\ny"', "", '2,"say ""hi"""', "3,z"]
@@ -41,3 +43,20 @@ def test_wide_encodings():
     assert records_of(TEXT.encode("utf-16"), encoding="utf-16") == RECORDS
     with pytest.raises(DataError, match=r"x.csv cannot be read: .* Is it whole, and written in utf-16"):
         records_of(TEXT.encode("utf-16")[:-1], encoding="utf-16")
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(multiline=True), Dialect(encoding="utf-16")])
+@pytest.mark.parametrize("above", ["", "\r\n", "  \r\n,\r\n", '"\r\n', "\r\r\n"])
+def test_the_rows_begin_behind_the_header_whatever_lines_without_text_precede_it(tmp_path, dialect, above):
+    content = f"{above}a,b\r\n1,2\r\n3,4\r\n".encode(dialect.encoding)
+    (tmp_path / "x.csv").write_bytes(content)
+    files = inspect(LocalStorage(), [str(tmp_path)], dialect)
+    (feed,) = feeds(files, dialect)
+    columns = (
+        {"content": [content], "path": ["x.csv"]} if feed.whole else {"value": content.decode(dialect.encoding).splitlines()}
+    )
+
+    (block,) = feed.blocks([pa.RecordBatch.from_pydict(columns)], dialect)
+
+    assert files.columns == ["a", "b"]
+    assert block.records.to_pylist() == [b"1,2", b"3,4"]
