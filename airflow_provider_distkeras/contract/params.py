@@ -54,9 +54,9 @@ REGRESSION_LOSSES = (
 )  # fmt: skip
 LOSSES = (*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES)
 
-#: Per evaluator, its metrics (the first is the default), as Spark ML's evaluators name them.
+#: Per evaluator, its metrics (the first is the default); those that Spark ML's evaluators have, as they name them.
 EVALUATORS = {
-    "regression": ("r2", "rmse", "mse", "mae", "var"),
+    "regression": ("r2", "rmse", "mse", "mae", "var", "mape"),
     "binary": ("areaUnderROC", "areaUnderPR"),
     "multiclass": ("f1", "accuracy", "weightedPrecision", "weightedRecall", "logLoss", "hammingLoss"),
 }

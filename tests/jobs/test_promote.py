@@ -44,12 +44,13 @@ ROWS = "a,b,label\n1,0,2\n2,0,4\n3,0,6.5\n"
 
 
 def test_without_a_champion_the_challenger_is_measured_alone(promoting, twice):
-    done = promoting(twice, None, ROWS, metrics=["rmse"])
+    done = promoting(twice, None, ROWS, metrics=["rmse", "mape"])
 
     result = done.result
     assert (result["champion_path"], result["promoted"], result["rows"]) == (twice, True, 3)
     assert list(result["metrics"]) == ["challenger"]
-    assert result["metrics"]["challenger"] == pytest.approx({"r2": 1 - 0.25 / 10.166667, "rmse": np.sqrt(0.25 / 3)})
+    expected = {"r2": 1 - 0.25 / 10.166667, "rmse": np.sqrt(0.25 / 3), "mape": 0.5 / 6.5 / 3}
+    assert result["metrics"]["challenger"] == pytest.approx(expected)
     assert len(done.inputs) == 1
 
 

@@ -66,6 +66,23 @@ def test_a_random_search_by_halving_has_all_metrics_and_a_test(run_job, dataset)
     assert len(trials_of(done)) == 2 * len(trials)
 
 
+def test_a_metric_that_spark_lacks_decides_between_fits_of_several_workers(run_job, dataset):
+    spec = TrainSpec.build(
+        dataset_path=dataset(excluded_columns=["busy", "id"]),
+        param_grid={"learning_rate": [1e-6, 0.03]},
+        metric="mape",
+        metrics=["r2"],
+        **{**TRAINING, "trainer": "ADAG", "trainer_params": {"batch_size": 8, "num_epoch": 8, "num_workers": 2}},
+    )
+
+    done = run_job(spec)
+
+    assert done.result["best_params"]["learning_rate"] == 0.03
+    assert list(done.result["metrics"]) == ["mape", "r2"]
+    slow, fast = (trial["metrics"]["mape"]["mean"] for trial in done.details.trials)
+    assert fast < slow
+
+
 def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
     spec = TrainSpec.build(
         dataset_path=dataset(excluded_columns=["busy", "id"]), param_grid={"learning_rate": [0.01, 0.1]}, **TRAINING

@@ -1,6 +1,7 @@
 """Metrics by the names of `contract.params`: Spark ML's evaluators over DataFrames, and the same metrics in NumPy over outputs.
 
-A new metric is one entry of `contract.params.EVALUATORS` and one of `_REGRESSION_METRICS` or `_CLASSIFICATION_METRICS`.
+A new metric is one entry of `contract.params.EVALUATORS` and one of `_REGRESSION_METRICS` or `_CLASSIFICATION_METRICS`; one that
+Spark lacks is an entry of `_LARGER_IS_BETTER`, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pyspark.ml.evaluation import (
     MulticlassClassificationEvaluator,
     RegressionEvaluator,
 )
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -43,11 +46,44 @@ _MIN_PROBABILITY = 1e-15
 _SAMPLE_VALUES, _SAMPLE_ROWS = 3_000, 300
 
 
-def make_evaluator(name: str, metric: str, label_col: str = "label") -> Evaluator:
-    """Return the Spark evaluator of a name of `EVALUATORS`, set to one of its metrics."""
-    kind: Any = _EVALUATORS[name]
-    evaluator: Evaluator = kind(metricName=metric, labelCol=label_col)
-    return evaluator
+class MetricEvaluator(Evaluator):
+    """Evaluates each metric of a name of `EVALUATORS`: by Spark's evaluator, or in this process if Spark has no such metric.
+
+    In this process, it collects the labels and the predictions of all rows.
+
+    Args:
+        evaluator: the name of the evaluator.
+        metric: the metric.
+    """
+
+    metricName: Param = Param(Params._dummy(), "metricName", "The metric, as contract.params names it.", TypeConverters.toString)
+
+    def __init__(self, evaluator: str, metric: str) -> None:
+        super().__init__()
+        self.kind = _EVALUATORS[evaluator]
+        self._set(metricName=metric)
+
+    def isLargerBetter(self) -> bool:
+        """Return whether a larger value of the metric is better."""
+        metric = self.getOrDefault("metricName")
+        return _LARGER_IS_BETTER[metric] if metric in _LARGER_IS_BETTER else self._of_spark(metric).isLargerBetter()
+
+    def _of_spark(self, metric: str) -> Evaluator:
+        kind: Any = self.kind
+        evaluator: Evaluator = kind(metricName=metric)
+        return evaluator
+
+    def _evaluate(self, dataset: DataFrame) -> float:
+        metric = self.getOrDefault("metricName")
+        if metric not in _LARGER_IS_BETTER:
+            return self._of_spark(metric).evaluate(dataset)
+        regression = self.kind is RegressionEvaluator
+        predictions = F.col("prediction") if regression else vector_to_array(F.col("probability"))
+        rows = dataset.select(F.col("label").cast("double"), predictions.alias("predictions")).toArrow()
+        labels, values = (column.combine_chunks() for column in rows.columns)
+        if regression:
+            return _REGRESSION_METRICS[metric](labels.to_numpy(), values.to_numpy())
+        return _CLASSIFICATION_METRICS[metric](labels.to_numpy(), values.flatten().to_numpy().reshape(len(labels), -1))
 
 
 def evaluate_predictions(predictions: DataFrame, classifies: bool) -> dict[str, float]:
@@ -115,11 +151,13 @@ def can_evaluate_outputs(evaluator: Evaluator, names: Sequence[str], params: Dis
     """Return whether `evaluate_outputs` gives what an evaluator gives for these metrics of a network's predictions.
 
     Args:
-        evaluator: any evaluator; only Spark's own, with none but naming Params set, can be matched.
+        evaluator: any evaluator; only a `MetricEvaluator` or Spark's own, with none but naming Params set, can be matched.
         names: its metrics.
         params: the estimator's, whose columns the evaluator must read.
         kind: the network's kind of output.
     """
+    if isinstance(evaluator, MetricEvaluator):
+        evaluator = evaluator.kind()  # it reads the same columns
     if type(evaluator) not in _EVALUATORS.values() or kind is OutputKind.ARRAYS or not _has_naming_params_only(evaluator):
         return False
     regression = type(evaluator) is RegressionEvaluator
@@ -172,6 +210,11 @@ def _rmse(labels: Vector64, predictions: Vector64) -> float:
 
 def _mae(labels: Vector64, predictions: Vector64) -> float:
     return float(np.mean(np.abs(labels - predictions)))
+
+
+def _mape(labels: Vector64, predictions: Vector64) -> float:
+    """Return the mean of |label - prediction| / |label|, a share; where the label is 0, it is huge, as in scikit-learn."""
+    return float(np.mean(np.abs(labels - predictions) / np.maximum(np.abs(labels), np.finfo(np.float64).eps)))
 
 
 def _explained_variance(labels: Vector64, predictions: Vector64) -> float:
@@ -237,9 +280,11 @@ def _area_under_pr(labels: Vector64, probability: Vector64) -> float:
 
 
 _REGRESSION_METRICS: dict[str, Metric] = {
-    "r2": _r2, "rmse": _rmse, "mse": _mse, "mae": _mae, "var": _explained_variance,
+    "r2": _r2, "rmse": _rmse, "mse": _mse, "mae": _mae, "var": _explained_variance, "mape": _mape,
 }  # fmt: skip
 _CLASSIFICATION_METRICS: dict[str, Metric] = {
     "areaUnderROC": _area_under_roc, "areaUnderPR": _area_under_pr, "f1": _f1, "accuracy": _accuracy,
     "weightedPrecision": _precision, "weightedRecall": _recall, "logLoss": _log_loss, "hammingLoss": _hamming_loss,
 }  # fmt: skip
+#: Per metric that Spark's evaluators lack, whether a larger value is better.
+_LARGER_IS_BETTER = {"mape": False}

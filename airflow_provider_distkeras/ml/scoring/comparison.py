@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.reader import ParquetScoringInput, ScoringInput
@@ -66,7 +66,7 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
     finally:
         together.unpersist()
     sizes = next(iter(read.values())).sizes
-    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
+    evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
     return Comparison(metrics, rows, total - rows, sizes, evaluator.isLargerBetter())
 
 
@@ -153,7 +153,7 @@ def _measure(scores: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float
             f"metric: logLoss cannot judge classes that the {name} was not trained on, which {_named(spec)} has. Leave such rows "
             "out, or use another metric."
         )
-    metrics = {metric: make_evaluator(spec.evaluator, metric).evaluate(scores) for metric in spec.metric_names}
+    metrics = {metric: MetricEvaluator(spec.evaluator, metric).evaluate(scores) for metric in spec.metric_names}
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DataError(

@@ -13,7 +13,7 @@ from airflow_provider_distkeras.contract.params import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.estimator.evaluation import make_evaluator
+from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
 from airflow_provider_distkeras.ml.tuning.fold_fitter import FoldFitter
@@ -93,7 +93,7 @@ def search(
     logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
     progress.begin_search()
     folds = [*splitter.folds, *([splitter.test_fold] if splitter.test_fold else [])]
-    evaluator = make_evaluator(spec.evaluator, spec.metric_name)
+    evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
     with (
         FoldData(data, splitter, folds, "features", FeaturePreparation.of(details or {})) as fold_data,
         FoldFitter(estimator, evaluator, spec.metric_names, fold_data) as fitter,
@@ -136,7 +136,7 @@ def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
 
 
 def _make_study(spec: TrainSpec, journal: Journal | None) -> Study:
-    larger_is_better = make_evaluator(spec.evaluator, spec.metric_name).isLargerBetter()
+    larger_is_better = MetricEvaluator(spec.evaluator, spec.metric_name).isLargerBetter()
     limits = StudyLimits(spec.max_failed_trials, spec.max_minutes and spec.max_minutes * 60)
     sampler = _make_sampler(spec, journal, larger_is_better)
     return Study(sampler, spec.num_folds, spec.metric_name, larger_is_better=larger_is_better, limits=limits, journal=journal)

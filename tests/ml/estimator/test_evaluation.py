@@ -6,7 +6,7 @@ from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import EVALUATORS
-from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_outputs, make_evaluator
+from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator, evaluate_outputs
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 
 ROWS = 400
@@ -23,7 +23,7 @@ def test_numbers(spark, labels):
     )
     names = [name for name in EVALUATORS["regression"] if labels == "spread" or name != "r2"]  # Spark divides by 0
     metrics = evaluate_outputs(names, truth, outputs, classifies=False)
-    assert metrics == {name: pytest.approx(make_evaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
+    assert metrics == {name: pytest.approx(MetricEvaluator("regression", name).evaluate(rows), rel=1e-9) for name in names}
 
 
 @pytest.mark.spark
@@ -42,7 +42,7 @@ def test_classes(spark, evaluator, classes):
     rows = spark.createDataFrame(predictions, ["label", "prediction", "probability", "rawPrediction"])
     names = EVALUATORS[evaluator]
     metrics = evaluate_outputs(names, truth, outputs, classifies=True)
-    assert metrics == {name: pytest.approx(make_evaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
+    assert metrics == {name: pytest.approx(MetricEvaluator(evaluator, name).evaluate(rows), rel=1e-6) for name in names}
 
 
 def test_a_metric_of_the_other_kind_is_refused():
@@ -52,3 +52,14 @@ def test_a_metric_of_the_other_kind_is_refused():
 
 def test_constant_labels_that_are_met_have_an_r2_of_one():
     assert evaluate_outputs(["r2"], np.ones(3), np.ones((3, 1), np.float32), classifies=False) == {"r2": 1.0}
+
+
+@pytest.mark.spark
+def test_a_metric_that_spark_lacks(spark):
+    rows = spark.createDataFrame([(2.0, 1.0), (-4.0, -5.0)], "label double, prediction double")
+    evaluator = MetricEvaluator("regression", "mape")
+
+    assert evaluator.evaluate(rows) == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert evaluator.evaluate(rows, {evaluator.metricName: "mae"}) == 1.0
+    assert not evaluator.isLargerBetter()
+    assert MetricEvaluator("regression", "r2").isLargerBetter()
