@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from airflow_provider_distkeras.hooks.spark_environment import find_java_home
 
@@ -72,15 +75,34 @@ def write_rows(path, rows, seed):
     path.write_text("\n".join([",".join(["instant", *names, "cnt"]), *lines]) + "\n")
 
 
+def with_requirements(names):
+    """The installed distributions of these names and of all that they need."""
+    distributions = {}
+    names = [*names]
+    while names:
+        name = canonicalize_name(names.pop())
+        if name not in distributions:
+            distributions[name] = distribution(name)
+            needed = map(Requirement, distributions[name].requires or [])
+            names += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return distributions.values()
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """The Python of an environment that has what a notebook needs, and this package as it would be installed."""
+    """The Python of an environment that has what a notebook needs, and this package as it would be installed.
+
+    What is installed beside the tests is linked from there: to install it again takes minutes.
+    """
     folder = tmp_path_factory.mktemp("notebook")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     executable = str(folder / "bin" / "python")
-    pip = [executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for packages in (["-c", "constraints.txt", *REQUIREMENTS], ["--no-deps", str(REPOSITORY)]):
-        subprocess.run([*pip, *packages], cwd=REPOSITORY, check=True, timeout=1200)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    for each in with_requirements(REQUIREMENTS):
+        for part in {file.parts[0] for file in each.files} - {"..", "__pycache__"}:
+            (site_packages / part).symlink_to(each.locate_file(part))
+    pip = [executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, str(REPOSITORY)], check=True, timeout=1200)
     return executable
 
 
