@@ -1,21 +1,59 @@
-"""A parameter server in a process of its own, for test_server_security.py: answers every line of its input with its status."""
+"""A parameter server in a process of its own, which answers every line of its input with its status."""
 
 import contextlib
 import json
 import os
 import resource
+import subprocess
 import sys
+import time
 
 import numpy as np
 
 from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer
 from airflow_provider_distkeras.training.server.store import StoreState
 
+SIZE = 256
+ONE = np.ones(SIZE, np.float32)
+#: The most seconds that a test waits for the server.
+PATIENCE = 30.0
+
+
+class ServerProcess:
+    """Starts the server; `status` asks for its state."""
+
+    def __init__(self, folder, files):
+        self.log = folder / "log"
+        command = [sys.executable, __file__, str(SIZE), str(files)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True
+        )
+        payload = json.loads(self.process.stdout.readline())
+        self.address, self.secret = ("127.0.0.1", payload["port"]), bytes.fromhex(payload["secret"])
+
+    def status(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def connect(self, worker=0, attempt=0):
+        return ParameterClient.connect((Shard(*self.address, 0, SIZE),), self.secret, None, PATIENCE, worker, attempt)
+
+
+def wait_until(condition):
+    """Wait for a condition; return whether it came true in time."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
 
 def files_in_use():
-    """Counted without opening another."""
+    """Return the number of open files, without opening another."""
     used = 0
     for number in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
         with contextlib.suppress(OSError):
