@@ -1,8 +1,6 @@
 """Jobs through the real spark-submit, in processes of their own."""
 
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +13,9 @@ from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.hooks.package_archive import zip_package
-from airflow_provider_distkeras.hooks.spark_environment import find_java_home, find_spark_home
-
-
-def spark_environment():
-    return {**os.environ, "JAVA_HOME": str(find_java_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+from airflow_provider_distkeras.hooks.spark_environment import find_spark_home
+from tests.integration.fit_driver import Driver
+from tests.integration.standalone import spark_environment
 
 
 @pytest.fixture
@@ -64,3 +60,17 @@ def prepared(submit, tmp_path):
     output = process.communicate()[0]
     assert process.returncode == 0, output[-3000:]
     return f"{attempt.path}/dataset"
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    """Starts drivers; they end with the tests of a file."""
+    started = []
+
+    def start(steps, **options):
+        started.append(Driver(tmp_path_factory.mktemp("driver"), steps, **options))
+        return started[-1]
+
+    yield start
+    for driver in started:
+        driver.kill()

@@ -1,4 +1,4 @@
-"""Fits in a driver of their own, as test_interrupted_fits.py asks for them in JSON; prints what each came to in JSON.
+"""Fits in a driver of their own, as fit_driver.py asks for them in JSON; prints the result of each in JSON.
 
 Also the layers that go wrong, which driver and workers import from here.
 """

@@ -1,13 +1,17 @@
 """Standalone clusters: a master and its workers, each a process of its own."""
 
+import os
 import re
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
-from airflow_provider_distkeras.hooks.spark_environment import find_spark_home
+from airflow_provider_distkeras.hooks.spark_environment import find_java_home, find_spark_home
 
-from .conftest import spark_environment
+
+def spark_environment():
+    return {**os.environ, "JAVA_HOME": str(find_java_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 class Daemon:

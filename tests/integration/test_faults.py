@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from airflow_provider_distkeras.hooks.package_archive import zip_package
+from tests.integration.standalone import spark_environment
 
-from .conftest import spark_environment
 from .test_cluster import cluster  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.spark
