@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_distkeras.hooks import spark_environment
 from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError, find_java_home, find_spark_home
-from tests.airflow_fixtures import make_java, write_script
+from tests.fakes.spark_installation import make_java, write_script
 
 
 @pytest.fixture

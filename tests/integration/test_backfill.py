@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.artifacts.attempt import committed, cur
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.contract.period import period_key
-from tests.airflow_fixtures import install_stub
+from tests.fakes.spark_installation import install_stub
 
 from .airflow_server import REPOSITORY, running, until
 from .browser import PICTURES, chromium, require_chromium

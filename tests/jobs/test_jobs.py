@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import committed
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec, TrainSpec
-
-from .conftest import STORAGE, claim
+from tests.fixtures.jobs import claim
 
 pytestmark = pytest.mark.spark
 
@@ -55,7 +55,7 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert trained.result["rows"] == 240
     assert [trial["params"]["dropout_rate"] for trial in trained.details.trials] == [0.0, 0.9]
     assert trained.details.training["rows_trained"] == 240 * 30
-    report = STORAGE.read_bytes(trained.result["report_path"]).decode()
+    report = LocalStorage().read_bytes(trained.result["report_path"]).decode()
     assert "<th>dropout_rate</th><th>r2, mean ± std</th>" in report
     assert re.search(r"<tr>\s*<td>0.9</td>", report)
     assert "<td>hum</td><td>number</td><td>228</td><td>12</td>" in report
@@ -112,7 +112,7 @@ def test_drift_is_recorded_and_above_the_limit_nothing_is_written(run_job, bikes
     attempt = claim(tmp_path / "out", limited)
     with pytest.raises(DataError, match=r"Columns have drifted since .*dataset: .* max_drift=0.25, received 'temp'"):
         run_job(limited, attempt)
-    assert STORAGE.list_names(attempt.path) == ["_ERROR.json", "_SPEC.json"]
+    assert LocalStorage().list_names(attempt.path) == ["_ERROR.json", "_SPEC.json"]
     assert first.details.drift is None
 
 
@@ -180,11 +180,11 @@ def test_a_job_that_fails_leaves_its_cause_and_the_previous_result(run_job, bike
     attempt = claim(tmp_path / "out", bad)
     with pytest.raises(DataError):
         run_job(bad, attempt)
-    cause = json.loads(STORAGE.read_bytes(attempt.error_path))
+    cause = json.loads(LocalStorage().read_bytes(attempt.error_path))
     assert cause["type"] == "DataError"
     assert cause["permanent"] is True
     assert cause["message"].startswith("Missing values in 'hum' (12 rows)")
-    assert committed(STORAGE, attempt.period_path).result == before
+    assert committed(LocalStorage(), attempt.period_path).result == before
 
 
 def test_a_job_that_was_overtaken_does_not_commit(run_job, bikes, tmp_path):
@@ -195,7 +195,7 @@ def test_a_job_that_was_overtaken_does_not_commit(run_job, bikes, tmp_path):
     newest = run_job(spec, claim(tmp_path / "out", spec)).result
     with pytest.raises(ArtifactError, match="the newer attempt"):
         run_job(spec, zombie)
-    assert committed(STORAGE, zombie.period_path).result == newest
+    assert committed(LocalStorage(), zombie.period_path).result == newest
 
 
 def test_a_dataset_has_its_roles_and_its_layout(run_job, tmp_path, spark):

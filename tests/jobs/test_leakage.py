@@ -7,10 +7,9 @@ import pytest
 from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
-
-from .conftest import STORAGE
 
 pytestmark = pytest.mark.spark
 
@@ -39,7 +38,7 @@ def dataset(spark, tmp_path):
             "feature_columns": ["x"],
         }
         manifest = Manifest("preprocess", "0", result, details=PreprocessDetails(**details))
-        STORAGE.write_bytes(f"{tmp_path}/{Manifest.FILE_NAME}", manifest.to_json().encode())
+        LocalStorage().write_bytes(f"{tmp_path}/{Manifest.FILE_NAME}", manifest.to_json().encode())
         return result["dataset_path"]
 
     return write

@@ -10,8 +10,7 @@ from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.estimator.fold import TEST
 from airflow_provider_distkeras.ml.tuning.search import make_splitter
-
-from .conftest import claim
+from tests.fixtures.jobs import claim
 
 pytestmark = pytest.mark.spark
 

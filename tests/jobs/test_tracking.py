@@ -11,8 +11,7 @@ from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.jobs import train as job
 from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
-
-from .conftest import claim
+from tests.fixtures.jobs import claim
 
 pytestmark = pytest.mark.spark
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_provider_distkeras.contract.files.storage import local_path
-from tests.airflow_fixtures import APRIL, MARCH
+from tests.fixtures.dag_run import APRIL, MARCH
 
 pytestmark = pytest.mark.airflow
 

@@ -16,8 +16,8 @@ from airflow_provider_distkeras.hooks import monitor
 from airflow_provider_distkeras.links.spark import HistoryServerLink
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
 from airflow_provider_distkeras.triggers import spark_application
-from tests.airflow_fixtures import APRIL
 from tests.fakes.resource_manager import APPLICATION
+from tests.fixtures.dag_run import APRIL
 
 pytestmark = pytest.mark.airflow
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_distkeras.hooks import process
 from airflow_provider_distkeras.operators import DistKerasScoreOperator, DistKerasTrainOperator
-from tests.airflow_fixtures import make_java
+from tests.fakes.spark_installation import make_java
 
 pytestmark = pytest.mark.airflow
 

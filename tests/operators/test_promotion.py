@@ -14,7 +14,7 @@ from airflow_provider_distkeras.operators import (
     DistKerasTrainOperator,
     csv_to_scores_group,
 )
-from tests.airflow_fixtures import APRIL, MARCH
+from tests.fixtures.dag_run import APRIL, MARCH
 
 pytestmark = pytest.mark.airflow
 

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
-from tests.airflow_fixtures import APRIL
+from tests.fixtures.dag_run import APRIL
 
 pytestmark = pytest.mark.airflow
 
