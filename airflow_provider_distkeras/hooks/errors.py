@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -12,6 +13,8 @@ from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError
 from airflow_provider_distkeras.hooks.storage import storage_for
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -34,5 +37,8 @@ def job_error(attempt: Attempt) -> DistKerasError | None:
     """Return the error that an attempt's job wrote; None if it wrote none, or the file cannot be read."""
     try:
         return Failure.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
-    except Exception:  # the file is missing or the file system is down: the error at hand explains more
+    except FileNotFoundError:
+        return None
+    except Exception:  # each driver raises its own kind, and the caller has an error to report already
+        logger.debug("The error that the job wrote to %s cannot be read.", attempt.error_path, exc_info=True)
         return None

@@ -14,6 +14,8 @@ from airflow_provider_distkeras.contract.specs import JobDetails, spec_class_of
 
 _DetailsT = TypeVar("_DetailsT", bound=JobDetails)
 
+_MEMBERS = {"spec_sha256": str, "result": dict, "inputs": dict, "details": dict}
+
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
     """Version 1 called its own version `contract`, and trials cells."""
@@ -21,6 +23,15 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
     if "cells" in details:
         details["trials"] = details.pop("cells")
     return {**{name: value for name, value in content.items() if name != "contract"}, "details": details, "version": 2}
+
+
+def _check_members(content: Mapping[str, Any], what: str) -> None:
+    """Raise ArtifactError if a member of a manifest has another type than `to_json` writes."""
+    for name, member_type in _MEMBERS.items():
+        if name in content and not isinstance(content[name], member_type):
+            raise ArtifactError(
+                f"{what} is not valid: expected a {member_type.__name__} as {name!r}, received {content[name]!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Manifest:
             written = content.get("version", content.get("contract"))
             content = migrate(what, content, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
             spec_class = spec_class_of(content.pop("kind"), what)
+            _check_members(content, what)
             manifest = cls(kind=spec_class.kind, **{**content, "details": spec_class.details_class.from_dict(content["details"])})
         except FileNotFoundError:
             raise ArtifactError(f"There is no manifest at {path}: the job did not commit a result.") from None

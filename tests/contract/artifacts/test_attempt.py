@@ -101,6 +101,12 @@ def test_a_commit_that_fails_half_way_leaves_the_previous_artifact(tmp_path):
             json.dumps({**CONTENT, "result": {}}).encode(),
             "is not valid: kind 'score', without predictions_path, model_path, rows",
         ),
+        (json.dumps({**CONTENT, "result": None}).encode(), "is not valid: expected a dict as 'result', received None"),
+        (json.dumps({**CONTENT, "inputs": []}).encode(), "is not valid: expected a dict as 'inputs', received \\[\\]"),
+        (json.dumps({**CONTENT, "details": "x"}).encode(), "is not valid: expected a dict as 'details', received 'x'"),
+        (json.dumps({**CONTENT, "spec_sha256": 1}).encode(), "is not valid: expected a str as 'spec_sha256', received 1"),
+        (json.dumps({name: CONTENT[name] for name in CONTENT if name != "result"}).encode(), "cannot be read: TypeError"),
+        (json.dumps([CONTENT]).encode(), "cannot be read"),
     ],
 )
 def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
