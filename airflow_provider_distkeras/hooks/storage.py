@@ -12,6 +12,7 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local, local_path
+from airflow_provider_distkeras.contract.specs import Spec
 
 _GLOB = frozenset("*?[")
 
@@ -93,23 +94,21 @@ def storage_for(path: str) -> Storage:
     return ObjectStorage()
 
 
-def require_artifact(path: str, kind: str, argument: str) -> None:
-    """Raise SpecError unless a path is an artifact that a task of a kind committed.
+def require_artifact(path: str, spec_class: type[Spec], argument: str) -> None:
+    """Raise SpecError unless a path is an artifact that a task with specs of a class committed.
 
     Args:
         path: The artifact.
-        kind: The kind of job, such as "train".
+        spec_class: The class of the task's spec, such as TrainSpec.
         argument: The operator's argument that holds the path, for the message.
     """
     storage, manifest_path = storage_for(path), ArtifactRef.parse(path).manifest_path
+    problem = f"{argument}: expected what a {spec_class.kind} task returned, received {path!r}"
     if not storage.exists(manifest_path):
-        raise SpecError(
-            f"{argument}: expected what a {kind} task returned, received {path!r}: there is no {Manifest.FILE_NAME} beside it. "
-            "Nothing was committed there, or it is gone."
-        )
+        raise SpecError(f"{problem}: there is no {Manifest.FILE_NAME} beside it. Nothing was committed there, or it is gone.")
     manifest = Manifest.read(storage, manifest_path)
-    if manifest.kind != kind:
-        raise SpecError(f"{argument}: expected what a {kind} task returned, received {path!r}, the result of {manifest.kind}.")
+    if manifest.kind != spec_class.kind:
+        raise SpecError(f"{problem}, the result of {manifest.kind}.")
 
 
 def fingerprints(files: InputFiles) -> dict[str, str]:

@@ -109,7 +109,7 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         spec = run.spec
         assert isinstance(spec, PreprocessSpec)
         if spec.compare_with:
-            require_artifact(spec.compare_with, "preprocess", "compare_with")
+            require_artifact(spec.compare_with, PreprocessSpec, "compare_with")
         files = self.inspect_csv(spec)
         if files is None:
             return {}

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
-from airflow_provider_distkeras.contract.specs import PromoteSpec
+from airflow_provider_distkeras.contract.specs import PromoteSpec, TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
@@ -88,10 +88,10 @@ class DistKerasPromoteOperator(RowsInputOperator):
         """
         spec, champion = run.spec, run.resolved
         assert isinstance(spec, PromoteSpec)
-        require_artifact(spec.model_path, "train", "model_path")
+        require_artifact(spec.model_path, TrainSpec, "model_path")
         if champion is not None:
             try:
-                require_artifact(champion.model_path, "train", "champion")
+                require_artifact(champion.model_path, TrainSpec, "champion")
             except (ArtifactError, SpecError) as error:
                 raise ArtifactError(
                     f"The model of the champion of {spec.champion!r} cannot be read. {error} Restore it, or delete the record "

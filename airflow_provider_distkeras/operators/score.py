@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import text
-from airflow_provider_distkeras.contract.specs import ScoreSpec
+from airflow_provider_distkeras.contract.specs import ScoreSpec, TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
@@ -85,5 +85,5 @@ class DistKerasScoreOperator(RowsInputOperator):
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Return a fingerprint per file of rows; raise SpecError if the model was not committed."""
         assert isinstance(run.spec, ScoreSpec)
-        require_artifact(run.spec.model_path, "train", "model_path")
+        require_artifact(run.spec.model_path, TrainSpec, "model_path")
         return self.inspect_rows(run.spec)

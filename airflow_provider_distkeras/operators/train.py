@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
@@ -124,7 +124,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if the dataset was not committed; its path names its attempt, so it needs no fingerprint."""
         assert isinstance(run.spec, TrainSpec)
-        require_artifact(run.spec.dataset_path, "preprocess", "dataset_path")
+        require_artifact(run.spec.dataset_path, PreprocessSpec, "dataset_path")
         return {}
 
 

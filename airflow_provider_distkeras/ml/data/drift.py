@@ -15,7 +15,7 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails, PreprocessSpec
 from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, TextProfile, TimeProfile
 
 #: What a bin's share is taken for if it is less: an empty one would make the index infinite.
@@ -77,7 +77,7 @@ def profile_of(storage: Storage, path: str) -> Described:
         manifest = Manifest.read(storage, ArtifactRef.parse(path).manifest_path)
     except ArtifactError as error:
         raise ArtifactError(f"compare_with: expected the dataset_path of a preprocess task, received {path}. {error}") from error
-    if manifest.kind != "preprocess":
+    if manifest.kind != PreprocessSpec.kind:
         raise ArtifactError(
             f"compare_with: expected what a preprocess task returned, received {path}, of a {manifest.kind} task."
         )
