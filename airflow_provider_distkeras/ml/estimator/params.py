@@ -1,13 +1,13 @@
-"""The Params of the Estimator and its Model.
+"""The Params of the Estimator and its Model: one mixin per concern.
 
 Names, checks, defaults and documentation come from `contract.params`, so they are the same in a notebook and in a DAG.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import (
@@ -22,11 +22,13 @@ from pyspark.ml.param.shared import (
 )
 from pyspark.sql import Column, DataFrame
 
-from airflow_provider_distkeras.contract.fields import choice, list_of, mapping_of, text
+from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.params import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
 from airflow_provider_distkeras.spark.columns import as_floats, joined
 from airflow_provider_distkeras.spark.environment import default_backend
 from airflow_provider_distkeras.training import trainers
+
+P = TypeVar("P", bound=Params)
 
 
 def column_names(name: str, value: Any) -> list[str] | dict[str, str]:
@@ -40,19 +42,37 @@ def trainer_name(value: Any) -> str:
     return trainers.get(name).__name__
 
 
-class DistKerasParams(
-    HasFeaturesCol, HasLabelCol, HasWeightCol, HasValidationIndicatorCol, HasSeed, HasPredictionCol, HasProbabilityCol,
-    HasRawPredictionCol,
-):  # fmt: skip
-    """All Params of the Estimator and its Model: Spark's shared ones, these, and every name of `contract.params`."""
+def with_params(fields: Mapping[str, Field]) -> Callable[[type[P]], type[P]]:
+    """Return a class decorator that gives a mixin a Param for each field of the contract."""
+
+    def decorate(mixin: type[P]) -> type[P]:
+        for name, field in fields.items():
+            setattr(mixin, name, Param(Params._dummy(), name, field.doc, typeConverter=partial(field.cast, name)))
+        return mixin
+
+    return decorate
+
+
+@with_params(TRAINER_PARAMETERS)
+class HasTrainer(Params):
+    """The trainer and its parameters."""
 
     trainer: Param = Param(Params._dummy(), "trainer", "A trainer of training.trainers, or its name.", typeConverter=trainer_name)
-    backend: Param = Param(
-        Params._dummy(),
-        "backend",
-        f"Keras backend of the workers: {', '.join(BACKENDS)}; else KERAS_BACKEND, else tensorflow.",
-        typeConverter=partial(choice("backend", BACKENDS), "backend"),
-    )
+
+
+@with_params(HYPERPARAMETERS)
+class HasHyperparameters(Params):
+    """The network, its loss, its metrics and its optimizer."""
+
+
+@with_params(FITTING)
+class HasFitting(Params):
+    """How a fit proceeds: class weights, validation, callbacks, the workers' rows, the parameter server, checkpoints."""
+
+
+class HasColumns(HasFeaturesCol, HasLabelCol):
+    """The columns of features and labels: one of each, or one per input and output of the network."""
+
     featuresCols: Param = Param(
         Params._dummy(),
         "featuresCols",
@@ -65,25 +85,6 @@ class DistKerasParams(
         "In place of labelCol, one column per output: a list in the outputs' order, or a dict by output name.",
         typeConverter=partial(column_names, "labelCols"),
     )
-    predict_batch_size: Param = Param(
-        Params._dummy(), "predict_batch_size", "Rows per call of the network.", typeConverter=TypeConverters.toInt
-    )
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Param: ...  # the Params of `contract.params`, such as `estimator.batch_size`
-
-    def backend_name(self) -> str:
-        """Return the backend that is set, or the default."""
-        return str(self.getOrDefault("backend")) if self.isDefined("backend") else default_backend()
-
-    def values_of(self, fields: Iterable[str]) -> dict[str, Any]:
-        """Return the values of the Params of these names, defaults included, without those that have no value."""
-        return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
-
-    def param_map(self, values: Mapping[str, Any]) -> dict[Param, Any]:
-        """Return values by name as a map of Params, such as `fit` takes."""
-        return {self.getParam(name): value for name, value in values.items()}
 
     def feature_columns(self) -> dict[str, str]:
         """Return the feature columns by the input they are for, or by position where no inputs are named."""
@@ -102,10 +103,48 @@ class DistKerasParams(
         names = self.getOrDefault(param) if self.isDefined(param) else [single]
         return names if isinstance(names, dict) else {str(position): column for position, column in enumerate(names)}
 
+
+class HasBackend(Params):
+    """The Keras backend of the workers."""
+
+    backend: Param = Param(
+        Params._dummy(),
+        "backend",
+        f"Keras backend of the workers: {', '.join(BACKENDS)}; else KERAS_BACKEND, else tensorflow.",
+        typeConverter=partial(choice("backend", BACKENDS), "backend"),
+    )
+
+    def backend_name(self) -> str:
+        """Return the backend that is set, or the default."""
+        return str(self.getOrDefault("backend")) if self.isDefined("backend") else default_backend()
+
+
+class HasPredictions(HasPredictionCol, HasProbabilityCol, HasRawPredictionCol):
+    """The columns of predictions, and how they are computed."""
+
+    predict_batch_size: Param = Param(
+        Params._dummy(), "predict_batch_size", "Rows per call of the network.", typeConverter=TypeConverters.toInt
+    )
+
+
+class DistKerasParams(
+    HasTrainer, HasHyperparameters, HasFitting, HasColumns, HasBackend, HasPredictions, HasWeightCol, HasValidationIndicatorCol,
+    HasSeed,
+):  # fmt: skip
+    """All Params of the Estimator and its Model."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Param: ...  # the Params of `contract.params`, such as `estimator.batch_size`
+
+    def values_of(self, fields: Iterable[str]) -> dict[str, Any]:
+        """Return the values of the Params of these names, defaults included, without those that have no value."""
+        return {name: self.getOrDefault(name) for name in fields if self.isDefined(name)}
+
+    def param_map(self, values: Mapping[str, Any]) -> dict[Param, Any]:
+        """Return values by name as a map of Params, such as `fit` takes."""
+        return {self.getParam(name): value for name, value in values.items()}
+
     def _set_contract_defaults(self) -> None:
         fields = {**HYPERPARAMETERS, **FITTING}
         self._setDefault(**{name: field.default for name, field in fields.items() if field.default is not None})
-
-
-for _name, _field in {**TRAINER_PARAMETERS, **HYPERPARAMETERS, **FITTING}.items():
-    setattr(DistKerasParams, _name, Param(Params._dummy(), _name, _field.doc, typeConverter=partial(_field.cast, _name)))
