@@ -41,7 +41,7 @@ def rows_of(folder):
     return rows
 
 
-def test_generated_data_is_what_it_says(make_data, tmp_path):
+def test_generated_data_match_their_description(make_data, tmp_path):
     made = make_data.generate(tmp_path)
     train, new = rows_of(made.train), rows_of(made.new)
 
@@ -106,7 +106,7 @@ def test_wrong_columns_are_named(make_data, own, tmp_path, label, excluded, cate
         ("a,b\n1,2\n3\n", "CSV: record 3 of {path} has 1 values, the header has 2."),
     ],
 )
-def test_unusable_file_is_told(make_data, tmp_path, content, message):
+def test_unusable_file_is_refused_with_the_reason(make_data, tmp_path, content, message):
     path = tmp_path / "own.csv"
     if content is not None:
         path.write_text(content)

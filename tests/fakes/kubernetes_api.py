@@ -1,4 +1,4 @@
-"""The API of Kubernetes on the loopback, as far as a driver's pod goes: it has the phases that a test says."""
+"""The API of Kubernetes on the loopback, as far as a driver's pod goes: it has the phases that a test sets."""
 
 import json
 import threading

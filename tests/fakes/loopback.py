@@ -1,4 +1,4 @@
-"""What the APIs that tests serve on the loopback have in common."""
+"""The base of the APIs that tests serve on the loopback."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ class JsonHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(api, handler):
-    """Serve an API, and tell it its address."""
+    """Serve an API, and set its `url`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.api = api
         api.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""A YARN ResourceManager's REST API on the loopback: applications go through the states that a test says."""
+"""A YARN ResourceManager's REST API on the loopback: applications go through the states that a test sets."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Stands in for spark-submit: does what STUB_MODE says, through the contract, and notes how it was called."""
+"""Stands in for spark-submit: does what STUB_MODE asks for, through the contract, and records its calls."""
 
 import json
 import os
@@ -36,12 +36,12 @@ PROFILE = {
         "quantiles": {"0.5": "2026-03-01"},
     },
 }
-#: What each model measures, unless the test says otherwise.
+#: What each model measures, unless the test sets others.
 METRICS = {"challenger": 0.9, "champion": 0.8}
 
 
 def decide(spec):
-    """What a promote job finds, by metrics that are made up."""
+    """Return the result of a promote job, by made-up metrics."""
     measured = json.loads(os.environ.get("STUB_METRICS", json.dumps(METRICS)))
     champion = measured["champion"] if spec.champion_path else None
     promoted, reason = spec.decide(measured["challenger"], champion, larger_is_better=True)

@@ -34,7 +34,7 @@ def seconds(*, retry_delay=60, backoff=0, longest=None, try_number=1, max_tries=
         ({"backoff": 5, "try_number": 90, "max_tries": 99}, 120 + NOTICED_S + 86400),
     ],
 )
-def test_lasts_until_a_retry_has_found_the_job_again(arguments, expected):
+def test_lasts_until_a_retry_has_reconnected_to_the_job(arguments, expected):
     assert seconds(**arguments) == expected
 
 

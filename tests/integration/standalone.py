@@ -15,7 +15,7 @@ def spark_environment():
 
 
 class Daemon:
-    """A Spark daemon whose log is read for the line that says it is up."""
+    """A Spark daemon, whose log has a line when it is up."""
 
     def __init__(self, cwd, name, *arguments):
         home = find_spark_home()

@@ -51,7 +51,7 @@ def dags_test(airflow_db, tmp_path):
 
 @pytest.fixture
 def conf(tmp_path):
-    """Rows, and the Params that say what they are."""
+    """Rows, and the Params that describe them."""
     write_rows(tmp_path / "train" / "1.csv", range(200))
     write_rows(tmp_path / "train" / "2.csv", range(200, 400))
     write_rows(tmp_path / "new" / "held-out.csv", range(400, 460))

@@ -52,7 +52,7 @@ def test_a_progress_file_on_a_full_disk_does_not_lose_the_fit(failing):
     assert fit["rows_trained"] == EPOCHS * ROWS
 
 
-def test_the_next_fit_in_the_same_driver_is_none_the_worse(failing):
+def test_the_next_fit_in_the_same_driver_succeeds(failing):
     fit = failing["after"]
     assert "error" not in fit, fit
     assert fit["rows_trained"] == EPOCHS * ROWS

@@ -23,7 +23,7 @@ client.ParameterClient.commit = commit
 """
 
 
-#: The first attempt of worker 1 goes on only when its twin has come, which runs where worker 0 did: in a Python that knows this.
+#: The first attempt of worker 1 waits for its twin, which runs in the Python process that worker 0 ran in.
 TWINS = """
 import os, time
 import interrupted_fits

@@ -1,4 +1,4 @@
-"""Processes that are really killed while they score: every row still comes out, once, and nothing else stays behind."""
+"""Processes that are really killed while they score: every row is scored once, and no other file remains."""
 
 import json
 import os
@@ -28,8 +28,8 @@ FILES, ROWS, BATCH = 4, 2000, 128
 #: Every hundredth row has no feature to score.
 BAD = set(range(0, FILES * ROWS, 100))
 
-#: Comes into the workers as a module of the network's custom objects. Strikes once in the whole job, and notes which files there
-#: were then: in the middle of a task, or when all its files are complete and it has yet to say so.
+#: Imported by the workers as a module of the network's custom objects. Kills once in the whole job, and records which files there
+#: were then: in the middle of a task, or when all its files are complete and it has yet to report that.
 SABOTEUR = """
 import json, os, signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A search whose job is killed is gone on with: its finished fits are not run again."""
+"""A search whose job is killed is resumed: its finished fits are not run again."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def recorded(attempt):
     return {path.name: json.loads(path.read_bytes()) for path in Path(attempt.path[7:]).glob("trials/*.json")}
 
 
-def test_a_killed_search_is_gone_on_with(submit, prepared):
+def test_a_killed_search_is_resumed(submit, prepared):
     spec = TrainSpec.build(
         dataset_path=prepared,
         trainer="SingleTrainer",

@@ -62,7 +62,7 @@ def restarted(drive, tmp_path_factory):
     return results
 
 
-def test_a_fit_whose_driver_was_killed_goes_on_from_its_snapshot(restarted):
+def test_a_fit_whose_driver_was_killed_resumes_from_its_snapshot(restarted):
     fit = restarted["whole"]
     assert "error" not in fit, fit
     assert fit["rows_trained"] == EPOCHS * ROWS
@@ -78,7 +78,7 @@ def test_a_fit_that_has_ended_leaves_no_snapshot(restarted):
 
 
 @pytest.mark.parametrize("name", ["of_other_rows", "truncated", "empty"])
-def test_a_snapshot_that_cannot_be_gone_on_from_is_reported_and_training_starts_over(restarted, name):
+def test_a_snapshot_that_cannot_be_used_is_reported_and_training_starts_over(restarted, name):
     fit = restarted[name]
     assert "error" not in fit, fit
     assert fit["trained_here"] == fit["rows_trained"] == EPOCHS * ROWS
@@ -86,7 +86,7 @@ def test_a_snapshot_that_cannot_be_gone_on_from_is_reported_and_training_starts_
     assert "raining starts from the beginning." in restarted["log"]
 
 
-def test_a_snapshot_is_gone_on_from_by_an_application_that_has_started_fewer_tasks(restarted):
+def test_an_application_that_has_started_fewer_tasks_resumes_from_a_snapshot(restarted):
     """Spark counts the attempts of tasks anew in every application."""
     fit = restarted["of_an_older_application"]
     assert "error" not in fit, fit

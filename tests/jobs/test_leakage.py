@@ -1,4 +1,4 @@
-"""A statistic over all rows tells what is held out; the train job's folds do not listen to it. On real Spark."""
+"""Statistics over all rows leak what is held out into training; the train job's folds use their own. On real Spark."""
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ TRAINING = {
 
 @pytest.fixture
 def dataset(spark, tmp_path):
-    """Writes a dataset as a preprocess job leaves it behind; returns its path."""
+    """Writes a dataset as a preprocess job would; returns its path."""
 
     def write(columns, details):
         (tmp_path / "dataset").mkdir()
@@ -67,13 +67,13 @@ def test_what_leaks_into_a_dataset_s_statistics_does_not_leak_into_the_folds(run
 
 
 def test_without_a_layout_the_leak_would_look_like_skill(run_job, dataset):
-    """The same rows, from a preprocess job that did not tell what it fitted."""
+    """The same rows, from a preprocess job whose manifest has no layout."""
     older = dataset(leaking(), {})
     r2 = run_job(TrainSpec.build(dataset_path=older, **TRAINING)).result["metrics"]["r2"]
     assert r2["mean"] > 0.75
 
 
-def test_weights_and_validation_rows_of_a_dataset_are_heeded(run_job, dataset):
+def test_weights_and_validation_rows_of_a_dataset_are_used(run_job, dataset):
     """Rows of weight 0 and rows that are only validated on have another label: neither may move the prediction."""
     x = np.random.default_rng(1).normal(size=300)
     kind = np.arange(300) % 3

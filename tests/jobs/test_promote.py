@@ -67,7 +67,7 @@ def test_the_better_of_two_is_the_champion(promoting, twice, thrice):
 
 
 def test_both_are_measured_on_the_rows_that_both_can_score(promoting, twice, thrice):
-    """Over several files and tasks; a row that only one can score would spoil that one."""
+    """Over several files and tasks; a row that only one can score would change its metrics."""
     random = np.random.default_rng(0)
     texts = []
     for _ in range(5):
@@ -89,7 +89,7 @@ def test_rows_without_a_label_do_not_count(promoting, twice, thrice):
 
 @pytest.fixture(scope="module")
 def sour(save, network):
-    """Numbers the classes as `classes` does not: it was trained on another column order, and always says sour."""
+    """Numbers the classes as `classes` does not: it was trained on another column order, and always predicts sour."""
     model = network([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [9.0, 0.0, 0.0], "categorical_crossentropy")
     return save(model, label_col="kind", excluded_columns=["label"], categorical_columns=["kind"])
 

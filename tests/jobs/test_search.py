@@ -1,4 +1,4 @@
-"""Searches of a train job: what they find, tell, and take over from an attempt that was cut off."""
+"""Searches of a train job: their results, and what they resume from an attempt that was cut off."""
 
 import json
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_metric_that_spark_lacks_decides_between_fits_of_several_workers(run_j
     assert fast < slow
 
 
-def test_a_search_that_was_cut_off_is_gone_on_with(run_job, dataset, tmp_path):
+def test_a_search_that_was_cut_off_is_resumed(run_job, dataset, tmp_path):
     spec = TrainSpec.build(
         dataset_path=dataset(excluded_columns=["busy", "id"]), param_grid={"learning_rate": [0.01, 0.1]}, **TRAINING
     )

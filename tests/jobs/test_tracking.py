@@ -1,4 +1,4 @@
-"""What a train job tells TensorBoard and MLflow, read back by their own libraries."""
+"""What a train job logs to TensorBoard and MLflow, read back by their own libraries."""
 
 import shutil
 import sys
@@ -113,7 +113,7 @@ def test_a_server_that_cannot_be_reached_is_refused_before_anything_is_trained(r
     assert LocalStorage().list_names(f"{attempt.path}/trials") == []
 
 
-def test_what_mlflow_does_not_take_in_the_end_does_not_undo_the_training(run_job, dataset, store, monkeypatch, tmp_path):
+def test_an_error_of_mlflow_at_the_end_does_not_undo_the_training(run_job, dataset, store, monkeypatch, tmp_path):
     rendered = job.report.render
 
     def break_the_store(*arguments):

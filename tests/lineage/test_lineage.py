@@ -69,7 +69,7 @@ def file(*paths):
     return [("file", str(local_path(path))) for path in map(str, paths)]
 
 
-def test_every_task_tells_what_it_read_and_made(stub, run, pipeline, listen, csv, root):
+def test_every_task_reports_its_inputs_and_outputs(stub, run, pipeline, listen, csv, root):
     done = run(pipeline)
     prepared, trained, scored, promoted = (done.xcoms(task) for task in ("prepare", "train", "score", "promote"))
     assert done.state == "success"
@@ -111,7 +111,7 @@ def test_every_task_tells_what_it_read_and_made(stub, run, pipeline, listen, csv
     assert event["outputs"][0]["facets"]["version"]["datasetVersion"] == trained["model_path"].split("/")[-2]
 
 
-def test_a_task_that_starts_or_fails_tells_what_it_is_to_read(stub, run, prepare, listen, csv):
+def test_a_task_that_starts_or_fails_reports_its_inputs(stub, run, prepare, listen, csv):
     stub.mode("permanent")
     assert run(prepare).state == "failed"
 
@@ -120,7 +120,7 @@ def test_a_task_that_starts_or_fails_tells_what_it_is_to_read(stub, run, prepare
         assert listen("prepare", kind)["outputs"] == []
 
 
-def test_a_challenger_that_is_not_promoted_makes_nothing(stub, run, pipeline, listen):
+def test_a_challenger_that_is_not_promoted_has_no_output(stub, run, pipeline, listen):
     run(pipeline)
     stub.metrics(challenger=0.7, champion=0.8)
     second = run(pipeline)
@@ -132,7 +132,7 @@ def test_a_challenger_that_is_not_promoted_makes_nothing(stub, run, pipeline, li
     assert event["run"]["facets"]["distkeras"]["result"]["promoted"] is False
 
 
-def test_a_reused_result_tells_the_attempt_that_it_is_of(stub, run, prepare, listen):
+def test_a_reused_result_reports_its_attempt(stub, run, prepare, listen):
     first = run(prepare).xcoms("prepare")
     run(lambda: prepare(if_exists="reuse"))
 
@@ -163,7 +163,7 @@ def test_a_pattern_stands_for_its_folder_while_its_files_are_not_known():
 
 @pytest.fixture
 def over_http(monkeypatch, airflow_db):
-    """OpenLineage knows a server and a key for it; nothing is sent."""
+    """OpenLineage is configured with a server and its key; nothing is sent."""
     from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
     from airflow.sdk.listener import get_listener_manager
 
@@ -180,7 +180,7 @@ def over_http(monkeypatch, airflow_db):
     get_openlineage_listener.cache_clear()
 
 
-def test_spark_is_told_its_parent_and_the_server_but_no_secret_on_the_command_line(
+def test_spark_receives_its_parent_and_the_server_but_no_secret_on_the_command_line(
     stub, run, prepare, over_http, tmp_path, capfd, monkeypatch
 ):
     defaults = stub.home / "conf" / "spark-defaults.conf"

@@ -70,7 +70,7 @@ def test_links_outlast_the_wait_and_the_state_is_kept(yarn, defer_there, run, mo
     assert client.get(path, headers=log_in("ADMIN")).json()["value"] == {"percent": 100, "stage": "done"}
 
 
-def test_trigger_knows_the_connection_by_its_name_alone(yarn, defer_there, run, root, deferrals):
+def test_trigger_holds_only_the_name_of_the_connection(yarn, defer_there, run, root, deferrals):
     run(lambda: defer_there(execution_timeout=timedelta(hours=2)))
 
     (deferral,) = deferrals
@@ -110,7 +110,7 @@ def test_failure_without_a_cause_is_retried(yarn, stub, defer_there, run):
     assert len(stub.calls()) == 2
 
 
-def test_retry_finds_the_job_again(yarn, stub, defer_there, run, monkeypatch, deferrals):
+def test_retry_reconnects_to_the_job(yarn, stub, defer_there, run, monkeypatch, deferrals):
     monkeypatch.setattr(monitor, "UNREACHABLE_S", -1)
     yarn.trouble = 503
 

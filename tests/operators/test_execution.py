@@ -214,7 +214,7 @@ def test_mapped_tasks_keep_their_attempts_apart(stub, csv, run, root):
     assert {options(call["argv"])["--num-executors"] for call in stub.calls()} == {"3"}
 
 
-def test_asset_events_tell_path_metrics_period_and_digest(stub, prepare, run, csv, root):
+def test_asset_events_have_path_metrics_period_and_digest(stub, prepare, run, csv, root):
     def pipeline():
         prepared = prepare(outlets=[Asset(name="bikes", uri="x://bikes")])
         trained = DistKerasTrainOperator(

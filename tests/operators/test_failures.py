@@ -48,7 +48,7 @@ def assert_refused(done, stub, *parts, submitted=0):
         ),
     ],
 )
-def test_wrong_input_is_told_before_spark(stub, prepare, run, csv, root, content, arguments, message):
+def test_wrong_input_is_refused_before_spark_starts(stub, prepare, run, csv, root, content, arguments, message):
     run(prepare)
     current = (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text()
     csv.unlink() if content is None else csv.write_text(content)
@@ -75,7 +75,7 @@ def test_wrong_input_is_told_before_spark(stub, prepare, run, csv, root, content
         ({"hyperparameters": {}}, "No network: set layer_dims"),
     ],
 )
-def test_wrong_training_is_told_before_spark(stub, run, root, arguments, message):
+def test_wrong_training_arguments_are_refused_before_spark_starts(stub, run, root, arguments, message):
     done = run(
         lambda: DistKerasTrainOperator(
             **{"task_id": "train", "dataset_path": "/nowhere", "hyperparameters": NETWORK, "artifact_root": str(root)} | arguments
@@ -155,7 +155,7 @@ def test_cluster_deploy_mode_on_a_standalone_master(stub, prepare, run, monkeypa
     assert_refused(done, stub, "deploy_mode: Spark's standalone clusters run Python only in client mode")
 
 
-def test_artifact_root_must_be_said_for_a_cluster(stub, prepare, run, monkeypatch):
+def test_artifact_root_is_required_for_a_cluster(stub, prepare, run, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", '{"conn_type": "spark", "host": "spark://master:7077"}')
 
     done = run(lambda: prepare(conn_id="cluster", artifact_root=None))
@@ -202,7 +202,7 @@ def test_exit_code_0_without_a_manifest_is_a_failure(stub, prepare, run):
     assert done.message.startswith("There is no manifest at file://")
 
 
-def test_cause_that_lasts_is_told_and_not_retried(stub, prepare, run):
+def test_permanent_error_is_reported_and_not_retried(stub, prepare, run):
     stub.mode("permanent")
 
     done = run(lambda: prepare(retries=2))
@@ -211,7 +211,7 @@ def test_cause_that_lasts_is_told_and_not_retried(stub, prepare, run):
     assert done.message == "The column 'temp' holds text."
 
 
-def test_cause_that_may_pass_is_told_and_retried(stub, prepare, run):
+def test_transient_error_is_reported_and_retried(stub, prepare, run):
     stub.mode("passing")
 
     done = run(lambda: prepare(retries=1))
@@ -226,7 +226,7 @@ def test_run_that_another_one_has_overtaken_does_not_take_the_period_back(stub, 
     assert_refused(run(lambda: prepare(retries=2)), stub, "another run about the same period", submitted=1)
 
 
-def test_job_that_was_killed_is_told_as_that(stub, prepare, run):
+def test_killed_job_is_reported_as_killed(stub, prepare, run):
     stub.mode("killed")
     failed = run(prepare)
 
@@ -247,7 +247,7 @@ def is_running(pid):
     return bool(state) and not state.startswith("Z")
 
 
-# Airflow asks a task to end by the one, and tells itself by the other that execution_timeout is over.
+# Airflow ends a task by the one; it raises the other when execution_timeout is over.
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGALRM], ids=["killed", "execution_timeout"])
 def test_task_that_ends_early_ends_spark_submit_and_its_children(
     stub, prepare, run, root, monkeypatch, tmp_path, keep_sigterm, signal_number

@@ -55,7 +55,7 @@ def test_pod_that_is_gone_has_succeeded_if_it_has_committed(kubernetes, prepare_
     assert run(prepare_there).state == "success"
 
 
-def test_failure_tells_what_kubernetes_says_and_is_retried(kubernetes, stub, prepare_there, run):
+def test_failure_has_the_reason_that_kubernetes_reports_and_is_retried(kubernetes, stub, prepare_there, run):
     stub.mode("nothing")
     kubernetes.phases, kubernetes.terminated = ["Failed"], {"exitCode": 137, "reason": "OOMKilled"}
 
@@ -74,7 +74,7 @@ def test_execution_timeout_deletes_the_pod(kubernetes, stub, prepare_there, run)
 
     def time_is_up():
         kubernetes.looked_at.wait()
-        os.kill(os.getpid(), signal.SIGALRM)  # by which Airflow tells itself so
+        os.kill(os.getpid(), signal.SIGALRM)  # as Airflow does then
 
     striker = threading.Thread(target=time_is_up, daemon=True)
     striker.start()
@@ -86,7 +86,7 @@ def test_execution_timeout_deletes_the_pod(kubernetes, stub, prepare_there, run)
     assert path.startswith(f"/api/v1/namespaces/jobs/pods/{POD}?gracePeriodSeconds=1")
 
 
-def test_what_cluster_mode_lacks_is_told_before_spark(stub, prepare_there, run, monkeypatch):
+def test_settings_that_cluster_mode_lacks_are_named_before_spark_starts(stub, prepare_there, run, monkeypatch):
     connection = {"conn_type": "spark", "host": "k8s://https://cluster:6443", "extra": {"deploy-mode": "cluster"}}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES", json.dumps(connection))
 

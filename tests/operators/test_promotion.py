@@ -86,7 +86,7 @@ def test_a_better_challenger_replaces_the_champion(stub, run, promote, champions
     ]
 
 
-def test_a_challenger_that_is_not_better_is_skipped_and_no_asset_hears_of_it(stub, run, promote, champions):
+def test_a_challenger_that_is_not_better_is_skipped_without_an_asset_event(stub, run, promote, champions):
     first = run(promote)
     stub.metrics(challenger=0.85, champion=0.8)
     second = run(lambda: promote(margin="{{ 0.1 }}"), logical_date=APRIL)
@@ -100,7 +100,7 @@ def test_a_challenger_that_is_not_better_is_skipped_and_no_asset_hears_of_it(stu
     assert len(champions.history()) == 1
 
 
-def test_what_follows_runs_on_if_its_trigger_rule_says_so(stub, run, promote, score):
+def test_downstream_tasks_run_if_their_trigger_rule_allows_skipped_ones(stub, run, promote, score):
     run(promote)
     stub.metrics(challenger=0.7, champion=0.8)
     done = run(lambda: promote() >> [score(), score(task_id="always", trigger_rule="none_failed")], logical_date=APRIL)

@@ -46,7 +46,7 @@ def test_lease_outlasts_what_a_retry_waits_for(yarn, prepare_on_yarn, run, root)
 
 
 @pytest.mark.parametrize("states", [["RUNNING", "SUCCEEDED"], ["SUCCEEDED"]], ids=["running", "succeeded"])
-def test_retry_finds_the_job_again_with_its_result(yarn, stub, prepare_on_yarn, run, monkeypatch, states):
+def test_retry_reconnects_to_a_finished_job_and_has_its_result(yarn, stub, prepare_on_yarn, run, monkeypatch, states):
     monkeypatch.setattr(monitor, "UNREACHABLE_S", -1)
     yarn.trouble = 503
 
@@ -102,7 +102,7 @@ def test_success_without_a_manifest_is_a_failure_that_a_retry_can_mend(yarn, stu
     assert (done.state, len(stub.calls())) == ("success", 2)
 
 
-def test_failure_tells_what_yarn_says_and_where_to_look(yarn, stub, prepare_on_yarn, run):
+def test_failure_has_the_diagnostics_of_yarn_and_the_command_for_its_log(yarn, stub, prepare_on_yarn, run):
     stub.mode("nothing")
     yarn.states, yarn.diagnostics = ["FAILED"], "Container is running beyond the 'PHYSICAL' memory limit."
 
@@ -114,7 +114,7 @@ def test_failure_tells_what_yarn_says_and_where_to_look(yarn, stub, prepare_on_y
     )
 
 
-def test_cause_that_lasts_is_told_and_not_retried(yarn, stub, prepare_on_yarn, run):
+def test_permanent_error_is_reported_and_not_retried(yarn, stub, prepare_on_yarn, run):
     stub.mode("permanent")
     yarn.states = ["FAILED"]
 
@@ -125,7 +125,7 @@ def test_cause_that_lasts_is_told_and_not_retried(yarn, stub, prepare_on_yarn, r
     assert len(stub.calls()) == 1
 
 
-def test_cluster_that_is_silent_for_long_is_told_and_retried(yarn, prepare_on_yarn, run, monkeypatch):
+def test_cluster_that_is_unreachable_for_long_is_reported_and_retried(yarn, prepare_on_yarn, run, monkeypatch):
     monkeypatch.setattr(monitor, "UNREACHABLE_S", -1)
     yarn.trouble = 401
 
@@ -135,7 +135,7 @@ def test_cluster_that_is_silent_for_long_is_told_and_retried(yarn, prepare_on_ya
     assert f"YARN's ResourceManager refuses GET {yarn.url}/ws/v1/cluster/apps/{APPLICATION}: HTTP 401" in done.message
 
 
-def test_silence_for_a_while_is_outlived(yarn, stub, prepare_on_yarn, run):
+def test_a_cluster_that_is_unreachable_for_a_while_is_waited_for(yarn, stub, prepare_on_yarn, run):
     yarn.trouble = 503
 
     def recover():
@@ -152,7 +152,7 @@ def test_silence_for_a_while_is_outlived(yarn, stub, prepare_on_yarn, run):
 
 
 def strike_once_asked(yarn, took, signal_number=signal.SIGTERM):
-    """Send this process a signal while it waits for YARN; note how long it takes to kill the application."""
+    """Send this process a signal while it waits for YARN; record in `took` the seconds until the application is killed."""
 
     def strike():
         yarn.looked_at.wait()
@@ -167,7 +167,7 @@ def strike_once_asked(yarn, took, signal_number=signal.SIGTERM):
     return thread
 
 
-# Airflow asks a task to end by the one, and tells itself by the other that execution_timeout is over.
+# Airflow ends a task by the one; it raises the other when execution_timeout is over.
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGALRM], ids=["killed", "execution_timeout"])
 def test_task_that_ends_early_kills_the_application(yarn, stub, prepare_on_yarn, run, root, keep_sigterm, signal_number):
     stub.mode("nothing")
@@ -182,7 +182,7 @@ def test_task_that_ends_early_kills_the_application(yarn, stub, prepare_on_yarn,
     assert not lease_of(root).revoked
 
 
-def test_retry_that_found_the_job_again_kills_it_too(yarn, stub, prepare_on_yarn, run, monkeypatch, keep_sigterm):
+def test_retry_that_reconnected_to_the_job_kills_it_too(yarn, stub, prepare_on_yarn, run, monkeypatch, keep_sigterm):
     monkeypatch.setattr(monitor, "UNREACHABLE_S", -1)
     yarn.trouble, took, killers = 503, [], []
 
@@ -198,9 +198,7 @@ def test_retry_that_found_the_job_again_kills_it_too(yarn, stub, prepare_on_yarn
     assert (done.state, yarn.kills, len(stub.calls())) == ("failed", [APPLICATION], 1)
 
 
-def test_application_that_does_not_die_is_told_to_end_by_its_lease(
-    yarn, stub, prepare_on_yarn, run, root, monkeypatch, keep_sigterm
-):
+def test_application_that_ignores_a_kill_is_ended_by_its_lease(yarn, stub, prepare_on_yarn, run, root, monkeypatch, keep_sigterm):
     monkeypatch.setattr(termination, "KILL_S", 0.5)
     stub.mode("nothing")
     yarn.states, yarn.ignores_kills = ["RUNNING"], True
@@ -229,7 +227,9 @@ def test_application_that_does_not_die_is_told_to_end_by_its_lease(
         ),
     ],
 )
-def test_what_cluster_mode_lacks_is_told_before_spark(stub, prepare_on_yarn, run, monkeypatch, extra, arguments, message):
+def test_settings_that_cluster_mode_lacks_are_named_before_spark_starts(
+    stub, prepare_on_yarn, run, monkeypatch, extra, arguments, message
+):
     connection = {"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster", **extra}}
     monkeypatch.setenv("AIRFLOW_CONN_YARN", json.dumps(connection))
 

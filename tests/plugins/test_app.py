@@ -155,7 +155,7 @@ def test_texts_from_runs_are_escaped(stub, run, train, get):
     assert "<script" not in get("/distkeras/run/dag", run_id="<script>").text
 
 
-def test_a_value_that_names_a_class_is_no_object_of_it(stub, run, train, get):
+def test_a_value_that_names_a_class_is_not_deserialized(stub, run, train, get):
     done = run(train)
     change(done, "metrics", {"__classname__": "os.system", "__version__": 1, "__data__": "true"}, serialize=False)
     answer = get(PAGES[0])

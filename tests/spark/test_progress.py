@@ -66,7 +66,7 @@ def test_the_start_of_a_stage_is_not_its_pace(job):
     assert job.lines()[-1] == Progress(20, "search", 2, 8, "fits", eta_seconds=80)
 
 
-def test_what_was_done_before_is_no_pace(job):
+def test_work_done_before_does_not_count_for_the_pace(job):
     job.reporter.begin("search", 0.8, lambda: StageProgress(4, 8, "fits", before=4.0))
     job.after(10)
     assert job.lines()[-1] == Progress(40, "search", 4, 8, "fits")

@@ -93,7 +93,7 @@ def test_batches_become_one_block():
     assert (len(rows), len(validation)) == (3, 0)
 
 
-def test_weights_and_validation_rows_are_told_apart():
+def test_weights_and_validation_rows_are_kept_apart():
     rows, validation = Loader().load([batch([[1], [2], [3]], [7, 8, 9], weight=[1.0, 0.5, 2.0], validation=[False, True, None])])
     assert rows.records.tolist() == [[1, 7, 1], [3, 9, 2]]
     assert validation.records.tolist() == [[2, 8, 0.5]]
@@ -123,7 +123,7 @@ def test_rows_past_the_limit_live_in_a_file_that_has_no_name(monkeypatch, tmp_pa
     assert seen(mapped, 64, 3, [1]) == seen(in_memory, 64, 3, [1])
 
 
-def test_a_full_disk_is_an_error_that_says_so(monkeypatch):
+def test_a_full_disk_is_named_in_the_error(monkeypatch):
     monkeypatch.setattr(dataset, "_FIRST_CAPACITY", 1 << 10)
     full = "/dev/full"
 

@@ -56,7 +56,7 @@ def test_fires_when_the_application_has_ended(yarn, make):
     assert (event["outcome"], event["attempt"]["name"], yarn.looks) == ("succeeded", "a", 4)
 
 
-def test_tells_why_it_failed(yarn, make):
+def test_failure_has_its_cause(yarn, make):
     yarn.states, yarn.diagnostics = ["RUNNING", "FAILED"], "Out of memory."
 
     event = fire(make())
@@ -127,7 +127,7 @@ def test_a_user_who_marks_the_task_kills_the_application(yarn, make, tmp_path):
     assert not (tmp_path / "p" / "a" / "_LEASE.json").exists()
 
 
-def test_application_that_does_not_die_is_told_by_its_lease(yarn, make, tmp_path, monkeypatch):
+def test_application_that_ignores_a_kill_is_ended_by_its_lease(yarn, make, tmp_path, monkeypatch):
     monkeypatch.setattr(termination, "KILL_S", 0.3)
     yarn.states, yarn.trouble = ["RUNNING"], 403
 

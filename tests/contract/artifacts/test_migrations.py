@@ -19,7 +19,7 @@ STORAGE = LocalStorage()
 
 
 def version_1(spec_class):
-    """The attempt that version 1 left behind of a kind of job."""
+    """The attempt that version 1 wrote for a kind of job."""
     return Attempt.at(str(FIXTURES / f"version_1_{spec_class.kind}"))
 
 

@@ -39,7 +39,7 @@ def test_question_marks_and_hashes_belong_to_local_paths(tmp_path):
     assert inspect(LocalStorage(), [as_uri(f"{tmp_path}/a#b/?.csv")], Dialect()).columns == ["a"]
 
 
-def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path):
+def test_a_file_that_is_not_compressed_as_its_extension_claims_is_named(tmp_path):
     (tmp_path / "x.csv.gz").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=r"x.csv.gz is not compressed as its name says"):
         inspect(LocalStorage(), [str(tmp_path)], Dialect())

@@ -22,7 +22,7 @@ def write(tmp_path):
     return write
 
 
-def test_files_are_found_in_partition_folders_and_hidden_ones_left_out(write):
+def test_files_in_partition_folders_are_listed_without_hidden_ones(write):
     names = ["a.parquet", "day=1/hour=2/b.parquet", "_SUCCESS", "_temporary=1/c.parquet", "other/d.parquet"]
     folder = write(*names)
     assert list(parquet.find(STORAGE, [f"{folder}/"])) == [f"file://{folder}/{name}" for name in names[:2]]

@@ -1,4 +1,4 @@
-"""The same task in DAGs that run in different ways. Nothing in them says for when."""
+"""The same task in DAGs that run in different ways, without any date."""
 
 import os
 from datetime import datetime
@@ -7,19 +7,19 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable
 
 from airflow_provider_distkeras.operators import DistKerasPreprocessOperator
 
-SAID = {"task_id": "prepare", "columns_renamed": {"rentals": "label"}}
+ARGUMENTS = {"task_id": "prepare", "columns_renamed": {"rentals": "label"}}
 INPUT_PATH = f"{os.environ['DISTKERAS_DEMO_DATA']}/new/*.csv"
 DATED = {"start_date": datetime(2026, 1, 1), "catchup": False}
 PREPARED = Asset("prepared")
 
 with DAG("kinds_dated", schedule="@monthly", **DATED):
-    DistKerasPreprocessOperator(**SAID, input_path=INPUT_PATH, outlets=[PREPARED])
+    DistKerasPreprocessOperator(**ARGUMENTS, input_path=INPUT_PATH, outlets=[PREPARED])
 
 with DAG("kinds_partitioned", schedule=CronPartitionTimetable("@monthly", timezone="UTC"), **DATED):
-    DistKerasPreprocessOperator(**SAID, input_path=INPUT_PATH)
+    DistKerasPreprocessOperator(**ARGUMENTS, input_path=INPUT_PATH)
 
 with DAG("kinds_on_asset", schedule=[PREPARED]):
-    DistKerasPreprocessOperator(**SAID, input_path=INPUT_PATH)
+    DistKerasPreprocessOperator(**ARGUMENTS, input_path=INPUT_PATH)
 
 with DAG("kinds_mapped", schedule=None):
-    DistKerasPreprocessOperator.partial(**SAID).expand(input_path=[INPUT_PATH] * 2)
+    DistKerasPreprocessOperator.partial(**ARGUMENTS).expand(input_path=[INPUT_PATH] * 2)

@@ -94,7 +94,7 @@ def test_texts_that_were_not_there_are_others():
     assert drift_of(before, before + ["new"] * 1000, "text") == pytest.approx(psi_of([0.6, 0.4, 0], [0.3, 0.2, 0.5]), abs=1e-4)
 
 
-def test_columns_are_told_by_how_far_they_moved_and_new_and_gone_ones_by_name():
+def test_columns_are_in_the_order_of_their_drift_and_new_and_gone_ones_are_named():
     still, moved, text = profiled(NORMAL[:1000]), profiled(NORMAL[:1000] + 3), profiled(["a"], "text", 1)
     before = described(still=still, moved=still, gone=still, retyped=still)
     result = compare(before, {"still": still, "added": still, "retyped": text, "moved": moved})

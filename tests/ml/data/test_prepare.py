@@ -135,7 +135,7 @@ def test_a_path_may_be_a_path_and_a_number_a_text(spark, write):
     assert (data.count(), data.rdd.getNumPartitions()) == (4, 3)
 
 
-def test_what_is_wrong_with_all_lines_is_told_apart_from_what_is_wrong_with_some(spark, write, tmp_path):
+def test_an_error_in_all_lines_has_a_fix_of_its_own(spark, write, tmp_path):
     with pytest.raises(DataError, match=r"4 of 4 lines do not fit.* check schema, timestamp_columns and the delimiter"):
         process_csv(write(), **{**USUAL, "categorical_columns": []}, schema={"season": "number"})
     (tmp_path / "latin.csv").write_bytes(BIKES.replace("winter", "été").encode("cp1252"))
@@ -166,7 +166,7 @@ def test_numbers_too_large_for_a_feature_are_refused(spark, write):
     assert rows(process_csv(write("a,label\n1e38,1\ninf,2\n"), null_values=["inf"], missing={"a": 3.0}))[2] == [3]
 
 
-def test_a_header_that_is_repeated_says_nothing_of_what_columns_hold(spark, write):
+def test_a_repeated_header_does_not_count_for_the_types_of_columns(spark, write):
     assert sorted(rows(process_csv(write("a,label\n1,2\na,label\n3,4\n")))) == [2, 4]
 
 
@@ -244,7 +244,7 @@ def test_bad_lines_are_left_out_on_request_up_to_a_share(spark, write):
         process_csv(path, bad_lines="drop", max_bad_lines=0.1, **USUAL)
 
 
-def test_a_bad_line_of_one_of_many_files_is_found(spark, write, tmp_path):
+def test_a_bad_line_of_one_of_many_files_is_reported(spark, write, tmp_path):
     for number in range(3):
         write(BIKES, f"{number}.csv")
     write(BIKES.replace("3.5", "hot"), "3.csv")

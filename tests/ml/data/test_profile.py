@@ -55,7 +55,7 @@ def test_texts_are_counted_and_bounded(monkeypatch):
     assert bounded.describe()["distinct_at_least"] == 2
 
 
-def test_times_are_told_as_times():
+def test_times_are_described_as_times():
     profile = profiled(TimeProfile, pa.array([0, 86_400_000_000, None], pa.timestamp("us"))).describe()
     assert (profile["min"], profile["mean"], profile["max"]) == (
         "1970-01-01T00:00:00",

@@ -113,7 +113,7 @@ def test_a_text_stands_for_missing_categories(spark, write):
     assert result == {1: [0, 1, 0], 2: [1, 0, 0], 3: [0, 0, 1]}
 
 
-def test_a_feature_tells_which_categories_are_missing(spark, write):
+def test_missing_categories_have_a_feature_of_their_own(spark, write):
     path = write("city,label\nb,1\n,2\nc,3\n")
     result = features(process_csv(path, categorical_columns=["city"], missing="indicator"))
     assert result == {1: [1, 0, 0], 2: [0, 0, 1], 3: [0, 1, 0]}

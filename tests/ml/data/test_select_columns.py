@@ -41,11 +41,11 @@ def selected(spark, value, kind, ddl, **params):
         (None, "array[2]", "string", None),
     ],
 )
-def test_values_of_other_types_say_the_same(spark, value, kind, ddl, expected):
+def test_values_of_other_types_have_the_same_meaning(spark, value, kind, ddl, expected):
     assert selected(spark, value, kind, ddl) == expected
 
 
-def test_instants_are_told_in_utc_whatever_the_sessions_zone(spark):
+def test_instants_are_in_utc_whatever_the_sessions_zone(spark):
     data = spark.sql("SELECT timestamp'2026-03-01T12:00:00Z' AS a")
     zone = spark.conf.get("spark.sql.session.timeZone")
     try:
@@ -74,7 +74,7 @@ def test_constants_stand_for_missing_values(spark):
     assert selected(spark, float("nan"), "number", "double", missing={"a": -1.0}) == -1.0
 
 
-def test_it_is_saved_with_what_it_was_told(spark, tmp_path):
+def test_it_is_saved_with_its_params(spark, tmp_path):
     stage = SelectColumns(kinds={"a": "array[2]"}, missing={"a": "drop"}, unseen="quarantine")
     stage.write().save(str(tmp_path / "stage"))
     loaded = SelectColumns.load(str(tmp_path / "stage"))

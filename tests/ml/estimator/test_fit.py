@@ -78,7 +78,7 @@ def test_local_sgd_with_a_window_of_one_is_large_batch_training(data):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_synchronous_workers_need_their_slots_and_the_error_says_what_to_set(data):
+def test_synchronous_workers_need_their_slots_and_the_error_names_the_fix(data):
     with pytest.raises(SpecError) as error:
         estimator("LocalSGD", {"num_workers": 3}).fit(data)
     assert "LocalSGD needs 3 workers at the same time, this cluster runs 2 tasks" in str(error.value)

@@ -31,7 +31,7 @@ def test_a_part_of_an_array_is_that_part():
     assert reasons == {1: "feature 1 is missing"}
 
 
-def test_values_that_cancel_out_are_still_found():
+def test_infinite_values_that_cancel_out_are_detected():
     _, reasons = scorable_rows(lists([[np.inf, -np.inf], [1, 1], [-np.inf, 0]]), 2)
     assert reasons == {0: "feature 0 is infinite", 2: "feature 0 is infinite"}
 
@@ -62,7 +62,7 @@ def ensemble(data):
 
 
 @pytest.mark.spark
-def test_an_ensemble_tells_how_far_its_networks_are_apart(ensemble, data):
+def test_an_ensemble_returns_the_spread_of_its_networks(ensemble, data):
     scorer = ensemble.scorer()
     assert scorer.names == ["prediction", "prediction_std"]
     scored = add_scores(data, F.col("features"), scorer, "tensorflow").collect()
@@ -76,7 +76,7 @@ def test_an_ensemble_tells_how_far_its_networks_are_apart(ensemble, data):
 
 
 @pytest.mark.spark
-def test_one_network_tells_no_spread(data):
+def test_one_network_has_no_spread(data):
     one = DistKeras("SingleTrainer", layer_dims=[None, 1]).fit(data)
     assert one.scorer().names == ["prediction"]
     with pytest.raises(SpecError, match="'std' is not available, as the model is no regression by an EnsembleTrainer"):

@@ -1,4 +1,4 @@
-"""What workers write themselves: the same as Spark would, and only what counts."""
+"""Parquet files that Python workers write: the same as Spark's, without those of failed tasks."""
 
 import os
 
@@ -33,7 +33,7 @@ KINDS = {
 
 @pytest.fixture(params=["prepared", "raw"])
 def of_every_kind(request, prepared, tmp_path):
-    """Rows with a key of every type that workers write, in a folder that tells a date; some cannot be scored."""
+    """Rows with a key of every type that workers write, in a folder named by a date; some cannot be scored."""
     if request.param == "prepared":
         prepared([[1.0, 2.0]] * 6 + [None, [np.inf, 0.0]], "rows/day=0999-03-01", **KINDS)
     else:

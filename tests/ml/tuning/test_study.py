@@ -179,8 +179,8 @@ def test_a_fit_that_failed_with_a_transient_error_is_run_again(tmp_path):
 def test_a_record_of_an_earlier_version_is_taken_over(tmp_path):
     """The names and keys of these files are read by later versions too."""
     (tmp_path / "old").mkdir()
-    outcome = {"metrics": {"r2": 0.5}, "error": None, "seconds": 1.5, "history": {"loss": [2.0, 1.0]}, "sample": [[1.0, 0.9]]}
-    record = {"params": {"x": 1, "dims": [None, 2]}, "fold": 0, "outcome": outcome}
+    result = {"metrics": {"r2": 0.5}, "error": None, "seconds": 1.5, "history": {"loss": [2.0, 1.0]}, "sample": [[1.0, 0.9]]}
+    record = {"params": {"x": 1, "dims": [None, 2]}, "fold": 0, "outcome": result}
     (tmp_path / "old" / "aada3b6594996555aadd1c1d.json").write_text(json.dumps(record))
     journal = Journal(LocalStorage(), f"{tmp_path}/new", [f"{tmp_path}/old"])
     assert journal.begun == [record["params"]]

@@ -1,4 +1,4 @@
-"""What a compiled window must do, against NumPy; run by test_steps.py once per backend."""
+"""What a compiled window must do, against NumPy; run by test_backends.py once per backend."""
 
 import json
 
@@ -153,7 +153,7 @@ def test_flat_weights_make_the_same_network():
 
 
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, 200 * BATCH + 3])
-def test_a_prediction_takes_any_number_of_rows_and_tells_every_output_of_each(count):
+def test_a_prediction_takes_any_number_of_rows_and_has_every_output_of_each(count):
     network = two_in_two_out()
     forward = compile_forward(network, BATCH)
     data = np.random.default_rng(count).normal(size=(count, 6)).astype(np.float32)
@@ -183,7 +183,7 @@ def test_a_prediction_is_traced_no_more_than_twice_whatever_the_numbers_of_rows(
         assert len(traced) <= 2
 
 
-def test_what_was_saved_is_gone_on_from():
+def test_training_resumes_from_a_saved_state():
     layers = [keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
     config, values = arguments.extract(keras.Sequential([keras.Input((FEATURES,)), *layers]).to_json())
     compiled = compile_window(NetworkPlan(config, ("mse",), plan(linear(), optimizer="adam").optimizer), BATCH, WINDOW)

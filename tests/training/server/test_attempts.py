@@ -1,4 +1,4 @@
-"""Attempts of one worker: one at a time is served, and the next goes on where the last one ended."""
+"""Attempts of one worker: one at a time is served, and the next resumes where the last one ended."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def test_an_older_attempt_is_not_let_in_after_a_newer_one(server, connect):
     assert server_weights(server) == [0, 0, 0, 0]
 
 
-def test_an_attempt_that_hangs_on_is_not_waited_for_without_end():
+def test_a_second_attempt_is_refused_if_the_first_does_not_end_in_time():
     with start(policy=SyncPolicy(timeout=0.2)) as server:
         old, new = Worker(server, attempt=1), Worker(server, attempt=2)
         old.hello()
@@ -70,7 +70,7 @@ def client_of(server, attempt):
     return ParameterClient.connect((Shard("127.0.0.1", server.port, 0, SIZE),), server.secret, None, 20.0, 0, attempt)
 
 
-def test_of_two_attempts_at_once_only_one_commits_and_a_healthy_one_is_not_failed_by_the_twin_that_waits():
+def test_of_two_attempts_at_once_one_commits_and_the_one_that_waits_does_not_fail_it():
     """Spark may start a task a second time while the first goes on for longer than `timeout`."""
     with start(AdagRule(SIZE, 1), SyncPolicy(timeout=0.5)) as server, ThreadPoolExecutor(1) as pool:
         first, twin = client_of(server, 1), client_of(server, 2)

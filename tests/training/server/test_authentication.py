@@ -51,7 +51,7 @@ def test_a_server_with_another_certificate_is_not_trusted():
             Worker(server, certificate=other)
 
 
-def test_plain_text_is_not_spoken_to_a_server_that_encrypts(monkeypatch):
+def test_an_unencrypted_connection_to_a_server_that_encrypts_is_refused(monkeypatch):
     monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
     with start(encryption=tls.create_context()[0]) as server:
         with pytest.raises((WireError, ConnectionError)):
@@ -59,7 +59,7 @@ def test_plain_text_is_not_spoken_to_a_server_that_encrypts(monkeypatch):
         assert server.store.ledger.workers == {}
 
 
-def test_a_proof_is_not_taken_from_the_servers_own_mouth(server_process):
+def test_the_servers_own_proof_is_not_accepted_as_a_workers(server_process):
     """What the server proves to one client is no proof of a worker to it."""
     with socket.create_connection(server_process.address, timeout=PATIENCE) as victim:
         challenge = memoryview(bytearray(32))
@@ -68,7 +68,7 @@ def test_a_proof_is_not_taken_from_the_servers_own_mouth(server_process):
         assert receive_all(victim) == b""
 
 
-def test_a_proof_that_trickles_in_is_not_waited_for_byte_by_byte(monkeypatch):
+def test_a_proof_that_arrives_byte_by_byte_has_one_timeout(monkeypatch):
     monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
     with start() as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         protocol.receive_into(client, memoryview(bytearray(32)))

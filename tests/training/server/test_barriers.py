@@ -47,7 +47,7 @@ def test_a_round_that_lost_a_worker_is_begun_again_by_the_next_attempt_of_the_st
             worker.connection.close()
 
 
-def test_a_round_does_not_wait_without_end(at_once):
+def test_a_round_that_lacks_a_worker_times_out(at_once):
     with start(SynchronousRule(SIZE, 2), SyncPolicy(barrier=True, timeout=0.3)) as server:
         worker = Worker(server)
         refused = worker.hello()

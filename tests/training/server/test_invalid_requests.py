@@ -29,7 +29,7 @@ from tests.training.server.server_process import ONE, SIZE, wait_until
     ],
 )
 @pytest.mark.parametrize("registered", [False, True])
-def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, connect, garbage, registered):
+def test_an_invalid_frame_ends_the_connection_and_changes_nothing(server, connect, garbage, registered):
     worker = connect()
     if registered:
         worker.hello()
@@ -40,7 +40,7 @@ def test_what_is_not_a_frame_ends_the_connection_and_changes_nothing(server, con
     assert connect(1).hello().op == Op.WEIGHTS
 
 
-def test_a_worker_speaks_for_itself_only(server, connect):
+def test_a_worker_cannot_commit_for_another(server, connect):
     connect(1).hello()
     worker = connect(0)
     worker.hello()
@@ -51,7 +51,7 @@ def test_a_worker_speaks_for_itself_only(server, connect):
 
 
 def test_a_commit_that_broke_off_half_way_is_not_applied_and_the_next_attempt_makes_it(server_process):
-    """What a worker that is killed while it sends leaves behind."""
+    """As when a worker is killed while it sends."""
     dying = server_process.connect(attempt=1)
     dying.hello(8, 1, 5)
     dying.commit(ONE, 1, 1, 0, 8, 1.0)
@@ -68,7 +68,7 @@ def test_a_commit_that_broke_off_half_way_is_not_applied_and_the_next_attempt_ma
 
 
 @pytest.mark.parametrize("number", [2, 9, 2**32 - 1])
-def test_a_worker_that_does_not_exist_gets_no_account(server_process, number):
+def test_a_worker_number_out_of_range_is_refused(server_process, number):
     """It would count as one: in the turns, in the judgement of an epoch, in the progress that is reported."""
     with pytest.raises(ConnectionError):
         server_process.connect(number).hello(8, 1, 5)
@@ -117,7 +117,7 @@ def test_an_epoch_far_ahead_does_not_fill_the_memory(server_process, frame):
     ],
     ids=["nested", "large", "negative"],
 )
-def test_a_hello_that_makes_no_sense_is_refused_and_spoils_nothing_for_the_others(server_process, frame):
+def test_an_invalid_hello_is_refused_and_does_not_affect_other_workers(server_process, frame):
     assert send_raw(server_process, encode(frame), prove=server_process.secret) == b""
     other = server_process.connect(worker=1)
     assert other.hello(8, 1, 5).commits == 1
@@ -126,7 +126,7 @@ def test_a_hello_that_makes_no_sense_is_refused_and_spoils_nothing_for_the_other
 
 
 @pytest.mark.parametrize("measured", [{"loss": "much"}, {"loss": [1.0]}, {"loss": None}])
-def test_a_measure_that_is_no_number_is_refused_as_a_breach_of_the_rules(server_process, measured):
+def test_a_metric_that_is_not_a_number_ends_the_connection(server_process, measured):
     payload = json.dumps({"measured": measured, "stop": False}).encode()
     threads = server_process.status()["threads"]
     assert responses_to(server_process, Frame(Op.EVALUATED, 1, 0, payload=payload, rows=1)) == [None]

@@ -117,7 +117,7 @@ def test_silent_clients_do_not_each_hold_a_thread_and_a_worker_still_gets_in(ser
         worker.close()
 
 
-def test_a_server_that_ran_out_of_files_listens_again_when_there_are_some(start_server_process):
+def test_a_server_that_ran_out_of_files_accepts_connections_again_when_some_are_closed(start_server_process):
     server = start_server_process(files=30)  # fewer than the silent clients that a server allows
     with silent_clients(server, 100):
         assert wait_until(lambda: server.status()["files"] == 30)

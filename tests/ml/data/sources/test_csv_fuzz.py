@@ -1,4 +1,4 @@
-"""Generated CSV files through the real reader on Spark: every row is read as it was meant, or reported."""
+"""Generated CSV files through the real reader on Spark: every row is read as it was written, or reported."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def row_of(text):
 
 @st.composite
 def files(draw, multiline):
-    """Some files: their bytes, the rows that they mean, and how many lines of each are broken."""
+    """Some files: their bytes, their rows, and how many lines of each are broken."""
     text = line_breaks_too(texts) if multiline else texts
     # In a file read as a whole, an open quote takes all that follows with it.
     faults = broken.filter(lambda fault: fault.count('"') % 2 == 0) if multiline else broken
@@ -84,7 +84,7 @@ def as_text(row):
 
 
 @pytest.mark.parametrize("multiline", [False, True])
-def test_every_row_is_taken_as_meant_or_told(spark, tmp_path_factory, multiline):
+def test_every_row_is_read_as_written_or_reported(spark, tmp_path_factory, multiline):
     @settings(
         max_examples=EXAMPLES, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True
     )

@@ -36,7 +36,7 @@ def test_numbers(field, number):
 
 
 @pytest.mark.parametrize("field", ["warm", "1d", "0x1", "1_000", "1.2.3", "--1"])
-def test_what_is_no_number_is_told(field):
+def test_a_field_that_is_not_a_number_is_reported(field):
     rows, bad = parse(["1,a", f"{field},b", "3,c"], {"x": "number", "y": "text"})
     assert rows == [(1.0, "a"), (3.0, "c")]
     assert bad == [(1, f"'x' is '{field}', expected a number")]
@@ -46,7 +46,7 @@ def test_booleans_are_numbers():
     assert parse(["true", "False", ""], {"x": "boolean"})[0] == [(1.0,), (0.0,)]
 
 
-def test_every_bad_record_is_told_among_good_ones_with_its_position():
+def test_every_bad_record_is_reported_with_its_position():
     lines = ["1,a", "", "2", "3,b,c", '4,"open', '5,"done"', "x,d", '6,say "hi"']
     rows, bad = parse(lines, {"x": "number", "y": "text"})
     assert rows == [(1.0, "a"), (5.0, "done"), (6.0, 'say "hi"')]
@@ -68,7 +68,7 @@ def test_dialects():
     assert parse(['1,"a\nb"'], kinds, Dialect(multiline=True))[0] == [(1.0, "a\nb")]
 
 
-def test_bytes_in_another_encoding_are_told():
+def test_bytes_in_another_encoding_are_reported():
     assert parse([b"1,ok", b"2,\xff"], {"x": "number", "y": "text"}) == ([(1.0, "ok")], [(1, "not in the encoding utf-8")])
 
 
