@@ -35,7 +35,8 @@ BAD_LINES = ("fail", "quarantine", "drop")
 SCALINGS = ("standard", "minmax")
 SEARCHES = ("grid", "random", "optuna")
 IF_EXISTS = ("overwrite", "reuse", "fail")
-INPUT_FORMATS = ("csv", "parquet")
+#: Per format of input, how its files' names end; files of any other name are CSV.
+INPUT_FORMATS: dict[str, tuple[str, ...]] = {"csv": (), "parquet": (".parquet", ".parq")}
 OUTPUT_FORMATS = ("parquet", "csv", "json")
 
 #: Per score of a row, the column it is written to.

@@ -1,4 +1,4 @@
-"""The preprocess job: from CSV files to a prepared dataset and the pipeline that prepared it."""
+"""The preprocess job: from files to a prepared dataset and the pipeline that prepared it."""
 
 from __future__ import annotations
 

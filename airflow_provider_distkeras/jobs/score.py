@@ -52,10 +52,10 @@ def score_with(
         bad = written.bad_records
         if not accepts_bad_records(spec, bad, written.rows_read + bad):
             rows.counted(spark, spec)  # reads the files again, and raises an error that names a record
-        if rows.source is not None and bad and spec.bad_lines == "quarantine":
+        if bad and spec.bad_lines == "quarantine":
             rows.source.bad_records(spark).write.json(f"{attempt.path}/quarantined_lines")
         quarantined = sum(written.reasons.values())
-        _check(spec, written.rows_read if rows.rows is None else rows.rows, written, target)
+        _check(spec, written.rows_read if rows.source.count is None else rows.source.count, written, target)
         reporter.begin("measuring", 0.1, measure)
         metrics = _measure(written.measurable, rows, model, scorer)
     measured = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
@@ -68,7 +68,7 @@ def score_with(
             "quarantined_rows": quarantined,
             "metrics": metrics,
         },
-        inputs=rows.sizes,
+        inputs=rows.source.sizes,
         details=ScoreDetails(
             quarantine_path=target.quarantine if quarantined else None,
             bad_lines=bad,

@@ -1,25 +1,25 @@
-"""The bases of the operators that read files: CSV files, or rows for a trained model."""
+"""The bases of the operators that read files: any, or rows for a trained model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.files import parquet
+from airflow_provider_distkeras.contract.files import listing
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect
-from airflow_provider_distkeras.contract.specs import RowsSpec
-from airflow_provider_distkeras.hooks.storage import UnreadableHere, fingerprints, storage_for
+from airflow_provider_distkeras.hooks.storage import UnreadableHere, storage_for
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_distkeras.contract.specs import CsvSpec
+    from airflow_provider_distkeras.contract.specs import InputSpec
 
 
-class CsvInputOperator(DistKerasBaseOperator):
-    """Base of the operators that read CSV files.
+class InputOperator(DistKerasBaseOperator):
+    """Base of the operators that read files. The parameters from `delimiter` to `timestamp_formats` are about CSV alone.
 
-    :param input_path: CSV files (also .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
+    :param input_path: Files (CSV also as .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
+    :param input_format: How the files are written, such as "csv" or "parquet"; by default as they are named. (templated)
     :param delimiter: The separator of fields. (templated)
     :param quote: What surrounds a field that holds delimiters; "" where nothing does. (templated)
     :param encoding: The files' encoding, by Python's name. (templated)
@@ -30,16 +30,16 @@ class CsvInputOperator(DistKerasBaseOperator):
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 
-    csv_fields = (
-        "input_path", "delimiter", "quote", "encoding", "null_values", "multiline", "timestamp_formats",
-        "bad_lines", "max_bad_lines",
+    template_fields = (
+        *DistKerasBaseOperator.template_fields, "input_path", "input_format", "delimiter", "quote", "encoding", "null_values",
+        "multiline", "timestamp_formats", "bad_lines", "max_bad_lines",
     )  # fmt: skip
-    template_fields = (*DistKerasBaseOperator.template_fields, *csv_fields)
 
     def __init__(
         self,
         *,
         input_path: str | list[str] | XComArg,
+        input_format: str | None = None,
         delimiter: str = ",",
         quote: str = '"',
         encoding: str = "utf-8",
@@ -52,6 +52,7 @@ class CsvInputOperator(DistKerasBaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.input_path = input_path
+        self.input_format = input_format
         self.delimiter = delimiter
         self.quote = quote
         self.encoding = encoding
@@ -61,50 +62,39 @@ class CsvInputOperator(DistKerasBaseOperator):
         self.bad_lines = bad_lines
         self.max_bad_lines = max_bad_lines
 
-    def inspect_csv(self, spec: CsvSpec) -> InputFiles | None:
-        """Return the headers and sizes of the CSV files; None if Airflow cannot reach them, so that only the job checks them."""
+    def inspect_input(self, spec: InputSpec) -> InputFiles:
+        """Return the files, CSV with its headers; none if Airflow cannot reach them, so that only the job checks them.
+
+        Raises:
+            DataError: There is no file, or the header of one is unusable.
+        """
         try:
-            return inspect(storage_for(spec.input_path[0]), spec.input_path, spec.dialect)
+            storage = storage_for(spec.input_path[0])
         except UnreadableHere as error:
             self.log.warning("The input is checked by the job only. %s", error)
-            return None
+            return InputFiles({})
+        if spec.format_in(storage) == "csv":
+            return inspect(storage, spec.input_path, spec.dialect)
+        return InputFiles(listing.find(storage, spec.input_path))
 
 
-class RowsInputOperator(CsvInputOperator):
-    """Base of the operators that read rows for a trained model. Takes the parameters of `CsvInputOperator` beside these.
+class RowsInputOperator(InputOperator):
+    """Base of the operators that read rows for a trained model. Takes the parameters of `InputOperator` beside these.
 
-    :param input_format: "csv" or "parquet"; by default as the files are named. (templated)
     :param max_quarantined: The share of rows, from 0 to 1, that a model may be unable to score; with more, the task fails.
         (templated)
     :param batch_size: Rows per call of the network. (templated)
     """
 
-    template_fields = (*CsvInputOperator.template_fields, "input_format", "max_quarantined", "batch_size")
+    template_fields = (*InputOperator.template_fields, "max_quarantined", "batch_size")
 
     def __init__(
         self,
         *,
-        input_format: str | None = None,
         max_quarantined: float | str = 0.1,
         batch_size: int | str = 4096,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.input_format = input_format
         self.max_quarantined = max_quarantined
         self.batch_size = batch_size
-
-    def inspect_rows(self, spec: RowsSpec) -> dict[str, str]:
-        """Return a fingerprint per file, none if only the job can reach them; raise DataError if there is no file."""
-        files = self._find_parquet(spec) or self.inspect_csv(spec)
-        return fingerprints(files) if files else {}
-
-    def _find_parquet(self, spec: RowsSpec) -> InputFiles | None:
-        """Return the Parquet files, without a look inside; None if the input is no Parquet, or Airflow cannot reach it."""
-        try:
-            storage = storage_for(spec.input_path[0])
-        except UnreadableHere:
-            return None
-        if spec.input_format == "csv" or (spec.input_format is None and not parquet.is_parquet(storage, spec.input_path)):
-            return None
-        return InputFiles(parquet.find(storage, spec.input_path), {}, {}, {})

@@ -1,4 +1,4 @@
-"""The operator that prepares a dataset from CSV files."""
+"""The operator that prepares a dataset from files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact
-from airflow_provider_distkeras.operators.inputs import CsvInputOperator
+from airflow_provider_distkeras.operators.inputs import InputOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from airflow_provider_distkeras.operators.job_run import JobRun
 
 
-class DistKerasPreprocessOperator(CsvInputOperator):
-    """Prepare CSV files for training and fit the pipeline that prepared them.
+class DistKerasPreprocessOperator(InputOperator):
+    """Prepare files for training and fit the pipeline that prepared them.
 
     Returns `dataset_path`, `pipeline_path`, `rows`, `rejected_rows`, `feature_columns` and `manifest_path`. Takes the parameters
-    of `CsvInputOperator` beside these.
+    of `InputOperator` beside these.
 
     :param schema: What columns hold, by their name in the files: "number", "boolean", or "array[8]" for eight numbers in a field.
-        Other columns are inferred from the files' first rows. (templated)
+        Other columns are what their types in the files say, of CSV what the first rows suggest. (templated)
     :param columns_renamed: New name per column of the files. (templated)
     :param excluded_columns: Columns to leave out, by their name in the files. (templated)
     :param label_col: The column to predict, by its new name. (templated)
@@ -48,14 +48,14 @@ class DistKerasPreprocessOperator(CsvInputOperator):
     spec_class = PreprocessSpec
     path_fields = ("input_path", "compare_with")
     template_fields = (
-        *CsvInputOperator.template_fields,
+        *InputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
         "group_col", "time_col",
         "categorical_columns", "max_categories", "unseen_categories", "timestamp_columns", "cyclic_timestamps",
         "missing", "scaling", "num_workers", "compare_with", "max_drift",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
-        **CsvInputOperator.template_fields_renderers,
+        **InputOperator.template_fields_renderers,
         "columns_renamed": "json", "schema": "json", "timestamp_columns": "json", "missing": "json",
     }  # fmt: skip
 
@@ -110,9 +110,7 @@ class DistKerasPreprocessOperator(CsvInputOperator):
         assert isinstance(spec, PreprocessSpec)
         if spec.compare_with:
             require_artifact(spec.compare_with, PreprocessSpec, "compare_with")
-        files = self.inspect_csv(spec)
-        if files is None:
-            return {}
+        files = self.inspect_input(spec)
         if files.headers:
             feature_columns(spec, files.columns)
         return fingerprints(files)

@@ -11,7 +11,7 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champion, Ch
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import PromoteSpec, TrainSpec
-from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
 
     :param champion: The name to keep the champion under, in `artifact_root`. (templated)
     :param model_path: The challenger: the `model_path` that a train task returned. (templated)
-    :param input_path: Raw CSV or Parquet files with labels: a path, a glob, a directory, or a list of them. (templated)
+    :param input_path: Raw files with labels: a path, a glob, a directory, or a list of them. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
     :param metric: The evaluator's metric that decides; its first if not given. (templated)
     :param metrics: Further metrics of the evaluator to measure. (templated)
@@ -99,7 +99,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
                 ) from error
             if champion.model_path == spec.model_path:
                 run.result = _result_of(champion)
-        return self.inspect_rows(spec)
+        return fingerprints(self.inspect_input(spec))
 
     def conclude(self, run: JobRun) -> dict[str, Any]:
         """Promote the challenger if it won, then return the result as every operator.

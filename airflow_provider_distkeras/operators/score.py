@@ -8,7 +8,7 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import ScoreSpec, TrainSpec
-from airflow_provider_distkeras.hooks.storage import require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DistKerasScoreOperator(RowsInputOperator):
-    """Score rows with a trained model: raw CSV or Parquet files, which it prepares as in training, or a prepared dataset.
+    """Score rows with a trained model: raw files, which it prepares as in training, or a prepared dataset.
 
     Returns `predictions_path`, `model_path`, `rows`, `quarantined_rows`, `metrics` and `manifest_path`. Takes the parameters of
     `RowsInputOperator` beside these.
@@ -26,8 +26,8 @@ class DistKerasScoreOperator(RowsInputOperator):
     :param model_path: The `model_path` that a train task returned. (templated)
     :param champion: In its place, the name of a champion (see `DistKerasPromoteOperator`): the one it has when the task runs,
         promoted under the same `artifact_root`. (templated)
-    :param input_path: CSV or Parquet files, or the `dataset_path` that a preprocess task returned: a path, a glob, a directory,
-        or a list of them. (templated)
+    :param input_path: Raw files, or the `dataset_path` that a preprocess task returned: a path, a glob, a directory, or a list
+        of them. (templated)
     :param output_format: "parquet", "csv" or "json". (templated)
     :param key_columns: Columns of the input to write too; by default all. (templated)
     :param output_columns: The columns to write per row: "prediction", "probability", "label" (the class as text), "raw", "std"
@@ -86,4 +86,4 @@ class DistKerasScoreOperator(RowsInputOperator):
         """Return a fingerprint per file of rows; raise SpecError if the model was not committed."""
         assert isinstance(run.spec, ScoreSpec)
         require_artifact(run.spec.model_path, TrainSpec, "model_path")
-        return self.inspect_rows(run.spec)
+        return fingerprints(self.inspect_input(run.spec))

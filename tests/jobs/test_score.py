@@ -11,6 +11,7 @@ from pyspark.ml import PipelineModel
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data import prepare
+from airflow_provider_distkeras.ml.data.sources import parquet_row_groups
 from airflow_provider_distkeras.ml.scoring import reader
 
 pytestmark = pytest.mark.spark
@@ -80,13 +81,13 @@ def test_a_job_whose_rows_are_all_quarantined_commits_an_empty_result_if_that_is
 
 def test_rows_that_get_lost_are_an_error(regression, scoring, prepared, monkeypatch):
     folder = prepared([[0.0, 0.0]] * 3, row_group_size=1)
-    write, row_groups = reader.writer.write, reader.parquet_reader.row_groups
+    write, row_groups = reader.writer.write, parquet_row_groups.row_groups
     message = "3 rows were read, but 1 scored and 0 quarantined: expected as many together"
     with monkeypatch.context() as lossy:
         lossy.setattr(reader.writer, "write", lambda data, *args: write(data.limit(1), *args))
         with pytest.raises(ArtifactError, match=message):
             scoring(regression, folder, output_format="json")
-    monkeypatch.setattr(reader.parquet_reader, "row_groups", lambda *args: row_groups(*args)[:1])
+    monkeypatch.setattr(parquet_row_groups, "row_groups", lambda *args: row_groups(*args)[:1])
     with pytest.raises(ArtifactError, match=message):
         scoring(regression, folder)
 

@@ -93,6 +93,20 @@ def test_only_what_a_preprocess_task_made_is_compared_with(stub, prepare, run, r
     assert "compare_with: expected what a preprocess task returned, received " in run(pipeline).message
 
 
+def test_airflow_lists_files_of_other_formats_than_csv_and_does_not_open_them(stub, prepare, run, tmp_path):
+    path = tmp_path / "in" / "rows.parquet"
+    path.write_text("no Parquet, which only the job sees")
+    done = run(lambda: prepare(input_path=str(path)))
+    assert done.state == "success"
+    request = request_of(stub.calls()[0])
+    assert list(request["inputs"]) == [f"file://{path}"]
+    assert request["inputs"][f"file://{path}"].startswith("35 bytes, modified")
+
+    done = run(lambda: prepare(input_path=str(path), input_format="csv"))
+    assert "the files hold only a header" in done.message
+    assert "input_format: Unknown input format 'orc'" in run(lambda: prepare(input_format="orc")).message
+
+
 def test_links_are_pushed_as_soon_as_they_are_known(stub, prepare, run, root):
     def pipeline():
         prepared = prepare()

@@ -11,7 +11,7 @@ import string
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
@@ -43,7 +43,7 @@ Decompress = Callable[[bytes, int], bytes]
 
 @dataclass(frozen=True)
 class InputFiles:
-    """CSV files and the columns they share.
+    """Input files and, of CSV files, the columns they share.
 
     Attributes:
         sizes: size in bytes per file, sorted by path.
@@ -54,9 +54,9 @@ class InputFiles:
     """
 
     sizes: dict[str, int]
-    headers: dict[str, list[str]]
-    lines: dict[str, tuple[bytes, ...]]
-    samples: dict[str, list[list[str]]]
+    headers: dict[str, list[str]] = field(default_factory=dict)
+    lines: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    samples: dict[str, list[list[str]]] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -106,7 +106,7 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
         if not matches:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(matches)
-    files = InputFiles(sizes, {}, {}, {})
+    files = InputFiles(sizes)
     readable = [path for path in sizes if unzstd is not None or not path.endswith(".zst")]
     any_row = len(readable) < len(sizes)
     for path in readable:

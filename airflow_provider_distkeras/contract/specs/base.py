@@ -66,6 +66,7 @@ class Spec:
         main_artifact: the key of the result that asset events give as `uri`.
         artifacts: what lineage calls an artifact, per key of the result or the details that holds its path.
         details_class: the class of the details in the job's manifest.
+        added_fields: fields that came later; while they are None the digest leaves them out, and is what it was before.
     """
 
     kind: ClassVar[str]
@@ -75,6 +76,7 @@ class Spec:
     main_artifact: ClassVar[str]
     artifacts: ClassVar[Mapping[str, str]] = {}
     details_class: ClassVar[type[JobDetails]]
+    added_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -128,7 +130,8 @@ class Spec:
     @property
     def sha256(self) -> str:
         """A digest of the spec's values, whatever versions wrote them."""
-        canonical = json.dumps([self.kind, self.to_dict()], sort_keys=True)
+        values = {name: value for name, value in self.to_dict().items() if value is not None or name not in self.added_fields}
+        canonical = json.dumps([self.kind, values], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

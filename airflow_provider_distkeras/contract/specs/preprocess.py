@@ -12,7 +12,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, length_of
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
-from airflow_provider_distkeras.contract.specs.csv import CsvSpec
+from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
 
 _policy = choice("policy", params.MISSING)
@@ -71,14 +71,15 @@ class PreprocessDetails(JobDetails):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreprocessSpec(CsvSpec):
-    """CSV files to a prepared dataset and the fitted pipeline that prepared it."""
+class PreprocessSpec(InputSpec):
+    """Files to a prepared dataset and the fitted pipeline that prepared it."""
 
     kind: ClassVar[str] = "preprocess"
     result_fields: ClassVar[tuple[str, ...]] = ("dataset_path", "pipeline_path", "rows", "rejected_rows", "feature_columns")
     main_artifact: ClassVar[str] = "dataset_path"
     artifacts: ClassVar[Mapping[str, str]] = {"dataset_path": "dataset", "pipeline_path": "pipeline"}
     details_class: ClassVar[type[JobDetails]] = PreprocessDetails
+    added_fields: ClassVar[tuple[str, ...]] = ("input_format",)
 
     schema: dict[str, str] = spec_field(
         mapping_of(_kind), "The kind of columns, by their name in the files; by default inferred from their first rows.", {}

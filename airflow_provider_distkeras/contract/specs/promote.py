@@ -8,8 +8,8 @@ from typing import ClassVar
 from airflow_provider_distkeras.contract.fields import boolean, number, optional, text
 from airflow_provider_distkeras.contract.period import is_older
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
-from airflow_provider_distkeras.contract.specs.csv import RowsSpec
 from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
+from airflow_provider_distkeras.contract.specs.input import RowsSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
 
 

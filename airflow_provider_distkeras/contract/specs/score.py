@@ -10,7 +10,7 @@ from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import choice, list_of, optional, text
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
-from airflow_provider_distkeras.contract.specs.csv import RowsSpec
+from airflow_provider_distkeras.contract.specs.input import RowsSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
 
 

@@ -1,4 +1,4 @@
-"""CSV files to a DataFrame of features and label, by Spark ML stages that are saved with the model."""
+"""Files to a DataFrame of features and label, by Spark ML stages that are saved with the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_provider_distkeras.ml.data.sql import as_number
 
 @dataclass(frozen=True)
 class PreparedData:
-    """CSV files made ready for training.
+    """Files made ready for training.
 
     Attributes:
         data: The columns used, the stages' own, `features` (vector), and the columns with other roles, such as the label.
@@ -58,7 +58,7 @@ def process_csv(
     num_workers: int | None = None,
     **options: Any,
 ) -> DataFrame:
-    """Read CSV files into a DataFrame with `features` (vector) and `label`, ready for `DistKeras`.
+    """Read CSV files, or of another `input_format`, into a DataFrame with `features` (vector) and `label`, ready for `DistKeras`.
 
     Args:
         path: a path, a glob, a directory, or a list of them.

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.specs import CsvSpec
+from airflow_provider_distkeras.contract.specs import InputSpec
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
 from airflow_provider_distkeras.ml.data.profile import NumberProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources.base import Source
 
 
-def accepts_bad_records(spec: CsvSpec, bad: int, records: int) -> bool:
+def accepts_bad_records(spec: InputSpec, bad: int, records: int) -> bool:
     """Return whether so many records may not fit."""
     return not bad or (spec.bad_lines != "fail" and bad <= spec.max_bad_lines * records)
 
 
-def check_bad_records(spark: SparkSession, spec: CsvSpec, source: Source, profile: DataProfile) -> None:
+def check_bad_records(spark: SparkSession, spec: InputSpec, source: Source, profile: DataProfile) -> None:
     """Raise DataError for records that do not fit, unless the spec accepts so many."""
     if accepts_bad_records(spec, profile.bad, profile.rows + profile.bad):
         return
@@ -29,7 +29,7 @@ def check_bad_records(spark: SparkSession, spec: CsvSpec, source: Source, profil
     )
 
 
-def _fix(spec: CsvSpec, profile: DataProfile) -> str:
+def _fix(spec: InputSpec, profile: DataProfile) -> str:
     """Return what to do about records that do not fit."""
     if "not in the encoding" in profile.examples[0][1]:
         return "Set encoding to what they are written in, such as 'cp1252' or 'utf-16'."

@@ -21,13 +21,13 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
         return "text"
     if name in spec.timestamp_columns:
         return "timestamp"
-    name_in_files, values = source.names_in_files[name], source.sample(name)
-    kind = spec.schema.get(name_in_files) or infer_kind(values, spec.timestamp_formats)
+    name_in_files = source.names_in_files[name]
+    kind = spec.schema.get(name_in_files) or source.kind_of(name)
     is_array_feature = name not in spec.roles.values() and length_of(kind) is not None
     is_time_to_order_by = kind == "timestamp" and name == spec.time_col
     if kind in ("number", "boolean") or is_array_feature or is_time_to_order_by:
         return kind
-    raise DataError(_unusable(spec, name, name_in_files, kind, _example(values, kind)))
+    raise DataError(_unusable(spec, name, name_in_files, kind, _example(source.sample(name), kind)))
 
 
 def _example(values: pa.Array, kind: str) -> str:

@@ -11,33 +11,13 @@ from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    AtomicType,
-    BinaryType,
-    BooleanType,
-    DataType,
-    DateType,
-    FractionalType,
-    NumericType,
-    StringType,
-    TimestampNTZType,
-    TimestampType,
-)
+from pyspark.sql.types import DataType
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.params import MISSING
-from airflow_provider_distkeras.ml.data import sql
-
-#: Types of Spark that are equivalent to a column of text, per kind.
-_SAME = {
-    "number": (NumericType, BooleanType),
-    "boolean": (NumericType, BooleanType),
-    "timestamp": (TimestampType, TimestampNTZType, DateType),
-    "text": (AtomicType,),
-}
+from airflow_provider_distkeras.ml.data.sql import as_kind, quoted
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
@@ -100,7 +80,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self.check(dataset.columns)
         # All at once: withColumnsRenamed goes one by one, and a name that moves on to another column would be there twice.
-        data = dataset.select(*[F.col(sql.quoted(name)).alias(self.new_name(name)) for name in dataset.columns])
+        data = dataset.select(*[F.col(quoted(name)).alias(self.new_name(name)) for name in dataset.columns])
         kinds = self.getOrDefault("kinds")
         data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
         constants = {n: value for n, value in self.getOrDefault("missing").items() if value not in MISSING}
@@ -110,44 +90,17 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
 
 def _typed(name: str, kind: str, data_type: DataType) -> Column:
-    """Return a column as its kind. Raise DataError if its type does not allow that."""
-    length = length_of(kind)
-    if length is not None:
-        return _as_vector(name, length, data_type)
-    if isinstance(data_type, BinaryType) or not isinstance(data_type, (StringType, *_SAME[kind])):
-        raise _changed(name, kind, data_type)
-    if kind == "timestamp":
-        return F.expr(_time(name, data_type))
-    if kind == "text":
-        return F.expr(sql.as_text(name)) if isinstance(data_type, FractionalType) else F.col(name).cast("string")
-    return F.expr(sql.as_number(name)) if isinstance(data_type, StringType) else F.col(name).cast("double")
-
-
-def _time(name: str, data_type: DataType) -> str:
-    if isinstance(data_type, StringType):
-        return sql.as_time(name)
-    return sql.in_utc(name) if isinstance(data_type, TimestampType) else f"CAST({sql.quoted(name)} AS TIMESTAMP_NTZ)"
-
-
-def _as_vector(name: str, length: int, data_type: DataType) -> Column:
-    """Return arrays as vectors; those of another length are missing."""
-    if isinstance(data_type, VectorUDT):
+    """Return a column as its kind, arrays as vectors. Raise DataError if its type does not allow that."""
+    is_array = length_of(kind) is not None
+    if is_array and isinstance(data_type, VectorUDT):
         return F.col(name)
-    if isinstance(data_type, StringType):
-        values = F.expr(sql.as_array(name))
-    elif isinstance(data_type, ArrayType) and isinstance(data_type.elementType, NumericType):
-        values = F.col(name).cast("array<double>")
-    else:
-        raise _changed(name, f"array[{length}]", data_type)
-    fits = (F.size(values) == length) & ~F.exists(values, lambda value: value.isNull())
-    return F.when(fits, array_to_vector(F.when(fits, values).otherwise(F.array(F.lit(0.0)))))
-
-
-def _changed(name: str, kind: str, data_type: DataType) -> DataError:
-    return DataError(
-        f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
-        f"received {data_type.simpleString()}. Convert it, or train a model on such data."
-    )
+    values = as_kind(name, kind, data_type)
+    if values is None:
+        raise DataError(
+            f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
+            f"received {data_type.simpleString()}. Convert it, or train a model on such data."
+        )
+    return F.when(values.isNotNull(), array_to_vector(F.coalesce(values, F.array(F.lit(0.0))))) if is_array else values
 
 
 def _filled(name: str, kind: str, value: Any) -> Column:

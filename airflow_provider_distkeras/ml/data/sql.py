@@ -1,11 +1,72 @@
-"""SQL that converts columns of text, and of equivalent types, to their kinds."""
+"""Conversions of columns of text, and of equivalent types, to their kinds: see `contract.files.csv_dialect.KINDS`."""
 
 from __future__ import annotations
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    AtomicType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    FractionalType,
+    NumericType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 
 #: A number as text, as a regular expression for Java and for RE2.
 NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
 #: What surrounds the numbers of an array, and what separates them, as regular expressions for Java and for RE2.
 BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
+_TIMES = (TimestampType, TimestampNTZType, DateType)
+#: Types of Spark that are equivalent to a column of text, per kind.
+_SAME = {
+    "number": (NumericType, BooleanType),
+    "boolean": (NumericType, BooleanType),
+    "timestamp": _TIMES,
+    "text": (AtomicType,),
+}
+
+
+def kind_of_type(data_type: DataType) -> str:
+    """Return the kind of a column of this type; text for one that no number or time can be."""
+    if isinstance(data_type, NumericType):
+        return "number"
+    if isinstance(data_type, BooleanType):
+        return "boolean"
+    return "timestamp" if isinstance(data_type, _TIMES) else "text"
+
+
+def holds_arrays(data_type: DataType) -> bool:
+    """Return whether a column of this type holds vectors or arrays of numbers."""
+    if isinstance(data_type, ArrayType):
+        return isinstance(data_type.elementType, NumericType)
+    return isinstance(data_type, VectorUDT)
+
+
+def as_kind(name: str, kind: str, data_type: DataType) -> Column | None:
+    """Return a column as doubles, text, times without a zone, or arrays of doubles; None if its type does not allow that.
+
+    What is text, but not of the kind, is missing, and so is an array of another length.
+    """
+    length = length_of(kind)
+    if length is not None:
+        return _as_array(name, length, data_type)
+    if isinstance(data_type, BinaryType) or not isinstance(data_type, (StringType, *_SAME[kind])):
+        return None
+    if kind == "timestamp":
+        return F.expr(_time(name, data_type))
+    if kind == "text":
+        return F.expr(_text_of_number(name)) if isinstance(data_type, FractionalType) else F.col(quoted(name)).cast("string")
+    return F.expr(as_number(name)) if isinstance(data_type, StringType) else F.col(quoted(name)).cast("double")
 
 
 def quoted(name: str) -> str:
@@ -23,7 +84,7 @@ def as_number(name: str) -> str:
     )
 
 
-def as_text(name: str) -> str:
+def _text_of_number(name: str) -> str:
     """Return SQL of a column of fractional numbers as CSV files would hold them: whole ones without a point; null for NaN."""
     value = f"CAST({quoted(name)} AS DOUBLE)"
     whole = f"{value} = floor({value}) AND abs({value}) < 1e15"
@@ -33,17 +94,17 @@ def as_text(name: str) -> str:
     )
 
 
-def as_time(name: str) -> str:
+def _time_of_text(name: str) -> str:
     """Return SQL of a column of text in ISO 8601 as a time; one with a zone in UTC."""
-    return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_in_utc(name)} END, {_naive(name)})"
+    return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_text_in_utc(name)} END, {_naive(name)})"
 
 
-def in_utc(name: str) -> str:
+def _instant_in_utc(name: str) -> str:
     """Return SQL of a column of instants as times in UTC without a zone."""
     return f"CAST(to_utc_timestamp({quoted(name)}, current_timezone()) AS TIMESTAMP_NTZ)"
 
 
-def as_array(name: str) -> str:
+def _array_of_text(name: str) -> str:
     """Return SQL of a column of texts of numbers, such as "1 2 3" or "[1, 2, 3]", as arrays of doubles."""
     parts = f"split(trim(BOTH {_BRACKETS} FROM {quoted(name)}), r'{SEPARATOR}')"
     return f"transform({parts}, part -> try_cast(part AS DOUBLE))"
@@ -52,9 +113,27 @@ def as_array(name: str) -> str:
 _BRACKETS = "'" + BRACKETS.replace("\t", "\\t").replace("\n", "\\n") + "'"
 
 
-def _in_utc(name: str) -> str:
+def _text_in_utc(name: str) -> str:
     return f"CAST(to_utc_timestamp(try_cast({quoted(name)} AS TIMESTAMP), current_timezone()) AS TIMESTAMP_NTZ)"
 
 
 def _naive(name: str) -> str:
     return f"try_cast({quoted(name)} AS TIMESTAMP_NTZ)"
+
+
+def _time(name: str, data_type: DataType) -> str:
+    if isinstance(data_type, StringType):
+        return _time_of_text(name)
+    return _instant_in_utc(name) if isinstance(data_type, TimestampType) else f"CAST({quoted(name)} AS TIMESTAMP_NTZ)"
+
+
+def _as_array(name: str, length: int, data_type: DataType) -> Column | None:
+    if isinstance(data_type, VectorUDT):
+        values = vector_to_array(F.col(quoted(name)))
+    elif isinstance(data_type, StringType):
+        values = F.expr(_array_of_text(name))
+    elif holds_arrays(data_type):
+        values = F.col(quoted(name)).cast("array<double>")
+    else:
+        return None
+    return F.when((F.size(values) == length) & ~F.exists(values, lambda value: value.isNull()), values)

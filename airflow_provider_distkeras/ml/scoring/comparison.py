@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.specs import PromoteSpec
 from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import reader
-from airflow_provider_distkeras.ml.scoring.reader import ParquetScoringInput, ScoringInput
+from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 
 _ROW, _LABEL = "__distkeras_row", "__distkeras_label"
@@ -53,11 +53,12 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
         SpecError: the evaluator does not fit a model.
         DataError: the rows are not what the models take, have no label, or too many of them cannot be scored.
     """
-    read = {name: reader.read(spark, spec, model.stages, model.selected).counted(spark, spec) for name, model in models.items()}
+    read = {name: reader.read(spark, spec, model.stages, model.selected) for name, model in models.items()}
+    counts = {rows.counted(spark, spec) for rows in read.values()}
     _check_inputs(spec, read)
     together = _together({name: _scored(spec, name, model, read[name]) for name, model in models.items()}).persist()
     try:
-        total = _check_rows(together, spec, read)
+        total = _check_rows(together, spec, models, counts)
         measurable = together.where(F.col(_LABEL).isNotNull()).dropna(subset=[*models])
         rows = measurable.count()
         if not rows:
@@ -65,7 +66,7 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
         metrics = {name: _measure(measurable.select(f"{name}.*"), name, spec) for name in models}
     finally:
         together.unpersist()
-    sizes = next(iter(read.values())).sizes
+    sizes = next(iter(read.values())).source.sizes
     evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
     return Comparison(metrics, rows, total - rows, sizes, evaluator.isLargerBetter())
 
@@ -77,7 +78,7 @@ def _named(spec: PromoteSpec) -> str:
 def _check_inputs(spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> None:
     """Raise DataError unless these are raw rows with one label."""
     for name, rows in read.items():
-        if isinstance(rows, ParquetScoringInput):
+        if rows.prepared:
             raise DataError(
                 f"input_path: {_named(spec)} holds prepared rows, which fit one pipeline only; expected raw CSV or Parquet "
                 "files, for each model prepares them by its own."
@@ -120,17 +121,17 @@ def _together(scored: Mapping[str, DataFrame]) -> DataFrame:
     return joined.withColumn(_LABEL, F.col(f"{_LABEL}_{next(iter(scored))}"))
 
 
-def _check_rows(together: DataFrame, spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> int:
+def _check_rows(together: DataFrame, spec: PromoteSpec, names: Iterable[str], counted: set[int]) -> int:
     """Return the number of rows. Raise DataError if the models read different ones, or cannot score too many of them."""
-    differ = [F.count_if(~F.col(_LABEL).eqNullSafe(F.col(f"{_LABEL}_{name}"))) for name in read]
-    unscored = [F.count_if(F.col(name).isNull()) for name in read]
+    differ = [F.count_if(~F.col(_LABEL).eqNullSafe(F.col(f"{_LABEL}_{name}"))) for name in names]
+    unscored = [F.count_if(F.col(name).isNull()) for name in names]
     total, *counts = together.agg(F.count(F.lit(1)), *differ, *unscored).collect()[0]
-    if any(counts[: len(read)]) or {total} != {rows.rows for rows in read.values()}:
+    if any(counts[: len(differ)]) or {total} != counted:
         raise DataError(
             f"The models do not read the same rows of {_named(spec)}: a line fits one of them and not the other, or the files "
             "change meanwhile. Correct the lines that do not fit, or leave them out."
         )
-    for name, count in zip(read, counts[len(read) :], strict=True):
+    for name, count in zip(names, counts[len(differ) :], strict=True):
         if count > spec.max_quarantined * total:
             raise DataError(
                 f"The {name} cannot score {count:,} of {total:,} rows of {_named(spec)}; max_quarantined="

@@ -25,8 +25,9 @@ from pyspark.sql.types import DateType, StringType, StructField, StructType
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml.data.sources.base import IS_BAD
+from airflow_provider_distkeras.ml.data.sources.parquet_row_groups import is_alike
 from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
-from airflow_provider_distkeras.ml.scoring import parquet_reader, writer
+from airflow_provider_distkeras.ml.scoring import writer
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -47,7 +48,7 @@ _SPARK_SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 def suits(spark: SparkSession, target: OutputTarget, columns: StructType) -> bool:
     """Return whether workers can write these columns of the input to this target, as Spark would."""
     is_plain = target.output_format == "parquet" and not target.partition_by
-    are_alike = all(parquet_reader.is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in columns)
+    are_alike = all(is_alike(field.dataType) or isinstance(field.dataType, DateType) for field in columns)
     return is_plain and are_alike and isinstance(storage_for(spark, target.folder), LocalStorage)
 
 

@@ -1,24 +1,21 @@
-"""Rows to score, in CSV or Parquet files: raw, as a model's pipeline takes them, or prepared by a preprocess task."""
+"""Rows to score: raw, as a model's pipeline takes them, or prepared by a preprocess task."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import dataclass
 
-from py4j.protocol import Py4JJavaError
-from pyarrow.parquet import FileMetaData
-from pyspark.errors import PySparkException
+import pyarrow as pa
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import StringIndexerModel, VectorAssembler
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
-from airflow_provider_distkeras.contract.files import parquet as contract
 from airflow_provider_distkeras.contract.files.csv_header import is_usable
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml.data import prepare
@@ -26,18 +23,20 @@ from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records
 from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
-from airflow_provider_distkeras.ml.data.sources.base import IS_BAD, Source
-from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
-from airflow_provider_distkeras.ml.data.sql import as_number, quoted
+from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, WorkerReader
+from airflow_provider_distkeras.ml.data.sql import as_number
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
-from airflow_provider_distkeras.ml.scoring import parquet_reader, parquet_writer, writer
+from airflow_provider_distkeras.ml.scoring import parquet_writer, writer
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.columns import as_floats
-from airflow_provider_distkeras.spark.storage import storage_for
 
 logger = logging.getLogger(__name__)
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
+#: Bytes of features in a batch that workers read: enough that what a batch costs is spread over many rows, and a small part of
+#: a worker's memory.
+_BATCH_BYTES = 8 * 1024 * 1024
+_MOST_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,21 @@ class ScoringInput:
     """Rows to score.
 
     Attributes:
-        data: The rows. Those read from a source have the column `IS_BAD`, as some stand for records that do not fit.
+        data: The rows; with the column `IS_BAD` if some may stand for records that do not fit.
         columns: The columns of the input, as they are named in `data`.
         features: Their features, as arrays of float32.
-        rows: Number of rows; None where only a pass over the files can count them.
-        sizes: Size in bytes per file.
+        source: The source of the rows.
         label: The column of the label, if there is one.
-        indexed: Whether the label is a class number, not a text.
-        source: The source of the rows, if some of its records may not fit.
+        prepared: Whether a preprocess task prepared the rows: the label of such is a class number, not a text.
         reason: Reason why a row cannot be scored, whatever its features; null where it can. None if every row can.
     """
 
     data: DataFrame
     columns: list[str]
     features: Column
-    rows: int | None
-    sizes: dict[str, int]
+    source: Source
     label: str | None
-    indexed: bool = False
-    source: Source | None = None
+    prepared: bool = False
     reason: Column | None = None
 
     def keep(self, columns: list[str] | None, added: list[str]) -> list[str]:
@@ -98,30 +93,41 @@ class ScoringInput:
         else:
             yield self._written_by_spark(keys, measured, scorer, backend, target)
 
-    def counted(self, spark: SparkSession, spec: RowsSpec) -> ScoringInput:
-        """Return the input with its number of rows, counted in a pass of its own. Raise DataError as `check_bad_records` does."""
-        if self.source is None:
-            return self
+    def counted(self, spark: SparkSession, spec: RowsSpec) -> int:
+        """Return the number of rows, counted in a pass of its own where need be. Raise DataError as `check_bad_records` does."""
+        if self.source.count is not None:
+            return self.source.count
         profile = self.source.profile(spark, ProfileRequest())
         check_bad_records(spark, spec, self.source, profile)
-        return replace(self, rows=profile.rows)
+        return profile.rows
 
     def stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream:
-        """Return a stream of these columns, of `IS_BAD` if the rows have it, and of the scorer's columns."""
+        """Return a stream of these columns, of `IS_BAD` if the rows have it, and of the scorer's columns.
+
+        Workers read prepared rows themselves where they can.
+        """
+        reader = self._worker_reader(columns)
+        if reader is not None:
+            return _worker_stream(reader, StructType([self.data.schema[name] for name in columns]), scorer, backend)
         return stream(self._with_features(columns), _FEATURES, _REASON, scorer, backend)
 
     def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
         """Return these columns of every row that fits, and the scorer's columns."""
         return _without_bad(self._scored_with_bad(columns, scorer, backend))
 
+    def _worker_reader(self, columns: list[str]) -> WorkerReader | None:
+        return self.source.by_workers(self.data.sparkSession, columns, prepare.FEATURES) if self.prepared else None
+
     def _scored_with_bad(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
+        if self._worker_reader(columns) is not None:
+            return self.stream(columns, scorer, backend).frame
         scored = add_scores(self._with_features(columns), F.col(_FEATURES), scorer, backend)
         return scored.withColumn(REASON, F.coalesce(_REASON, REASON)).drop(_FEATURES, _REASON)
 
     def _with_features(self, columns: list[str]) -> DataFrame:
         reason = F.lit(None).cast("string") if self.reason is None else self.reason
         features = F.when(reason.isNull(), self.features)
-        marks = [] if self.source is None else [F.col(IS_BAD)]
+        marks = _marks(self.data)
         return self.data.select(*map(F.col, columns), *marks, features.alias(_FEATURES), reason.alias(_REASON))
 
     def _written_by_spark(
@@ -132,7 +138,7 @@ class ScoringInput:
         The network runs again only to write rows that cannot be scored, and for a label that is not a key.
         """
         scored = self._scored_with_bad(keys, scorer, backend)
-        is_bad = F.lit(False) if self.source is None else F.col(IS_BAD)
+        (is_bad,) = _marks(scored) or [F.lit(False)]
         has_reason = F.col(REASON).isNotNull()
         counts = Observation()
         observed = scored.observe(
@@ -149,40 +155,29 @@ class ScoringInput:
         return WrittenOutput(rows, reasons, measurable, counts.get["rows"], counts.get["bad"])
 
 
+def _marks(data: DataFrame) -> list[Column]:
+    """Return the column that marks records that do not fit, where there is one."""
+    return [F.col(IS_BAD)] if IS_BAD in data.columns else []
+
+
 def _without_bad(scored: DataFrame) -> DataFrame:
     """Return the rows that do not stand for records that do not fit."""
     return scored.where(~F.col(IS_BAD)).drop(IS_BAD) if IS_BAD in scored.columns else scored
 
 
-@dataclass(frozen=True)
-class ParquetScoringInput(ScoringInput):
-    """Prepared rows in Parquet files, which Python workers read themselves where they can.
+def _worker_stream(reader: WorkerReader, keys: StructType, scorer: Scorer, backend: str) -> Stream:
+    """Return a stream of the rows that workers read themselves, with these key columns."""
+    schema = StructType([*keys, *scorer.schema])
+    target, read_tasks = to_arrow_schema(schema), reader.read
 
-    Attributes:
-        footers: The files' footers; None where only Spark can reach them.
-    """
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # Whole batches of the network: a part of one is filled up, and costs as much as a whole.
+        most = min(_MOST_ROWS, _BATCH_BYTES // (4 * scorer.forward.features))
+        for batch in read_tasks(batches, scorer.batch_size * max(1, most // scorer.batch_size)):
+            *key_columns, features = batch.columns
+            yield pa.RecordBatch.from_arrays([*key_columns, *scorer(features).flatten()], schema=target)
 
-    footers: list[FileMetaData] | None = None
-
-    def stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream:
-        """Return a stream of these columns and the scorer's, read by the workers themselves where they can."""
-        groups = self._row_groups(columns)
-        if groups is None:
-            return super().stream(columns, scorer, backend)
-        key_schema = StructType([self.data.schema[name] for name in columns])
-        return parquet_reader.stream(self.data.sparkSession, groups, key_schema, prepare.FEATURES, scorer, backend)
-
-    def _scored_with_bad(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
-        if self._row_groups(columns) is None:
-            return super()._scored_with_bad(columns, scorer, backend)
-        return self.stream(columns, scorer, backend).frame
-
-    def _row_groups(self, columns: list[str]) -> list[parquet_reader.RowGroup] | None:
-        """Return the row groups that workers read themselves; None if only Spark can read these columns."""
-        paths, schema = list(self.sizes), self.data.schema
-        if self.footers is None or not parquet_reader.readable(paths, self.footers, schema, columns, prepare.FEATURES):
-            return None
-        return parquet_reader.row_groups(paths, self.footers)
+    return Stream(reader.tasks, score, schema, backend)
 
 
 def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
@@ -197,24 +192,41 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     Raises:
         DataError: The files or their columns are not those that the pipeline takes.
     """
-    storage = storage_for(spark, spec.input_path[0])
-    if spec.input_format == "parquet" or (spec.input_format is None and contract.is_parquet(storage, spec.input_path)):
-        return _read_parquet(spark, contract.find(storage, spec.input_path), stages, selected)
-    return _read_source(spark, open_source(spark, spec), stages, selected)
+    source = open_source(spark, spec)
+    if source.typed and prepare.FEATURES in source.columns_in_files:
+        return _prepared(spark, source)
+    return _raw(spark, source, stages, selected)
 
 
-def _read_source(spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
-    """Read raw rows: columns that are no features as text, but a label that its first rows show to be a number."""
-    selected.check(source.columns_in_files)
-    kinds, columns = selected.kinds_of(source.columns_in_files), _passing_through(source.columns_in_files)
-    source = source.with_kinds({name: kinds.get(name, "text") for name in columns})
+def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
+    columns = source.columns_in_files
+    source = source.with_kinds(dict.fromkeys(columns, AS_IT_IS))
     data = source.rows(spark, with_bad=True)
-    label = _label_of(columns, selected)
-    if label is not None:
-        values = source.sample(label)
-        if len(values.drop_null()) and infer_kind(values) in ("number", "boolean"):
-            data = data.withColumn(label, F.expr(as_number(label)))
-    return _raw(data, columns, None, source.sizes, stages, selected, source)
+    label = "label" if "label" in columns else None
+    return ScoringInput(data, columns, as_floats(data, prepare.FEATURES), source, label, prepared=True)
+
+
+def _raw(spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
+    """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
+    selected.check(source.columns_in_files)
+    columns = _passing_through(source.columns_in_files)
+    # Columns with types are converted by the first stage.
+    kinds = {} if source.typed else selected.kinds_of(source.columns_in_files)
+    source = source.with_kinds({name: kinds.get(name, AS_IT_IS) for name in columns})
+    data, label = source.rows(spark, with_bad=True), _label_of(columns, selected)
+    if label is not None and not source.typed and _is_number(source, label):
+        data = data.withColumn(label, F.expr(as_number(label)))
+    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
+    reason = _reason(stages, selected).alias(_REASON)
+    own = [F.col(selected.new_name(name)).alias(name) for name in columns]
+    features = as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES)
+    rows = transformed.select(*own, *_marks(data), features, reason)
+    return ScoringInput(rows, columns, F.col(prepare.FEATURES), source, label, reason=F.col(_REASON))
+
+
+def _is_number(source: Source, column: str) -> bool:
+    """Return whether a column of text has values in the first rows, which are numbers."""
+    return len(source.sample(column).drop_null()) > 0 and source.kind_of(column) in ("number", "boolean")
 
 
 def _label_of(columns: Sequence[str], selected: SelectColumns) -> str | None:
@@ -228,54 +240,6 @@ def _passing_through(columns: Sequence[str]) -> list[str]:
     if left_out:
         logger.info("left out, for the model adds columns of these names or Spark ML cannot take them: %s", ", ".join(left_out))
     return [name for name in columns if name not in left_out]
-
-
-def _read_parquet(
-    spark: SparkSession, sizes: dict[str, int], stages: Sequence[Transformer], selected: SelectColumns
-) -> ScoringInput:
-    bases = {contract.base_of(path) for path in sizes}
-    try:
-        parts = [
-            spark.read.option("basePath", base).parquet(*(path for path in sizes if contract.base_of(path) == base))
-            for base in bases
-        ]
-    except (PySparkException, Py4JJavaError) as error:
-        cause = str(getattr(error, "java_exception", error)).splitlines()[0]
-        raise DataError(
-            f"Spark cannot read all of {', '.join(list(sizes)[:3])} as Parquet: {cause} Restore the files, write times in "
-            "microseconds, or set input_format."
-        ) from error
-    data = reduce(DataFrame.unionByName, parts)
-    footers = parquet_reader.footers(spark, list(sizes))
-    rows = data.count() if footers is None else sum(footer.num_rows for footer in footers)
-    if not rows:
-        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}.")
-    if prepare.FEATURES not in data.columns:
-        selected.check(data.columns)
-        data = data.select(*map(quoted, _passing_through(data.columns)))
-        return _raw(data, data.columns, rows, sizes, stages, selected)
-    label = "label" if "label" in data.columns else None
-    return ParquetScoringInput(data, data.columns, as_floats(data, prepare.FEATURES), rows, sizes, label, True, footers=footers)
-
-
-def _raw(
-    data: DataFrame,
-    columns: list[str],
-    rows: int | None,
-    sizes: dict[str, int],
-    stages: Sequence[Transformer],
-    selected: SelectColumns,
-    source: Source | None = None,
-) -> ScoringInput:
-    """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
-    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
-    reason = _reason(stages, selected).alias(_REASON)
-    own = [F.col(selected.new_name(name)).alias(name) for name in columns]
-    marks = [] if source is None else [F.col(IS_BAD)]
-    features = as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES)
-    prepared = transformed.select(*own, *marks, features, reason)
-    label = _label_of(columns, selected)
-    return ScoringInput(prepared, columns, F.col(prepare.FEATURES), rows, sizes, label, source=source, reason=F.col(_REASON))
 
 
 def _reason(stages: Sequence[Transformer], selected: SelectColumns) -> Column:

@@ -60,7 +60,7 @@ class TrainedModel:
         """
         assert rows.label is not None
         is_number = isinstance(data.schema[rows.label].dataType, NumericType)
-        if rows.indexed or not self.texts:
+        if rows.prepared or not self.texts:
             # A number is not taken through text again: over millions of rows that takes longer than scoring them.
             return F.col(rows.label).cast("double") if is_number else prepare.label_of(data, rows.label)
         classes = F.lit([float(text) for text in self.texts] if is_number else self.texts)

@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongType, MapType, StructField, StructType
 
-from airflow_provider_distkeras.contract.files import parquet as contract
+from airflow_provider_distkeras.contract.files import listing
+from airflow_provider_distkeras.ml.data.sources import parquet_row_groups
 from airflow_provider_distkeras.ml.network.scorer import REASON
-from airflow_provider_distkeras.ml.scoring import parquet_reader
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Why a row is in the quarantine.
@@ -108,8 +108,8 @@ def write(data: DataFrame, path: str, output_format: str, partition_by: Sequence
 def count(written: DataFrame, path: str) -> int:
     """Return the number of rows that `write` wrote to a path; from the footers of Parquet files that this process can reach."""
     spark = written.sparkSession
-    files = contract.within(storage_for(spark, path), path)
-    footers = parquet_reader.footers(spark, list(files)) if files and contract.named_parquet(files) else None
+    files = listing.within(storage_for(spark, path), path)
+    footers = parquet_row_groups.footers(spark, list(files)) if listing.format_of(files) == "parquet" else None
     return written.count() if footers is None else sum(footer.num_rows for footer in footers)
 
 

@@ -137,6 +137,13 @@ def test_the_digest_depends_on_values_alone():
     assert train_spec(seed=1).sha256 != train_spec(seed=2).sha256
 
 
+def test_a_field_that_came_later_leaves_the_digest_as_it_was_until_it_is_set():
+    digest = PreprocessSpec.build(input_path="/a.csv").sha256
+    assert digest.startswith("dd883cf2")
+    assert PreprocessSpec.build(input_path="/a.csv", input_format=None).sha256 == digest
+    assert PreprocessSpec.build(input_path="/a.csv", input_format="csv").sha256 != digest
+
+
 def test_a_request_survives_the_file_between_operator_and_job():
     request = Request(
         PreprocessSpec.build(input_path="a.csv", columns_renamed={"cnt": "label"}), Attempt("p", "a"), {"a.csv": "3 bytes"}

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Self
+from typing import ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from py4j.protocol import Py4JJavaError
 from pyspark import TaskContext
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect
-from airflow_provider_distkeras.contract.specs import CsvSpec
+from airflow_provider_distkeras.contract.specs import InputSpec
 from airflow_provider_distkeras.ml.data.profiling import (
     REPORT,
     DataProfile,
@@ -30,8 +25,8 @@ from airflow_provider_distkeras.ml.data.profiling import (
     merge_reports,
     profile_blocks,
 )
-from airflow_provider_distkeras.ml.data.sources.base import IS_BAD, Source
-from airflow_provider_distkeras.ml.data.sources.csv_parser import CsvParser, spark_type
+from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, read_errors
+from airflow_provider_distkeras.ml.data.sources.csv_parser import CsvParser, infer_kind, spark_type
 from airflow_provider_distkeras.ml.data.sources.csv_records import CsvBlock, CsvFeed, feeds
 from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.spark import zstd
@@ -48,22 +43,12 @@ class CsvSource(Source):
     Attributes:
         files: The files and their headers.
         dialect: How the files are written.
-        renamed: New name per column, by its name in the files.
-        excluded: Columns to leave out, by their names in the files.
-        kinds: Kind per column to read, in order.
     """
+
+    typed: ClassVar[bool] = False
 
     files: InputFiles
     dialect: Dialect
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    excluded: tuple[str, ...] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, spark: SparkSession, spec: CsvSpec) -> Self:
-        """Find the files and read their headers and first rows. Raise DataError if they are unusable."""
-        storage = storage_for(spark, spec.input_path[0])
-        return cls(inspect(storage, spec.input_path, spec.dialect, zstd.decompress_head), spec.dialect)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -75,18 +60,13 @@ class CsvSource(Source):
         """All columns, by their names in the files."""
         return self.files.columns
 
-    @property
-    def names_in_files(self) -> Mapping[str, str]:
-        """Name in the files per column that is not excluded, in the files' order."""
-        return {self.renamed.get(name, name): name for name in self.files.columns if name not in self.excluded}
-
-    def with_names(self, renamed: Mapping[str, str], excluded: Sequence[str]) -> Self:
-        """Return the source with new names per column, and without some; both by the names in the files."""
-        return replace(self, renamed=renamed, excluded=tuple(excluded))
-
     def with_kinds(self, kinds: Mapping[str, str]) -> Self:
-        """Return the source that reads these columns only, as these kinds."""
-        return replace(self, kinds=kinds)
+        """Return the source that reads these columns only, as these kinds; those to read as they are as text."""
+        return super().with_kinds({name: "text" if kind == AS_IT_IS else kind for name, kind in kinds.items()})
+
+    def kind_of(self, column: str) -> str:
+        """Return what the first rows suggest that a column holds."""
+        return infer_kind(self.sample(column), self.dialect.timestamp_formats)
 
     def sample(self, column: str) -> pa.Array:
         """Return a column's values in the first rows of the first files, as text; null where they are missing."""
@@ -97,7 +77,7 @@ class CsvSource(Source):
 
     def profile(self, spark: SparkSession, request: ProfileRequest) -> DataProfile:
         """Profile every record. Raise DataError if a file cannot be read."""
-        with read_errors(self.files):
+        with read_errors(list(self.sizes)):
             work = partial(_profile, request=request, kinds=self.kinds)
             report = self._map(spark, work, REPORT).toArrow().to_pylist()
         return merge_reports(report, request, self.kinds)
@@ -148,20 +128,10 @@ class CsvSource(Source):
         return reduce(DataFrame.unionByName, parts)
 
 
-@contextmanager
-def read_errors(files: InputFiles) -> Iterator[None]:
-    """Turn the failure of a Spark job that reads files into a message of one line.
-
-    Raises:
-        DataError: A file cannot be read.
-    """
-    try:
-        yield
-    except (PySparkException, Py4JJavaError) as error:
-        causes = re.findall(r"^(?:Caused by: )?[\w.]*(?:Error|Exception): (.+)$", str(error), re.MULTILINE)
-        paths = list(files.sizes)
-        named = f"{len(paths)} files such as {paths[0]}" if len(paths) > 1 else paths[0]
-        raise DataError(f"Cannot read {named}: {causes[-1] if causes else error}") from error
+def open_source(spark: SparkSession, spec: InputSpec) -> CsvSource:
+    """Find the files and read their headers and first rows. Raise DataError if they are unusable."""
+    storage = storage_for(spark, spec.input_path[0])
+    return CsvSource(inspect(storage, spec.input_path, spec.dialect, zstd.decompress_head), spec.dialect)
 
 
 def _parsed(

@@ -10,6 +10,8 @@ from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.listing import format_of, within
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
 from airflow_provider_distkeras.contract.specs.paths import uris
 
@@ -42,10 +44,13 @@ def _encoding(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvSpec(Spec):
-    """Base of the specs of jobs that read CSV files."""
+class InputSpec(Spec):
+    """Base of the specs of jobs that read files."""
 
-    input_path: list[str] = spec_field(uris, "CSV files: a path, a glob, a directory, or a list of them.")
+    input_path: list[str] = spec_field(uris, "Files: a path, a glob, a directory, or a list of them.")
+    input_format: str | None = spec_field(
+        optional(choice("input format", params.INPUT_FORMATS)), "How the files are written; by default as they are named.", None
+    )
     delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
     quote: str = spec_field(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
     encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
@@ -61,6 +66,10 @@ class CsvSpec(Spec):
         quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
         return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
 
+    def format_in(self, storage: Storage) -> str:
+        """Return the format of the files in a storage, one of `INPUT_FORMATS`: as it is set, else by the first file's name."""
+        return self.input_format or format_of(within(storage, self.input_path[0].rstrip("/")))
+
     def check_whole(self) -> None:
         """Check that delimiter and quote differ."""
         if self.delimiter == self.quote:
@@ -68,14 +77,9 @@ class CsvSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowsSpec(CsvSpec):
+class RowsSpec(InputSpec):
     """Base of the specs of jobs that read rows for a trained model."""
 
-    input_path: list[str] = spec_field(
-        uris, "CSV or Parquet files, or a dataset_path: a path, a glob, a directory, or a list of them."
-    )
-    input_format: str | None = spec_field(
-        optional(choice("input format", params.INPUT_FORMATS)), "csv or parquet; by default as the files are named.", None
-    )
+    input_path: list[str] = spec_field(uris, "Files, or a dataset_path: a path, a glob, a directory, or a list of them.")
     max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
     batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)

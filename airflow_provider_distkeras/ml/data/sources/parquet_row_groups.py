@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -25,18 +25,15 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from airflow_provider_distkeras.contract.files.parquet import partitions_of
+from airflow_provider_distkeras.contract.files.listing import partitions_of
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
-from airflow_provider_distkeras.ml.network.scorer import Scorer, Stream
+from airflow_provider_distkeras.ml.data.sources.base import WorkerReader
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Types that Spark and pyarrow read alike, whoever wrote the file. Dates and times are not: old writers had other calendars.
 _ALIKE = (BooleanType, ByteType, ShortType, IntegerType, LongType, FloatType, DoubleType, StringType, BinaryType)
 #: Uncompressed bytes of a task, at most, if its row groups are no larger.
 _TASK_BYTES = 128 * 1024 * 1024
-#: Bytes of features in a batch: enough that what a batch costs is spread over many rows, and a small part of a worker's memory.
-_BATCH_BYTES = 8 * 1024 * 1024
-_MOST_ROWS = 65_536
 #: Bytes read from a file at once, per column; else pyarrow would hold whole column chunks.
 _BUFFER_BYTES = 1024 * 1024
 
@@ -64,21 +61,21 @@ def footers(spark: SparkSession, paths: list[str]) -> list[pq.FileMetaData] | No
     return [pq.read_metadata(local_path(path)) for path in paths]
 
 
-def readable(paths: list[str], metadata: list[pq.FileMetaData], schema: StructType, columns: list[str], features: str) -> bool:
+def readable(paths: list[str], metadata: list[pq.FileMetaData], schema: StructType, columns: Sequence[str], arrays: str) -> bool:
     """Return whether Python workers can read these columns as Spark would.
 
     Args:
         paths: Parquet files.
         metadata: Their footers.
         schema: Their columns by Spark's types.
-        columns: The columns to keep.
-        features: The column of features.
+        columns: The columns to read as they are.
+        arrays: The column to read as arrays of float32.
     """
     in_folders = partitions_of(paths[0])
     kinds = {name: schema[name].dataType for name in columns}
     alike = all(is_alike(kind) or (name in in_folders and isinstance(kind, DateType)) for name, kind in kinds.items())
     one_schema = all(footer.schema.equals(metadata[0].schema) for footer in metadata)
-    return alike and one_schema and _are_floats(schema[features].dataType)
+    return alike and one_schema and _are_floats(schema[arrays].dataType)
 
 
 def row_groups(paths: list[str], metadata: list[pq.FileMetaData]) -> list[RowGroup]:
@@ -86,35 +83,30 @@ def row_groups(paths: list[str], metadata: list[pq.FileMetaData]) -> list[RowGro
     return [group for path, footer in zip(paths, metadata, strict=True) for group in _row_groups(path, footer)]
 
 
-def stream(spark: SparkSession, groups: list[RowGroup], keys: StructType, features: str, scorer: Scorer, backend: str) -> Stream:
-    """Return a stream of all rows of the row groups, with these key columns."""
+def reader(spark: SparkSession, groups: list[RowGroup], columns: StructType, arrays: str) -> WorkerReader:
+    """Return a reader of all rows of the row groups: these columns, then one of arrays, as float32."""
     tasks = _tasks(groups, spark.sparkContext.defaultParallelism)
-    schema = StructType([*keys, *scorer.schema])
-    target = to_arrow_schema(schema)
+    target = to_arrow_schema(columns).append(pa.field(arrays, pa.list_(pa.float32())))
 
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for task in batch.column(0).to_pylist():
                 for group in tasks[task]:
-                    yield from _scored(group, features, len(keys), target, scorer)
+                    yield from _read(group, target, rows)
 
-    return Stream(spark.range(0, len(tasks), 1, len(tasks)), score, schema, backend)
+    return WorkerReader(spark.range(0, len(tasks), 1, len(tasks)), read)
 
 
-def _scored(group: RowGroup, features: str, keys: int, target: pa.Schema, scorer: Scorer) -> Iterator[pa.RecordBatch]:
-    """Yield a row group's keys and scores, a batch at a time. Runs on executors."""
-    names = target.names[:keys]
-    stored = [name for name in names if name not in group.partitions]
-    # Whole batches of the network: a part of one is filled up, and costs as much as a whole.
-    rows = scorer.batch_size * max(1, min(_MOST_ROWS, _BATCH_BYTES // (4 * scorer.forward.features)) // scorer.batch_size)
+def _read(group: RowGroup, target: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield a row group, some rows at a time. Runs on executors."""
+    stored = [name for name in target.names if name not in group.partitions]
     with pq.ParquetFile(local_path(group.path), buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-        for batch in file.iter_batches(rows, [group.number], [*stored, features], use_threads=False):
-            lists = batch.column(features).cast(pa.list_(pa.float32()))
-            key_columns = [_key(batch, name, group.partitions, target.field(name).type) for name in names]
-            yield pa.RecordBatch.from_arrays([*key_columns, *scorer(lists).flatten()], schema=target)
+        for batch in file.iter_batches(rows, [group.number], stored, use_threads=False):
+            columns = [_column(batch, field.name, group.partitions, field.type) for field in target]
+            yield pa.RecordBatch.from_arrays(columns, schema=target)
 
 
-def _key(batch: pa.RecordBatch, name: str, partitions: dict[str, str | None], kind: pa.DataType) -> pa.Array:
+def _column(batch: pa.RecordBatch, name: str, partitions: dict[str, str | None], kind: pa.DataType) -> pa.Array:
     if name not in partitions:
         return batch.column(name).cast(kind)
     return pa.repeat(pa.scalar(partitions[name], pa.string()).cast(kind), batch.num_rows)

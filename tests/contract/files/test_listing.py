@@ -1,10 +1,11 @@
-"""Parquet files in partition folders."""
+"""Input files: their format, and folders that partition them."""
 
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.files import parquet
+from airflow_provider_distkeras.contract.files import listing
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.contract.specs import PreprocessSpec
 
 STORAGE = LocalStorage()
 
@@ -25,18 +26,23 @@ def write(tmp_path):
 def test_files_in_partition_folders_are_listed_without_hidden_ones(write):
     names = ["a.parquet", "day=1/hour=2/b.parquet", "_SUCCESS", "_temporary=1/c.parquet", "other/d.parquet"]
     folder = write(*names)
-    assert list(parquet.find(STORAGE, [f"{folder}/"])) == [f"file://{folder}/{name}" for name in names[:2]]
-    assert list(parquet.find(STORAGE, [f"{folder}/day=*/hour=*"])) == [f"file://{folder}/day=1/hour=2/b.parquet"]
+    assert list(listing.find(STORAGE, [f"{folder}/"])) == [f"file://{folder}/{name}" for name in names[:2]]
+    assert list(listing.find(STORAGE, [f"{folder}/day=*/hour=*"])) == [f"file://{folder}/day=1/hour=2/b.parquet"]
 
 
 def test_a_path_without_files_is_refused(tmp_path):
     with pytest.raises(DataError, match=f"No file matches '{tmp_path}'. Check the path"):
-        parquet.find(STORAGE, [str(tmp_path)])
+        listing.find(STORAGE, [str(tmp_path)])
 
 
-@pytest.mark.parametrize(("name", "expected"), [("a.parquet", True), ("a.csv", False), ("day=1/a.snappy.parquet", True)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.parquet", "parquet"), ("a.csv", "csv"), ("day=1/a.snappy.parquet", "parquet"), ("a.txt.gz", "csv"), ("_none", "csv")],
+)
 def test_the_format_follows_from_the_names(write, name, expected):
-    assert parquet.is_parquet(STORAGE, [write(name)]) is expected
+    folder = write(name)
+    assert PreprocessSpec.build(input_path=f"{folder}/").format_in(STORAGE) == expected
+    assert PreprocessSpec.build(input_path=folder, input_format="parquet").format_in(STORAGE) == "parquet"
 
 
 @pytest.mark.parametrize(
@@ -49,5 +55,5 @@ def test_the_format_follows_from_the_names(write, name, expected):
     ],
 )
 def test_partition_folders_have_values(path, base, values):
-    assert parquet.base_of(path) == base
-    assert parquet.partitions_of(path) == values
+    assert listing.base_of(path) == base
+    assert listing.partitions_of(path) == values

@@ -1,4 +1,4 @@
-"""Parquet files and the folders such as `day=2026-01-01/` that partition them."""
+"""Input files: their format, by their names, and the folders such as `day=2026-01-01/` that partition them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
+from airflow_provider_distkeras.contract.params import INPUT_FORMATS
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -26,14 +27,10 @@ def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
     return sizes
 
 
-def is_parquet(storage: Storage, patterns: list[str]) -> bool:
-    """Return whether the files are Parquet, by the name of the first."""
-    return named_parquet(find(storage, patterns))
-
-
-def named_parquet(files: Iterable[str]) -> bool:
-    """Return whether the first of some files is named as Parquet files are."""
-    return next(iter(files)).endswith((".parquet", ".parq"))
+def format_of(files: Iterable[str]) -> str:
+    """Return the format of some files, one of `INPUT_FORMATS`, by how the name of the first ends."""
+    first = next(iter(files), "")
+    return next((name for name, endings in INPUT_FORMATS.items() if first.endswith(endings)), "csv")
 
 
 def within(storage: Storage, folder: str) -> dict[str, int]:
