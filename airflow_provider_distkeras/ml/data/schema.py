@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
@@ -27,14 +27,14 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     is_time_to_order_by = kind == "timestamp" and name == spec.time_col
     if kind in ("number", "boolean") or is_array_feature or is_time_to_order_by:
         return kind
-    raise DataError(_unusable(spec, name, name_in_files, kind, _example(source.sample(name), kind)))
+    raise DataError(_unusable(spec, name, name_in_files, kind, _example(source.sample(name), kind, spec.dialect)))
 
 
-def _example(values: pa.Array, kind: str) -> str:
+def _example(values: pa.Array, kind: str, dialect: Dialect) -> str:
     """Return the first value that is no number."""
     if kind == "text":
         for value in values.drop_null():
-            if infer_kind(pa.array([value.as_py()])) != "number":
+            if infer_kind(pa.array([value.as_py()]), dialect) != "number":
                 return str(value)
     return str(next(iter(values.drop_null()), ""))
 

@@ -285,7 +285,7 @@ def _all_numbers(texts: pa.Array) -> bool:
     return True
 
 
-def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
+def infer_kind(texts: pa.Array, dialect: Dialect) -> str:
     """Infer the kind of a column from these values: numbers where there is none, or where few are anything else."""
     values = texts.drop_null()
     numbers = pc.sum(pc.match_substring_regex(values, NUMBER)).as_py() or 0
@@ -294,7 +294,7 @@ def infer_kind(texts: pa.Array, timestamp_formats: Sequence[str] = ()) -> str:
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
         return "boolean"
     try:
-        parse_times(values, timestamp_formats)
+        parse_times(values, dialect.timestamp_formats)
     except Misfit:
         return "text"
     return "timestamp"

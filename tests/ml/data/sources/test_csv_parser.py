@@ -85,7 +85,7 @@ def test_bytes_in_another_encoding_are_reported():
     ],
 )
 def test_kinds_are_inferred(values, kind):
-    assert infer_kind(pa.array(values, pa.string())) == kind
+    assert infer_kind(pa.array(values, pa.string()), Dialect()) == kind
 
 
 def test_a_block_of_mostly_bad_records_is_judged_as_each_record_would_be_alone():
