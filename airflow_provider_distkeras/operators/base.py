@@ -31,6 +31,7 @@ from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink
 from airflow_provider_distkeras.operators.job_run import JobRun, has_committed
 from airflow_provider_distkeras.operators.resources import SparkResourcesOperator
 from airflow_provider_distkeras.operators.reuse import committed_result
+from airflow_provider_distkeras.operators.templates import is_constant
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -46,6 +47,8 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
     An operator sets `spec_class` and overrides `check_inputs`, and where it needs to `resolve` and `conclude`. Beside the
     parameters below, it takes those of `SparkResourcesOperator`. In cluster mode, jobs are always tracked through the cluster's
     REST API.
+
+    The last line of an operator's `__init__` is `self.check_constants()`, so that a wrong argument is an error of the DAG file.
 
     :param artifact_root: Where artifacts are written: a path or URI that Airflow and Spark can both reach. Default: the Airflow
         option [distkeras] artifact_root; for a local Spark master, else, {AIRFLOW_HOME}/distkeras. (templated)
@@ -83,6 +86,23 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         self._run: JobRun | None = None
         self._killed = False
         self._started_at = time.time()
+
+    def check_constants(self) -> None:
+        """Check the arguments that hold no template; the others, and all paths, are checked when the task runs.
+
+        Raises:
+            SpecError: An argument is wrong.
+        """
+        if is_constant(self.if_exists):
+            choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
+        names = [f.name for f in fields(self.spec_class) if f.name not in self.path_fields and hasattr(self, f.name)]
+        arguments = {name: value for name in names if (value := getattr(self, name)) is not None}
+        constants = {name: value for name, value in arguments.items() if is_constant(value)}
+        self.spec_class.cast(constants)
+        required = self.spec_class.required()
+        if len(constants) == len(arguments) and required <= constants.keys() | {*self.path_fields}:
+            paths = {name: "/known/later" for name in self.path_fields if name in required or getattr(self, name) is not None}
+            self.spec_class.build(**constants, **paths)
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the fields of the spec that no argument holds but the state of the root when the task runs, as a champion's."""

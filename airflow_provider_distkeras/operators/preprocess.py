@@ -103,6 +103,7 @@ class DistKerasPreprocessOperator(InputOperator):
         self.num_workers = num_workers
         self.compare_with = compare_with
         self.max_drift = max_drift
+        self.check_constants()
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Return a fingerprint per file; raise SpecError or DataError if files, columns or `compare_with` are missing."""

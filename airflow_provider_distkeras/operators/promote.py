@@ -73,6 +73,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         self.margin = margin
         self.threshold = threshold
         self.allow_older = allow_older
+        self.check_constants()
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the challenger's period, and the champion to compare it with."""

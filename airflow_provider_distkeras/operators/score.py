@@ -60,6 +60,7 @@ class DistKerasScoreOperator(RowsInputOperator):
         self.key_columns = key_columns
         self.output_columns = output_columns
         self.partition_by = partition_by
+        self.check_constants()
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the champion's model, if `champion` is set."""

@@ -96,30 +96,30 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         mlflow_experiment: str | None = None,
         mlflow_tracking_uri: str | None = None,
         tensorboard: bool | str = False,
+        num_cells: int | str | None = None,
+        max_failed_cells: int | str | None = None,
         **kwargs: Any,
     ) -> None:
-        num_trials = _by_earlier_name(kwargs, "num_cells", "num_trials", num_trials)
-        max_failed_trials = _by_earlier_name(kwargs, "max_failed_cells", "max_failed_trials", max_failed_trials)
+        num_trials = _by_earlier_name("num_cells", num_cells, "num_trials", num_trials)
+        max_failed_trials = _by_earlier_name("max_failed_cells", max_failed_cells, "max_failed_trials", max_failed_trials)
         super().__init__(**kwargs)
         self.dataset_path = dataset_path
-        self.trainer = trainer
-        self.trainer_params = trainer_params
+        self.trainer, self.trainer_params = trainer, trainer_params
         self.hyperparameters = hyperparameters
         self.search = search
-        self.param_grid = param_grid
-        self.param_distributions = param_distributions
+        self.param_grid, self.param_distributions = param_grid, param_distributions
         self.num_trials = num_trials
         self.halving_factor = halving_factor
         self.max_minutes = max_minutes
         self.max_failed_trials = max_failed_trials
         self.evaluator = evaluator
         self.metric, self.metrics = metric, metrics
-        self.num_folds = num_folds
-        self.stratified = stratified
+        self.num_folds, self.stratified = num_folds, stratified
         self.test_share, self.parallelism = test_share, parallelism
         self.seed, self.backend = seed, backend
         self.mlflow_experiment, self.mlflow_tracking_uri = mlflow_experiment, mlflow_tracking_uri
         self.tensorboard = tensorboard
+        self.check_constants()
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if the dataset was not committed; its path names its attempt, so it needs no fingerprint."""
@@ -128,9 +128,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         return {}
 
 
-def _by_earlier_name(kwargs: dict[str, Any], earlier: str, name: str, value: Any) -> Any:
-    """Return the value of an argument that `kwargs` may hold by its earlier name; raise SpecError if both are given."""
-    earlier_value = kwargs.pop(earlier, None)
+def _by_earlier_name(earlier: str, earlier_value: Any, name: str, value: Any) -> Any:
+    """Return the value of an argument that may be given by its earlier name; raise SpecError if both are given."""
     if earlier_value is None:
         return value
     if value is not None:

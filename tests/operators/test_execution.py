@@ -104,7 +104,7 @@ def test_airflow_lists_files_of_other_formats_than_csv_and_does_not_open_them(st
 
     done = run(lambda: prepare(input_path=str(path), input_format="csv"))
     assert "the files hold only a header" in done.message
-    assert "input_format: Unknown input format 'orc'" in run(lambda: prepare(input_format="orc")).message
+    assert "input_format: Unknown input format 'orc'" in run(lambda: prepare(input_format="{{ 'orc' }}")).message
 
 
 def test_links_are_pushed_as_soon_as_they_are_known(stub, prepare, run, root):
@@ -177,7 +177,10 @@ def test_every_argument_is_templated(operator):
 
 def test_earlier_names_of_arguments_are_deprecated():
     with pytest.warns(DeprecationWarning, match="is deprecated: use") as warnings:
-        task = DistKerasTrainOperator(task_id="train", dataset_path="/d", num_cells="{{ params.n }}", max_failed_cells=0)
+        task = DistKerasTrainOperator(
+            task_id="train", dataset_path="/d", hyperparameters={"layer_dims": [None, 1]}, search="random",
+            param_grid={"learning_rate": [0.1, 0.2]}, num_cells="{{ params.n }}", max_failed_cells=0,
+        )  # fmt: skip
     assert [str(warning.message) for warning in warnings] == [
         "num_cells is deprecated: use num_trials.",
         "max_failed_cells is deprecated: use max_failed_trials.",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -10,13 +11,24 @@ from datetime import timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.hooks import process
-from airflow_provider_distkeras.operators import DistKerasScoreOperator, DistKerasTrainOperator
+from airflow_provider_distkeras.operators import (
+    DistKerasPreprocessOperator,
+    DistKerasPromoteOperator,
+    DistKerasScoreOperator,
+    DistKerasTrainOperator,
+)
 from tests.fakes.spark_installation import make_java
 
 pytestmark = pytest.mark.airflow
 
 NETWORK = {"layer_dims": [None, 8, 1]}
+
+
+def templated(value):
+    """A template that renders as this value."""
+    return f"{{{{ {value!r} }}}}" if isinstance(value, str) else f"{{{{ {value!r} | tojson }}}}"
 
 
 def assert_refused(done, stub, *parts, submitted=0):
@@ -53,14 +65,14 @@ def test_wrong_input_is_refused_before_spark_starts(stub, prepare, run, csv, roo
     current = (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text()
     csv.unlink() if content is None else csv.write_text(content)
 
-    done = run(lambda: prepare(retries=3, **arguments))
+    done = run(lambda: prepare(retries=3, **{name: templated(value) for name, value in arguments.items()}))
 
     assert_refused(done, stub, message.format(csv=csv), submitted=1)
     assert (root / "dag" / "prepare" / "period=2026-03-01T000000Z" / "CURRENT").read_text() == current
     assert len(done.errors) == 1
 
 
-@pytest.mark.parametrize(
+WRONG_TRAINING_ARGUMENTS = pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"trainer": "ADAGG"}, "trainer: Unknown trainer 'ADAGG'. Did you mean 'ADAG'? Valid: "),
@@ -75,14 +87,50 @@ def test_wrong_input_is_refused_before_spark_starts(stub, prepare, run, csv, roo
         ({"hyperparameters": {}}, "No network: set layer_dims"),
     ],
 )
+
+
+@WRONG_TRAINING_ARGUMENTS
 def test_wrong_training_arguments_are_refused_before_spark_starts(stub, run, root, arguments, message):
-    done = run(
-        lambda: DistKerasTrainOperator(
-            **{"task_id": "train", "dataset_path": "/nowhere", "hyperparameters": NETWORK, "artifact_root": str(root)} | arguments
-        )
-    )
+    arguments = {"hyperparameters": NETWORK} | {name: templated(value) for name, value in arguments.items()}
+
+    done = run(lambda: DistKerasTrainOperator(task_id="train", dataset_path="/nowhere", artifact_root=str(root), **arguments))
 
     assert_refused(done, stub, message)
+
+
+@pytest.mark.parametrize("dataset_path", ["/nowhere", "{{ ti.xcom_pull(task_ids='prepare') }}"])
+@WRONG_TRAINING_ARGUMENTS
+def test_wrong_constant_arguments_are_errors_of_the_dag_file(dataset_path, arguments, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        DistKerasTrainOperator(**{"task_id": "train", "dataset_path": dataset_path, "hyperparameters": NETWORK} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "message"),
+    [
+        (DistKerasPreprocessOperator, {"missing": "meen"}, "missing: Unknown policy 'meen'. Did you mean 'mean'?"),
+        (DistKerasPreprocessOperator, {"delimiter": '"'}, "quote: expected another character than the delimiter"),
+        (DistKerasPreprocessOperator, {"if_exists": "resuse"}, "if_exists: Unknown value 'resuse'. Did you mean 'reuse'?"),
+        (DistKerasScoreOperator, {"output_format": "parket"}, "output_format: Unknown output format 'parket'."),
+        (DistKerasPromoteOperator, {"champion": "c", "margin": -1}, "margin: expected a number of at least 0"),
+    ],
+)
+def test_each_operator_checks_its_constant_arguments(operator, arguments, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        operator(
+            task_id="task",
+            input_path="{{ params.rows }}",
+            **{} if operator is DistKerasPreprocessOperator else {"model_path": "/m"},
+            **arguments,
+        )
+
+
+def test_an_argument_with_a_template_is_not_checked_with_the_constant_ones():
+    task = DistKerasTrainOperator(
+        task_id="train", dataset_path="/d", trainer="{{ params.trainer }}", num_folds="{% if 1 %}2{% endif %}"
+    )
+
+    assert task.trainer == "{{ params.trainer }}"
 
 
 def test_dataset_that_nothing_committed(stub, run, root, tmp_path):

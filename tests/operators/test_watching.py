@@ -45,7 +45,9 @@ def test_the_cause_of_a_failure_is_in_the_state_and_above_the_stack_traces_in_th
 
 @pytest.mark.airflow
 def test_an_error_before_the_submission_is_in_the_state(stub, prepare, run, progress):
-    assert progress(run(lambda: prepare(num_workers=0)))["error"].startswith("SpecError: num_workers: expected an integer")
+    assert progress(run(lambda: prepare(num_workers="{{ 0 }}")))["error"].startswith(
+        "SpecError: num_workers: expected an integer"
+    )
 
 
 @pytest.mark.airflow

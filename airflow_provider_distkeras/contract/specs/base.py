@@ -89,16 +89,26 @@ class Spec:
         Raises:
             SpecError: a value is wrong; the message names the field.
         """
-        declared = {f.name: f for f in fields(cls)}
-        values = cls._without_aliases(values)
-        check_names(f"argument of the {cls.kind} spec", values, declared)
-        cast = {name: declared[name].metadata["field"].cast(name, value) for name, value in values.items()}
-        required = [name for name, f in declared.items() if f.default is f.default_factory is REQUIRED and name not in values]
-        if required:
-            raise SpecError(f"The {cls.kind} spec lacks {', '.join(required)}.")
+        cast = cls.cast(values)
+        missing = sorted(cls.required() - cast.keys())
+        if missing:
+            raise SpecError(f"The {cls.kind} spec lacks {', '.join(missing)}.")
         spec = cls(**cast)
         spec.check_whole()
         return spec
+
+    @classmethod
+    def cast(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values of some fields, each checked and cast, under the fields' present names. Raises SpecError."""
+        declared = {f.name: f for f in fields(cls)}
+        values = cls._without_aliases(values)
+        check_names(f"argument of the {cls.kind} spec", values, declared)
+        return {name: declared[name].metadata["field"].cast(name, value) for name, value in values.items()}
+
+    @classmethod
+    def required(cls) -> set[str]:
+        """Return the names of the fields that have no default."""
+        return {f.name for f in fields(cls) if f.default is f.default_factory is REQUIRED}
 
     @classmethod
     def _without_aliases(cls, values: dict[str, Any]) -> dict[str, Any]:
