@@ -37,6 +37,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
     storage = storage_for(spark, attempt.path)
     manifest = Manifest.read(storage_for(spark, spec.dataset_path), ArtifactRef.parse(spec.dataset_path).manifest_path)
     _check_rows(spec, manifest.result["rows"])
+    report.check_installed()
     if spec.tensorboard:
         tensorboard.check_installed()
     with _mlflow_run(spec, attempt) or nullcontext() as run:

@@ -1,14 +1,17 @@
 """A job from the command line, without Spark."""
 
+import importlib.util
 import logging
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.progress import JobStarted
-from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.jobs import runner
+from airflow_provider_distkeras.ml.reporting import report
 
 
 @pytest.fixture
@@ -56,3 +59,20 @@ def test_an_error_of_java_has_its_own_message():
     error.java_exception = "java.io.IOException: full\n\tat X"
 
     assert runner.failure_of(error).line == "RuntimeError: java.io.IOException: full"
+
+
+def test_jobs_start_without_what_only_parts_of_them_need():
+    absent = ["jinja2", "matplotlib", "mlflow", "optuna", "tensorboardX", "tensorflow", "jax", "torch", "airflow"]
+    modules = ", ".join(f"airflow_provider_distkeras.jobs.{job}" for job in ("preprocess", "train", "score", "promote"))
+    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); import {modules}"
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_what_the_report_needs_is_looked_for_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else name)
+
+    with pytest.raises(
+        SpecError, match="The training report needs matplotlib, which is not installed where the job's driver runs"
+    ):
+        report.check_installed()

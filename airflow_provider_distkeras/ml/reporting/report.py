@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import json
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.html import PAGE_TEMPLATE
 from airflow_provider_distkeras.contract.params import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
@@ -23,6 +24,7 @@ from airflow_provider_distkeras.ml.tuning.search import SearchResult
 from airflow_provider_distkeras.ml.tuning.trial import Trial
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.figure import Figure
 
 #: The most frequent texts of a column that are shown.
@@ -45,6 +47,16 @@ class _TrialRow:
     params: list[str]
     error: str
     values: list[str]
+
+
+def check_installed() -> None:
+    """Raise SpecError if what draws the report is not installed."""
+    for package in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise SpecError(
+                f"The training report needs {package}, which is not installed where the job's driver runs: pip install {package} "
+                "in the Python of the driver."
+            )
 
 
 def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: Mapping[str, str]) -> str:
@@ -81,6 +93,8 @@ def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: M
 
 
 def _environment() -> Environment:
+    from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
+
     loader = ChoiceLoader([DictLoader({"page": PAGE_TEMPLATE}), PackageLoader("airflow_provider_distkeras.ml.reporting")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(data_uri=_data_uri, is_half_width=lambda figure: figure.get_figwidth() < plots.WIDE)
