@@ -87,6 +87,7 @@ def test_earlier_files_do_not_linger(make_data, own, tmp_path):
         ("count", [], [], "LABEL: {own} has no column 'count'. Its columns: id, day, weather, note, temp, cnt."),
         ("cnt", ["dteday"], [], "EXCLUDE: {own} has no column 'dteday'."),
         ("cnt", [], ["season"], "CATEGORICAL: {own} has no column 'season'."),
+        ("cnt", ["cnt"], [], "EXCLUDE: 'cnt' is the column to predict."),
         ("weather", [], [], "LABEL: column 'weather' holds text such as 'rain'; the demo predicts a number."),
     ],
 )
@@ -101,15 +102,18 @@ def test_wrong_columns_are_named(make_data, own, tmp_path, label, excluded, cate
     ("content", "message"),
     [
         (None, "CSV: there is no file {path}."),
-        ("", "CSV: {path} has no rows"),
-        ("a,b\n", "CSV: {path} has no rows"),
-        ("a,b\n1,2\n3\n", "CSV: record 3 of {path} has 1 values, the header has 2."),
+        (b"", "CSV: {path} has no rows"),
+        (b"a,b\n", "CSV: {path} has no rows"),
+        (b"a,b\n1,2\n3\n", "CSV: record 3 of {path} has 1 values, the header has 2."),
+        (b"a,b\n1,2\n3,4\n", "CSV: {path} has 2 rows, expected at least 20"),
+        (b"a,b,a\n1,2,3\n", "CSV: {path} has several columns 'a': rename all but one."),
+        (b"a,b\n1,\xff\n", "CSV: {path} is no CSV file in UTF-8: "),
     ],
 )
 def test_unusable_file_is_refused_with_the_reason(make_data, tmp_path, content, message):
     path = tmp_path / "own.csv"
     if content is not None:
-        path.write_text(content)
+        path.write_bytes(content)
 
     with pytest.raises(make_data.DemoError) as caught:
         make_data.split_own(tmp_path / "data", path, "a", [], [])
@@ -139,3 +143,8 @@ def test_own_file_needs_a_label(monkeypatch, own, capsys):
 
     assert run.main() == 1
     assert "LABEL: name the column to predict, such as make demo CSV=path/to.csv LABEL=cnt." in capsys.readouterr().err
+
+
+def test_a_folder_is_no_file(make_data, tmp_path):
+    with pytest.raises(make_data.DemoError, match="is a folder, expected a file"):
+        make_data.split_own(tmp_path / "data", tmp_path, "label", [], [])

@@ -16,6 +16,7 @@ import math
 import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,8 @@ HEADER = [
 WEATHER = {"clear": 1.0, "mist": 0.85, "rain": 0.45, "snow": 0.3}
 HOLIDAYS = {(1, 1), (5, 1), (7, 4), (11, 11), (12, 25), (12, 26)}
 MAX_CATEGORIES = 50
+#: What a file of the user's must have at least: a fifth is held out, and three folds are made of the rest.
+MIN_ROWS = 20
 _DATE = re.compile(r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})(\D|$)")
 
 
@@ -75,6 +78,8 @@ def split_own(folder: Path, path: Path, label: str, excluded: list[str], categor
         for name in names:
             if name not in header:
                 raise DemoError(f"{what}: {path} has no column {name!r}. Its columns: {', '.join(header)}.")
+    if label in excluded:
+        raise DemoError(f"EXCLUDE: {label!r} is the column to predict. Leave it out of EXCLUDE, or set another LABEL.")
     notices: list[str] = []
     excluded, categorical = list(excluded), list(categorical)
     for column, name in enumerate(header):
@@ -96,15 +101,26 @@ def split_own(folder: Path, path: Path, label: str, excluded: list[str], categor
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
-        raise DemoError(f"CSV: there is no file {path}.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+        raise DemoError(f"CSV: {path} is a folder, expected a file." if path.is_dir() else f"CSV: there is no file {path}.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DemoError(f"CSV: {path} is no CSV file in UTF-8: {error}.") from error
+    header = [name.strip() for name in header]
+    twins = sorted(name for name, count in Counter(header).items() if count > 1)
+    if twins:
+        raise DemoError(f"CSV: {path} has several columns {twins[0]!r}: rename all but one.")
     if not rows:
         raise DemoError(f"CSV: {path} has no rows; expected a header line and rows, separated by commas.")
     uneven = next((number for number, row in enumerate(rows, start=2) if len(row) != len(header)), None)
     if uneven:
         raise DemoError(f"CSV: record {uneven} of {path} has {len(rows[uneven - 2])} values, the header has {len(header)}.")
-    return [name.strip() for name in header], rows
+    if len(rows) < MIN_ROWS:
+        raise DemoError(
+            f"CSV: {path} has {len(rows)} rows, expected at least {MIN_ROWS}: the demo trains on three folds of them."
+        )
+    return header, rows
 
 
 def _is_number(value: str) -> bool:

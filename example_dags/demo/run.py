@@ -68,6 +68,11 @@ def _arguments() -> argparse.Namespace:
 
 def _prepare_data(arguments: argparse.Namespace) -> make_data.Prepared:
     if not arguments.csv:
+        ignored = [name.upper() for name in ("label", "exclude", "categorical") if getattr(arguments, name)]
+        if ignored:
+            raise make_data.DemoError(
+                f"{ignored[0]}: name the file that it is about too, such as make demo CSV=path/to.csv LABEL=cnt."
+            )
         _step("Generating three years of hourly bike rentals")
         prepared = make_data.generate(home.DATA)
     else:
