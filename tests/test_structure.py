@@ -1,6 +1,7 @@
 """The package and its tests stay readable: files, functions and rooms have a limited size."""
 
 import ast
+import sys
 from pathlib import Path
 
 import airflow_provider_distkeras
@@ -36,6 +37,26 @@ def test_no_function_is_too_long():
     ]
 
     assert [name for name, lines in functions if lines > MAX_FUNCTION_LINES] == []
+
+
+def imported_by(path):
+    """The top-level packages that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
+
+
+def test_the_contract_is_standard_library_only():
+    contract = [path for path in FILES if path.is_relative_to(PACKAGE / "contract")]
+    imported = {package for path in contract for package in imported_by(path)}
+
+    assert imported - sys.stdlib_module_names == {PACKAGE.name}
+
+
+def test_the_provider_info_imports_no_other_package():
+    assert {*imported_by(PACKAGE / "get_provider_info.py")} <= {"__future__", "typing", PACKAGE.name}
 
 
 def test_no_room_has_too_many_files():

@@ -126,6 +126,7 @@ class ProgressReporter:
             try:
                 measured = stage.measure()
             except Exception:  # Spark may be ending; progress that cannot be measured must not fail the job
+                logger.debug("The progress of %s cannot be measured.", stage, exc_info=True)
                 measured = StageProgress()
             progress = self._progress(stage, measured, now)
             if str(progress) != str(self._logged) or silent >= _REPEAT_INTERVALS * self._every:

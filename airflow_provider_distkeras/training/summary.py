@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError, TrainingError
@@ -131,10 +129,6 @@ class TrainingSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
         return asdict(self)
-
-    def write_progress(self, path: str) -> None:
-        """Write the monitor's records to a local file, one JSON object per line."""
-        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self.progress))
 
     def plot(self) -> Figure:
         """Return learning curves, the workers' losses, throughput and staleness as a matplotlib figure."""

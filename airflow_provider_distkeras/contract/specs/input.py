@@ -58,7 +58,7 @@ class InputSpec(Spec):
     multiline: bool = spec_field(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
     timestamp_formats: list[str] = spec_field(list_of(text), "How times are written beside ISO 8601, as for strptime.", [])
     bad_lines: str = spec_field(choice("policy", params.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
-    max_bad_lines: float = spec_field(number(0.0, 1.0), "The share of such lines above which the task fails anyway.", 0.01)
+    max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
 
     @property
     def dialect(self) -> Dialect:

@@ -303,7 +303,7 @@ def test_declared_columns_are_not_inferred(spark, write):
         ({"delimiter": "::"}, "delimiter: expected one ASCII character, no line break, 0x00 or 0x1a, received '::'"),
         ({"delimiter": '"'}, "quote: expected another character than the delimiter"),
         ({"schema": {"temp": "int"}}, "Unknown kind 'int'"),
-        ({"max_bad_lines": 2}, "max_bad_lines: expected a number of at least 0 and below 1"),
+        ({"max_bad_lines": 2}, "max_bad_lines: expected a share from 0 to 1, received 2."),
     ],
 )
 def test_options_of_a_wrong_value_are_refused(spark, write, options, message):
