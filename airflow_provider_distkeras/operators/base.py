@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 #: How much later than the trigger Airflow itself gives up a deferred task, as when there is no triggerer.
 _TRIGGER_GRACE = timedelta(minutes=1)
+_check_if_exists = choice("value", params.IF_EXISTS)
 
 
 class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
@@ -94,13 +95,13 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
             SpecError: An argument is wrong.
         """
         if is_constant(self.if_exists):
-            choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
+            _check_if_exists("if_exists", self.if_exists)
         names = [f.name for f in fields(self.spec_class) if f.name not in self.path_fields and hasattr(self, f.name)]
         arguments = {name: value for name in names if (value := getattr(self, name)) is not None}
         constants = {name: value for name, value in arguments.items() if is_constant(value)}
         self.spec_class.cast(constants)
         required = self.spec_class.required()
-        if len(constants) == len(arguments) and required <= constants.keys() | {*self.path_fields}:
+        if len(constants) == len(arguments) and {*required} <= {*constants, *self.path_fields}:
             paths = {name: "/known/later" for name in self.path_fields if name in required or getattr(self, name) is not None}
             self.spec_class.build(**constants, **paths)
 
@@ -138,7 +139,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
                 self._push_link(context, type(link), url)
         job_log = self._job_log(context)
         with job_log.report(), airflow_errors():
-            if_exists = choice("value", params.IF_EXISTS)("if_exists", self.if_exists)
+            if_exists = _check_if_exists("if_exists", self.if_exists)
             self.cast_resources()
             hook = self._hook = self._submit_hook(job_log)
             if self._killed:  # the signal came before there was a hook

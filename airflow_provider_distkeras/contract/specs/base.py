@@ -90,7 +90,7 @@ class Spec:
             SpecError: a value is wrong; the message names the field.
         """
         cast = cls.cast(values)
-        missing = sorted(cls.required() - cast.keys())
+        missing = [name for name in cls.required() if name not in cast]
         if missing:
             raise SpecError(f"The {cls.kind} spec lacks {', '.join(missing)}.")
         spec = cls(**cast)
@@ -106,9 +106,9 @@ class Spec:
         return {name: declared[name].metadata["field"].cast(name, value) for name, value in values.items()}
 
     @classmethod
-    def required(cls) -> set[str]:
-        """Return the names of the fields that have no default."""
-        return {f.name for f in fields(cls) if f.default is f.default_factory is REQUIRED}
+    def required(cls) -> list[str]:
+        """Return the names of the fields that have no default, in their order."""
+        return [f.name for f in fields(cls) if f.default is f.default_factory is REQUIRED]
 
     @classmethod
     def _without_aliases(cls, values: dict[str, Any]) -> dict[str, Any]:

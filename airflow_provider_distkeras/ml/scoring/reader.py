@@ -106,21 +106,24 @@ class ScoringInput:
 
         Workers read prepared rows themselves where they can.
         """
-        reader = self._worker_reader(columns)
-        if reader is not None:
-            return _worker_stream(reader, StructType([self.data.schema[name] for name in columns]), scorer, backend)
-        return stream(self._with_features(columns), _FEATURES, _REASON, scorer, backend)
+        by_workers = self._worker_stream(columns, scorer, backend)
+        return by_workers or stream(self._with_features(columns), _FEATURES, _REASON, scorer, backend)
 
     def scored(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
         """Return these columns of every row that fits, and the scorer's columns."""
         return _without_bad(self._scored_with_bad(columns, scorer, backend))
 
-    def _worker_reader(self, columns: list[str]) -> WorkerReader | None:
-        return self.source.by_workers(self.data.sparkSession, columns, prepare.FEATURES) if self.prepared else None
+    def _worker_stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream | None:
+        """Return the stream of prepared rows that workers read themselves; None where they cannot."""
+        reader = self.source.by_workers(self.data.sparkSession, columns, prepare.FEATURES) if self.prepared else None
+        if reader is None:
+            return None
+        return _worker_stream(reader, StructType([self.data.schema[name] for name in columns]), scorer, backend)
 
     def _scored_with_bad(self, columns: list[str], scorer: Scorer, backend: str) -> DataFrame:
-        if self._worker_reader(columns) is not None:
-            return self.stream(columns, scorer, backend).frame
+        by_workers = self._worker_stream(columns, scorer, backend)
+        if by_workers is not None:
+            return by_workers.frame
         scored = add_scores(self._with_features(columns), F.col(_FEATURES), scorer, backend)
         return scored.withColumn(REASON, F.coalesce(_REASON, REASON)).drop(_FEATURES, _REASON)
 

@@ -31,15 +31,13 @@ def test_without_validation_rows_the_training_loss_decides():
 
 def test_an_epoch_is_judged_when_all_workers_have_ended_it_by_their_rows(connect):
     with start(stopping=EarlyStopping(patience=1)) as server:
-        one, other = Worker(server, 0), Worker(server, 1)
+        one, other = connect(0, to=server), connect(1, to=server)
         one.hello()
         other.hello()
         one.evaluated(1.0, rows=1)
         assert server.store.state.stopping.judged == 0
         other.evaluated(5.0, rows=3)
         assert server.store.state.stopping.best_loss == 4.0
-        one.connection.close()
-        other.connection.close()
 
 
 def test_a_callback_may_stop_everybody(server, connect):

@@ -34,9 +34,9 @@ def test_a_commit_that_skips_one_is_refused(server, connect):
     assert server_weights(server) == [0, 0, 0, 0]
 
 
-def test_staleness_is_counted_and_passed_to_the_rule():
+def test_staleness_is_counted_and_passed_to_the_rule(connect):
     with start(DynSGDRule(SIZE, 3)) as server:
-        one, other = Worker(server, 0), Worker(server, 1)
+        one, other = connect(0, to=server), connect(1, to=server)
         one.hello()
         other.hello()
         for sequence in (1, 2, 3):
@@ -45,8 +45,6 @@ def test_staleness_is_counted_and_passed_to_the_rule():
         assert server_weights(server) == [5, 5, 5, 5]  # 1 + 1 + 1 + 8 / (3 + 1)
         assert server.store.ledger.staleness[:4] == [3, 0, 0, 1]
         assert server.store.ledger.mean_staleness == 0.75
-        one.connection.close()
-        other.connection.close()
 
 
 def test_when_one_worker_fails_the_others_are_refused(server, connect):
