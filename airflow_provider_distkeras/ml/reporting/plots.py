@@ -28,6 +28,8 @@ WIDE, _HALF = 9.0, 4.5
 _MAX_SHORT_LABEL = 24
 #: The box that sets a text apart from the lines behind it.
 _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+#: The most characters of a text of the data that are drawn.
+_MAX_TEXT = 48
 #: The most trials that have a line of their own, the best of them.
 _MAX_LINES = 300
 #: Intervals of probability in a calibration curve.
@@ -46,13 +48,13 @@ def metric_by_trial(ranked: Sequence[Trial], metric: str, names: Sequence[str]) 
         names: the parameters that vary.
     """
     shown = ranked[:_MAX_ROWS]
-    labels = [", ".join(format_value(trial.params.get(name)) for name in names) for trial in shown]
+    labels = [_literal(", ".join(format_value(trial.params.get(name)) for name in names)) for trial in shown]
     axes = _axes(1.0 + 0.3 * len(shown), _HALF if max(map(len, labels)) < _MAX_SHORT_LABEL else WIDE)
     for place, trial in enumerate(shown):
         color = _BEST if place == 0 else _OTHER
         axes.errorbar(trial.mean(metric) or 0.0, place, xerr=trial.std(metric) or 0.0, fmt="o", color=color, capsize=3)
     axes.set_yticks(range(len(shown)), labels)
-    axes.set_title(", ".join(names) or "the one trial", fontsize="medium", loc="left")
+    axes.set_title(_literal(", ".join(names)) or "the one trial", fontsize="medium", loc="left")
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.4)
     axes.set_xlabel(f"{metric}, mean ± std over the folds")
@@ -89,9 +91,15 @@ def parallel_coordinates(ranked: Sequence[Trial], metric: str) -> Figure | None:
         axes.axvline(place, color=_LINE, linewidth=0.8)
         for height, text in scale.ticks():
             axes.annotate(
-                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small", bbox=_BOX
+                _literal(text),
+                (place, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+                bbox=_BOX,
             )
-    axes.set_xticks(list(places), list(scales))
+    axes.set_xticks(list(places), [_literal(name) for name in scales])
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.06)
     axes.set_xlim(-0.1, len(scales) - 0.6)
@@ -108,7 +116,7 @@ def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
         _curve(axes, fold.history.get("loss", []), f"fold {number}", color=_OTHER, linewidth=1.0)
     _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)
     _curve(axes, refit.history.get("val_loss", []), "all rows, on validation rows", color=_BEST, linestyle="--")
-    axes.set(xlabel="epoch", ylabel=f"loss ({loss})", yscale="log" if min(refit.history["loss"]) > 0 else "linear")
+    axes.set(xlabel="epoch", ylabel=f"loss ({_literal(loss)})", yscale="log" if min(refit.history["loss"]) > 0 else "linear")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize="small")
     return _figure_of(axes)
@@ -150,13 +158,14 @@ def confusion(sample: Sample, classes: Sequence[str]) -> Figure:
     count = max(len(classes), actual.max() + 1, predicted.max() + 1)
     matrix = np.zeros((count, count), int)
     np.add.at(matrix, (actual, predicted), 1)
-    names = [classes[number] if number < len(classes) else str(number) for number in range(count)]
-    axes = _axes(3.8, _HALF) if count <= 6 else _axes(min(2.2 + 0.4 * count, WIDE))
-    axes.imshow(matrix, cmap="Blues")
+    names = [_literal(classes[number]) if number < len(classes) else str(number) for number in range(count)]
+    fits_half = count <= 6 and max(map(len, names)) < _MAX_SHORT_LABEL
+    axes = _axes(3.8, _HALF) if fits_half else _axes(min(2.2 + 0.4 * max(count, 6), WIDE))
+    axes.imshow(matrix, cmap="Blues", vmin=0)
     if count <= 12:
         for (row, column), number in np.ndenumerate(matrix):
             axes.text(column, row, str(number), ha="center", va="center", color="white" if number > matrix.max() / 2 else "black")
-    axes.set_xticks(range(count), names, rotation=45 if count > 6 else 0)
+    axes.set_xticks(range(count), names, rotation=0 if fits_half else 45, ha="center" if fits_half else "right")
     axes.set_yticks(range(count), names)
     axes.set(xlabel="predicted", ylabel="actual")
     return _figure_of(axes)
@@ -218,6 +227,12 @@ class _Scale:
 
     def _size(self, value: float) -> float:
         return math.log(value) if self._log else value
+
+
+def _literal(text: str) -> str:
+    """Return a text that matplotlib draws as it stands: no mathematics between dollars, one line, of bounded length."""
+    shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown).replace("$", r"\$")
 
 
 def _curve(axes: Axes, values: Sequence[float], label: str, **style: Any) -> None:

@@ -6,8 +6,10 @@ import base64
 import importlib.util
 import io
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from airflow_provider_distkeras.ml.tuning.trial import Trial
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 #: The most frequent texts of a column that are shown.
 _MAX_TEXTS = 3
@@ -47,6 +51,21 @@ class _TrialRow:
     params: list[str]
     error: str
     values: list[str]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A figure in the page.
+
+    Attributes:
+        data_uri: its content; empty if it cannot be drawn.
+        is_half_width: whether two of its kind stand side by side.
+        error: the sentence that stands in its place if it cannot be drawn.
+    """
+
+    data_uri: str = ""
+    is_half_width: bool = False
+    error: str = ""
 
 
 def check_installed() -> None:
@@ -71,19 +90,23 @@ def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: M
     metrics = spec.metric_names
     ranked, failed = _ranked(result, metrics[0])
     names = varied_params(result.trials)
-    trial_figures = [plots.metric_by_trial(ranked, metrics[0], names), plots.parallel_coordinates(ranked, metrics[0])]
+    loss = str(result.best_params.get("loss", "mse"))
     sample = _sample(result)
     template = _environment().get_template("report.html.jinja")
     return template.render(
         result=result,
         spec=spec,
         facts=_facts(result, spec, dataset),
-        trial_figures=[figure for figure in trial_figures if figure is not None],
+        trial_pictures=[
+            _picture("The metric by trial", partial(plots.metric_by_trial, ranked, metrics[0], names)),
+            _picture("The trials' parameters", partial(plots.parallel_coordinates, ranked, metrics[0])),
+        ],
         trial_header=[*names, f"{metrics[0]}, mean ± std", "per fold", *metrics[1:], "trained for"],
         trial_rows=[_trial_row(trial, metrics, names, is_best=trial is result.best) for trial in [*ranked, *failed]],
-        learning_curves=plots.learning_curves(result.best, result.summary, str(result.best_params.get("loss", "mse"))),
+        learning_curves=_picture("The learning curves", partial(plots.learning_curves, result.best, result.summary, loss)),
         sample_rows=len(sample),
-        prediction_figures=_prediction_figures(sample, result, dataset) if len(sample) else [],
+        prediction_pictures=_prediction_pictures(sample, result, dataset) if len(sample) else [],
+        training=_picture("The training", result.summary.plot),
         best_params=[(name, format_value(value)) for name, value in sorted(result.best_params.items())],
         profile_header=_PROFILE_HEADER,
         profile_rows=[_profile_row(name, column) for name, column in dataset.details_as(PreprocessDetails).profile.items()],
@@ -96,9 +119,7 @@ def _environment() -> Environment:
     from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 
     loader = ChoiceLoader([DictLoader({"page": PAGE_TEMPLATE}), PackageLoader("airflow_provider_distkeras.ml.reporting")])
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(data_uri=_data_uri, is_half_width=lambda figure: figure.get_figwidth() < plots.WIDE)
-    return environment
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str, str]:
@@ -144,8 +165,8 @@ def _sample(result: SearchResult) -> plots.Sample:
     return np.array([row for fit in fits for row in fit.sample], dtype=np.float64)
 
 
-def _prediction_figures(sample: plots.Sample, result: SearchResult, dataset: Manifest) -> list[Figure]:
-    """Return the figures that show where the best trial is right and where it is wrong.
+def _prediction_pictures(sample: plots.Sample, result: SearchResult, dataset: Manifest) -> list[_Picture | None]:
+    """Return the pictures that show where the best trial is right and where it is wrong.
 
     Args:
         sample: (rows, 2), labels and predictions; of classes (rows, 1 + classes), class numbers and probabilities.
@@ -153,13 +174,40 @@ def _prediction_figures(sample: plots.Sample, result: SearchResult, dataset: Man
         dataset: the dataset's manifest; its profile has the names of the classes.
     """
     if not is_classification(losses(result.best_params)[0]):
-        return [plots.predictions(sample), plots.residuals(sample)]
+        return [
+            _picture("The predictions", partial(plots.predictions, sample)),
+            _picture("The residuals", partial(plots.residuals, sample)),
+        ]
+    count = sample.shape[1] - 1
+    confusion = _picture("The confusion matrix", partial(plots.confusion, sample, _class_names(dataset, count)))
+    if count != 2:
+        return [confusion]
+    return [
+        confusion,
+        _picture("The ROC curve", partial(plots.roc, sample)),
+        _picture("The calibration", partial(plots.calibration, sample)),
+    ]
+
+
+def _class_names(dataset: Manifest, count: int) -> list[str]:
+    """Return the names of the classes by number, from the label's profile; the numbers if it has not all names."""
     details = dataset.details_as(PreprocessDetails)
     label = details.profile.get(str(details.label_col), {})
-    count = sample.shape[1] - 1
     classes = sorted(text for text, _ in label.get("top", []))
-    figures = [plots.confusion(sample, classes if len(classes) == count else [str(number) for number in range(count)])]
-    return [*figures, plots.roc(sample), plots.calibration(sample)] if count == 2 else figures
+    return classes if len(classes) == count else [str(number) for number in range(count)]
+
+
+def _picture(name: str, draw: Callable[[], Figure | None]) -> _Picture | None:
+    """Return a figure as the page shows it, or None if there is nothing to draw.
+
+    The models are trained by then: a figure that cannot be drawn is a sentence, never the end of the job.
+    """
+    try:
+        figure = draw()
+        return None if figure is None else _Picture(_data_uri(figure), figure.get_figwidth() < plots.WIDE)
+    except Exception as error:  # whatever the figure's library cannot draw
+        logger.warning("%s cannot be drawn for the report.", name, exc_info=True)
+        return _Picture(error=f"{name} cannot be drawn: {type(error).__name__}: {error}")
 
 
 def _data_uri(figure: Figure) -> str:

@@ -1,9 +1,11 @@
 """The training report's figures and tables, from made-up results."""
 
+import base64
 import html
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -132,3 +134,37 @@ def test_roc_and_calibration_of_what_is_always_right():
     (roc,), (calibration,) = plots.roc(sample).axes, plots.calibration(sample).axes
     assert lines_of(roc)[1][:2] == [0.0, 1.0]
     assert lines_of(calibration)[1] == [0.0, 1.0]
+
+
+TEXTS = ["$5%-$10%", "$", r"\$x", r"$\frac{", "a\nb\x00\x0b", "x" * 5_000, "日本 -- ]]> <b>", "\ud800"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_text_of_the_data_is_parsed_by_a_figure(text):
+    classes = {
+        "label_col": "y",
+        "profile": {"y": {"kind": "category", "count": 2, "missing": 0, "top": [[text, 1], ["other", 1]]}},
+    }
+    best = make_trial(0.5, sample=[[1.0, 0.2, 0.8], [0.0, 0.9, 0.1]], loss="categorical_crossentropy", some=text, rate=0.1)
+    trials = [best, make_trial(0.4, some="other", rate=0.2)]
+    page = render(make_result(trials, params={"loss": "categorical_crossentropy"}), **classes)
+    assert "cannot be drawn" not in page
+    for svg in re.findall(r"data:image/svg\+xml;base64,([^\"]*)", page):
+        ElementTree.fromstring(base64.b64decode(svg))
+
+
+@pytest.mark.parametrize("text", ["$5%-$10%", r"\$5", "$$"])
+def test_a_dollar_is_drawn_as_a_dollar(text):
+    figure = plots.confusion(np.array([[0, 0.9, 0.1], [1, 0.3, 0.7]]), [text, "b"])
+    label = figure.axes[0].get_yticklabels()[0]
+    assert label._preprocess_math(label.get_text()) == (text, False)
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch):
+    def fail(*_):
+        raise ValueError("Parse <error>")
+
+    monkeypatch.setattr(plots, "metric_by_trial", fail)
+    page = render(make_result([make_trial(0.5)]))
+    assert "The metric by trial cannot be drawn: ValueError: Parse &lt;error&gt;" in page
+    assert "Learning curves of the best trial" in headings(page)
