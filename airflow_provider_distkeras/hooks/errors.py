@@ -33,8 +33,15 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowException(str(error)) from error
 
 
-def job_error(attempt: Attempt) -> DistKerasError | None:
-    """Return the error that an attempt's job wrote; None if it wrote none, or the file cannot be read."""
+def job_error(attempt: Attempt, logged: Failure | None = None) -> DistKerasError | None:
+    """Return the error that an attempt's job wrote; None if it wrote none, or the file cannot be read.
+
+    Args:
+        attempt: The job's attempt.
+        logged: The failure that the job logged, as it could not write the file.
+    """
+    if logged is not None:
+        return logged.error
     try:
         return Failure.from_json(storage_for(attempt.path).read_bytes(attempt.error_path)).error
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, redact
 
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, PROGRESS, JobStarted, Progress, parse_event
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, PROGRESS, JobFailed, JobStarted, Progress, parse_event
 from airflow_provider_distkeras.contract.errors import DistKerasError
 from airflow_provider_distkeras.hooks.log_filter import LogFilter
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink
@@ -37,10 +37,12 @@ class JobLog:
 
     Attributes:
         history_server: The address of Spark's History Server; None if there is none.
+        failure: The failure that the job could not write beside its request; None if it had none.
     """
 
     def __init__(self, log: Logger, store: Any, push_link: Callable[[type[PushedLink], str], None]) -> None:
         self.history_server: str | None = None
+        self.failure: Failure | None = None
         self._log, self._store, self._push_link = log, store, push_link
         self._filter = LogFilter()
         self._suspect: str | None = None
@@ -97,6 +99,8 @@ class JobLog:
             self._percent = event.percent
             if time.monotonic() - self._written_at >= _EVERY_S:
                 self._write(event.to_dict())
+        elif isinstance(event, JobFailed):
+            self.failure = event.failure
         suspect = _SUSPECT.match(line)
         if suspect is not None:
             self._suspect = suspect[1].strip()

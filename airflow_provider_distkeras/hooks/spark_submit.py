@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+    from airflow_provider_distkeras.contract.artifacts.failure import Failure
     from airflow_provider_distkeras.contract.artifacts.request import Request
     from airflow_provider_distkeras.hooks.job_log import JobLog
     from airflow_provider_distkeras.hooks.spark_application import ApplicationStatus, SparkApplication
@@ -227,6 +228,11 @@ class DistKerasSubmitHook(SparkSubmitHook):
     def killed_by(self) -> str | None:
         """The name of the signal that killed spark-submit; None if none did."""
         return process.killed_by(self._submit_sp)
+
+    @property
+    def logged_failure(self) -> Failure | None:
+        """The failure that the job could log only, not write beside its request; None if there was none."""
+        return self._job_log.failure
 
     def application(self, external_id: str) -> SparkApplication:
         """Return the application of an id on the cluster."""

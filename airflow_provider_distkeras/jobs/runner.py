@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -12,14 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobEvent, JobStarted
+from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobEvent, JobFailed, JobStarted
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS, Request
+from airflow_provider_distkeras.contract.errors import JobError
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.specs import JobDetails
 from airflow_provider_distkeras.jobs import lease, submitter
 from airflow_provider_distkeras.spark.environment import RECORDED_PACKAGES, installed_versions
@@ -61,7 +65,8 @@ def main(body: Body) -> None:
         traceback.print_exc()
         sys.exit(1)
     finally:
-        spark.stop()
+        with contextlib.suppress(Py4JError, OSError):  # the Java process is gone
+            spark.stop()
 
 
 def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
@@ -88,16 +93,44 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
             commit(storage, request.attempt, manifest)
             reporter.finish()
     except Exception as error:
-        storage.write_bytes(request.attempt.error_path, failure_of(error).to_json())
+        _write_failure(storage, request.attempt, failure_of(error))
         raise
     logger.info("committed %s", request.attempt.manifest_path)
     return manifest
 
 
+def _write_failure(storage: Storage, attempt: Attempt, failure: Failure) -> None:
+    """Write a failure beside the request; where that fails, as on a full disk, log it for the operator."""
+    try:
+        storage.write_bytes(attempt.error_path, failure.to_json())
+    except Exception as error:  # each file system raises its own kind, and Spark's may be gone
+        logger.warning("The failure cannot be written beside the request: %s", error)
+        logger.info(JobFailed.of(failure))
+
+
 def failure_of(error: Exception) -> Failure:
     """Return the failure that an error causes, with the message of the Java exception if there is one."""
+    if _lost_java(error):
+        return Failure.of(
+            JobError(
+                "Spark's Java process has ended while the job ran: it was killed, or ran out of memory. If the lines above name "
+                "no other cause, give the driver more memory (driver_memory)."
+            )
+        )
     java = getattr(error, "java_exception", None)
     return Failure.of(error) if java is None else Failure.of(error, str(java))
+
+
+def _lost_java(error: BaseException | None) -> bool:
+    """Return whether an error, or its cause, is that the Java process does not answer Py4J any more."""
+    while error is not None:
+        frames = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+        refused = isinstance(error, ConnectionError) and bool(frames) and frames[-1].partition(".")[0] == "py4j"
+        cut_off = type(error) is Py4JError and "Trace:" not in str(error)  # else Java's answer is its stack trace
+        if refused or cut_off or isinstance(error, Py4JNetworkError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def versions(spark: SparkSession) -> dict[str, str]:

@@ -191,8 +191,8 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         except DistKerasError:
             raise
         except Exception:
-            cause = job_error(run.claimed) if run.claimed is not None else None
-            if cause is None and hook.killed_by is not None:
+            cause = job_error(run.claimed, hook.logged_failure) if run.claimed is not None else None
+            if hook.killed_by is not None and (cause is None or type(cause) is JobError):  # what broke by that comes second
                 cause = JobError(f"The Spark job was killed ({hook.killed_by}) before it committed; the previous result is kept.")
             if cause is not None:
                 raise cause from None  # the hook's exception only repeats the output, which is in the log

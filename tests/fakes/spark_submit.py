@@ -10,7 +10,7 @@ import sys
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.contract.artifacts.progress import JobStarted, Progress
+from airflow_provider_distkeras.contract.artifacts.progress import JobFailed, JobStarted, Progress
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -99,6 +99,12 @@ def main() -> int:
         except SupersededError as error:
             storage.write_bytes(attempt.error_path, Failure.of(error).to_json())
             return 1
+    elif mode == "unwritable":  # its cause is only in its log
+        print(JobFailed("DataError", "The column 'temp' holds text.", permanent=True).to_line(), flush=True)
+        return 1
+    elif mode == "refused":  # killed; what is left of the job has an error by it
+        storage.write_bytes(attempt.error_path, Failure.of(ConnectionRefusedError("Connection refused")).to_json())
+        os.kill(os.getpid(), signal.SIGKILL)
     elif mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif mode == "crash":

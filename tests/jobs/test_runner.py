@@ -8,8 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.progress import JobStarted
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
+from airflow_provider_distkeras.contract.artifacts.progress import JobStarted, parse_event
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.jobs import runner
 from airflow_provider_distkeras.ml.reporting import report
 
@@ -59,6 +62,42 @@ def test_an_error_of_java_has_its_own_message():
     error.java_exception = "java.io.IOException: full\n\tat X"
 
     assert runner.failure_of(error).line == "RuntimeError: java.io.IOException: full"
+
+
+_LOSES_JAVA = """
+import os, signal, threading
+from pyspark.sql import SparkSession
+from airflow_provider_distkeras.jobs import runner
+def body(spark, *_):
+    java = spark._jvm.java.lang.ProcessHandle.current().pid()
+    threading.Timer(0, os.kill, (java, signal.SIGKILL)).start()
+    spark.range(10**12).selectExpr("sum(hash(id))").collect()
+runner.run = lambda spark, spec_path, body: body(spark)
+runner.main(body)
+"""
+
+
+def test_a_job_whose_java_process_is_killed_says_so_and_not_that_a_connection_is_refused(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _LOSES_JAVA, "--spec", "file:///spec"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "distkeras: Spark's Java process has ended while the job ran: it was killed, or ran out"
+    )
+
+
+def test_a_failure_that_cannot_be_written_is_logged_as_an_event(tmp_path, caplog):
+    attempt = Attempt(str(tmp_path), "attempt")
+    (tmp_path / "attempt" / "_ERROR.json" / "taken").mkdir(parents=True)
+    failure = Failure.of(DataError("No rows."))
+    with caplog.at_level(logging.INFO, runner.__name__):
+        runner._write_failure(LocalStorage(), attempt, failure)
+
+    unwritable, event = caplog.records
+    assert unwritable.getMessage().startswith(f"The failure cannot be written beside the request: Cannot write {tmp_path}")
+    assert parse_event(event.msg.to_line()).failure == failure
 
 
 def test_jobs_start_without_what_only_parts_of_them_need():

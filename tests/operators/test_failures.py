@@ -274,8 +274,15 @@ def test_run_that_another_one_has_overtaken_does_not_take_the_period_back(stub, 
     assert_refused(run(lambda: prepare(retries=2)), stub, "another run about the same period", submitted=1)
 
 
-def test_killed_job_is_reported_as_killed(stub, prepare, run):
-    stub.mode("killed")
+def test_cause_that_the_job_could_only_log_is_the_error_and_not_retried(stub, prepare, run):
+    stub.mode("unwritable")
+
+    assert_refused(run(lambda: prepare(retries=2)), stub, "The column 'temp' holds text.", submitted=1)
+
+
+@pytest.mark.parametrize("mode", ["killed", "refused"])
+def test_killed_job_is_reported_as_killed(stub, prepare, run, mode):
+    stub.mode(mode)
     failed = run(prepare)
 
     assert failed.message == "The Spark job was killed (SIGKILL) before it committed; the previous result is kept."

@@ -1,6 +1,7 @@
 """Events in a job's log, one JSON object a line, by which the operator follows the job. Whoever shows an event renders its prose.
 
     distkeras.started {"kind": "train", "application_id": "app-20260301-0007", "ui": "http://driver:4040"}
+    distkeras.failed {"type": "DataError", "message": "No rows.", "permanent": true}
     distkeras.progress {"percent": 35, "stage": "search", "done": 5, "total": 12, "unit": "fits"}
 
 An event is logged as the message itself: `logger.info(Progress(...))`. A job's log shows its line, any other log its prose.
@@ -12,6 +13,8 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
+
+from airflow_provider_distkeras.contract.artifacts.failure import Failure
 
 #: The beginning of this package's lines in a log.
 PREFIX = "distkeras: "
@@ -63,6 +66,34 @@ class JobStarted(JobEvent):
 
     def __str__(self) -> str:
         return f"{self.kind} job, application {self.application_id}, Spark UI {f'at {self.ui}' if self.ui else 'off'}"
+
+
+@dataclass(frozen=True)
+class JobFailed(JobEvent):
+    """A job that has failed and cannot write its failure beside the request.
+
+    Attributes:
+        type, message, permanent: as in `Failure`.
+    """
+
+    name: ClassVar[str] = "failed"
+
+    type: str
+    message: str = ""
+    permanent: bool = False
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """Return the event of a failure."""
+        return cls(failure.type, failure.message, failure.permanent)
+
+    @property
+    def failure(self) -> Failure:
+        """The failure."""
+        return Failure(self.type, self.message, self.permanent)
+
+    def __str__(self) -> str:
+        return self.failure.line
 
 
 @dataclass(frozen=True)
@@ -123,7 +154,7 @@ class Progress(JobEvent):
         return cls(**{**fields, "best": None if best is None else BestTrial(**best)})
 
 
-_EVENTS: dict[str, type[JobEvent]] = {event.name: event for event in (JobStarted, Progress)}
+_EVENTS: dict[str, type[JobEvent]] = {event.name: event for event in (JobStarted, JobFailed, Progress)}
 
 
 def parse_event(line: str) -> JobEvent | None:
