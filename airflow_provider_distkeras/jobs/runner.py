@@ -109,7 +109,7 @@ def _write_failure(storage: Storage, attempt: Attempt, failure: Failure) -> None
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return the failure that an error causes, with the message of the Java exception if there is one."""
+    """Return the failure that an error causes, with the first cause of the Java exception if there is one."""
     if _lost_java(error):
         return Failure.of(
             JobError(
@@ -118,7 +118,15 @@ def failure_of(error: Exception) -> Failure:
             )
         )
     java = getattr(error, "java_exception", None)
-    return Failure.of(error) if java is None else Failure.of(error, str(java))
+    return Failure.of(error) if java is None else Failure.of(error, _java_cause(java))
+
+
+def _java_cause(exception: Any) -> str:
+    """Return the text of a Java exception, after that of the exception that caused it first of all."""
+    first = exception
+    while (cause := first.getCause()) is not None:
+        first = cause
+    return str(exception) if first is exception else f"{first} ({exception})"
 
 
 def _lost_java(error: BaseException | None) -> bool:

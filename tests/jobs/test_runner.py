@@ -57,11 +57,37 @@ def test_an_event_is_a_line_of_json_in_a_jobs_log(command_line, monkeypatch, cap
     assert capfd.readouterr().out.splitlines() == [started.to_line()]
 
 
-def test_an_error_of_java_has_its_own_message():
-    error = RuntimeError("An error occurred while calling o1.collect.\n: java.io.IOException: full")
-    error.java_exception = "java.io.IOException: full\n\tat X"
+class JavaException:
+    """An exception of Java as Py4J shows it."""
 
-    assert runner.failure_of(error).line == "RuntimeError: java.io.IOException: full"
+    def __init__(self, text, cause=None):
+        self.text, self.cause = text, cause
+
+    def __str__(self):
+        return self.text
+
+    def getCause(self):
+        return self.cause
+
+
+FULL = JavaException("java.io.IOException: No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("exception", "line"),
+    [
+        (FULL, "RuntimeError: java.io.IOException: No space left on device"),
+        (
+            JavaException("SparkException: Task failed", JavaException("IOException: Job aborted", FULL)),
+            "RuntimeError: java.io.IOException: No space left on device (SparkException: Task failed)",
+        ),
+    ],
+)
+def test_an_error_of_java_has_its_own_message_and_its_first_cause(exception, line):
+    error = RuntimeError("An error occurred while calling o1.collect.\n: java.io.IOException: full")
+    error.java_exception = exception
+
+    assert runner.failure_of(error).line == line
 
 
 _LOSES_JAVA = """
@@ -83,9 +109,7 @@ def test_a_job_whose_java_process_is_killed_says_so_and_not_that_a_connection_is
     )
 
     assert done.returncode == 1
-    assert done.stdout.startswith(
-        "distkeras: Spark's Java process has ended while the job ran: it was killed, or ran out"
-    )
+    assert done.stdout.startswith("distkeras: Spark's Java process has ended while the job ran: it was killed, or ran out")
 
 
 def test_a_failure_that_cannot_be_written_is_logged_as_an_event(tmp_path, caplog):
