@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -21,6 +23,20 @@ class UnreadableHere(ArtifactError):
     """A file system that Airflow has no driver for, though Spark may have one."""
 
 
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[ObjectStoragePath]:
+    """Give a path whose directories are made; for errors but FileExistsError, raise ArtifactError."""
+    target = ObjectStoragePath(path)
+    try:
+        with contextlib.suppress(FileExistsError):  # a parent that is a file: the body fails
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield target
+    except FileExistsError:
+        raise
+    except Exception as error:  # each driver raises its own kind
+        raise ArtifactError(f"Cannot write {path}: {error}. Choose an artifact_root that the job may write to.") from error
+
+
 class ObjectStorage:
     """Object stores and remote file systems, through Airflow's ObjectStoragePath."""
 
@@ -35,12 +51,16 @@ class ObjectStorage:
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file at once; raise ArtifactError if that fails."""
-        target = ObjectStoragePath(path)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with _writing(path) as target:
             target.write_bytes(content)
-        except Exception as error:  # each driver raises its own kind
-            raise ArtifactError(f"Cannot write {path}: {error}. Choose an artifact_root that the job may write to.") from error
+
+    def create_bytes(self, path: str, content: bytes) -> None:
+        """Write a file at once where there is none; raise FileExistsError if there is one, ArtifactError if that fails.
+
+        The drivers of S3, Google Cloud Storage and Azure look and write in one step; others look first.
+        """
+        with _writing(path) as target:
+            target.fs.pipe_file(target.path, content, mode="create")
 
     def delete(self, path: str) -> None:
         """Delete a file, if there is one."""

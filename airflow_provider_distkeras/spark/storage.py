@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CHUNK = 8 * 1024 * 1024
 #: Object stores, where a file appears as a whole when it is closed; elsewhere it is renamed into place.
 _ATOMIC_CREATE = ("s3", "s3a", "gs", "oss", "cosn")
+#: Hadoop's option to look for a file in the same step that writes one; s3a has it since Hadoop 3.4.2 and looks before otherwise.
+_IF_NONE = "fs.option.create.conditional.overwrite"
 
 
 def storage_for(spark: SparkSession, path: str) -> Storage:
@@ -85,10 +87,24 @@ class HadoopStorage:
             else:
                 part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}"
                 self._create(part, content)
-                self._replace(part, path)
+                self._rename(part, path, overwrite=True)
         except Py4JJavaError as error:
-            cause = error.java_exception.getMessage()
-            raise ArtifactError(f"Cannot write {path}: {cause}. Choose a path that the job may write to.") from error
+            raise _write_error(path, error) from error
+
+    def create_bytes(self, path: str, content: bytes) -> None:
+        """Write a file in one step where there is none. Raises FileExistsError if there is one, ArtifactError if it fails."""
+        part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}"
+        try:
+            if urlsplit(path).scheme in _ATOMIC_CREATE:
+                self._create(path, content, overwrite=False)
+            else:
+                self._create(part, content)
+                self._rename(part, path, overwrite=False)
+        except Py4JJavaError as error:
+            self.delete(part)
+            if self.exists(path):
+                raise FileExistsError(path) from error
+            raise _write_error(path, error) from error
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
@@ -120,20 +136,27 @@ class HadoopStorage:
         java_path = self._jvm.org.apache.hadoop.fs.Path(path)
         return java_path.getFileSystem(self._conf), java_path
 
-    def _create(self, path: str, content: bytes) -> None:
+    def _create(self, path: str, content: bytes, *, overwrite: bool = True) -> None:
         file_system, java_path = self._locate(path)
-        stream = file_system.create(java_path, True)
+        if overwrite:
+            stream = file_system.create(java_path, True)
+        else:
+            stream = file_system.createFile(java_path).recursive().overwrite(False).opt(_IF_NONE, True).build()
         try:
             for start in range(0, len(content), _CHUNK):
                 stream.write(bytearray(content[start : start + _CHUNK]))
         finally:
             stream.close()
 
-    def _replace(self, part: str, path: str) -> None:
-        """Rename a file in one step, replacing what is there."""
+    def _rename(self, part: str, path: str, *, overwrite: bool) -> None:
+        """Rename a file in one step."""
         rename = self._jvm.org.apache.hadoop.fs.Options.Rename
         options = self._gateway.new_array(rename, 1)
-        options[0] = rename.OVERWRITE
+        options[0] = rename.OVERWRITE if overwrite else rename.NONE
         _, source = self._locate(part)
         _, target = self._locate(path)
         self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(source.toUri(), self._conf).rename(source, target, options)
+
+
+def _write_error(path: str, error: Py4JJavaError) -> ArtifactError:
+    return ArtifactError(f"Cannot write {path}: {error.java_exception.getMessage()}. Choose a path that the job may write to.")

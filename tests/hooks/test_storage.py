@@ -1,4 +1,5 @@
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -63,6 +64,26 @@ def test_files_of_a_pattern(storage, bucket, pattern, names):
     assert {path.removeprefix(f"{bucket}/"): size for path, size in files.items()} == {name: len(name) for name in names}
 
 
+def test_file_is_created_only_where_there_is_none(storage, bucket):
+    storage.create_bytes(f"{bucket}/made/record", b"first")
+
+    with pytest.raises(FileExistsError):
+        storage.create_bytes(f"{bucket}/made/record", b"second")
+    assert storage.read_bytes(f"{bucket}/made/record") == b"first"
+
+
+def test_driver_is_asked_to_look_and_write_in_one_step(storage, bucket, monkeypatch):
+    """As the drivers of S3, Google Cloud Storage and Azure can."""
+    asked = []
+    driver = ObjectStoragePath(bucket).fs
+    monkeypatch.setattr(driver, "pipe_file", lambda path, value, mode="overwrite": asked.append((path, value, mode)))
+    storage.create_bytes(f"{bucket}/record", b"first")
+
+    assert [(value, mode) for _, value, mode in asked] == [(b"first", "create")]
+    assert asked[0][0].endswith("/record")
+
+
 def test_write_that_fails_names_the_path(storage, bucket):
-    with pytest.raises(ArtifactError, match=r"Cannot write .*Choose an artifact_root"):
-        storage.write_bytes(f"{bucket}/a/x.csv/below", b"")
+    for write in (storage.write_bytes, storage.create_bytes):
+        with pytest.raises(ArtifactError, match=r"Cannot write .*Choose an artifact_root"):
+            write(f"{bucket}/a/x.csv/below", b"")

@@ -1,9 +1,12 @@
 """Hadoop's FileSystem, on the one it always has: this machine's files."""
 
+from multiprocessing.pool import ThreadPool
+
 import pytest
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.spark import storage as spark_storage
 from airflow_provider_distkeras.spark.storage import HadoopStorage, storage_for
 
 pytestmark = pytest.mark.spark
@@ -28,6 +31,37 @@ def test_files_are_written_whole_replaced_and_listed(storage, tmp_path):
     assert list(storage.list_files(f"{root}/*b.csv").values()) == [11]
 
 
+@pytest.fixture(params=["rename", "create"])
+def either_way(request, monkeypatch):
+    """Files appear by a rename, as on HDFS, or as they are closed, as on object stores."""
+    if request.param == "create":
+        monkeypatch.setattr(spark_storage, "_ATOMIC_CREATE", ("file",))
+
+
+def test_a_file_is_created_only_where_there_is_none(storage, either_way, tmp_path):
+    path = f"file://{tmp_path}/made/here/record"
+    storage.create_bytes(path, b"first")
+    with pytest.raises(FileExistsError):
+        storage.create_bytes(path, b"second")
+    assert storage.read_bytes(path) == b"first"
+    assert [name for name in storage.list_names(f"file://{tmp_path}/made/here") if not name.endswith(".crc")] == ["record"]
+
+
+def test_of_threads_that_create_a_file_at_the_same_moment_one_succeeds(storage, tmp_path):
+    def create(number):
+        try:
+            storage.create_bytes(path, number)
+        except FileExistsError:
+            return None
+        return number
+
+    with ThreadPool(4) as pool:
+        for round_number in range(10):
+            path = f"file://{tmp_path}/{round_number}"
+            (winner,) = filter(None, pool.map(create, [b"1", b"2", b"3", b"4"], chunksize=1))
+            assert storage.read_bytes(path) == winner
+
+
 def test_a_missing_file_is_missing(storage, tmp_path):
     missing = f"file://{tmp_path}/missing"
     assert not storage.exists(missing)
@@ -39,8 +73,9 @@ def test_a_missing_file_is_missing(storage, tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_named(storage, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ArtifactError, match=r"Cannot write .*file/x: "):
-        storage.write_bytes(f"file://{tmp_path}/file/x", b"")
+    for write in (storage.write_bytes, storage.create_bytes):
+        with pytest.raises(ArtifactError, match=r"Cannot write .*file/x: "):
+            write(f"file://{tmp_path}/file/x", b"")
 
 
 def test_local_paths_go_the_short_way(spark, tmp_path):

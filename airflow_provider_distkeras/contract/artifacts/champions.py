@@ -1,13 +1,14 @@
 """Champions: per name, the model that has beaten those before it. There is a record per promotion; the newest one counts.
 
-    {artifact_root}/champions/{name}/000001-8b1c02aa.json  000002-....json  ...
+    {artifact_root}/champions/{name}/000001.json  000002.json  ...
 
-A record is one file, written at once: a reader sees the champion before a promotion or the one after it.
+A record is one file, written at once and only where there is none: of two promotions at one moment, one succeeds, and a reader
+sees the champion before it or the one after it. Earlier versions wrote a digest into the name (000001-8b1c02aa.json).
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.period import slug
 
-_RECORD = re.compile(r"(\d{6})-[0-9a-f]{8}\.json")
+_RECORD = re.compile(r"\d{6}(-[0-9a-f]{8})?\.json")
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,21 @@ class Champions:
             ArtifactError: another model, which this one was not compared with, is champion by now.
         """
         content = {name: value for name, value in asdict(champion).items() if name != "record_path"}
-        text = json.dumps(content, indent=2)
-        last = self._records()
-        if (self._read(last[-1]) if last else None) == over:
-            number = int(last[-1][:6]) + 1 if last else 1
-            digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-            self._storage.write_bytes(f"{self.folder}/{number:06d}-{digest}.json", text.encode())
-        # Storage has no locks: of two that are promoted at the same moment, both are recorded and one counts.
-        if self.present() != champion:
-            raise ArtifactError(
-                f"{champion.model_path} does not become the champion of {self.name!r}: another model was promoted meanwhile. "
-                "Run the task again, to compare it with that one."
-            )
+        records = self._records()
+        if (self._read(records[-1]) if records else None) != over:
+            raise self._promoted_meanwhile(champion)
+        number = f"{int(records[-1][:6]) + 1 if records else 1:06d}"
+        with contextlib.suppress(FileExistsError):
+            self._storage.create_bytes(f"{self.folder}/{number}.json", json.dumps(content, indent=2).encode())
+        # What stands there decides: a driver may have tried again what had succeeded, or cannot look and write in one step.
+        if self._read([record for record in self._records() if record.startswith(number)][-1]) != champion:
+            raise self._promoted_meanwhile(champion)
+
+    def _promoted_meanwhile(self, champion: Champion) -> ArtifactError:
+        return ArtifactError(
+            f"{champion.model_path} does not become the champion of {self.name!r}: another model was promoted meanwhile. "
+            "Run the task again, to compare it with that one."
+        )
 
     def _records(self) -> list[str]:
         return [name for name in self._storage.list_names(self.folder) if _RECORD.fullmatch(name)]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
+
+#: What a file system without hard links, such as a share of Windows, answers.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Storage(Protocol):
@@ -24,6 +29,13 @@ class Storage(Protocol):
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file, making its directories; a reader sees the old content or the new, never a part of it."""
+
+    def create_bytes(self, path: str, content: bytes) -> None:
+        """Write a file as `write_bytes`, but only where there is none: of several writers at one moment, one succeeds.
+
+        Raises:
+            FileExistsError: there is a file already.
+        """
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
@@ -58,6 +70,35 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
+@contextlib.contextmanager
+def _finished_part(path: str, content: bytes) -> Iterator[Path]:
+    """Give a hidden file of the content beside a path, whose directories are made; delete what is left of it.
+
+    Raises:
+        FileExistsError: as the body does.
+        ArtifactError: the file cannot be written, or the body failed by another OSError.
+    """
+    target = local_path(path)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with contextlib.suppress(FileExistsError):  # a parent that is a file: opening the part says so
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise ArtifactError(
+            f"Cannot write {path}: {error.strerror or error}. Choose an artifact_root that the job may write to."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 class LocalStorage:
     """The files of this machine."""
 
@@ -72,21 +113,20 @@ class LocalStorage:
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file in one step, making its directories. Raises ArtifactError if that fails."""
+        with _finished_part(path, content) as part:
+            os.replace(part, local_path(path))
+
+    def create_bytes(self, path: str, content: bytes) -> None:
+        """Write a file in one step where there is none. Raises FileExistsError if there is one, ArtifactError if it fails."""
         target = local_path(path)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise ArtifactError(
-                f"Cannot write {path}: {error.strerror or error}. Choose an artifact_root that the job may write to."
-            ) from error
+        with _finished_part(path, content) as part:
+            try:
+                os.link(part, target)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with target.open("xb") as file:  # for a moment, a reader may see a part of it
+                    file.write(content)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""

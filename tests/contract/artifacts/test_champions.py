@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,10 @@ def model(number):
         rows=10, reason="r2 0.9, and there was no champion", manifest_path=f"file:///models/{number}/_MANIFEST.json",
         task="bikes.promote", run_id=f"run-{number}", user="ann", promoted_at=f"2026-0{number}-02T00:00:00+00:00",
     )  # fmt: skip
+
+
+def fields(champion):
+    return {name: value for name, value in dataclasses.asdict(champion).items() if name != "record_path"}
 
 
 def test_a_name_has_no_champion_at_first(champions):
@@ -54,26 +60,103 @@ def test_only_who_was_compared_with_the_present_champion_replaces_it(champions):
     assert champions.history() == [model(1), model(2)]
 
 
-def test_of_two_promoted_at_the_same_moment_both_are_recorded_and_one_is_refused(champions, monkeypatch):
+def test_of_two_promoted_at_the_same_moment_one_is_recorded_and_the_other_is_refused(champions, monkeypatch):
     """Both have looked before either has written."""
     champions.promote(model(1), over=None)
-    write = LocalStorage.write_bytes
+    create = LocalStorage.create_bytes
 
-    def write_both(self, path, content):
-        write(self, path, content)
-        other = json.dumps({name: value for name, value in dataclasses.asdict(model(3)).items() if name != "record_path"})
-        write(self, f"{champions.folder}/000002-ffffffff.json", other.encode())
+    def create_second(self, path, content):
+        create(self, path, json.dumps(fields(model(3))).encode())
+        create(self, path, content)
 
-    monkeypatch.setattr(LocalStorage, "write_bytes", write_both)
+    monkeypatch.setattr(LocalStorage, "create_bytes", create_second)
     with pytest.raises(ArtifactError, match="Run the task again, to compare it with that one"):
         champions.promote(model(2), over=model(1))
-    assert champions.present() == model(3)
-    assert len(champions.history()) == 3
+    assert champions.history() == [model(1), model(3)]
+
+
+def test_a_record_of_an_earlier_version_counts_beside_one_of_this(champions, monkeypatch):
+    """Both have looked before either has written."""
+    champions.promote(model(1), over=None)
+    create = LocalStorage.create_bytes
+
+    def create_both(self, path, content):
+        create(self, path, content)
+        create(self, f"{champions.folder}/000002-ffffffff.json", json.dumps(fields(model(3))).encode())
+
+    monkeypatch.setattr(LocalStorage, "create_bytes", create_both)
+    champions.promote(model(2), over=model(1))
+    assert champions.present() == model(2)
+    assert champions.history() == [model(1), model(3), model(2)]
+
+
+def test_records_of_an_earlier_version_are_continued(champions):
+    LocalStorage().write_bytes(f"{champions.folder}/000001-8b1c02aa.json", json.dumps(fields(model(1))).encode())
+    champions.promote(model(2), over=champions.present())
+    assert champions.history() == [model(1), model(2)]
+    assert champions.present().record_path == f"{champions.folder}/000002.json"
+
+
+def test_a_driver_that_tries_a_write_again_that_had_succeeded_has_promoted(champions, monkeypatch):
+    create = LocalStorage.create_bytes
+
+    def create_twice(self, path, content):
+        create(self, path, content)
+        create(self, path, content)
+
+    monkeypatch.setattr(LocalStorage, "create_bytes", create_twice)
+    champions.promote(model(1), over=None)
+    assert champions.history() == [model(1)]
+
+
+_PROMOTE = """
+import sys
+from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
+
+name, root = sys.argv[1:]
+champions = Champions(LocalStorage(), root, "bikes")
+for line in sys.stdin:
+    over = champions.present()
+    print("compared", flush=True)
+    sys.stdin.readline()
+    try:
+        champions.promote(Champion(f"/{name}/{line.strip()}", "2026", {}, 1, "", "", "", "", None, ""), over=over)
+    except ArtifactError as error:
+        print(f"refused: {error}", flush=True)
+    else:
+        print("promoted", flush=True)
+"""
+
+
+def test_of_processes_that_promote_at_the_same_moment_exactly_one_succeeds(tmp_path):
+    names = ("a", "b", "c")
+    command = [sys.executable, "-c", _PROMOTE]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    processes = [subprocess.Popen([*command, name, str(tmp_path)], **pipes) for name in names]
+
+    def tell_all(line):
+        for process in processes:
+            process.stdin.write(f"{line}\n")
+        return [process.stdout.readline() for process in processes]
+
+    promoted = []
+    for number in range(30):
+        assert tell_all(number) == ["compared\n"] * len(names)
+        answers = tell_all("go")
+        promoted += [f"/{name}/{number}" for name, answer in zip(names, answers, strict=True) if answer == "promoted\n"]
+        assert len(promoted) == number + 1
+        assert sum("Run the task again" in answer for answer in answers) == len(names) - 1
+    for process in processes:
+        process.communicate(timeout=30)
+
+    assert [champion.model_path for champion in Champions(LocalStorage(), str(tmp_path), "bikes").history()] == promoted
 
 
 def test_files_that_are_no_records_are_left_alone(champions):
     champions.promote(model(1), over=None)
-    for name in (".000002-8b1c02aa.json.part", "000002-8b1c02aa.json.bak", "notes.txt"):
+    for name in (".000002.json.part", "000002-8b1c02aa.json.bak", "notes.txt"):
         LocalStorage().write_bytes(f"{champions.folder}/{name}", b"?")
     assert champions.present() == model(1)
 
