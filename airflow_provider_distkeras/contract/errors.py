@@ -22,6 +22,10 @@ class ArtifactError(DistKerasError, RuntimeError):
     """An artifact that cannot be read, written or trusted."""
 
 
+class MalformedError(ArtifactError, ValueError):
+    """A file whose content is not what this package writes there."""
+
+
 class SupersededError(ArtifactError):
     """A newer attempt has claimed the same period, and its result counts. A retry would take the period from that attempt."""
 

@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 
 from airflow_provider_distkeras.contract import errors
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError, JobError
+from airflow_provider_distkeras.contract.json_object import build, parse_object
+
+#: The types of a failure's fields, as `check_members` takes them.
+FAILURE_TYPES = {"type": str, "message": str, "permanent": bool}
 
 
 @dataclass(frozen=True)
@@ -53,5 +57,6 @@ class Failure:
 
     @classmethod
     def from_json(cls, content: bytes) -> Failure:
-        """Return the failure that `to_json` gave. Raises ValueError or TypeError for anything else."""
-        return cls(**json.loads(content))
+        """Return the failure that `to_json` gave. Raises MalformedError for anything else."""
+        what = "The cause of the job's failure"
+        return build(cls, parse_object(content, what), FAILURE_TYPES, what)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.json_object import check_members, parse_object
 from airflow_provider_distkeras.contract.migration import Migration, migrate
 from airflow_provider_distkeras.contract.specs import JobDetails, spec_class_of
 
@@ -23,15 +24,6 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
     if "cells" in details:
         details["trials"] = details.pop("cells")
     return {**{name: value for name, value in content.items() if name != "contract"}, "details": details, "version": 2}
-
-
-def _check_members(content: Mapping[str, Any], what: str) -> None:
-    """Raise ArtifactError if a member of a manifest has another type than `to_json` writes."""
-    for name, member_type in _MEMBERS.items():
-        if name in content and not isinstance(content[name], member_type):
-            raise ArtifactError(
-                f"{what} is not valid: expected a {member_type.__name__} as {name!r}, received {content[name]!r}."
-            )
 
 
 @dataclass(frozen=True)
@@ -73,15 +65,18 @@ class Manifest:
         """Read and check a manifest. Raises ArtifactError where there is none or it is not one of ours."""
         what = f"The manifest at {path}"
         try:
-            content = json.loads(storage.read_bytes(path))
+            content = parse_object(storage.read_bytes(path), what)
             written = content.get("version", content.get("contract"))
             content = migrate(what, content, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
-            spec_class = spec_class_of(content.pop("kind"), what)
-            _check_members(content, what)
-            manifest = cls(kind=spec_class.kind, **{**content, "details": spec_class.details_class.from_dict(content["details"])})
+            spec_class = spec_class_of(content.pop("kind", None), what)
+            check_members(content, _MEMBERS, what)
+            details = spec_class.details_class.from_dict(content.pop("details", {}))
+            manifest = cls(kind=spec_class.kind, **content, details=details)
         except FileNotFoundError:
             raise ArtifactError(f"There is no manifest at {path}: the job did not commit a result.") from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ArtifactError:
+            raise
+        except Exception as error:  # each storage's driver raises its own kind
             raise ArtifactError(f"{what} cannot be read: {error!r}.") from error
         missing = [key for key in spec_class.result_fields if key not in manifest.result]
         if missing:

@@ -10,11 +10,16 @@ An event is logged as the message itself: `logger.info(Progress(...))`. A job's 
 from __future__ import annotations
 
 import json
+import math
+import numbers
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract.artifacts.failure import Failure
+from airflow_provider_distkeras.contract.artifacts.failure import FAILURE_TYPES, Failure
+from airflow_provider_distkeras.contract.errors import MalformedError
+from airflow_provider_distkeras.contract.json_object import build, parse_object
 
 #: The beginning of this package's lines in a log.
 PREFIX = "distkeras: "
@@ -30,18 +35,20 @@ class JobEvent:
 
     Attributes:
         name: what the line of the event begins with.
+        types: the types of the fields, as `check_members` takes them.
     """
 
     name: ClassVar[str]
+    types: ClassVar[Mapping[str, type]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that have a value, as plain JSON values."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+        """Return the fields that have a value, as plain JSON values; a number that is not finite is none."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "") and not _is_infinite(value)}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Return the event that `to_dict` gave. Raises TypeError, KeyError or AttributeError for anything else."""
-        return cls(**fields)
+        """Return the event that `to_dict` gave. Raises MalformedError for anything else."""
+        return build(cls, fields, cls.types, f"The event {cls.name}")
 
     def to_line(self) -> str:
         """Return the event as a line of a job's log."""
@@ -59,6 +66,7 @@ class JobStarted(JobEvent):
     """
 
     name: ClassVar[str] = "started"
+    types: ClassVar[Mapping[str, type]] = {"kind": str, "application_id": str, "ui": str}
 
     kind: str
     application_id: str
@@ -77,6 +85,7 @@ class JobFailed(JobEvent):
     """
 
     name: ClassVar[str] = "failed"
+    types = FAILURE_TYPES
 
     type: str
     message: str = ""
@@ -104,6 +113,11 @@ class BestTrial:
     value: float
     trial: int
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the trial that an event holds. Raises MalformedError for anything else."""
+        return build(cls, fields, {"metric": str, "value": float, "trial": int}, "The best trial of the event progress")
+
 
 @dataclass(frozen=True)
 class Progress(JobEvent):
@@ -122,6 +136,10 @@ class Progress(JobEvent):
     """
 
     name: ClassVar[str] = "progress"
+    types: ClassVar[Mapping[str, type]] = {
+        "percent": int, "stage": str, "done": float, "total": float, "unit": str, "samples_per_second": float, "loss": float,
+        "best": dict, "eta_seconds": float,
+    }  # fmt: skip
 
     percent: int
     stage: str
@@ -149,9 +167,9 @@ class Progress(JobEvent):
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Return the progress that `to_dict` gave. Raises TypeError, KeyError or AttributeError for anything else."""
-        best = fields.get("best")
-        return cls(**{**fields, "best": None if best is None else BestTrial(**best)})
+        """Return the progress that `to_dict` gave. Raises MalformedError for anything else."""
+        progress = super().from_dict(fields)
+        return progress if "best" not in fields else replace(progress, best=BestTrial.from_dict(fields["best"]))
 
 
 _EVENTS: dict[str, type[JobEvent]] = {event.name: event for event in (JobStarted, JobFailed, Progress)}
@@ -164,11 +182,14 @@ def parse_event(line: str) -> JobEvent | None:
     if match is None or event is None:
         return None
     try:
-        parsed = event.from_dict(json.loads(match[2]))
-        str(parsed)  # a field of another type has no prose
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return event.from_dict(parse_object(match[2], "The event"))
+    except MalformedError:
         return None
-    return parsed
+
+
+def _is_infinite(value: Any) -> bool:
+    """Return whether a value is a number that JSON lacks."""
+    return isinstance(value, numbers.Real) and not math.isfinite(value)
 
 
 def _format_count(value: float) -> str:

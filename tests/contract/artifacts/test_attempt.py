@@ -107,6 +107,9 @@ def test_a_commit_that_fails_half_way_leaves_the_previous_artifact(tmp_path):
         (json.dumps({**CONTENT, "spec_sha256": 1}).encode(), "is not valid: expected a str as 'spec_sha256', received 1"),
         (json.dumps({name: CONTENT[name] for name in CONTENT if name != "result"}).encode(), "cannot be read: TypeError"),
         (json.dumps([CONTENT]).encode(), "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (json.dumps({**CONTENT, "version": 1, "details": None}).encode(), "cannot be read"),
     ],
 )
 def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
@@ -114,6 +117,12 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path, content, message):
     STORAGE.write_bytes(path, content)
     with pytest.raises(ArtifactError, match=message):
         Manifest.read(STORAGE, path)
+
+
+def test_a_manifest_that_the_file_system_does_not_give_is_one_kind_of_error(tmp_path):
+    (tmp_path / "_MANIFEST.json").mkdir()
+    with pytest.raises(ArtifactError, match=r"The manifest at .* cannot be read: IsADirectoryError"):
+        Manifest.read(STORAGE, str(tmp_path / "_MANIFEST.json"))
 
 
 def test_no_manifest_means_no_result(tmp_path):

@@ -37,7 +37,20 @@ def test_an_error_has_a_line_and_comes_back_from_its_file(error, cause, line):
     assert Failure.of(again).line == line
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"type": "DataError"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"type": "DataError"}',
+        b'{"type": null, "message": "m", "permanent": true}',
+        b'{"type": "DataError", "message": 7, "permanent": true}',
+        b'{"type": "DataError", "message": "m", "permanent": NaN}',
+        b"[" * 100_000,
+    ],
+)
 def test_another_file_is_no_cause(content):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(ArtifactError, match="The cause of the job's failure"):
         Failure.from_json(content)

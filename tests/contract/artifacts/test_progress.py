@@ -39,6 +39,11 @@ def test_what_has_no_value_is_left_out():
     assert LINES[3][0].to_dict()["best"] == {"metric": "r2", "value": 0.9132, "trial": 3}
 
 
+@pytest.mark.parametrize("loss", [float("nan"), np.float32("inf"), np.float64("nan")])
+def test_a_number_that_is_not_finite_is_no_value(loss):
+    assert parse_event(Progress(1, "refit", loss=loss).to_line()) == Progress(1, "refit")
+
+
 def test_numbers_of_numpy_are_numbers():
     assert parse_event(Progress(1, "refit", loss=np.float32(0.5)).to_line()) == Progress(1, "refit", loss=0.5)
 
@@ -68,6 +73,14 @@ def test_the_start_of_a_job_is_an_event(ui, prose):
         'distkeras.progress {"percent": 5, "stage": "reading", "done": "1", "total": "2"}',
         'distkeras.progress {"percent": 5, "stage": "reading", "best": 1}',
         'distkeras.finished {"percent": 5, "stage": "reading"}',
+        'distkeras.progress {"percent": 5, "stage": null}',
+        'distkeras.progress {"percent": NaN, "stage": "reading"}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "done": NaN, "total": 3}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "eta_seconds": Infinity}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "done": 1' + "0" * 400 + ', "total": 3}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "best": {"metric": "r2", "value": null, "trial": 1}}',
+        'distkeras.progress {"percent": 5, "stage": ' + "[" * 100_000 + "}",
+        'distkeras.started {"kind": "train", "application_id": null}',
     ],
 )
 def test_other_lines_hold_no_event(line):
