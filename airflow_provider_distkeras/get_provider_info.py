@@ -18,6 +18,16 @@ _OPTIONS = {
         "example": "s3a://my-bucket/distkeras",
         "default": "",
     },
+    "readable_roots": {
+        "description": (
+            "Further artifact roots that the pages in Airflow's UI may read, separated by commas: those of tasks that "
+            "set an artifact_root of their own. It counts where the API server runs."
+        ),
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3a://team-a/distkeras,/mnt/share/distkeras",
+        "default": "",
+    },
     "history_server": {
         "description": (
             "The address of Spark's History Server, to which each task then has a link. A Spark connection may "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import time
 from dataclasses import MISSING, fields
 from datetime import timedelta
@@ -20,6 +19,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasE
 from airflow_provider_distkeras.contract.fields import choice
 from airflow_provider_distkeras.contract.files.storage import as_uri
 from airflow_provider_distkeras.contract.specs import Spec
+from airflow_provider_distkeras.hooks.artifact_roots import configured_root, home_root
 from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error
 from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
@@ -291,9 +291,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         return self.spec_class.build(**{name: value for name, value in values.items() if value is not None})
 
     def _resolve_root(self, master: str) -> str:
-        root = self.artifact_root or conf.get("distkeras", "artifact_root", fallback="")
+        root = self.artifact_root or configured_root()
         if not root and master.startswith("local"):
-            root = os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
+            root = home_root()
         if not root:
             raise SpecError(
                 f"No artifact_root: the Spark master is {master!r}, so name a place that its machines and Airflow can read and "

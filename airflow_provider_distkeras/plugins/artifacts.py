@@ -10,8 +10,8 @@ from airflow_provider_distkeras.contract.artifacts.champions import Champion, Ch
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.hooks.storage import storage_for
 from airflow_provider_distkeras.plugins.models import ModelRecord
+from airflow_provider_distkeras.plugins.storage import storage_for
 
 #: The most artifact roots that one page reads, and the most champions of each.
 MAX_ROOTS = 3

@@ -64,6 +64,18 @@ class ModelRecord:
         return float(value) if isinstance(value, int | float) and abs(value) < _MAX_VALUE else None
 
 
+def dag_exists(dag_id: str) -> bool:
+    """Return whether there is a DAG, or a run of one that was removed."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import exists, or_, select
+
+    is_known = or_(exists().where(DagModel.dag_id == dag_id), exists().where(DagRun.dag_id == dag_id))
+    with create_session() as session:
+        return bool(session.scalar(select(is_known)))
+
+
 def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
     """Return the models that the latest runs of a DAG have trained, those of the latest run first.
 
@@ -91,16 +103,16 @@ def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
     with create_session() as session:
         rows = session.execute(query).all()
     models = (
-        ModelRecord.from_xcoms(dag_id, *key, {row.key: _decode(row.value) for row in group})
+        ModelRecord.from_xcoms(dag_id, *key, {row.key: decode(row.value) for row in group})
         for key, group in groupby(rows, lambda row: (row.run_id, row.task_id, row.map_index))
     )
     return [model for model in models if model is not None]
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
     """Return an XCom's value as JSON, whether it was stored as JSON or as text; never an object of a class that it names."""
     if isinstance(value, str):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return json.loads(value)
     return value
 

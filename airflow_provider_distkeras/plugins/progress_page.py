@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from airflow_provider_distkeras.contract.artifacts.progress import PROGRESS, Progress
-from airflow_provider_distkeras.plugins.rendering import render
+from airflow_provider_distkeras.contract.errors import MalformedError
+from airflow_provider_distkeras.contract.json_object import check_members, parse_object
+from airflow_provider_distkeras.plugins.rendering import message_page, render
+
+_NONE = "This task instance has no training report, or not yet."
 
 
 def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
@@ -21,7 +24,7 @@ def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -
     instance = (State.dag_id == dag_id, State.run_id == run_id, State.task_id == task_id, State.map_index == map_index)
     with create_session() as session:
         row = session.execute(select(State.value, State.updated_at).where(*instance, State.key == PROGRESS)).first()
-    return None if row is None else progress_page(row.value, row.updated_at)
+    return None if row is None else progress_page(row.value, row.updated_at) or _unreadable_page(row.value)
 
 
 def progress_page(state: str, updated_at: datetime) -> str | None:
@@ -32,17 +35,33 @@ def progress_page(state: str, updated_at: datetime) -> str | None:
         updated_at: when the operator wrote it.
     """
     try:
-        fields = json.loads(state)
-        error = fields.pop("error", None)
-        progress = Progress.from_dict(fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        progress, error = _parse(state)
+    except MalformedError:
         return None
     if progress.percent == 100:
         return None
-    lines = [str(error)] if error else str(progress).split(" | ")
+    lines = [error] if error else str(progress).split(" | ")
     return render("progress.html.jinja", lines=lines, updated_at=updated_at)
 
 
 def empty_page() -> str:
     """Return the page of a task instance that has neither a report nor a progress, as HTML."""
-    return render("progress.html.jinja", lines=[])
+    return message_page("Training report", _NONE)
+
+
+def _unreadable_page(state: str) -> str | None:
+    """Return the page on a state that is no progress, as HTML; None if it is one."""
+    try:
+        _parse(state)
+    except MalformedError as error:
+        return message_page("Training report", _NONE, str(error))
+    return None
+
+
+def _parse(state: str) -> tuple[Progress, str]:
+    """Return the progress and the error, or an empty text, that a state holds. Raises MalformedError."""
+    what = "The state of the task"
+    fields = parse_object(state, what)
+    check_members(fields, {"error": str}, what)
+    error = fields.pop("error", "")
+    return Progress.from_dict(fields), error

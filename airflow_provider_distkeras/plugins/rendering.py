@@ -22,6 +22,11 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_environment().get_template(template).render(values))
 
 
+def message_page(title: str, *sentences: str) -> Markup:
+    """Return a page of sentences as HTML."""
+    return render("message.html.jinja", title=title, sentences=sentences)
+
+
 @cache
 def _environment() -> Environment:
     loader = ChoiceLoader([DictLoader({"page": PAGE_TEMPLATE}), PackageLoader("airflow_provider_distkeras.plugins")])

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import logging
-
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
-from airflow_provider_distkeras.hooks.storage import storage_for
-
-logger = logging.getLogger(__name__)
+from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.plugins.models import decode
+from airflow_provider_distkeras.plugins.storage import MAX_REPORT_BYTES, storage_for
 
 
 def read_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes | None:
-    """Return the report of a train task's run; None if there is none that can be read.
+    """Return the report of a train task's run; None if the run has none.
 
     Its path comes from what the operator pushed, never from the browser. It counts only if it lies in an attempt of this very
     task, and the manifest beside it names the same path.
-    """
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
 
+    Raises:
+        ArtifactError: The report cannot be read, as when its folder is gone.
+    """
+    from airflow.models.xcom import XComModel as XCom
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    instance = (
+        XCom.dag_id == dag_id,
+        XCom.run_id == run_id,
+        XCom.task_id == task_id,
+        XCom.map_index == map_index,
+    )
     with create_session() as session:
-        query = XComModel.get_many(run_id=run_id, key="report_path", dag_ids=dag_id, task_ids=task_id, map_indexes=map_index)
-        row = session.scalars(query).first()
-        path = XComModel.deserialize_value(row) if row is not None else None
+        path = decode(session.scalar(select(XCom.value).where(*instance, XCom.key == "report_path")))
     if not isinstance(path, str) or ArtifactRef.parse(path).root_of(dag_id, task_id, map_index) is None:
         return None
+    manifest_path = ArtifactRef.parse(path).manifest_path
     try:
-        storage = storage_for(path)
-        manifest = Manifest.read(storage, ArtifactRef.parse(path).manifest_path)
-        return storage.read_bytes(path) if manifest.result.get("report_path") == path else None
-    except Exception:  # each storage's driver raises its own kind
-        logger.warning("The training report %s cannot be read.", path, exc_info=True)
-        return None
+        if Manifest.read(storage_for(manifest_path), manifest_path).result.get("report_path") != path:
+            raise ArtifactError(f"{path} is not read: the manifest {manifest_path} names another report.")
+        return storage_for(path, MAX_REPORT_BYTES).read_bytes(path)
+    except ArtifactError:
+        raise
+    except Exception as error:  # each storage's driver raises its own kind
+        raise ArtifactError(f"{path} cannot be read: {error!r}.") from error

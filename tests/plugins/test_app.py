@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
-from tests.fixtures.dag_run import APRIL
+from tests.fixtures.dag_run import APRIL, register
 
 pytestmark = pytest.mark.airflow
 
@@ -136,11 +136,38 @@ def test_pages_run_no_script_and_load_nothing(get, page):
     assert "script-src" not in directives
 
 
-@pytest.mark.parametrize("page", ["/distkeras/metrics/unknown", "/distkeras/run/unknown?run_id=any", "/distkeras/metrics/~"])
-def test_a_dag_that_has_trained_nothing(get, page):
+def test_a_dag_that_has_trained_nothing(get, airflow_db):
+    from airflow.sdk import DAG
+
+    register(DAG("idle", schedule=None))
+    for page in ("/distkeras/metrics/idle", "/distkeras/run/idle?run_id=any", "/distkeras/run/unknown?run_id=any"):
+        answer = get(page)
+        assert (answer.status_code, "has trained" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize("page", ["/distkeras/metrics/unknown", "/distkeras/metrics/~"])
+def test_metrics_of_a_dag_that_does_not_exist(get, page):
     answer = get(page)
 
-    assert (answer.status_code, "has trained" in answer.text) == (200, True)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert f"There is no DAG {page.rpartition('/')[2]}, so none of its runs has trained a model." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("page", "role", "status", "sentence"),
+    [
+        (PAGES[0], "", 401, "Log in to Airflow"),
+        (PAGES[1], None, 403, "You may not see this page"),
+        ("/distkeras/run/dag", "ADMIN", 422, "The address of this page is not complete"),
+        ("/distkeras/other", "ADMIN", 404, "There is no such page."),
+    ],
+)
+def test_a_refusal_is_a_page_in_words(client, log_in, page, role, status, sentence):
+    answer = client.get(page, headers=log_in(role) if role != "" else {})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert sentence in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
 
 
 def test_texts_from_runs_are_escaped(stub, run, train, get):

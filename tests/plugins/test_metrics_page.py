@@ -167,7 +167,18 @@ def test_a_missing_manifest_has_a_note(show, train):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff", b"[]", b"7", b'{"kind": "train"}', b'{"kind": "<script>", "spec_sha256": "", "result": {}}']
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"7",
+        b'{"kind": "train"}',
+        b'{"kind": "<script>", "spec_sha256": "", "result": {}}',
+        b"[" * 100_000,
+        b'{"version": 2, "kind": "train", "spec_sha256": "", "result": null}',
+        b'{"version": NaN, "kind": "train"}',
+    ],
 )
 def test_a_damaged_manifest_has_a_note(show, train, content):
     trained = train("2026-03")
@@ -197,7 +208,7 @@ def test_a_manifest_of_another_shape_has_a_note(show, train, result, note):
     assert note in show(trained)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"model_path": "m"}'])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"model_path": "m"}', b"[" * 100_000])
 def test_a_damaged_record_has_a_note_and_the_other_champions_are_shown(show, train, promote, content):
     trained = train("2026-03")
     local_path(promote(trained).record_path).write_bytes(content)

@@ -32,7 +32,26 @@ def test_texts_are_escaped(field):
     assert tags(hostile) == tags(harmless)
 
 
-@pytest.mark.parametrize("state", ["", "7", "[]", "{}", '{"percent": 3}', '{"percent": 3, "stage": "x", "best": 1}', '{"a": 1}'])
+@pytest.mark.parametrize(
+    "state",
+    [
+        "",
+        "7",
+        "[]",
+        "{}",
+        '{"percent": 3}',
+        '{"percent": 3, "stage": "x", "best": 1}',
+        '{"a": 1}',
+        '{"percent": 3, "stage": null}',
+        '{"percent": NaN, "stage": "x"}',
+        '{"percent": 3, "stage": "x", "done": NaN, "total": 4}',
+        '{"percent": 3, "stage": "x", "eta_seconds": Infinity}',
+        '{"percent": 3, "stage": "x", "loss": 1' + "0" * 400 + "}",
+        '{"percent": 3, "stage": "failed", "error": ["e"]}',
+        "[" * 100_000,
+        '{"percent": 3, "stage": ' + "[" * 100_000,
+    ],
+)
 def test_a_state_that_no_operator_wrote_has_no_page(state):
     assert progress_page(state, NOON) is None
 

@@ -1,11 +1,17 @@
 """A task instance's report over HTTP from Airflow's own API server."""
 
 import json
+import os
+import shutil
+import threading
 
 import pytest
 
+from airflow_provider_distkeras.contract.files.storage import local_path
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators import DistKerasTrainOperator
+from airflow_provider_distkeras.plugins import app, reports
+from airflow_provider_distkeras.plugins.threads import PageThreads
 
 pytestmark = pytest.mark.airflow
 
@@ -119,6 +125,91 @@ def test_the_report_of_another_task_is_not_shown(client, log_in, trained):
     answer = client.get("/distkeras/report/dag", params={k: of[k] for k in ("run_id", "task_id")}, headers=log_in("ADMIN"))
 
     assert answer.status_code == 404
+
+
+@pytest.fixture
+def get(client, log_in, trained):
+    """Return a function that gets the page of a task."""
+
+    def page(task_id="train"):
+        query = {"run_id": trained.dag_run.run_id, "task_id": task_id}
+        return client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN"))
+
+    return page
+
+
+def replace(path, kind, secret):
+    """Put something else in the place of a file."""
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(700 * 2**20)
+    elif kind == "brackets":
+        path.write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("report_path", kind) for kind in ("link", "pipe", "large", "nothing")]
+    + [("manifest_path", kind) for kind in ("link", "pipe", "large", "nothing", "brackets")],
+)
+def test_what_is_no_report_is_not_read(get, trained, tmp_path, key, kind):
+    (tmp_path / "airflow.cfg").write_text("jwt_secret")
+    replace(local_path(trained.xcoms("train")[key]), kind, tmp_path / "airflow.cfg")
+    answer = get()
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "The report of this task cannot be read." in answer.text
+    assert "file://" in answer.text
+    assert "jwt_secret" not in answer.text
+
+
+def test_a_report_whose_folder_is_gone_says_so(get, trained):
+    shutil.rmtree(local_path(trained.xcoms("train")["report_path"]).parent)
+    answer = get()
+
+    assert answer.status_code == 404
+    assert "There is no manifest at file://" in answer.text
+
+
+def test_a_report_below_no_root_of_the_options_says_so(get, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__DISTKERAS__READABLE_ROOTS", "/elsewhere")
+    answer = get()
+
+    assert answer.status_code == 404
+    assert "[distkeras] artifact_root and readable_roots" in answer.text
+
+
+def test_a_storage_that_hangs_holds_no_thread_of_the_api_server(get, client, monkeypatch):
+    hangs = threading.Event()
+    monkeypatch.setattr(reports, "storage_for", lambda *_: hangs.wait(60))
+    monkeypatch.setattr(app, "_threads", PageThreads(max_threads=2, seconds=0.2))
+    for _ in range(3):
+        answer = get()
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+        assert "the storage of the artifacts is slow or hangs" in answer.text
+    assert client.get("/api/v2/version").status_code == 200
+    hangs.set()
+
+
+@pytest.mark.parametrize("state", [{"percent": 3, "stage": None}, {"percent": "NaN", "stage": "x"}, {"stage": 7}, [], 7])
+def test_an_odd_state_is_told_in_words(get, trained, state):
+    from airflow.models.task_state_store import TaskStateStoreModel as State
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        of = (State.run_id == trained.dag_run.run_id, State.task_id == "prepare", State.key == "progress")
+        assert session.execute(update(State).where(*of).values(value=json.dumps(state))).rowcount == 1
+    answer = get("prepare")
+
+    assert answer.status_code == 200
+    assert "This task instance has no training report, or not yet." in answer.text
+    assert "not valid" in answer.text or "cannot be read" in answer.text
 
 
 def test_each_task_instance_has_a_tab_for_its_report():

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.json_object import parse_object
 from airflow_provider_distkeras.contract.period import slug
 
 _RECORD = re.compile(r"\d{6}(-[0-9a-f]{8})?\.json")
@@ -112,7 +113,7 @@ class Champions:
     def _read(self, record: str) -> Champion:
         path = f"{self.folder}/{record}"
         try:
-            return Champion(**json.loads(self._storage.read_bytes(path)), record_path=path)
+            return Champion(**parse_object(self._storage.read_bytes(path), "The record"), record_path=path)
         except (OSError, ValueError, TypeError) as error:
             raise ArtifactError(
                 f"The champion of {self.name!r} is not known, as its record {path} cannot be read: {error}. "

@@ -12,6 +12,7 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.json_object import parse_object
 from airflow_provider_distkeras.contract.migration import Migration, migrate
 from airflow_provider_distkeras.contract.specs import Spec, spec_class_of
 
@@ -62,7 +63,7 @@ class Request:
             SpecError: a value of the spec is wrong.
         """
         try:
-            values = json.loads(content)
+            values = parse_object(content, "The request")
             written = values.get("version", values.get("contract"))
             values = migrate("The request", values, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
             kind, spec, spec_version = values["kind"], dict(values["spec"]), values["spec_version"]
