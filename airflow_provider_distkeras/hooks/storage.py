@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
@@ -112,6 +113,16 @@ def storage_for(path: str) -> Storage:
             "(such as apache-airflow-providers-amazon[s3fs] for s3a://, -google for gs://, -microsoft-azure for abfss://)."
         ) from error
     return ObjectStorage()
+
+
+def configured_root() -> str:
+    """Return the artifact root of tasks that set none; empty if the option is."""
+    return str(conf.get("distkeras", "artifact_root", fallback=""))
+
+
+def home_root() -> str:
+    """Return the artifact root of tasks on local Spark masters where nothing is configured."""
+    return os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
 
 
 def require_artifact(path: str, spec_class: type[Spec], argument: str) -> None:

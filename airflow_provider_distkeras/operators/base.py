@@ -19,13 +19,12 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasE
 from airflow_provider_distkeras.contract.fields import choice
 from airflow_provider_distkeras.contract.files.storage import as_uri
 from airflow_provider_distkeras.contract.specs import Spec
-from airflow_provider_distkeras.hooks.artifact_roots import configured_root, home_root
 from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error
 from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
 from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ClusterError, failure_message
 from airflow_provider_distkeras.hooks.spark_submit import DistKerasSubmitHook, spark_connection
-from airflow_provider_distkeras.hooks.storage import storage_for
+from airflow_provider_distkeras.hooks.storage import configured_root, home_root, storage_for
 from airflow_provider_distkeras.lineage.mixin import LineageMixin
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server, restore_links
 from airflow_provider_distkeras.operators.job_run import JobRun, has_committed

@@ -9,9 +9,8 @@ from markupsafe import Markup
 
 from airflow_provider_distkeras.plugins import chart
 from airflow_provider_distkeras.plugins.artifacts import NamedChampion, deciding_metric, find_champions
-from airflow_provider_distkeras.plugins.formatting import format_period
 from airflow_provider_distkeras.plugins.models import MAX_RUNS, ModelRecord, by_task, find_models
-from airflow_provider_distkeras.plugins.rendering import render
+from airflow_provider_distkeras.plugins.rendering import format_period, render
 
 #: The most tasks and map indexes that one page shows.
 _MAX_TASKS = 50

@@ -8,9 +8,8 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.hooks.artifact_roots import require_readable_root
 from airflow_provider_distkeras.plugins import storage, threads
-from airflow_provider_distkeras.plugins.storage import storage_for
+from airflow_provider_distkeras.plugins.storage import require_readable_root, storage_for
 
 
 @pytest.fixture
