@@ -51,6 +51,10 @@ class SparkUILink(PushedLink):
     name = "Spark UI"
     KEY = "distkeras_spark_ui"
 
+    def get_link(self, operator: BaseOperator, *, ti_key: object) -> str:
+        """Return an empty text: the job has ended, and the next one on its machine may have its port, a stranger's."""
+        return ""
+
 
 class HistoryServerLink(PushedLink):
     """The link to the application in Spark's History Server, which keeps it after its end."""

@@ -52,7 +52,7 @@ def test_an_error_before_the_submission_is_in_the_state(stub, prepare, run, prog
 
 @pytest.mark.airflow
 @pytest.mark.parametrize("where", ["option", "connection"])
-def test_history_server_has_a_page_of_the_application(stub, prepare, run, monkeypatch, where):
+def test_history_server_has_a_page_of_the_application(stub, prepare, run, monkeypatch, where, pushed_links):
     monkeypatch.setenv("AIRFLOW__DISTKERAS__HISTORY_SERVER", HISTORY if where == "option" else "http://elsewhere")
     if where == "connection":
         connection = {"conn_type": "spark", "host": "local[2]", "extra": {"history-server": f"{HISTORY}/"}}
@@ -61,7 +61,18 @@ def test_history_server_has_a_page_of_the_application(stub, prepare, run, monkey
     links = run(prepare).xcoms("prepare")
 
     assert links[HistoryServerLink.KEY] == f"{HISTORY}/history/local-1772323200000"
-    assert links[SparkUILink.KEY] == "http://127.0.0.1:4040"
+    assert (SparkUILink.KEY, "http://127.0.0.1:4040") in pushed_links
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("mode", ["commit", "killed"])
+def test_the_link_to_the_spark_ui_goes_when_the_job_ends(stub, prepare, run, pushed_links, mode):
+    """The next application on the machine, a stranger's, may have its port."""
+    stub.lines(SEARCH.to_line())
+    stub.mode(mode)
+
+    assert run(prepare).xcoms("prepare")[SparkUILink.KEY] == ""
+    assert (SparkUILink.KEY in dict(pushed_links)) == (mode == "commit")
 
 
 @pytest.mark.airflow
