@@ -28,8 +28,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
     and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
     """
-    measure = tasks(spark.sparkContext)
-    reporter.begin("reading", 0.5, measure)
+    reporter.begin("reading", 0.5, tasks(spark.sparkContext))
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = prepare.prepare(spark, spec)
     profile, source = prepared.profile, prepared.source
@@ -40,9 +39,9 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     if spec.num_workers:
         data = data.repartition(spec.num_workers)
     dataset_path, pipeline_path = f"{attempt.path}/dataset", f"{attempt.path}/pipeline"
-    reporter.begin("writing", 0.45, measure)
+    reporter.begin("writing", 0.45, tasks(spark.sparkContext))
     write_floats(data, dataset_path)
-    reporter.begin("checking", 0.05, measure)
+    reporter.begin("checking", 0.05, tasks(spark.sparkContext))
     written = _check_written(spark.read.parquet(dataset_path), spec, profile.complete)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":

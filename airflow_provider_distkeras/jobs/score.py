@@ -42,12 +42,11 @@ def score_with(
     """Score with a model that is loaded already; see `score`."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
-    measure = tasks(spark.sparkContext)
-    reporter.begin("reading", 0.05, measure)
+    reporter.begin("reading", 0.05, tasks(spark.sparkContext))
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
     target = OutputTarget(attempt.path, spec.output_format, tuple(spec.partition_by))
-    reporter.begin("scoring", 0.85, measure)
+    reporter.begin("scoring", 0.85, tasks(spark.sparkContext))
     with rows.written(keys, scorer, backend, target) as written:
         bad = written.bad_records
         if not accepts_bad_records(spec, bad, written.rows_read + bad):
@@ -56,7 +55,7 @@ def score_with(
             rows.source.bad_records(spark).write.json(f"{attempt.path}/quarantined_lines")
         quarantined = sum(written.reasons.values())
         _check(spec, written.rows_read if rows.source.count is None else rows.source.count, written, target)
-        reporter.begin("measuring", 0.1, measure)
+        reporter.begin("measuring", 0.1, tasks(spark.sparkContext))
         metrics = _measure(written.measurable, rows, model, scorer)
     measured = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", measured)

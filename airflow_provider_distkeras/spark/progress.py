@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.contract.artifacts.progress import BestTrial, Progress
@@ -42,6 +42,13 @@ class StageProgress:
     samples_per_second: float | None = None
     loss: float | None = None
     best: BestTrial | None = None
+
+    def after(self, shown: StageProgress) -> StageProgress:
+        """Return the progress with no less done than was shown of the stage: a fit that just ended, or begins anew, has none."""
+        if shown.done is None or (self.done is not None and self.done >= shown.done):
+            return self
+        total = shown.total if self.done is None else max(self.total or 0.0, shown.done)
+        return replace(self, done=shown.done, total=total, unit=shown.unit)
 
     @property
     def share(self) -> float:
@@ -78,7 +85,8 @@ class ProgressReporter:
         self._stage: _Stage | None = None
         self._first: tuple[float, float] | None = None  # the time and the share when work on the stage first showed
         self._done, self._percent = 0.0, 0
-        self._logged: Progress | None = None
+        self._shown = StageProgress()
+        self._logged: tuple[str, float | None] | None = None  # the text, and how much was done by the measure
         self._logged_at = -math.inf
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -104,6 +112,7 @@ class ProgressReporter:
             if self._stage is not None:
                 self._done += self._stage.share
             self._stage, self._first = _Stage(name, share, measure, time.monotonic()), None
+            self._shown = StageProgress()
         self._log_progress()
 
     def finish(self) -> None:
@@ -128,10 +137,12 @@ class ProgressReporter:
             except Exception:  # Spark may be ending; progress that cannot be measured must not fail the job
                 logger.debug("The progress of %s cannot be measured.", stage, exc_info=True)
                 measured = StageProgress()
-            progress = self._progress(stage, measured, now)
-            if str(progress) != str(self._logged) or silent >= _REPEAT_INTERVALS * self._every:
+            self._shown = measured.after(self._shown)
+            progress = self._progress(stage, self._shown, now)
+            news = (str(progress), measured.done)
+            if news != self._logged or silent >= _REPEAT_INTERVALS * self._every:
                 logger.info(progress)
-                self._logged, self._logged_at = progress, now
+                self._logged, self._logged_at = news, now
 
     def _progress(self, stage: _Stage, measured: StageProgress, now: float) -> Progress:
         done = self._done + stage.share * measured.share
@@ -154,16 +165,21 @@ class ProgressReporter:
 
 
 def tasks(context: SparkContext) -> Measure:
-    """Return a measure that counts the tasks of Spark's running jobs."""
+    """Return a measure that counts the tasks of Spark's jobs in one stage: those that run, and those that it has seen run."""
     tracker = context.statusTracker()
+    counts: dict[int, tuple[int, int]] = {}  # by job: the tasks that are done, and all
 
     def measure() -> StageProgress:
-        jobs = [tracker.getJobInfo(number) for number in tracker.getActiveJobsIds()]
-        infos = [tracker.getStageInfo(number) for job in jobs if job is not None for number in job.stageIds]
-        stages = [stage for stage in infos if stage is not None]
-        done = sum(stage.numCompletedTasks for stage in stages)
+        active = tracker.getActiveJobsIds()
+        counts.update({number: (total, total) for number, (_, total) in counts.items() if number not in active})
+        for number in active:
+            job = tracker.getJobInfo(number)
+            infos = [tracker.getStageInfo(stage) for stage in job.stageIds] if job is not None else []
+            stages = [info for info in infos if info is not None]
+            counts[number] = sum(info.numCompletedTasks for info in stages), sum(info.numTasks for info in stages)
+        done = sum(done for done, _ in counts.values())
         if not done:  # one of many jobs of a task or two
             return StageProgress()
-        return StageProgress(done, sum(stage.numTasks for stage in stages), "tasks")
+        return StageProgress(done, sum(total for _, total in counts.values()), "tasks")
 
     return measure

@@ -79,6 +79,53 @@ def test_percent_never_falls_and_is_complete_only_at_the_end(job):
     assert [line.percent for line in job.lines()] == [99, 99]
 
 
+def done_of(job, *measured):
+    """Return what is shown of a stage by its measures, one after the other."""
+    seen = list(measured)
+    job.reporter.begin("search", 1.0, lambda: seen.pop(0))
+    for _ in measured[1:]:
+        job.after(5)
+    return [(line.done, line.total) for line in job.lines()]
+
+
+def test_what_is_done_never_falls(job):
+    """A fit that has ended is not yet counted for a moment, and one that begins anew has trained nothing."""
+    fits = [StageProgress(done, 4, "fits") for done in (0.5, 0.0, 0.7)]
+    assert done_of(job, *fits) == [(0.5, 4), (0.5, 4), (0.7, 4)]
+
+
+def test_what_is_done_stays_where_it_is_not_measured_for_a_moment(job):
+    shown = done_of(job, StageProgress(3, 10, "epochs"), StageProgress(loss=0.5), StageProgress(3.5, 10, "epochs"))
+    assert shown == [(3, 10), (3, 10), (3.5, 10)]
+
+
+def test_more_is_never_done_than_there_is(job):
+    assert done_of(job, StageProgress(6, 8, "fits"), StageProgress(2, 4, "fits")) == [(6, 8), (6, 6)]
+
+
+def test_each_stage_begins_with_nothing(job):
+    done_of(job, StageProgress(3, 4, "fits"))
+    job.reporter.begin("refit", 1.0, lambda: StageProgress(1, 10, "epochs"))
+    job.after(5)
+    assert [(line.stage, line.done) for line in job.lines()] == [("refit", 1)]
+
+
+def test_tasks_of_jobs_that_have_ended_count_on():
+    jobs = {}  # by number, the tasks that are done, and all
+    tracker = SimpleNamespace(
+        getActiveJobsIds=lambda: list(jobs),
+        getJobInfo=lambda number: SimpleNamespace(stageIds=[number]),
+        getStageInfo=lambda number: SimpleNamespace(numCompletedTasks=jobs[number][0], numTasks=jobs[number][1]),
+    )
+    measure, shown = module.tasks(SimpleNamespace(statusTracker=lambda: tracker)), []
+    for running in ({1: (2, 4)}, {}, {2: (0, 8)}, {2: (5, 8)}, {3: (1, 1)}):
+        jobs.clear()
+        jobs.update(running)
+        progress = measure()
+        shown.append((progress.done, progress.total))
+    assert shown == [(2, 4), (4, 4), (4, 12), (9, 12), (13, 13)]
+
+
 def test_an_unchanged_event_is_logged_twice_in_a_minute(job):
     job.reporter.begin("reading", 1.0)
     for _ in range(12):
