@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, write_within
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.errors import PERMANENT, DistKerasError
 from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError
@@ -49,3 +49,13 @@ def job_error(attempt: Attempt, logged: Failure | None = None) -> DistKerasError
     except Exception:  # each driver raises its own kind, and the caller has an error to report already
         logger.debug("The error that the job wrote to %s cannot be read.", attempt.error_path, exc_info=True)
         return None
+
+
+def record_failure(attempt: Attempt, error: BaseException) -> None:
+    """Write why a job has ended, if it did not: an attempt that has ended without a result hinders no other one."""
+    try:
+        storage = storage_for(attempt.path)
+        if not storage.exists(attempt.manifest_path) and not storage.exists(attempt.error_path):
+            write_within(storage, attempt, attempt.error_path, Failure.of(error).to_json())
+    except Exception:  # each driver raises its own kind, and the caller has an error to report already
+        logger.debug("The end of the job cannot be written to %s.", attempt.error_path, exc_info=True)

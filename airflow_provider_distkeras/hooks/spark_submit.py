@@ -13,7 +13,7 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
-from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.hooks import log_filter, process, spark_application
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
@@ -187,7 +187,10 @@ class DistKerasSubmitHook(SparkSubmitHook):
         if self._killed:
             raise AirflowException("The task was killed before its job was submitted.")
         attempt = self._request.attempt
-        storage_for(attempt.path).write_bytes(attempt.spec_path, self._request.to_json().encode())
+        try:
+            storage_for(attempt.path).create_bytes(attempt.spec_path, self._request.to_json().encode())
+        except FileExistsError as error:
+            raise ArtifactError(f"Another run has claimed {attempt.path} at the same moment. Run the task again.") from error
         self._on_claim()
         if self.in_cluster:
             self._lease.grant()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, write_within
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.lease import POLL_S, Lease
 from airflow_provider_distkeras.contract.errors import DistKerasError
@@ -78,5 +78,5 @@ def _end_without_lease(storage: Storage, attempt: Attempt) -> None:
     timer = threading.Timer(_FAILURE_S, os._exit, (1,))
     timer.start()
     with contextlib.suppress(Exception):  # the end matters more than the cause
-        storage.write_bytes(attempt.error_path, Failure("LeaseExpired", reason, permanent=False).to_json())
+        write_within(storage, attempt, attempt.error_path, Failure("LeaseExpired", reason, permanent=False).to_json())
     os._exit(1)

@@ -17,7 +17,7 @@ from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql import SparkSession
 
 import airflow_provider_distkeras
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, require_claim, write_within
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import PREFIX, JobEvent, JobFailed, JobStarted
@@ -85,6 +85,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
     started = time.time()
     try:
         with ProgressReporter() as reporter:
+            require_claim(storage, request.attempt)
             job_result = body(spark, request.spec, request.attempt, reporter)
             details = replace(job_result.details, seconds=round(time.time() - started, 3), versions=versions(spark))
             manifest = Manifest(
@@ -102,7 +103,7 @@ def run(spark: SparkSession, spec_path: str, body: Body) -> Manifest:
 def _write_failure(storage: Storage, attempt: Attempt, failure: Failure) -> None:
     """Write a failure beside the request; where that fails, as on a full disk, log it for the operator."""
     try:
-        storage.write_bytes(attempt.error_path, failure.to_json())
+        write_within(storage, attempt, attempt.error_path, failure.to_json())
     except Exception as error:  # each file system raises its own kind, and Spark's may be gone
         logger.warning("The failure cannot be written beside the request: %s", error)
         logger.info(JobFailed.of(failure))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, require_claim
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
@@ -43,9 +44,11 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
     with _mlflow_run(spec, attempt) or nullcontext() as run:
         data = spark.read.parquet(spec.dataset_path)
         interrupted = [f"{earlier.path}/{_TRIALS}" for earlier in cut_off(storage, attempt, spec)]
-        journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted)
+        check = functools.partial(require_claim, storage, attempt)
+        journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted, before_record=check)
         result = search(data, spec, manifest.details_as(PreprocessDetails).to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
+        check()  # what Spark writes makes its folders anew
         pipeline = PipelineModel.load(manifest.result["pipeline_path"])
         model = PipelineModel([*pipeline.stages, result.model])
         model_path, report_path = f"{attempt.path}/model", f"{attempt.path}/report.html"

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasE
 from airflow_provider_distkeras.contract.fields import choice
 from airflow_provider_distkeras.contract.files.storage import as_uri
 from airflow_provider_distkeras.contract.specs import Spec
-from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error
+from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error, record_failure
 from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
 from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ClusterError, failure_message
@@ -161,7 +161,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
             if event["outcome"] == "unreachable":
                 raise ClusterError(event["message"])
             if event["outcome"] != "succeeded" and not has_committed(attempt):
-                raise job_error(attempt) or AirflowException(event["message"])
+                cause = job_error(attempt) or AirflowException(event["message"])
+                record_failure(attempt, cause)
+                raise cause
             run = self._run = JobRun.of_attempt(context, attempt)
             run.result = self._read_result(run)
             return self.conclude(run)
@@ -187,23 +189,40 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         )  # fmt: skip
         try:
             super().execute(run.context)
-        except DistKerasError:
-            raise
-        except Exception:
-            cause = job_error(run.claimed, hook.logged_failure) if run.claimed is not None else None
-            if hook.killed_by is not None and (cause is None or type(cause) is JobError):  # what broke by that comes second
-                cause = JobError(f"The Spark job was killed ({hook.killed_by}) before it committed; the previous result is kept.")
-            if cause is not None:
+        except ClusterError:
+            raise  # the job may be running
+        except Exception as error:
+            if run.claimed is None:
+                raise
+            if not has_committed(run.claimed):
+                cause = self._cause(run.claimed, hook, error)
+                record_failure(run.claimed, cause)
+                if cause is error:
+                    raise
                 raise cause from None  # the hook's exception only repeats the output, which is in the log
-            raise
+            self.log.warning("The job failed after it had committed, so its result counts: %s", error)
         run.restore_attempt()
         run.result = self._read_result(run)
+
+    @staticmethod
+    def _cause(attempt: Attempt, hook: DistKerasSubmitHook, error: Exception) -> Exception:
+        """Return why a job has ended without a result: what it wrote or logged, else what killed it, else the hook's error."""
+        if isinstance(error, DistKerasError):
+            return error
+        cause = job_error(attempt, hook.logged_failure)
+        if hook.killed_by is not None and (cause is None or type(cause) is JobError):  # what broke by that comes second
+            return JobError(f"The Spark job was killed ({hook.killed_by}) before it committed; the previous result is kept.")
+        return cause or error
 
     def _read_result(self, run: JobRun) -> dict[str, Any]:
         """Return the committed result; an exit code of 0 without a manifest is a failure."""
         attempt = run.request.attempt
         storage = storage_for(attempt.path)
-        manifest = Manifest.read(storage, attempt.manifest_path)
+        try:
+            manifest = Manifest.read(storage, attempt.manifest_path)
+        except ArtifactError as error:
+            record_failure(attempt, error)
+            raise
         if not is_answer(storage, attempt, manifest, run.spec):
             raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
         return {**manifest.result, "manifest_path": attempt.manifest_path}
@@ -278,6 +297,8 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         self._killed = True
         if self._run is not None and isinstance(self._hook, DistKerasSubmitHook):
             self._hook.kill(self._run.external_id, self._run.claimed)
+            if self._run.claimed is not None:
+                record_failure(self._run.claimed, JobError("The task was killed, and its job with it."))
 
     def _build_spec(self, resolved: dict[str, Any]) -> Spec:
         """Return the spec of the resolved fields and the rendered arguments; those that are None take the spec's default."""

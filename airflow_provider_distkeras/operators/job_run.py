@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.period import period_key
@@ -82,8 +82,12 @@ class JobRun:
         Clearing a task changes it, a retry does not: so a retry finds a tracked job again, but a cleared task really runs again.
         `max_tries` alone would not do, as it stays the same if the DAG has fewer retries by then.
         """
-        generation = f"g{self.context['ti'].max_tries}c{getattr(self.context['dag_run'], 'clear_number', None) or 0}"
-        return f"spark_job_id:{generation}:{self.spec.sha256[:8]}"
+        return f"spark_job_id:g{self.context['ti'].max_tries}c{self._clear_number}:{self.spec.sha256[:8]}"
+
+    @property
+    def _clear_number(self) -> int:
+        """How often the DAG run was cleared."""
+        return getattr(self.context["dag_run"], "clear_number", None) or 0
 
     @property
     def _attempt_key(self) -> str:
@@ -92,10 +96,12 @@ class JobRun:
     def name_attempt(self) -> Attempt:
         """Return a new attempt of this task at the run's period; it is claimed when its request is written."""
         ti = self.context["ti"]
-        return Attempt.claim(
+        generation = f"{ti.max_tries}c{self._clear_number}" if self._clear_number else ti.max_tries
+        attempt = Attempt.claim(
             self.root, ti.dag_id, ti.task_id, self.map_index, self.period,
-            claimed_at=datetime.now(UTC), generation=ti.max_tries, try_number=ti.try_number, spec_sha256=self.spec.sha256,
+            claimed_at=datetime.now(UTC), generation=generation, try_number=ti.try_number, spec_sha256=self.spec.sha256,
         )  # fmt: skip
+        return attempt.after(attempts(storage_for(self.root), attempt.period_path))
 
     def store_attempt(self) -> None:
         """Store the claimed attempt in the task's state, for a retry that finds its job again."""

@@ -66,7 +66,7 @@ def main() -> int:
     mode, _, of = os.environ.get("STUB_MODE", "commit").partition(" ")
     if of not in ("", request.spec.kind):
         mode = "commit"
-    if mode == "commit":
+    if mode.startswith("commit"):
         kind = request.spec.kind
         if not in_cluster:  # where the driver's output is seen
             print(JobStarted(kind, "local-1772323200000", "http://127.0.0.1:4040").to_line(), flush=True)
@@ -80,7 +80,12 @@ def main() -> int:
         if kind == "train":
             storage.write_bytes(result["report_path"], b"<p>r2 0.9</p>")
         details = request.spec.details_class(**({"profile": PROFILE} if kind == "preprocess" else {}))
-        commit(storage, attempt, Manifest(kind, request.spec.sha256, result, request.inputs, details))
+        manifest = Manifest(kind, request.spec.sha256, result, request.inputs, details)
+        if mode == "commit":
+            commit(storage, attempt, manifest)
+        else:  # it ends between its manifest and CURRENT
+            storage.write_bytes(attempt.manifest_path, manifest.to_json().encode())
+            return os.kill(os.getpid(), signal.SIGKILL) if mode == "commit_killed" else 1
     elif mode == "hang":
         child = subprocess.Popen(["sleep", "600"])
         with open(os.environ["STUB_CHILD"], "w") as file:  # a fifo: opening it waits for the test

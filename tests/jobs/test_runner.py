@@ -1,7 +1,9 @@
 """A job from the command line, without Spark."""
 
 import importlib.util
+import json
 import logging
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,10 +13,11 @@ import pytest
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.failure import Failure
 from airflow_provider_distkeras.contract.artifacts.progress import JobStarted, parse_event
-from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.jobs import runner
 from airflow_provider_distkeras.ml.reporting import report
+from tests.fixtures.lifetimes import claim, live
 
 
 @pytest.fixture
@@ -115,6 +118,7 @@ def test_a_job_whose_java_process_is_killed_says_so_and_not_that_a_connection_is
 def test_a_failure_that_cannot_be_written_is_logged_as_an_event(tmp_path, caplog):
     attempt = Attempt(str(tmp_path), "attempt")
     (tmp_path / "attempt" / "_ERROR.json" / "taken").mkdir(parents=True)
+    (tmp_path / "attempt" / "_SPEC.json").touch()
     failure = Failure.of(DataError("No rows."))
     with caplog.at_level(logging.INFO, runner.__name__):
         runner._write_failure(LocalStorage(), attempt, failure)
@@ -139,3 +143,40 @@ def test_what_the_report_needs_is_looked_for_before_anything_is_trained(monkeypa
         SpecError, match="The training report needs matplotlib, which is not installed where the job's driver runs"
     ):
         report.check_installed()
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    """A claimed attempt."""
+    return claim(LocalStorage(), f"file://{tmp_path}/root", "2026-03", minute=0)
+
+
+@pytest.fixture
+def run(attempt, monkeypatch):
+    """Runs a body for the attempt, without Spark."""
+    monkeypatch.setattr(runner, "storage_for", lambda *_: LocalStorage())
+    context = SimpleNamespace(applicationId="local-1", uiWebUrl=None)
+    session = SimpleNamespace(sparkContext=context, version="4.2.0")
+    return lambda body: runner.run(session, attempt.spec_path, body)
+
+
+def test_a_job_that_was_overtaken_ends_before_it_begins(run, attempt):
+    live(LocalStorage(), attempt.root_of("dag", "train", -1), "2026-03", minute=1)
+
+    with pytest.raises(SupersededError, match="the newer attempt"):
+        run(lambda *_: pytest.fail("The body ran."))
+    assert json.loads(LocalStorage().read_bytes(attempt.error_path))["type"] == "SupersededError"
+
+
+def test_a_root_that_vanishes_while_a_job_runs_is_named_and_not_made_anew(run, tmp_path, caplog):
+    def body(*_):
+        shutil.rmtree(tmp_path / "root")
+        return runner.JobResult({"model_path": "m", "report_path": "r", "best_params": {}, "metrics": {}, "rows": 1})
+
+    with (
+        caplog.at_level(logging.INFO, runner.__name__),
+        pytest.raises(ArtifactError, match=f"no file://{tmp_path}/root any more"),
+    ):
+        run(body)
+    assert list(tmp_path.iterdir()) == []
+    assert "ArtifactError: The artifact root" in caplog.text  # the operator reads it from the log

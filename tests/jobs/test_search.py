@@ -1,14 +1,16 @@
 """Searches of a train job: their results, and what they resume from an attempt that was cut off."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.errors import TrainingError
+from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.estimator.fold import TEST
+from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.search import make_splitter
 from tests.fixtures.jobs import claim
 
@@ -101,6 +103,22 @@ def test_a_search_that_was_cut_off_is_resumed(run_job, dataset, tmp_path):
     assert [trial["metrics"] for trial in again.details.trials] == [trial["metrics"] for trial in first.details.trials]
     third = trials_of(run_job(spec))  # after a result, all is done anew
     assert all(third[name] != taken[name] for name in taken)
+
+
+def test_a_search_whose_root_vanishes_ends_at_its_next_fit_and_makes_nothing_anew(run_job, dataset, tmp_path, monkeypatch):
+    spec = TrainSpec.build(
+        dataset_path=dataset(excluded_columns=["busy", "id"]), param_grid={"learning_rate": [0.01, 0.1]}, **TRAINING
+    )
+    root, record = tmp_path / "out" / "dag" / "train", Journal.record
+
+    def vanish(journal, *arguments):
+        shutil.rmtree(root, ignore_errors=True)
+        record(journal, *arguments)
+
+    monkeypatch.setattr(Journal, "record", vanish)
+    with pytest.raises(ArtifactError, match=f"there is no file://{root} any more"):
+        run_job(spec)
+    assert not root.exists()
 
 
 def test_a_trial_that_diverges_is_recorded_with_its_cause_and_a_limit_ends_the_search(run_job, dataset, tmp_path):

@@ -105,16 +105,49 @@ def test_reuse_runs_again_for_a_file_that_changed_without_changing_its_size(stub
     assert len(stub.calls()) == 2
 
 
-@pytest.mark.parametrize("damage", ["gone", "pointer"])
-def test_reuse_runs_again_where_the_result_is_damaged(stub, prepare, run, root, damage):
-    first = run(prepare).xcoms("prepare")
+@pytest.mark.parametrize("damage", ["gone", "manifest"])
+def test_reuse_runs_again_where_the_result_is_damaged(stub, prepare, run, damage):
+    manifest = local_path(run(prepare).xcoms("prepare")["manifest_path"])
     if damage == "gone":
-        local_path(first["manifest_path"]).unlink()
+        manifest.unlink()
     else:
-        next(root.rglob("CURRENT")).write_text("")
+        manifest.write_text("{")
 
     assert run(lambda: prepare(if_exists="reuse")).state == "success"
     assert len(stub.calls()) == 2
+
+
+def test_claim_is_the_newest_of_its_period_whatever_the_clocks_say(stub, prepare, run, periods, root):
+    run(prepare)
+    ((attempts, _),) = periods().values()
+    ahead = f"29990101T000000000000Z-{attempts[0].partition('-')[2]}"
+    period = root / "dag" / "prepare" / "period=2026-03-01T000000Z"
+    (period / attempts[0]).rename(period / ahead)
+
+    assert run(prepare).state == "success"
+    ((attempts, current),) = periods().values()
+    assert (len(attempts), current) == (2, attempts[-1])
+    assert attempts[-1].startswith("29990101T000000000001Z-")
+
+
+@pytest.mark.parametrize("mode", ["crash", "killed", "nothing"])
+def test_attempt_whose_job_ended_without_a_word_hinders_no_other(stub, prepare, run, root, mode):
+    stub.mode(mode)
+    assert run(prepare).state == "failed"
+
+    (failure,) = root.rglob("_ERROR.json")
+    assert json.loads(failure.read_text())["message"]
+
+
+@pytest.mark.parametrize("mode", ["commit_crash", "commit_killed"])
+def test_result_counts_whose_job_fails_after_its_manifest(stub, prepare, run, periods, mode):
+    stub.mode(mode)
+    done = run(prepare)
+
+    ((attempts, current),) = periods().values()
+    assert done.state == "success"
+    assert (len(attempts), current) == (1, None)
+    assert f"/{attempts[0]}/" in done.xcoms("prepare")["dataset_path"]
 
 
 def test_fail_refuses_before_spark_and_names_the_result(stub, prepare, run, periods):

@@ -1,20 +1,29 @@
 """Attempts, and where their artifacts lie: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
 
 A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed
-by writing its manifest and then pointing the period's CURRENT at it; only the newest attempt of a period may do so.
+by writing its manifest; the newest attempt with one is the period's committed attempt. An attempt may be committed unless a newer
+one has a manifest or may still get one: it has a request (_SPEC.json), and no failure (_ERROR.json).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
-from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
 from airflow_provider_distkeras.contract.period import slug
+
+_CURRENT = "CURRENT"
+_STAMP = "%Y%m%dT%H%M%S%fZ"
+#: Stamp, generation, try, and digest of the spec.
+_NAME = re.compile(r"(\d{8}T\d{12}Z)-g(\w+)-t(\d+)-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,26 @@ class Attempt:
     @classmethod
     def claim(
         cls, root: str, dag_id: str, task_id: str, map_index: int, period: str,
-        *, claimed_at: datetime, generation: int, try_number: int, spec_sha256: str,
+        *, claimed_at: datetime, generation: int | str, try_number: int, spec_sha256: str,
     ) -> Attempt:  # fmt: skip
         """Return a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
-        stamp = claimed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        stamp = claimed_at.astimezone(UTC).strftime(_STAMP)
         folder = f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}/period={period}"
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
+
+    def after(self, others: Iterable[Attempt]) -> Attempt:
+        """Return this attempt; with a later stamp if another one has it, or a later one: the clocks of machines differ."""
+        stamp = self.name.partition("-")[0]
+        newest = max((match[1] for each in others if (match := _NAME.fullmatch(each.name))), default="")
+        if stamp > newest:
+            return self
+        later = datetime.strptime(newest, _STAMP) + timedelta(microseconds=1)
+        return replace(self, name=self.name.replace(stamp, later.strftime(_STAMP), 1))
+
+    def is_retry_of(self, earlier: Attempt) -> bool:
+        """Return whether this is a later try of the same run than an attempt before it."""
+        mine, other = _NAME.fullmatch(self.name), _NAME.fullmatch(earlier.name)
+        return mine is not None and other is not None and mine[2] == other[2] and int(mine[3]) > int(other[3])
 
     @classmethod
     def at(cls, folder: str) -> Attempt:
@@ -67,7 +90,7 @@ class Attempt:
 
     @property
     def error_path(self) -> str:
-        """The path of the failure, which a job writes where it fails."""
+        """The path of the failure, which a job writes where it fails, and its operator where the job could not."""
         return f"{self.path}/_ERROR.json"
 
     @property
@@ -77,8 +100,8 @@ class Attempt:
 
     @property
     def current_path(self) -> str:
-        """The path of the pointer to the period's committed attempt."""
-        return f"{self.period_path}/CURRENT"
+        """The path of the pointer to the period's committed attempt, which nothing here reads."""
+        return f"{self.period_path}/{_CURRENT}"
 
     def root_of(self, dag_id: str, task_id: str, map_index: int) -> str | None:
         """Return the artifact root below which this is an attempt of the task; None if it is not the task's."""
@@ -97,46 +120,92 @@ def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:
     return "/".join([slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else [])])
 
 
-def current(storage: Storage, period_path: str) -> Attempt | None:
-    """Return a period's committed attempt, or None if nothing was committed yet.
+def attempts(storage: Storage, period_path: str) -> list[Attempt]:
+    """Return the attempts of a period, the oldest first."""
+    names = storage.list_names(period_path)
+    return [Attempt(period_path, name) for name in names if name != _CURRENT and not is_hidden(name)]
 
-    Raises:
-        ArtifactError: something was committed, but the pointer to it is damaged.
-    """
-    path = f"{period_path}/CURRENT"
-    try:
-        return Attempt(period_path, json.loads(storage.read_bytes(path))["attempt"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(f"The pointer {path} cannot be read: {error}. Remove it, and run the task again.") from error
+
+def current(storage: Storage, period_path: str) -> Attempt | None:
+    """Return a period's committed attempt, the newest that has a manifest; None if nothing was committed yet."""
+    newest_first = reversed(attempts(storage, period_path))
+    return next((attempt for attempt in newest_first if storage.exists(attempt.manifest_path)), None)
 
 
 def committed(storage: Storage, period_path: str) -> Manifest | None:
     """Return the manifest of a period's committed attempt, or None if nothing was committed yet.
 
     Raises:
-        ArtifactError: something was committed, but it is damaged or gone.
+        ArtifactError: the manifest is damaged.
     """
     attempt = current(storage, period_path)
     return None if attempt is None else Manifest.read(storage, attempt.manifest_path)
 
 
+def require_claim(storage: Storage, attempt: Attempt) -> None:
+    """Raise an error unless an attempt may still write.
+
+    Raises:
+        SupersededError: a newer attempt has a result, or may still get one.
+        ArtifactError: the attempt's request is gone, or the attempt has been given up.
+    """
+    _require_request(storage, attempt)
+    if storage.exists(attempt.error_path):
+        raise ArtifactError(f"Attempt {attempt.path} has been given up, as {attempt.error_path} says: nothing is committed.")
+    for newer in attempts(storage, attempt.period_path):
+        if newer.name > attempt.name and (storage.exists(newer.manifest_path) or _is_running(storage, newer)):
+            raise _superseded(attempt, newer)
+
+
+def write_within(storage: Storage, attempt: Attempt, path: str, content: bytes) -> None:
+    """Write a file of an attempt. Raises ArtifactError if its request is gone: nothing is made anew in its place."""
+    _require_request(storage, attempt)
+    storage.write_bytes(path, content)
+
+
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
     """Make an attempt the committed one of its period.
 
+    The manifest decides. CURRENT is written for people and other programs, and names the newest attempt with a manifest by the
+    time that the last of several commits returns.
+
     Raises:
         SupersededError: a newer attempt has claimed the period; its result is the one that counts.
+        ArtifactError: the attempt's request is gone, or the attempt has been given up.
     """
-    newer = [
-        name
-        for name in storage.list_names(attempt.period_path)
-        if name > attempt.name and storage.exists(Attempt(attempt.period_path, name).spec_path)
-    ]
-    if newer:
-        raise SupersededError(
-            f"Attempt {attempt.name} is not committed: the newer attempt {newer[-1]} has claimed {attempt.period_path} since. "
-            "It is a later try of this task, or another run about the same period. The newest attempt decides; nothing is lost."
-        )
+    require_claim(storage, attempt)
     storage.write_bytes(attempt.manifest_path, manifest.to_json().encode())
-    storage.write_bytes(attempt.current_path, json.dumps({"attempt": attempt.name}).encode())
+    newest = current(storage, attempt.period_path)
+    if newest is not None and newest.name > attempt.name:  # committed between the look and the manifest
+        storage.delete(attempt.manifest_path)
+        raise _superseded(attempt, newest)
+    named = None
+    while newest is not None and newest != named:  # another attempt may be committed at any moment
+        storage.write_bytes(newest.current_path, json.dumps({"attempt": newest.name}).encode())
+        newest, named = current(storage, attempt.period_path), newest
+
+
+def _is_running(storage: Storage, attempt: Attempt) -> bool:
+    """Return whether an attempt without a manifest may still get one."""
+    return storage.exists(attempt.spec_path) and not storage.exists(attempt.error_path)
+
+
+def _superseded(attempt: Attempt, newer: Attempt) -> SupersededError:
+    return SupersededError(
+        f"Attempt {attempt.name} is not committed: the newer attempt {newer.name} has claimed {attempt.period_path} since. "
+        "It is a later try of this task, or another run about the same period. The newest attempt decides."
+    )
+
+
+def _require_request(storage: Storage, attempt: Attempt) -> None:
+    """Raise ArtifactError, which names the topmost folder that is gone, if an attempt's request is not there any more."""
+    if storage.exists(attempt.spec_path):
+        return
+    gone, parts = attempt.spec_path, urlsplit(attempt.spec_path)
+    top = f"{parts.scheme}://{parts.netloc}" if parts.scheme else ""
+    while len(parent := gone.rpartition("/")[0]) > len(top) and not storage.exists(parent):
+        gone = parent
+    raise ArtifactError(
+        f"The artifact root of {attempt.path} has vanished while the job ran: there is no {gone} any more, as after a share was "
+        "unmounted. Nothing more is written there. Bring it back, and run the task again."
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.files.storage import Storage
@@ -91,16 +91,17 @@ def is_answer(storage: Storage, attempt: Attempt, manifest: Manifest, spec: Spec
 
 
 def cut_off(storage: Storage, attempt: Attempt, spec: Spec) -> list[Attempt]:
-    """Return the earlier attempts at the same spec that ended without a result, since the last with one; the oldest first."""
+    """Return the earlier attempts at the same spec that ended without a result, since the last with one; the oldest first.
+
+    A result that an earlier try of the same run has left is one that its task did not live to return.
+    """
     unfinished: list[Attempt] = []
-    for name in storage.list_names(attempt.period_path):
-        earlier = Attempt(attempt.period_path, name)
-        if name >= attempt.name:
-            continue
-        if storage.exists(earlier.manifest_path):
-            unfinished.clear()
-        elif storage.exists(earlier.spec_path):
-            with contextlib.suppress(DistKerasError):  # a request that cannot be read, such as one of a newer version
-                if Request.read(storage, earlier).spec.sha256 == spec.sha256:
-                    unfinished.append(earlier)
-    return unfinished
+    later = attempt
+    for earlier in reversed([each for each in attempts(storage, attempt.period_path) if each.name < attempt.name]):
+        if storage.exists(earlier.manifest_path) and not later.is_retry_of(earlier):
+            break
+        with contextlib.suppress(FileNotFoundError, DistKerasError):  # unclaimed, or a request of a newer version
+            if Request.read(storage, earlier).spec.sha256 == spec.sha256:
+                unfinished.append(earlier)
+        later = earlier
+    return unfinished[::-1]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 
 from airflow_provider_distkeras.contract.errors import PERMANENT
@@ -26,10 +27,17 @@ class Journal:
         storage: the file system of the folders.
         folder: where to record.
         earlier: folders of studies of the same spec, which were cut off.
+        before_record: called before each record; raises an error if nothing may be written any more.
     """
 
-    def __init__(self, storage: Storage, folder: str, earlier: list[str] | None = None) -> None:
-        self._storage, self._folder = storage, folder
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        earlier: list[str] | None = None,
+        before_record: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._storage, self._folder, self._before_record = storage, folder, before_record
         self._results: dict[str, FoldResult] = {}
         self._begun: dict[str, TrialParams] = {}
         for place in earlier or []:
@@ -51,6 +59,7 @@ class Journal:
 
     def record(self, params: TrialParams, fold: int, result: FoldResult) -> None:
         """Write the result of a trial on a fold."""
+        self._before_record()
         content = json.dumps({"params": params, "fold": fold, "outcome": asdict(result)})
         self._storage.write_bytes(f"{self._folder}/{_record_name(params, fold)}", content.encode())
 

@@ -1,6 +1,7 @@
 """Attempts: their names, commits and manifests."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,18 +77,68 @@ def test_periods_do_not_touch_each_other(tmp_path):
     assert (rows_shown(tmp_path, "2026-03-01"), rows_shown(tmp_path, "2026-04-01")) == (3, 4)
 
 
-def test_a_commit_that_fails_half_way_leaves_the_previous_artifact(tmp_path):
+@pytest.mark.parametrize(("breaks_at", "shown"), [("_MANIFEST.json", 1), ("CURRENT", 2)])
+def test_a_commit_that_fails_half_way_leaves_the_previous_artifact_unless_it_has_its_manifest(tmp_path, breaks_at, shown):
     commit(STORAGE, claim(tmp_path), manifest(1))
 
     class Breaks(LocalStorage):
         def write_bytes(self, path, content):
-            if path.endswith("CURRENT"):
+            if path.endswith(breaks_at):
                 raise OSError("disk full")
             super().write_bytes(path, content)
 
     with pytest.raises(OSError, match="disk full"):
         commit(Breaks(), claim(tmp_path, minutes=1), manifest(2))
+    assert rows_shown(tmp_path) == shown
+
+
+def test_a_newer_attempt_that_has_failed_is_no_rival(tmp_path):
+    older, newer = claim(tmp_path), claim(tmp_path, minutes=1)
+    STORAGE.write_bytes(newer.error_path, b"{}")
+    commit(STORAGE, older, manifest(1))
     assert rows_shown(tmp_path) == 1
+
+
+def test_an_attempt_that_was_given_up_cannot_commit(tmp_path):
+    attempt = claim(tmp_path)
+    STORAGE.write_bytes(attempt.error_path, b"{}")
+    with pytest.raises(ArtifactError, match=r"has been given up, as .*_ERROR.json says"):
+        commit(STORAGE, attempt, manifest(1))
+    assert rows_shown(tmp_path) is None
+
+
+def test_a_claim_is_newer_than_all_before_it_whatever_the_clocks_say(tmp_path):
+    ahead, now = claim(tmp_path, minutes=60), claim(tmp_path)
+    later = now.after([now, ahead])
+    assert later.name == "20260301T130000000001Z-g0-t1-abababab"
+    assert later.after([later]).name == "20260301T130000000002Z-g0-t1-abababab"
+    assert ahead.after([now]) == ahead
+    assert now.after([Attempt(now.period_path, name) for name in ("CURRENT", "notes", "9-g0-t1-abababab")]) == now
+
+
+def test_the_pointer_for_people_is_read_by_nothing(tmp_path):
+    attempt = claim(tmp_path)
+    commit(STORAGE, attempt, manifest(1))
+    assert json.loads(STORAGE.read_bytes(attempt.current_path)) == {"attempt": attempt.name}
+    for content in (b"", b'{"attempt": "gone"}'):
+        STORAGE.write_bytes(attempt.current_path, content)
+        assert rows_shown(tmp_path) == 1
+
+
+def test_a_root_that_has_vanished_is_named_and_not_made_anew(tmp_path):
+    root = tmp_path / "share" / "distkeras"
+    attempt = claim(root)
+    shutil.rmtree(root)
+    with pytest.raises(ArtifactError, match=f"there is no {root} any more, .* Bring it back, and run the task again"):
+        commit(STORAGE, attempt, manifest(1))
+    assert list((tmp_path / "share").iterdir()) == []
+
+
+def test_an_attempt_that_has_vanished_from_its_root_is_named(tmp_path):
+    attempt = claim(f"file://{tmp_path}")
+    shutil.rmtree(tmp_path / "dag" / "task")
+    with pytest.raises(ArtifactError, match=f"there is no file://{tmp_path}/dag/task any more"):
+        commit(STORAGE, attempt, manifest(1))
 
 
 @pytest.mark.parametrize(
