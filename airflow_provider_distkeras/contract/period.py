@@ -26,7 +26,12 @@ def period_key(partition_key: str | None, logical_date: datetime | None, run_aft
     return moment.strftime("%Y-%m-%dT%H%M%S.%fZ" if moment.microsecond else "%Y-%m-%dT%H%M%SZ")
 
 
+def sort_key(period: str) -> str:
+    """Return what periods that begin with a date are ordered by."""
+    return period.rstrip("Z")
+
+
 def is_older(period: str, other: str) -> bool:
     """Return whether a period is before another; periods that do not begin with a date, such as region=eu, have no order."""
     dated = _DATED.match(period) and _DATED.match(other)
-    return bool(dated) and period.rstrip("Z") < other.rstrip("Z")
+    return bool(dated) and sort_key(period) < sort_key(other)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts, task_path
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.period import period_key
@@ -74,6 +74,12 @@ class JobRun:
         """The task's map index; -1 if the task is not mapped."""
         index = self.context["ti"].map_index
         return -1 if index is None else index
+
+    @property
+    def task_path(self) -> str:
+        """The folder of the task below the artifact root."""
+        ti = self.context["ti"]
+        return task_path(self.root, ti.dag_id, ti.task_id, self.map_index)
 
     @property
     def external_id_key(self) -> str:

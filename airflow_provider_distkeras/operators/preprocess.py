@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.artifacts.attempt import current_before
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
-from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import InputOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
 
     from airflow_provider_distkeras.operators.job_run import JobRun
+
+#: What `compare_with` calls the newest earlier period.
+PREVIOUS = "previous"
 
 
 class DistKerasPreprocessOperator(InputOperator):
@@ -40,8 +44,9 @@ class DistKerasPreprocessOperator(InputOperator):
         "drop"; or a dict with one of these, or the value to fill in, per column. (templated)
     :param scaling: "standard", "minmax" or None. (templated)
     :param num_workers: Partitions of the prepared dataset. (templated)
-    :param compare_with: The `manifest_path` or `dataset_path` of an earlier preprocess task: how far each column has moved since
-        then is written to the manifest. A template that finds none compares with nothing. (templated)
+    :param compare_with: How far each column has moved since then is written to the manifest: "previous" for the newest earlier
+        period that this task has a result of, or the `manifest_path` or `dataset_path` of a preprocess task. Where there is no
+        such period, or a template finds nothing, the run is compared with nothing, and its log says so. (templated)
     :param max_drift: The population stability index of a column above which the task fails. (templated)
     """
 
@@ -105,12 +110,24 @@ class DistKerasPreprocessOperator(InputOperator):
         self.max_drift = max_drift
         self.check_constants()
 
+    def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the manifest to compare with, if that is the previous period's; an empty path if there is none."""
+        if self.compare_with != PREVIOUS:
+            return {}
+        previous = current_before(storage_for(run.root), run.task_path, run.period)
+        if previous is not None:
+            self.log.info("Comparing with the period %s: %s", previous.period, previous.manifest_path)
+        return {"compare_with": "" if previous is None else previous.manifest_path}
+
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Return a fingerprint per file; raise SpecError or DataError if files, columns or `compare_with` are missing."""
         spec = run.spec
         assert isinstance(spec, PreprocessSpec)
         if spec.compare_with:
             require_artifact(spec.compare_with, PreprocessSpec, "compare_with")
+        elif spec.compare_with is not None:
+            unlimited = "" if spec.max_drift is None else f", and max_drift={spec.max_drift:g} limits nothing"
+            self.log.warning("compare_with: there is no earlier result, so the drift of this run is not measured%s.", unlimited)
         files = self.inspect_input(spec)
         if files.headers:
             feature_columns(spec, files.columns)

@@ -83,6 +83,73 @@ def test_a_run_is_compared_with_the_one_before_it(stub, prepare, run):
     assert compared == ["", first.xcoms("prepare")["manifest_path"]]
 
 
+@pytest.fixture
+def compared_with(stub, prepare, run):
+    """Runs a period that is compared with the previous one; returns its manifest and the one that it was compared with."""
+
+    def run_period(day, **more):
+        done = run(lambda: prepare(compare_with="previous", **more), logical_date=datetime(2026, 1, day, tzinfo=UTC))
+        assert done.state == "success"
+        return done.xcoms("prepare")["manifest_path"], request_of(stub.calls()[-1])["spec"]["compare_with"]
+
+    return run_period
+
+
+def test_the_previous_period_is_the_newest_earlier_one_with_a_result(stub, compared_with, run, prepare):
+    first, nothing = compared_with(1)
+    third, compared = compared_with(3)
+    assert (nothing, compared) == ("", first)
+
+    stub.mode("crash")
+    run(prepare, logical_date=datetime(2026, 1, 4, tzinfo=UTC))  # a period without a result
+    stub.mode("commit")
+    assert compared_with(5)[1] == third
+    second, compared = compared_with(2)  # a backfill: there are later ones
+    assert compared == first
+    assert compared_with(3)[1] == second
+    assert compared_with(1)[1] == ""
+
+
+def test_a_result_that_was_compared_is_reused_until_the_previous_period_has_another_one(stub, compared_with):
+    compared_with(1)
+    second, _ = compared_with(2)
+    assert compared_with(2, if_exists="reuse")[0] == second
+    assert len(stub.calls()) == 2
+
+    compared_with(1)
+    assert compared_with(2, if_exists="reuse")[0] != second
+
+
+def test_a_run_that_is_compared_with_nothing_says_so(compared_with, capsys):
+    compared_with(1, max_drift=0.2)
+    assert (
+        "there is no earlier result, so the drift of this run is not measured, and max_drift=0.2 limits"
+        in capsys.readouterr().out
+    )
+    first, _ = compared_with(1)
+    assert "the drift of this run is not measured." in capsys.readouterr().out
+    compared_with(2, max_drift=0.2)
+    output = capsys.readouterr().out
+    assert "not measured" not in output
+    assert f"Comparing with the period 2026-01-01T000000Z: {first}" in output
+
+
+def test_each_mapped_task_is_compared_with_its_own_previous_period(stub, run, csv, root):
+    def mapped():
+        DistKerasPreprocessOperator.partial(
+            task_id="prepare", columns_renamed={"cnt": "label"}, artifact_root=str(root), compare_with="previous"
+        ).expand(input_path=[str(csv), str(csv)])
+
+    for day in (1, 2, 3):
+        assert run(mapped, logical_date=datetime(2026, 1, day, tzinfo=UTC)).state == "success"
+
+    requests = [request_of(call) for call in stub.calls()]
+    folders = [request["attempt"]["period_path"] for request in requests]
+    assert [folder.split("/")[-2] for folder in folders] == ["0", "1"] * 3
+    for request, folder in zip(requests[2:], folders, strict=False):  # of the day before
+        assert request["spec"]["compare_with"].startswith(f"{folder}/")
+
+
 def test_only_what_a_preprocess_task_made_is_compared_with(stub, prepare, run, root):
     def pipeline():
         trained = DistKerasTrainOperator(

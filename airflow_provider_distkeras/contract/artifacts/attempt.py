@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
-from airflow_provider_distkeras.contract.period import slug
+from airflow_provider_distkeras.contract.period import is_older, slug, sort_key
 
 _CURRENT = "CURRENT"
 _STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -45,7 +45,7 @@ class Attempt:
     ) -> Attempt:  # fmt: skip
         """Return a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
         stamp = claimed_at.astimezone(UTC).strftime(_STAMP)
-        folder = f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}/period={period}"
+        folder = f"{task_path(root, dag_id, task_id, map_index)}/period={period}"
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
     def after(self, others: Iterable[Attempt]) -> Attempt:
@@ -120,6 +120,11 @@ def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:
     return "/".join([slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else [])])
 
 
+def task_path(root: str, dag_id: str, task_id: str, map_index: int) -> str:
+    """Return the folder of a task, with the periods of which it has results."""
+    return f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}"
+
+
 def attempts(storage: Storage, period_path: str) -> list[Attempt]:
     """Return the attempts of a period, the oldest first."""
     names = storage.list_names(period_path)
@@ -140,6 +145,19 @@ def committed(storage: Storage, period_path: str) -> Manifest | None:
     """
     attempt = current(storage, period_path)
     return None if attempt is None else Manifest.read(storage, attempt.manifest_path)
+
+
+def current_before(storage: Storage, folder: str, period: str) -> Attempt | None:
+    """Return the committed attempt of the newest period before another one that has any; see `period.is_older` for the order.
+
+    Args:
+        storage: the file system of the folder.
+        folder: the folder of the task.
+        period: the period of data that the others are before.
+    """
+    names = [name.removeprefix("period=") for name in storage.list_names(folder) if name.startswith("period=")]
+    newest_first = sorted((name for name in names if is_older(name, period)), key=sort_key, reverse=True)
+    return next((found for name in newest_first if (found := current(storage, f"{folder}/period={name}")) is not None), None)
 
 
 def require_claim(storage: Storage, attempt: Attempt) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed, current_before
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -90,6 +90,25 @@ def test_a_commit_that_fails_half_way_leaves_the_previous_artifact_unless_it_has
     with pytest.raises(OSError, match="disk full"):
         commit(Breaks(), claim(tmp_path, minutes=1), manifest(2))
     assert rows_shown(tmp_path) == shown
+
+
+@pytest.mark.parametrize(
+    ("periods", "period", "before"),
+    [
+        ([], "2026-03", None),
+        (["2026-01", "2026-02", "2026-04"], "2026-03", "2026-02"),
+        (["2026-03"], "2026-03", None),
+        (["2026-03-01T000000Z", "2026-03-01T000000.000001Z"], "2026-03-02T000000Z", "2026-03-01T000000.000001Z"),
+        (["region=eu", "region=us"], "region=us", None),
+        (["region=eu", "2026-02"], "2026-03", "2026-02"),
+    ],
+)
+def test_the_result_before_a_period_is_that_of_the_newest_earlier_one(tmp_path, periods, period, before):
+    for each in periods:
+        commit(STORAGE, claim(tmp_path, period=each), manifest(1))
+    claim(tmp_path, period="2026-02-28")  # without a result
+    found = current_before(STORAGE, f"{tmp_path}/dag/task", period)
+    assert (found and found.period) == before
 
 
 def test_a_newer_attempt_that_has_failed_is_no_rival(tmp_path):
