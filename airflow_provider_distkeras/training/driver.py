@@ -20,7 +20,7 @@ from airflow_provider_distkeras.training.algorithms import Matrix, SynchronousRu
 from airflow_provider_distkeras.training.backends import NetworkPlan
 from airflow_provider_distkeras.training.checkpoint import CheckpointStore
 from airflow_provider_distkeras.training.monitor import MonitorOptions, TrainingMonitor
-from airflow_provider_distkeras.training.server import client, tls
+from airflow_provider_distkeras.training.server import client, protocol, tls
 from airflow_provider_distkeras.training.server.client import Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
@@ -185,7 +185,7 @@ def _train(
         cluster.check_slots(context, trainer.num_workers, f"deterministic={name}" if trainer.deterministic else name)
     encryption, fingerprint = tls.create_context() if config.encryption == "tls" else (None, None)
     host, public_host = cluster.addresses(context)
-    policy = SyncPolicy(barrier, trainer.deterministic, config.timeout)
+    policy = SyncPolicy(barrier, trainer.deterministic, config.timeout, trainer.num_epoch)
     stopping = EarlyStopping(config.patience, config.min_delta)
     with ShardedParameterServer(
         weights, rule, host, public_host, policy, encryption, stopping, config.shards, restored
@@ -293,7 +293,8 @@ def worker_error(report: dict[str, Any]) -> Exception:
     Args:
         report: the worker's report, see `task.REPORT_SCHEMA`.
     """
-    error_class = getattr(errors, report["error_type"], getattr(client, report["error_type"], TrainingError))
+    homes = (home for home in (errors, client, protocol) if hasattr(home, report["error_type"]))
+    error_class = getattr(next(homes, None), report["error_type"], TrainingError)
     message = f"Worker {report['worker']} on {report['host']} failed: {report['message'] or report['error_type']}"
     if issubclass(error_class, errors.PERMANENT):
         return error_class(message)  # the message names the fix; a traceback would hide it

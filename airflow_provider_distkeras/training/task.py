@@ -9,7 +9,8 @@ import socket
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_distkeras.contract.errors import TrainingError
@@ -48,19 +49,18 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     environment.pin_device(context.resources())
     number, started = context.partitionId(), time.perf_counter()
     attempt = _attempt_number(context, job.barrier)
+    connect = partial(ParameterClient.connect, job.shards, job.secret, job.certificate, job.timeout, number, attempt)
     client, epochs, error_type, message, error = None, [], "", "", ""
     rows, validation = Loader().load([])
     try:
         rows, validation = Loader(job.cache_bytes, local_folder()).load(batches)
-        client = ParameterClient.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
+        client = connect()
         epochs = Worker(job, number, rows, validation, client).train()
     except WorkerReplacedError:
         raise  # this task must fail: its success would end the attempt that does the work
     except Exception as cause:
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
-        with contextlib.suppress(OSError, TrainingError):  # it may be the connection that failed
-            client = client or ParameterClient.connect(job.shards, job.secret, job.certificate, job.timeout, number, attempt)
-            client.fail(f"worker {number} failed: {cause}")
+        _report_failure(f"worker {number} failed: {cause}", None if isinstance(cause, OSError) else client, connect)
     finally:
         if client is not None:
             client.close()
@@ -77,6 +77,22 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
         "error": error,
     }
     yield pa.RecordBatch.from_pylist([report], schema=_report_schema())
+
+
+def _report_failure(message: str, client: ParameterClient | None, connect: Callable[[], ParameterClient]) -> None:
+    """Report a failure to the server, if it is there, so that the other workers do not wait.
+
+    Args:
+        message: what happened.
+        client: the worker's connection; None if it has none any more.
+        connect: opens a new one.
+    """
+    with contextlib.suppress(OSError, TrainingError):
+        if client is not None:
+            client.fail(message)
+            return
+        with contextlib.closing(connect()) as new:
+            new.fail(message)
 
 
 def _report_schema() -> pa.Schema:

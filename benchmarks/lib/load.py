@@ -91,7 +91,7 @@ def _proven_socket(far: Far, number: int) -> socket.socket:
     """A worker's connection after its hello, without what reads and writes frames on it."""
     shard = far.shards[0]
     connection = protocol.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
-    hello = json.dumps({"rows": 1, "commits": 1, "digest": 0}).encode()
+    hello = json.dumps({"rows": 3, "commits": 1, "digest": 0}).encode()
     connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=hello))
     connection.receive()
     return connection._socket

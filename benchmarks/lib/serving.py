@@ -44,7 +44,7 @@ class Far:
     def client(self, number: int) -> ParameterClient:
         """Return a worker's client after its hello."""
         client = ParameterClient.connect(self.shards, self.secret, None, 60.0, number, 0)
-        client.hello(1, 1, 0)
+        client.hello(3, 1, 0)
         return client
 
 

@@ -8,6 +8,17 @@ from tests.integration.fit_driver import EPOCHS, ROWS, fit_request, step
 
 pytestmark = pytest.mark.spark
 
+#: Makes worker 1 send an update that is not finite.
+NOT_FINITE = """
+from airflow_provider_distkeras.training.server import client
+honest = client.ParameterClient.commit
+
+def commit(self, update, sequence, *rest):
+    return honest(self, update * float("nan") if self._worker == 1 and sequence == 27 else update, sequence, *rest)
+
+client.ParameterClient.commit = commit
+"""
+
 
 @pytest.fixture(scope="module")
 def failing(drive):
@@ -56,6 +67,14 @@ def test_the_next_fit_in_the_same_driver_succeeds(failing):
     fit = failing["after"]
     assert "error" not in fit, fit
     assert fit["rows_trained"] == EPOCHS * ROWS
+
+
+@pytest.mark.parametrize("trainer", ["ADAG", "LocalSGD"])
+def test_an_update_that_is_not_finite_ends_the_fit_with_the_name_of_its_worker(drive, trainer):
+    ((fit,),) = drive([step(fit_request(trainer))], sabotage=NOT_FINITE).results()
+    assert fit["error"] == "FrameRefusedError"
+    assert fit["message"].startswith("Worker 1 on ")
+    assert " failed: The parameter server refuses a frame: Commit 27 of worker 1 " in fit["message"]
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float32]
 _EVALUATION_ROWS = 4096
+#: An optimizer's count of steps stays here, where some backends would overflow at 2^31; no correction of a bias is left by then.
+MAX_ITERATIONS = 2**30
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.backends import arguments
-from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.base import MAX_ITERATIONS, CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective
 
 
@@ -27,6 +27,7 @@ class JaxWindow(CompiledWindow):
         # The position of each of Keras' non-trainable variables among the weights; None for a seed state.
         self._sources = [positions.get(id(v)) for v in self.network.non_trainable_variables]
         self._rate_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
+        self._iterations_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.iterations)
         self._compiled = jax.jit(self._window)
         self._forward = jax.jit(self._outputs)
         self._optimizer_state: list[Any] = []
@@ -73,6 +74,7 @@ class JaxWindow(CompiledWindow):
 
         start = (self._split(flat), list(optimizer_state), seeds, jnp.float32(0.0))
         weights, optimizer_state, seeds, total = jax.lax.fori_loop(0, steps, step, start)
+        optimizer_state[self._iterations_at] = jnp.minimum(optimizer_state[self._iterations_at], MAX_ITERATIONS)
         return jnp.concatenate([v.ravel() for v in weights]), optimizer_state, seeds, total
 
     def _objective(self, trainable: Any, state: Any, seeds: Any, batch: Any) -> Any:

@@ -14,7 +14,7 @@ from airflow_provider_distkeras.spark.environment import task_cores
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.backends import arguments
-from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
+from airflow_provider_distkeras.training.backends.base import MAX_ITERATIONS, CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective
 
 
@@ -45,6 +45,7 @@ class TorchWindow(CompiledWindow):
         for step in range(window.steps):
             self.optimizer.learning_rate.assign(float(learning_rates[step]))
             total += self._step(records[step], float(window.counts[step]))
+        self.optimizer.iterations.value.data.clamp_(max=MAX_ITERATIONS)
         return self._flat.cpu().numpy().copy(), float(total)
 
     def _step(self, records: Any, count: float) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import random
 import secrets
 import socket
 import ssl
 import struct
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,18 +22,27 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.training.algorithms import Vector
 
-_MAGIC = b"DKW2"
+_MAGIC = b"DKW3"
 _CHALLENGE = 32
-_HEADER = struct.Struct("!4sB?xxIQQIIQdQ")
+_HEADER = struct.Struct("!4sB?xxIQQQQQdQ")
 _SINGLE_SEND_BYTES = 1 << 16
 _INITIAL_BUFFER_BYTES = 1 << 16
 
-#: The most seconds that either side waits for the other during authentication.
+#: The pause before a worker knocks again, and the most time for its first try; each doubles with every try.
+_FIRST_PAUSE_SECONDS = 0.02
+_FIRST_TRY_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 0.5
+
+#: The most seconds that either side waits for the other during authentication; a worker knocks again until they are over.
 HANDSHAKE_SECONDS = 30.0
 
 
 class WireError(TrainingError):
     """The other side cannot be reached, stalled, or broke the protocol."""
+
+
+class FrameRefusedError(WireError, ConnectionError):
+    """The server does not take this worker's frame, and has closed the connection; the message is its reason."""
 
 
 class Op(IntEnum):
@@ -50,6 +61,7 @@ class Op(IntEnum):
     REFUSED = 11  # the run has failed
     REPLACED = 12  # another attempt of this worker has taken over
     ROWS_CHANGED = 13  # the rows are not those that an earlier attempt of this worker had
+    INVALID = 14  # the frame is not one that this worker may send; the connection ends
 
 
 @dataclass(slots=True)
@@ -135,6 +147,7 @@ class Connection:
 
         Raises:
             WireError: the other side sent something else.
+            FrameRefusedError: the other side refuses the last frame that was sent to it.
             ConnectionError: the other side closed the connection.
         """
         # The two sides alternate, so all bytes there are belong to this frame: a small one takes one call.
@@ -149,7 +162,10 @@ class Connection:
             self._buffer = larger
         if self._receive(received, end, end) > end:
             raise WireError(f"More than the {size} bytes of payload that the frame's header declares.")
-        return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, self._buffer[_HEADER.size : end])
+        payload = self._buffer[_HEADER.size : end]
+        if op == Op.INVALID:
+            raise FrameRefusedError(f"The parameter server refuses a frame: {bytes(payload).decode('utf-8', 'replace')}")
+        return Frame(Op(op), worker, attempt, sequence, steps, epoch, rows, loss, stop, payload)
 
     def _receive(self, received: int, least: int, most: int) -> int:
         """Fill the buffer up to `least` bytes, or up to `most` if they are there; return the number of bytes in it."""
@@ -168,25 +184,50 @@ class Connection:
         self._socket.close()
 
 
-def accept(sock: socket.socket, secret: bytes, limit: int) -> Connection:
-    """Authenticate a client and return its connection: the server's side.
+class ServerHandshake:
+    """The server's side of the authentication of one client, on a socket that does not block.
 
-    Raises:
-        WireError: the client does not know the run's secret.
+    Args:
+        sock: the connected socket.
+        secret: the run's secret.
     """
-    own = secrets.token_bytes(_CHALLENGE)
-    sock.sendall(own)
-    answer = memoryview(bytearray(2 * _CHALLENGE))
-    receive_into(sock, answer)
-    other, proof = bytes(answer[:_CHALLENGE]), bytes(answer[_CHALLENGE:])
-    if not hmac.compare_digest(proof, _prove(secret, b"worker", own, other)):
-        raise WireError("The client does not know this run's secret.")
-    sock.sendall(_prove(secret, b"server", own, other))
-    return Connection(sock, limit)
+
+    def __init__(self, sock: socket.socket, secret: bytes) -> None:
+        self._socket, self._secret = sock, secret
+        self._challenge = b""
+        self._answer = b""
+
+    def advance(self) -> bool:
+        """Go on as far as the client's bytes allow; return whether it has proved the secret, and got the server's proof.
+
+        Raises:
+            OSError: the client has hung up, or does not encrypt.
+            WireError: the client does not know the run's secret.
+        """
+        try:
+            if not self._challenge:
+                if isinstance(self._socket, ssl.SSLSocket):
+                    self._socket.do_handshake()
+                self._challenge = secrets.token_bytes(_CHALLENGE)
+                self._socket.sendall(self._challenge)
+            while len(self._answer) < 2 * _CHALLENGE:
+                part = self._socket.recv(2 * _CHALLENGE - len(self._answer))
+                if not part:
+                    raise ConnectionError("the client has hung up")
+                self._answer += part
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        other, proof = self._answer[:_CHALLENGE], self._answer[_CHALLENGE:]
+        if not hmac.compare_digest(proof, _prove(self._secret, b"worker", self._challenge, other)):
+            raise WireError("The client does not know this run's secret.")
+        self._socket.sendall(_prove(self._secret, b"server", self._challenge, other))
+        return True
 
 
 def connect(address: tuple[str, int], secret: bytes, limit: int, timeout: float, certificate: str | None = None) -> Connection:
     """Connect a worker to the server and authenticate both sides: the worker's side.
+
+    A flood of strangers may cost a worker its place at the server's door, so it knocks again while it has time.
 
     Args:
         address: host and port.
@@ -198,8 +239,32 @@ def connect(address: tuple[str, int], secret: bytes, limit: int, timeout: float,
     Raises:
         WireError: the server cannot be reached, or does not know the secret; the message names the address.
     """
+    deadline, pause, patience, tries = time.monotonic() + HANDSHAKE_SECONDS, _FIRST_PAUSE_SECONDS, _FIRST_TRY_SECONDS, 1
+    while True:
+        try:
+            sock = _authenticate(address, secret, certificate, min(patience, deadline - time.monotonic()))
+            set_timeout(sock, timeout)
+            return Connection(sock, limit)
+        except OSError as error:
+            if time.monotonic() + pause >= deadline:
+                raise WireError(
+                    f"Cannot reach the parameter server at {address[0]}:{address[1]} (try {tries} "
+                    f"in {HANDSHAKE_SECONDS:g} s): {error}. "
+                    "It runs in the Spark driver; executors must be able to connect to spark.driver.host."
+                ) from error
+        time.sleep(pause * random.uniform(0.5, 1.0))  # so that workers that were cut off together do not come back together
+        pause, patience, tries = min(2 * pause, _MAX_PAUSE_SECONDS), 2 * patience, tries + 1
+
+
+def _authenticate(address: tuple[str, int], secret: bytes, certificate: str | None, timeout: float) -> socket.socket:
+    """Return a socket to a server, after each side has proved to the other that it knows the secret.
+
+    Raises:
+        OSError: the server cannot be reached, has hung up, or takes longer than the timeout.
+        WireError: it is not the run's server.
+    """
+    sock = socket.create_connection(address, timeout=timeout)
     try:
-        sock = socket.create_connection(address, timeout=HANDSHAKE_SECONDS)
         tune(sock)
         if certificate is not None:
             sock = _encrypt(sock, certificate)
@@ -208,16 +273,12 @@ def connect(address: tuple[str, int], secret: bytes, limit: int, timeout: float,
         own = secrets.token_bytes(_CHALLENGE)
         sock.sendall(own + _prove(secret, b"worker", bytes(other), own))
         receive_into(sock, proof)
-    except OSError as error:
-        raise WireError(
-            f"Cannot reach the parameter server at {address[0]}:{address[1]}: {error}. "
-            "It runs in the Spark driver; executors must be able to connect to spark.driver.host."
-        ) from error
-    if not hmac.compare_digest(bytes(proof), _prove(secret, b"server", bytes(other), own)):
+        if not hmac.compare_digest(bytes(proof), _prove(secret, b"server", bytes(other), own)):
+            raise WireError(f"The server at {address[0]}:{address[1]} does not know this run's secret.")
+    except BaseException:
         sock.close()
-        raise WireError(f"The server at {address[0]}:{address[1]} does not know this run's secret.")
-    set_timeout(sock, timeout)
-    return Connection(sock, limit)
+        raise
+    return sock
 
 
 def tune(sock: socket.socket) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_provider_distkeras.training.algorithms import SynchronousRule, Vector
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import protocol, validation
 from airflow_provider_distkeras.training.server.ledger import WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError
 from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 
 _GENERATION_BITS = 32
-_MAX_COUNT = 2**32 - 1
+_MAX_FAILURE_BYTES = 4096
 
 
 @dataclass(eq=False)
@@ -29,17 +27,19 @@ class WorkerId:
 
 @dataclass(frozen=True)
 class SyncPolicy:
-    """Whether, and how, workers wait for each other.
+    """Whether, and how, workers wait for each other, and for how many epochs.
 
     Attributes:
         barrier: workers begin together and complete every epoch together.
         round_robin: asynchronous workers commit one after the other, in the order of their numbers.
         timeout: the most seconds that the server waits for a worker.
+        num_epoch: passes over the rows; a frame of a later epoch is refused.
     """
 
     barrier: bool = False
     round_robin: bool = False
     timeout: float = 1800.0
+    num_epoch: int = 2**31
 
 
 class RequestHandler:
@@ -107,7 +107,7 @@ class RequestHandler:
         with self._changed:
             self.active_at = time.monotonic()
             if frame.op == Op.FAILED:
-                self.fail(bytes(frame.payload).decode("utf-8", "replace"))
+                self.fail(bytes(frame.payload[:_MAX_FAILURE_BYTES]).decode("utf-8", "replace"))
             try:
                 self._check_alive(frame)
                 if frame.op == Op.HELLO:
@@ -135,11 +135,7 @@ class RequestHandler:
     def _register(self, client: WorkerId, frame: Frame) -> Frame:
         """Accept a worker, once no other attempt of it is connected, so that two never train at once."""
         number, ledger = frame.worker, self.store.ledger
-        hello = _read_json(frame, {"rows": int, "commits": int, "digest": int})
-        if not 0 <= number < self.store.rule.num_workers:
-            raise WireError(f"HELLO of worker {number}; expected a number below {self.store.rule.num_workers}.")
-        if not (0 <= hello["rows"] <= _MAX_COUNT and 0 <= hello["commits"] <= _MAX_COUNT):
-            raise WireError(f"HELLO of worker {number} with {hello['rows']} rows and {hello['commits']} commits.")
+        hello = validation.read_hello(frame, self.store.rule.num_workers)
         account = ledger.worker(number)
         self._begin_generation(frame)
         self._await_earlier_attempt(number, frame)
@@ -205,10 +201,10 @@ class RequestHandler:
         return self.store.ledger.worker(frame.worker)
 
     def _commit(self, account: WorkerAccount, frame: Frame) -> Frame:
-        self.store.check_update(frame)
+        validation.check_commit(frame, account, self.store.state.store[0].nbytes)
         if frame.sequence <= account.sequence:  # sent again: it was applied before
             return self._response(frame.worker, self.store.pull(frame.worker))
-        self.store.check_epoch(frame)
+        self._check_epoch(frame)
         if frame.sequence != account.sequence + 1:
             raise WireError(f"Commit {frame.sequence} of worker {frame.worker} came after its commit {account.sequence}.")
         if isinstance(self.store.rule, SynchronousRule):
@@ -236,6 +232,7 @@ class RequestHandler:
 
     def _join_round(self, account: WorkerAccount, frame: Frame) -> None:
         """Wait for every worker's update of this round; the last one's thread applies all, in the order of the workers."""
+        validation.check_finite(frame)
         self._round[frame.worker] = frame
         if len(self._round) == self.store.rule.num_workers:
             self.store.apply_round([self._round[number] for number in sorted(self._round)])
@@ -245,17 +242,17 @@ class RequestHandler:
 
     def _evaluated(self, frame: Frame) -> Frame:
         """Record a worker's metrics at the end of an epoch; behind a barrier, wait for those of all workers."""
-        report = _read_json(frame, {"measured": dict, "stop": bool})
-        if not all(type(value) in (int, float) for value in report["measured"].values()):
-            raise WireError(f"EVALUATED of worker {frame.worker}: expected a number for every metric.")
-        self.store.check_epoch(frame)
-        metrics = {name: float(value) for name, value in report["measured"].items()}
+        metrics, stop = validation.read_evaluation(frame)
+        self._check_epoch(frame)
         awaited = self.store.rule.num_workers - (0 if self._policy.barrier else self.store.ledger.workers_without_rows)
-        self.store.record_evaluation(frame, metrics, report["stop"], awaited)
+        self.store.record_evaluation(frame, metrics, stop, awaited)
         self._changed.notify_all()
         if self._policy.barrier:
             self._wait(lambda: self.store.state.stopping.judged > frame.epoch, "all workers to end the epoch", frame)
         return Frame(Op.WEIGHTS, frame.worker, frame.attempt, stop=self.store.stopped)
+
+    def _check_epoch(self, frame: Frame) -> None:
+        validation.check_epoch(frame, len(self.store.ledger.epochs), self._policy.num_epoch)
 
     def _response(self, worker: int, weights: Vector) -> Frame:
         ledger = self.store.ledger
@@ -292,15 +289,3 @@ class _RefusalError(Exception):
     def __init__(self, op: Op, reason: str) -> None:
         super().__init__(reason)
         self.op = op
-
-
-def _read_json(frame: Frame, expected: dict[str, type]) -> dict[str, Any]:
-    """Return a frame's JSON payload. Raise WireError unless it holds exactly these names with values of these types."""
-    try:
-        content = json.loads(bytes(frame.payload))
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"The payload of {frame.op.name} is not JSON: {error}") from error
-    if not isinstance(content, dict) or {name: type(value) for name, value in content.items()} != expected:
-        received = sorted(content) if isinstance(content, dict) else repr(content)
-        raise WireError(f"The payload of {frame.op.name} has {received}; expected {sorted(expected)}.")
-    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import ssl
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from airflow_provider_distkeras.training.algorithms import UpdateRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.listener import Listener
-from airflow_provider_distkeras.training.server.protocol import Connection, WireError
+from airflow_provider_distkeras.training.server.protocol import Connection, Frame, Op, WireError
 from airflow_provider_distkeras.training.server.requests import RequestHandler, SyncPolicy, WorkerId
 from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 
@@ -64,12 +65,17 @@ class ParameterServer:
         self._listener.close()
 
     def _serve(self, connection: Connection) -> None:
-        """Respond to a client's frames, one after the other, until it leaves."""
+        """Respond to a client's frames, one after the other, until it leaves, or sends one that no worker may send."""
         client = WorkerId()
         try:
             while True:
                 connection.send(self.handler.handle(client, connection.receive()))
-        except (OSError, WireError):
+        except WireError as error:
+            if client.worker >= 0:  # a worker's task is told why it fails
+                with contextlib.suppress(OSError):
+                    connection.send(Frame(Op.INVALID, client.worker, client.attempt, payload=str(error).encode()))
+            raise
+        except OSError:
             raise
         except Exception as error:  # the run cannot complete, so the other workers must not wait
             self.handler.fail(f"the parameter server failed: {type(error).__name__}: {error}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from airflow_provider_distkeras.training.algorithms import AsynchronousRule, Matrix, SynchronousRule, UpdateRule, Vector
+from airflow_provider_distkeras.training.server import validation
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, WireError
 
@@ -66,22 +69,20 @@ class ParameterStore:
         """Return a copy of the weights that a worker evaluates, (weights,)."""
         return self.rule.server_weights(self.state.store, worker)
 
-    def check_update(self, frame: Frame) -> None:
-        """Raise WireError unless the payload of a commit has the size of the weights."""
-        expected = self.state.store[0].nbytes
-        if len(frame.payload) != expected:
-            raise WireError(f"An update has {len(frame.payload)} bytes; expected {expected}.")
-
-    def check_epoch(self, frame: Frame) -> None:
-        """Raise WireError unless the epoch is one of the ledger's or the next: a worker has commits in each."""
-        if frame.epoch > len(self.ledger.epochs):
-            raise WireError(f"Worker {frame.worker} sent epoch {frame.epoch} after {len(self.ledger.epochs)} epochs.")
-
     def apply(self, account: WorkerAccount, frame: Frame) -> Vector:
-        """Apply one worker's commit by an asynchronous rule; return the rule's answer to the worker, (weights,)."""
+        """Apply one worker's commit by an asynchronous rule; return the rule's answer to the worker, (weights,).
+
+        Raises:
+            WireError: the commit would make a weight infinite, or not a number; it is not applied.
+        """
         assert isinstance(self.rule, AsynchronousRule)
         staleness = self.ledger.updates - account.pulled_at
-        answer = self.rule.exchange(self.state.store, frame.worker, frame.vector(), staleness)
+        update = frame.vector()
+        before = None if validation.is_moderate(update) else self.state.store.copy()
+        answer = self.rule.exchange(self.state.store, frame.worker, update, staleness)
+        if before is not None and not np.isfinite(self.state.store).all():
+            self.state.store[:] = before
+            raise WireError(f"Commit {frame.sequence} of worker {frame.worker} makes a weight infinite or not a number.")
         self.ledger.record(account, frame)
         account.pulled_at = self.ledger.updates
         return answer

@@ -77,6 +77,27 @@ def test_the_optimizer_keeps_its_state_between_windows_until_it_is_reset():
     np.testing.assert_array_equal(first, again)
 
 
+def test_an_optimizer_goes_on_past_the_steps_that_32_bits_count():
+    network = linear()
+    compiled = compile_window(plan(network, optimizer="adam"), BATCH, WINDOW)
+    (window,) = rows(12).windows(BATCH, WINDOW, [0])
+
+    def run_from(iterations):
+        compiled.reset(0)
+        state = compiled._get_state()
+        position = next(i for i, v in enumerate(compiled.optimizer.variables) if v is compiled.optimizer.iterations)
+        state[position] = np.asarray(iterations, state[position].dtype)
+        compiled._set_state(state)
+        flat = weights.get_flat(network)
+        for _ in range(3):
+            flat, _ = compiled.run(flat, window, RATES)
+        return flat
+
+    late = run_from(2**31 - 1 - WINDOW)
+    assert np.isfinite(late).all()
+    np.testing.assert_allclose(late, run_from(1_000_000), rtol=1e-6)
+
+
 def test_steps_without_rows_leave_momentum_and_weights_alone():
     network = linear()
     compiled = compile_window(plan(network, optimizer="adam"), BATCH, WINDOW)

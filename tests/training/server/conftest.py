@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from airflow_provider_distkeras.training.server import protocol
 from tests.training.server.loopback_server import Worker, start
 from tests.training.server.server_process import ServerProcess
 
@@ -29,6 +30,12 @@ def connect(server):
 
 
 @pytest.fixture
+def short_handshake(monkeypatch):
+    """Workers knock for half a second only."""
+    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
+
+
+@pytest.fixture
 def at_once():
     """Runs functions in threads of their own."""
     with ThreadPoolExecutor(16) as pool:
@@ -39,8 +46,8 @@ def at_once():
 def start_server_process(tmp_path):
     started = []
 
-    def start(files=1024):
-        started.append(ServerProcess(tmp_path, files))
+    def start(files=1024, workers=2, num_epoch=100):
+        started.append(ServerProcess(tmp_path, files, workers, num_epoch))
         return started[-1]
 
     yield start

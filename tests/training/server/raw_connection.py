@@ -31,7 +31,7 @@ def encode(*frames):
     return recorder.bytes
 
 
-def header(op=Op.COMMIT, worker=0, attempt=0, sequence=1, epoch=0, size=0, magic=b"DKW2"):
+def header(op=Op.COMMIT, worker=0, attempt=0, sequence=1, epoch=0, size=0, magic=b"DKW3"):
     return protocol._HEADER.pack(magic, op, False, worker, attempt, sequence, 1, epoch, 1, 0.0, size)
 
 

@@ -25,9 +25,9 @@ PATIENCE = 30.0
 class ServerProcess:
     """Starts the server; `status` asks for its state."""
 
-    def __init__(self, folder, files):
+    def __init__(self, folder, files, workers, num_epoch):
         self.log = folder / "log"
-        command = [sys.executable, __file__, str(SIZE), str(files)]
+        command = [sys.executable, __file__, str(SIZE), str(files), str(workers), str(num_epoch)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True
         )
@@ -80,12 +80,12 @@ def status_of(server, file):
     }
 
 
-def main(size, files):
+def main(size, files, workers, num_epoch):
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    rule = AdagRule(size, 2)
+    rule = AdagRule(size, workers)
     state = StoreState(rule.open(np.zeros((1, size), np.float32)))
     with (
-        ParameterServer(state, rule, "127.0.0.1", policy=SyncPolicy(timeout=60)) as server,
+        ParameterServer(state, rule, "127.0.0.1", policy=SyncPolicy(timeout=60, num_epoch=num_epoch)) as server,
         open("/proc/self/status") as file,
     ):
         print(json.dumps({"port": server.port, "secret": server.secret.hex()}), flush=True)

@@ -12,7 +12,7 @@ from tests.training.server.raw_connection import receive_all
 from tests.training.server.server_process import PATIENCE
 
 
-def test_a_client_without_the_secret_is_not_served(connect):
+def test_a_client_without_the_secret_is_not_served(connect, short_handshake):
     with pytest.raises((WireError, ConnectionError)):
         connect(secret=b"x" * 32)
     assert connect().hello().op == Op.WEIGHTS
@@ -51,8 +51,7 @@ def test_a_server_with_another_certificate_is_not_trusted():
             Worker(server, certificate=other)
 
 
-def test_an_unencrypted_connection_to_a_server_that_encrypts_is_refused(monkeypatch):
-    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
+def test_an_unencrypted_connection_to_a_server_that_encrypts_is_refused(short_handshake):
     with start(encryption=tls.create_context()[0]) as server:
         with pytest.raises((WireError, ConnectionError)):
             Worker(server)
@@ -68,8 +67,7 @@ def test_the_servers_own_proof_is_not_accepted_as_a_workers(server_process):
         assert receive_all(victim) == b""
 
 
-def test_a_proof_that_arrives_byte_by_byte_has_one_timeout(monkeypatch):
-    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
+def test_a_proof_that_arrives_byte_by_byte_has_one_timeout(short_handshake):
     with start() as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         protocol.receive_into(client, memoryview(bytearray(32)))
         client.settimeout(0.25)  # the pace

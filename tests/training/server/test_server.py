@@ -57,7 +57,7 @@ def test_when_one_worker_fails_the_others_are_refused(server, connect):
     assert server.handler.failure == "boom"
 
 
-def test_two_runs_at_once_never_mix(server, connect):
+def test_two_runs_at_once_never_mix(server, connect, short_handshake):
     with start(AdagRule(SIZE, 1)) as other:
         assert other.port != server.port
         with pytest.raises((WireError, ConnectionError)):
@@ -87,8 +87,18 @@ def test_many_workers_at_once_lose_nothing(at_once):
         assert server.store.ledger.rows == commits * count * 8
 
 
-def test_a_closed_server_is_gone():
+def test_a_closed_server_is_gone(short_handshake):
     with start() as other:
         port, secret = other.port, other.secret
     with pytest.raises(WireError, match=f"Cannot reach the parameter server at 127.0.0.1:{port}"):
         protocol.connect(("127.0.0.1", port), secret, 1024, 5.0)
+
+
+def test_the_counts_of_a_run_go_on_past_32_bits(server, connect):
+    """At 160,000 steps per second, 2^32 steps take seven hours and a half."""
+    server.store.ledger.steps = 2**32 - 1
+    worker = connect()
+    welcome = worker.hello(rows=2**32 - 1, commits=2**32 - 1)
+    assert (welcome.steps, welcome.epoch) == (2**32 - 1, 2**32 - 1)
+    assert worker.commit().steps == 2**32 + 1
+    assert server.handler.failure is None
