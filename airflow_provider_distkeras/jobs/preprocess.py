@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, require_claim
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
@@ -40,6 +40,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
         data = data.repartition(spec.num_workers)
     dataset_path, pipeline_path = f"{attempt.path}/dataset", f"{attempt.path}/pipeline"
     reporter.begin("writing", 0.45, tasks(spark.sparkContext))
+    require_claim(storage_for(spark, attempt.path), attempt)  # what Spark writes makes its folders anew
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, tasks(spark.sparkContext))
     written = _check_written(spark.read.parquet(dataset_path), spec, profile.complete)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, Asset, conf
 
 from airflow_provider_distkeras.contract import params
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, point_current
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
@@ -161,7 +161,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
             if event["outcome"] == "unreachable":
                 raise ClusterError(event["message"])
             if event["outcome"] != "succeeded" and not has_committed(attempt):
-                cause = job_error(attempt) or AirflowException(event["message"])
+                cause = job_error(attempt) or JobError(event["message"])
                 record_failure(attempt, cause)
                 raise cause
             run = self._run = JobRun.of_attempt(context, attempt)
@@ -196,7 +196,8 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
                 raise
             if not has_committed(run.claimed):
                 cause = self._cause(run.claimed, hook, error)
-                record_failure(run.claimed, cause)
+                if not hook.in_cluster:  # where the application may be running, whatever has failed here
+                    record_failure(run.claimed, cause)
                 if cause is error:
                     raise
                 raise cause from None  # the hook's exception only repeats the output, which is in the log
@@ -225,6 +226,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
             raise
         if not is_answer(storage, attempt, manifest, run.spec):
             raise ArtifactError(f"The manifest at {attempt.manifest_path} answers another request than this task's.")
+        point_current(storage, attempt.period_path)  # the job may have been killed before it did
         return {**manifest.result, "manifest_path": attempt.manifest_path}
 
     def get_job_status(self, external_id: Any, context: Context) -> str:
@@ -259,7 +261,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         finally:
             hook.finish()
         if status.outcome is not ApplicationState.SUCCEEDED and not has_committed(attempt):
-            raise AirflowException(failure_message(hook.application(run.external_id), status))
+            message = failure_message(hook.application(run.external_id), status)
+            record_failure(attempt, JobError(message))
+            raise AirflowException(message)
 
     def _submitted(self) -> tuple[JobRun, DistKerasSubmitHook]:
         assert self._run is not None

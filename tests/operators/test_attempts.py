@@ -146,7 +146,7 @@ def test_result_counts_whose_job_fails_after_its_manifest(stub, prepare, run, pe
 
     ((attempts, current),) = periods().values()
     assert done.state == "success"
-    assert (len(attempts), current) == (1, None)
+    assert (len(attempts), current) == (1, attempts[0])
     assert f"/{attempts[0]}/" in done.xcoms("prepare")["dataset_path"]
 
 

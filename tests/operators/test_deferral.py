@@ -100,13 +100,14 @@ def test_failure_has_the_cause_that_the_job_wrote_down(yarn, stub, defer_there, 
     assert len(stub.calls()) == 1
 
 
-def test_failure_without_a_cause_is_retried(yarn, stub, defer_there, run):
+def test_failure_without_a_cause_is_retried(yarn, stub, defer_there, run, root):
     stub.mode("nothing")
     yarn.states, yarn.diagnostics = ["FAILED"], "AM Container was killed."
 
     done = run(lambda: defer_there(retries=1))
 
     assert f"The application {APPLICATION} ended without a result: FAILED. AM Container was killed." in done.message
+    assert len(list(root.rglob("_ERROR.json"))) == 2  # an attempt that has ended hinders no other
     assert len(stub.calls()) == 2
 
 

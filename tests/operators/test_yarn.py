@@ -102,6 +102,33 @@ def test_success_without_a_manifest_is_a_failure_that_a_retry_can_mend(yarn, stu
     assert (done.state, len(stub.calls())) == ("success", 2)
 
 
+def test_attempt_whose_application_ended_without_a_word_hinders_no_other(yarn, stub, prepare_on_yarn, run, root):
+    stub.mode("nothing")
+    yarn.states = ["FAILED"]
+    run(prepare_on_yarn)
+
+    (failure,) = root.rglob("_ERROR.json")
+    assert f"The application {APPLICATION} ended without a result" in json.loads(failure.read_text())["message"]
+
+
+def test_driver_that_was_killed_after_its_manifest_has_a_result_and_is_the_current_one(yarn, stub, prepare_on_yarn, run, root):
+    run(prepare_on_yarn)
+    stub.mode("commit_crash")  # without CURRENT
+    yarn.states = ["FAILED"]
+    done = run(prepare_on_yarn)
+
+    (current,) = root.rglob("CURRENT")
+    assert done.state == "success"
+    assert json.loads(current.read_text())["attempt"] in done.xcoms("prepare")["manifest_path"]
+
+
+def test_application_that_may_still_run_is_not_given_up(yarn, prepare_on_yarn, run, root, monkeypatch):
+    monkeypatch.setattr(monitor, "UNREACHABLE_S", -1)
+    yarn.trouble = 503
+    assert run(prepare_on_yarn).state == "failed"
+    assert list(root.rglob("_ERROR.json")) == []
+
+
 def test_failure_has_the_diagnostics_of_yarn_and_the_command_for_its_log(yarn, stub, prepare_on_yarn, run):
     stub.mode("nothing")
     yarn.states, yarn.diagnostics = ["FAILED"], "Container is running beyond the 'PHYSICAL' memory limit."

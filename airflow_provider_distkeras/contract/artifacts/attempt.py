@@ -184,9 +184,6 @@ def write_within(storage: Storage, attempt: Attempt, path: str, content: bytes) 
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
     """Make an attempt the committed one of its period.
 
-    The manifest decides. CURRENT is written for people and other programs, and names the newest attempt with a manifest by the
-    time that the last of several commits returns.
-
     Raises:
         SupersededError: a newer attempt has claimed the period; its result is the one that counts.
         ArtifactError: the attempt's request is gone, or the attempt has been given up.
@@ -197,10 +194,18 @@ def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
     if newest is not None and newest.name > attempt.name:  # committed between the look and the manifest
         storage.delete(attempt.manifest_path)
         raise _superseded(attempt, newest)
+    point_current(storage, attempt.period_path)
+
+
+def point_current(storage: Storage, period_path: str) -> None:
+    """Make CURRENT name the committed attempt, for people and other programs.
+
+    Of several calls at a time, the last to return leaves the name of the newest attempt with a manifest.
+    """
     named = None
-    while newest is not None and newest != named:  # another attempt may be committed at any moment
+    while (newest := current(storage, period_path)) is not None and newest != named:
         storage.write_bytes(newest.current_path, json.dumps({"attempt": newest.name}).encode())
-        newest, named = current(storage, attempt.period_path), newest
+        named = newest
 
 
 def _is_running(storage: Storage, attempt: Attempt) -> bool:
