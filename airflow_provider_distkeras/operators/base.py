@@ -28,6 +28,7 @@ from airflow_provider_distkeras.hooks.storage import configured_root, home_root,
 from airflow_provider_distkeras.lineage.mixin import LineageMixin
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server, restore_links
 from airflow_provider_distkeras.operators.job_run import JobRun, has_committed
+from airflow_provider_distkeras.operators.map_key import claim_segment, segment_of
 from airflow_provider_distkeras.operators.resources import SparkResourcesOperator
 from airflow_provider_distkeras.operators.reuse import committed_result
 from airflow_provider_distkeras.operators.templates import is_constant
@@ -54,6 +55,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         option [distkeras] artifact_root; for a local Spark master, else, {AIRFLOW_HOME}/distkeras. (templated)
     :param if_exists: If the period has a committed result: "overwrite" it with a new attempt, "reuse" it if it answers the same
         request on the same inputs, or "fail". (templated)
+    :param map_key: A text that names the segment of the data that a mapped task is about, such as a city: its artifacts and
+        its models are filed and shown by it, whatever the map index. Default: what `map_index_template` renders, else the map
+        index. (templated)
     :param deferrable: Wait in the triggerer, which holds no worker; in cluster mode only. Default: the Airflow option
         [operators] default_deferrable.
     """
@@ -63,7 +67,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
     #: The fields of the spec that hold paths.
     path_fields: ClassVar[tuple[str, ...]] = ()
 
-    template_fields = (*SparkResourcesOperator.template_fields, "artifact_root", "if_exists")
+    template_fields = (*SparkResourcesOperator.template_fields, "artifact_root", "if_exists", "map_key")
     operator_extra_links: tuple[PushedLink, ...] = (SparkUILink(), HistoryServerLink())
 
     if TYPE_CHECKING:
@@ -75,12 +79,14 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         *,
         artifact_root: str | None = None,
         if_exists: str = "overwrite",
+        map_key: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.artifact_root = artifact_root
         self.if_exists = if_exists
+        self.map_key = map_key
         self.deferrable = deferrable
         self.pushed_links: dict[str, str] = {}
         self._run: JobRun | None = None
@@ -121,8 +127,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         self._finished = (run.request, run.result)
         self.log.info("Result: %s", json.dumps(run.result, default=str))
         spec, period = run.spec, run.request.attempt.period
+        segment = {"map_key": run.segment} if isinstance(run.segment, str) else {}
         uri = run.result[spec.main_artifact]
-        details = {"uri": uri, "kind": spec.kind, "period": period, "spec_sha256": spec.sha256, **run.event_details}
+        details = {"uri": uri, "kind": spec.kind, "period": period, "spec_sha256": spec.sha256, **segment, **run.event_details}
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 run.context["outlet_events"][outlet].extra = {**run.result, **details}
@@ -139,6 +146,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         job_log = self._job_log(context)
         with job_log.report(), airflow_errors():
             if_exists = _check_if_exists("if_exists", self.if_exists)
+            run.segment = claim_segment(self, self.map_key, context)
             self.cast_resources()
             hook = self._hook = self._submit_hook(job_log)
             if self._killed:  # the signal came before there was a hook
@@ -164,7 +172,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
                 cause = job_error(attempt) or JobError(event["message"])
                 record_failure(attempt, cause)
                 raise cause
-            run = self._run = JobRun.of_attempt(context, attempt)
+            run = self._run = JobRun.of_attempt(context, attempt, segment_of(self, self.map_key, context))
             run.result = self._read_result(run)
             return self.conclude(run)
 
@@ -182,10 +190,9 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         """Submit the job, or find an earlier try's again, and wait for it; set the result."""
         self.external_id_key = run.external_id_key
         spark_conf, secret_conf = self.spark_properties(run.context)
-        ti = run.context["ti"]
         hook.prepare(
             run.request, self._lease(run, run.attempt), run.store_attempt,
-            name=self.name or f"{ti.dag_id}.{ti.task_id} {run.period}", conf=spark_conf, secret_conf=secret_conf,
+            name=self.name or run.name, conf=spark_conf, secret_conf=secret_conf,
         )  # fmt: skip
         try:
             super().execute(run.context)

@@ -25,6 +25,7 @@ class JobRun:
     Attributes:
         context: Airflow's context of the task.
         root: The artifact root, a URI.
+        segment: The map key, or the map index of a mapped task without one; -1 for a task that is not mapped.
         spec: What the job does; set after `resolve`.
         inputs: A fingerprint per input file; set by `check_inputs`.
         attempt: The attempt of this try.
@@ -37,6 +38,7 @@ class JobRun:
 
     context: Context
     root: str = ""
+    segment: int | str = -1
     spec: Spec = field(init=False)
     inputs: dict[str, str] = field(default_factory=dict)
     attempt: Attempt = field(init=False)
@@ -47,13 +49,13 @@ class JobRun:
     event_details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_attempt(cls, context: Context, attempt: Attempt) -> JobRun:
+    def of_attempt(cls, context: Context, attempt: Attempt, segment: int | str) -> JobRun:
         """Return the run of a claimed attempt, from its request, in a process that has not submitted it."""
-        run = cls(context, claimed=attempt)
+        run = cls(context, segment=segment, claimed=attempt)
         request = Request.read(storage_for(attempt.path), attempt)
         run.spec, run.inputs, run.attempt = request.spec, request.inputs, attempt
         ti = context["ti"]
-        root = attempt.root_of(ti.dag_id, ti.task_id, run.map_index)
+        root = attempt.root_of(ti.dag_id, ti.task_id, segment)
         assert root is not None
         run.root = root
         return run
@@ -70,16 +72,16 @@ class JobRun:
         return period_key(getattr(dag_run, "partition_key", None), self.context.get("logical_date"), dag_run.run_after)
 
     @property
-    def map_index(self) -> int:
-        """The task's map index; -1 if the task is not mapped."""
-        index = self.context["ti"].map_index
-        return -1 if index is None else index
+    def name(self) -> str:
+        """What the job is called on the cluster: the DAG, the task with its segment, and the period."""
+        ti = self.context["ti"]
+        return f"{ti.dag_id}.{ti.task_id} {'' if self.segment == -1 else f'[{self.segment}] '}{self.period}"
 
     @property
     def task_path(self) -> str:
         """The folder of the task below the artifact root."""
         ti = self.context["ti"]
-        return task_path(self.root, ti.dag_id, ti.task_id, self.map_index)
+        return task_path(self.root, ti.dag_id, ti.task_id, self.segment)
 
     @property
     def external_id_key(self) -> str:
@@ -104,7 +106,7 @@ class JobRun:
         ti = self.context["ti"]
         generation = f"{ti.max_tries}c{self._clear_number}" if self._clear_number else ti.max_tries
         attempt = Attempt.claim(
-            self.root, ti.dag_id, ti.task_id, self.map_index, self.period,
+            self.root, ti.dag_id, ti.task_id, self.segment, self.period,
             claimed_at=datetime.now(UTC), generation=generation, try_number=ti.try_number, spec_sha256=self.spec.sha256,
         )  # fmt: skip
         return attempt.after(attempts(storage_for(self.root), attempt.period_path))

@@ -26,9 +26,9 @@ class NamedChampion:
     name: str
     champion: Champion
 
-    def is_of_task(self, dag_id: str, task_id: str, map_index: int) -> bool:
+    def is_of_task(self, dag_id: str, task_id: str, segment: int | str) -> bool:
         """Return whether this task has trained the champion, below the same root."""
-        return ArtifactRef.parse(self.champion.model_path).root_of(dag_id, task_id, map_index) == self.root
+        return ArtifactRef.parse(self.champion.model_path).root_of(dag_id, task_id, segment) == self.root
 
 
 def find_champions(roots: Sequence[str]) -> tuple[list[NamedChampion], list[str]]:

@@ -12,7 +12,7 @@ from airflow_provider_distkeras.plugins.artifacts import NamedChampion, deciding
 from airflow_provider_distkeras.plugins.models import MAX_RUNS, ModelRecord, by_task, find_models
 from airflow_provider_distkeras.plugins.rendering import format_period, render
 
-#: The most tasks and map indexes that one page shows.
+#: The most tasks and segments that one page shows.
 _MAX_TASKS = 50
 
 
@@ -56,7 +56,7 @@ def metrics_page(dag_id: str) -> str:
 def _section(models: Sequence[ModelRecord], champions: Sequence[NamedChampion]) -> _Section:
     """Return the section of one task's models, with those of the champions that the task has trained."""
     newest = max(models, key=lambda model: model.attempt.name)
-    champions = [each for each in champions if each.is_of_task(newest.dag_id, newest.task_id, newest.map_index)]
+    champions = [each for each in champions if each.is_of_task(newest.dag_id, newest.task_id, newest.segment)]
     metric, doubt = deciding_metric(newest)
     notes = [f"{metric}: mean over the folds of the cross validation; the bars are one standard deviation."]
     notes += [doubt] if doubt else []

@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.map_key import MapKey
 
 #: The latest runs that a page reads, and the most XComs of theirs.
 MAX_RUNS = 200
@@ -18,7 +19,7 @@ _MAX_XCOMS = 30_000
 #: Larger values cannot be drawn.
 _MAX_VALUE = 1e100
 #: The keys that only a train task pushes together.
-_KEYS = ("model_path", "report_path", "metrics")
+_KEYS = ("model_path", "report_path", "metrics", MapKey.XCOM)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelRecord:
         metrics: by metric, `mean`, `std` and, where rows were set aside, `test`.
         root: the artifact root.
         attempt: the attempt below the root that wrote the model.
+        map_key: the text that names the segment of the data; empty if the task instance has none.
     """
 
     dag_id: str
@@ -41,6 +43,7 @@ class ModelRecord:
     metrics: dict[str, Any]
     root: str
     attempt: Attempt
+    map_key: str = ""
 
     @classmethod
     def from_xcoms(cls, dag_id: str, run_id: str, task_id: str, map_index: int, xcoms: dict[str, Any]) -> ModelRecord | None:
@@ -49,13 +52,19 @@ class ModelRecord:
         if "report_path" not in xcoms or not isinstance(path, str) or not isinstance(metrics, dict):
             return None
         ref = ArtifactRef.parse(path)
-        root = ref.root_of(dag_id, task_id, map_index)
-        return None if root is None else cls(dag_id, run_id, task_id, map_index, path, metrics, root, ref.attempt)
+        map_key = map_key_of(xcoms)
+        root = ref.root_of(dag_id, task_id, map_key or map_index)
+        return None if root is None else cls(dag_id, run_id, task_id, map_index, path, metrics, root, ref.attempt, map_key)
+
+    @property
+    def segment(self) -> int | str:
+        """The map key, or the map index where there is none."""
+        return self.map_key or self.map_index
 
     @property
     def task(self) -> str:
-        """The task's name, with the map index of a mapped task."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id} [{self.map_index}]"
+        """The task's name, with the segment of a mapped task."""
+        return self.task_id if self.segment == -1 else f"{self.task_id} [{self.segment}]"
 
     def statistic(self, metric: str, name: str) -> float | None:
         """Return a statistic of a metric, such as the mean of r2; None if it is missing, or no number that can be drawn."""
@@ -109,6 +118,12 @@ def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:
     return [model for model in models if model is not None]
 
 
+def map_key_of(xcoms: dict[str, Any]) -> str:
+    """Return the map key that a task instance has pushed; empty if it has none."""
+    key = MapKey.from_xcom(xcoms.get(MapKey.XCOM))
+    return "" if key is None else key.text
+
+
 def decode(value: Any) -> Any:
     """Return an XCom's value as JSON, whether it was stored as JSON or as text; never an object of a class that it names."""
     if isinstance(value, str):
@@ -118,11 +133,17 @@ def decode(value: Any) -> Any:
 
 
 def by_task(models: Iterable[ModelRecord]) -> list[list[ModelRecord]]:
-    """Return the models of each task and map index, one per period, in the order of the periods.
+    """Return the models of each task and segment, one per period, in the order of the periods.
 
     Of a period's attempts, the newest counts. Of the runs that returned it, the one that made it counts, not one that reused it.
     """
-    tasks: dict[tuple[str, int], dict[str, ModelRecord]] = {}
-    for model in sorted(models, key=lambda model: (model.task_id, model.map_index, model.attempt.period, model.attempt.name)):
-        tasks.setdefault((model.task_id, model.map_index), {})[model.attempt.period] = model
+    tasks: dict[tuple[str, int | str], dict[str, ModelRecord]] = {}
+    for model in sorted(models, key=_order):
+        tasks.setdefault((model.task_id, model.segment), {})[model.attempt.period] = model
     return [list(periods.values()) for periods in tasks.values()]
+
+
+def _order(model: ModelRecord) -> tuple[Any, ...]:
+    """Return what models are sorted by: segments of a task by map index, then those with a key by that."""
+    index = 0 if model.map_key else model.map_index
+    return model.task_id, model.map_key, index, model.attempt.period, model.attempt.name

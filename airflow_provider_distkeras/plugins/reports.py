@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.map_key import MapKey
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.plugins.models import decode
+from airflow_provider_distkeras.plugins.models import decode, map_key_of
 from airflow_provider_distkeras.plugins.storage import MAX_REPORT_BYTES, storage_for
 
 
@@ -29,8 +30,10 @@ def read_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
         XCom.map_index == map_index,
     )
     with create_session() as session:
-        path = decode(session.scalar(select(XCom.value).where(*instance, XCom.key == "report_path")))
-    if not isinstance(path, str) or ArtifactRef.parse(path).root_of(dag_id, task_id, map_index) is None:
+        rows = session.execute(select(XCom.key, XCom.value).where(*instance, XCom.key.in_(("report_path", MapKey.XCOM))))
+        xcoms = {row.key: decode(row.value) for row in rows}
+    path, segment = xcoms.get("report_path"), map_key_of(xcoms) or map_index
+    if not isinstance(path, str) or ArtifactRef.parse(path).root_of(dag_id, task_id, segment) is None:
         return None
     manifest_path = ArtifactRef.parse(path).manifest_path
     try:

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.map_key import MapKey
 from airflow_provider_distkeras.plugins.models import ModelRecord, by_task
 
 PATH = "file:///out/dag/train/period=2026-03-01T000000Z/20260301T060000000000Z-g0-t1-1f0c9b2e/model"
@@ -22,6 +25,28 @@ def test_a_model_has_the_root_the_period_and_the_task_of_its_path():
     assert (trained.root, trained.attempt.period, trained.task) == ("file:///out", "2026-03-01T000000Z", "train")
     assert trained.attempt.manifest_path == PATH.removesuffix("model") + "_MANIFEST.json"
     assert record(PATH.replace("/train/", "/train/2/"), map_index=2).task == "train [2]"
+
+
+def test_a_model_with_a_map_key_is_called_by_it():
+    key = {MapKey.XCOM: MapKey("são paulo", 2, 0).to_dict()}
+    trained = record(PATH.replace("/train/", "/train/s_o_paulo-577abdbf/"), map_index=2, **key)
+
+    assert (trained.root, trained.task) == ("file:///out", "train [são paulo]")
+    assert record(PATH.replace("/train/", "/train/2/"), map_index=2, **key) is None
+    assert record(PATH.replace("/train/", "/train/Oslo/"), map_index=2, **key) is None
+
+
+def test_segments_are_joined_by_their_key_whatever_the_map_index():
+    def trained(period, key, index):
+        made = model(period, "20260301T060000000000Z-g0-t1-1f0c9b2e", map_index=index)
+        return dataclasses.replace(made, map_key=key)
+
+    models = [trained("1", "A", 0), trained("1", "C", 2), trained("2", "C", 0), trained("2", "A", 1), trained("0", "", 0)]
+    assert [[each.task for each in segment] for segment in by_task(models)] == [
+        ["train [0]"],
+        ["train [A]"] * 2,
+        ["train [C]"] * 2,
+    ]
 
 
 @pytest.mark.parametrize("lacking", ["model_path", "report_path", "metrics"])

@@ -20,12 +20,13 @@ pytestmark = pytest.mark.airflow
 def pipeline(prepare, root):
     """Return a function that makes a preprocess and a train task."""
 
-    def make():
+    def make(**arguments):
         DistKerasTrainOperator(
             task_id="train",
             dataset_path=prepare().output["dataset_path"],
             hyperparameters={"layer_dims": [None, 8, 1]},
             artifact_root=str(root),
+            **arguments,
         )
 
     return make
@@ -136,6 +137,15 @@ def get(client, log_in, trained):
         return client.get("/distkeras/report/dag", params=query, headers=log_in("ADMIN"))
 
     return page
+
+
+def test_a_report_filed_by_a_map_key_is_read(client, log_in, stub, pipeline, run):
+    done = run(lambda: pipeline(map_key="Oslo"))
+    answer = client.get(done.xcoms("train")[TrainingReportLink.KEY], headers=log_in("ADMIN"))
+
+    assert "/dag/train/Oslo/period=" in done.xcoms("train")["report_path"]
+    assert (answer.status_code, answer.text) == (200, "<p>r2 0.9</p>")
+    assert "<h2>train [Oslo]</h2>" in client.get("/distkeras/metrics/dag", headers=log_in("ADMIN")).text
 
 
 def replace(path, kind, secret):

@@ -44,8 +44,8 @@ class ArtifactRef:
         """The attempt whose folder the artifact lies in."""
         return Attempt.at(self.folder)
 
-    def root_of(self, dag_id: str, task_id: str, map_index: int) -> str | None:
+    def root_of(self, dag_id: str, task_id: str, segment: int | str) -> str | None:
         """Return the artifact root below which an attempt of this task has the artifact; None if no attempt of the task has."""
         if not self.name or ".." in self.path.split("/"):
             return None
-        return self.attempt.root_of(dag_id, task_id, map_index)
+        return self.attempt.root_of(dag_id, task_id, segment)

@@ -1,4 +1,4 @@
-"""Attempts, and where their artifacts lie: {root}/{dag_id}/{task_id}[/{map_index}]/period={P}/{attempt}/...
+"""Attempts, and where their artifacts lie: {root}/{dag_id}/{task_id}[/{segment}]/period={P}/{attempt}/...
 
 A period is a period of data, never a run. Each try of each run writes into an attempt folder of its own. An attempt is committed
 by writing its manifest; the newest attempt with one is the period's committed attempt. An attempt may be committed unless a newer
@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.map_key import segment_folder
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
 from airflow_provider_distkeras.contract.period import is_older, slug, sort_key
@@ -40,12 +41,15 @@ class Attempt:
 
     @classmethod
     def claim(
-        cls, root: str, dag_id: str, task_id: str, map_index: int, period: str,
+        cls, root: str, dag_id: str, task_id: str, segment: int | str, period: str,
         *, claimed_at: datetime, generation: int | str, try_number: int, spec_sha256: str,
     ) -> Attempt:  # fmt: skip
-        """Return a new attempt. Names sort by the time of the claim, so the greatest is the newest."""
+        """Return a new attempt of a task, or of its segment, as `segment_folder` takes it.
+
+        Names sort by the time of the claim, so the greatest is the newest.
+        """
         stamp = claimed_at.astimezone(UTC).strftime(_STAMP)
-        folder = f"{task_path(root, dag_id, task_id, map_index)}/period={period}"
+        folder = f"{task_path(root, dag_id, task_id, segment)}/period={period}"
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
     def after(self, others: Iterable[Attempt]) -> Attempt:
@@ -103,10 +107,10 @@ class Attempt:
         """The path of the pointer to the period's committed attempt, which nothing here reads."""
         return f"{self.period_path}/{_CURRENT}"
 
-    def root_of(self, dag_id: str, task_id: str, map_index: int) -> str | None:
+    def root_of(self, dag_id: str, task_id: str, segment: int | str) -> str | None:
         """Return the artifact root below which this is an attempt of the task; None if it is not the task's."""
         task_path, _, period = self.period_path.rpartition("/")
-        folder = f"/{_task_folder(dag_id, task_id, map_index)}"
+        folder = f"/{_task_folder(dag_id, task_id, segment)}"
         is_of_task = task_path.endswith(folder) and period.startswith("period=") and period != "period=" and self.name
         return task_path.removesuffix(folder) or None if is_of_task else None
 
@@ -115,14 +119,14 @@ class Attempt:
         return asdict(self)
 
 
-def _task_folder(dag_id: str, task_id: str, map_index: int) -> str:
-    """Return the folder of a task below the artifact root."""
-    return "/".join([slug(dag_id), slug(task_id), *([str(map_index)] if map_index >= 0 else [])])
+def _task_folder(dag_id: str, task_id: str, segment: int | str) -> str:
+    """Return the folder of a task, or of its segment, below the artifact root."""
+    return "/".join(filter(None, [slug(dag_id), slug(task_id), segment_folder(segment)]))
 
 
-def task_path(root: str, dag_id: str, task_id: str, map_index: int) -> str:
-    """Return the folder of a task, with the periods of which it has results."""
-    return f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, map_index)}"
+def task_path(root: str, dag_id: str, task_id: str, segment: int | str) -> str:
+    """Return the folder of a task, or of its segment, with the periods of which it has results."""
+    return f"{root.rstrip('/')}/{_task_folder(dag_id, task_id, segment)}"
 
 
 def attempts(storage: Storage, period_path: str) -> list[Attempt]:
