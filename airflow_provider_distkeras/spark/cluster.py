@@ -10,12 +10,9 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import DataFrame
 
-_ENCRYPTION = (
-    "spark.ssl.enabled",
-    "spark.ssl.rpc.enabled",
-    "spark.network.crypto.enabled",
-    "spark.authenticate.enableSaslEncryption",
-)
+#: The settings that encrypt what the driver sends to executors, tasks included; any of them does.
+_RPC_ENCRYPTION = ("spark.network.crypto.enabled", "spark.ssl.rpc.enabled", "spark.authenticate.enableSaslEncryption")
+_ENCRYPTION = (*_RPC_ENCRYPTION, "spark.ssl.enabled")
 
 
 def setting(context: SparkContext, name: str, default: str) -> str:
@@ -23,9 +20,14 @@ def setting(context: SparkContext, name: str, default: str) -> str:
     return str(context._conf.get(name, default))
 
 
+def is_local(context: SparkContext) -> bool:
+    """Return whether all of Spark runs on this machine."""
+    return (context.master or "").startswith("local")
+
+
 def addresses(context: SparkContext) -> tuple[str, str]:
     """Return the address that the parameter server listens on, and the address by which executors reach it."""
-    if (context.master or "").startswith("local"):
+    if is_local(context):
         return "127.0.0.1", "127.0.0.1"
     host = setting(context, "spark.driver.host", "")
     return setting(context, "spark.driver.bindAddress", host), host
@@ -46,8 +48,7 @@ def check_slots(context: SparkContext, workers: int, trainer: str) -> None:
         )
     free = slots(context)
     if free < workers:
-        master = context.master or ""
-        fix = f"start Spark with local[{workers}]" if master.startswith("local") else (
+        fix = f"start Spark with local[{workers}]" if is_local(context) else (
             "give the application more cores (spark.executor.instances, spark.executor.cores, spark.cores.max) "
             "or its tasks fewer (spark.task.cpus)"
         )  # fmt: skip
@@ -58,12 +59,22 @@ def check_slots(context: SparkContext, workers: int, trainer: str) -> None:
 
 
 def check_encryption(context: SparkContext, encryption: str) -> None:
-    """Raise SpecError if Spark's own connections are encrypted and ours would not be."""
+    """Raise SpecError unless Spark's own connections are encrypted if ours are, and the other way round.
+
+    The run's secret reaches the executors with their tasks, over Spark's connections: whoever reads those can pass for a worker.
+    """
     on = [name for name in _ENCRYPTION if setting(context, name, "false") == "true"]
     if on and encryption == "none":
         raise SpecError(
             f"encryption: this cluster encrypts its connections ({on[0]}=true), and the workers' must be encrypted too: "
             "set encryption='tls'."
+        )
+    if encryption == "tls" and not is_local(context) and not set(on) & set(_RPC_ENCRYPTION):
+        raise SpecError(
+            "encryption: 'tls' needs Spark's own connections to be encrypted too, for over them the run's secret reaches the "
+            "executors; on this cluster they are not. Set spark.authenticate=true and spark.network.crypto.enabled=true "
+            "(and spark.authenticate.secret, on a standalone cluster for its master and workers, too), or "
+            "spark.ssl.rpc.enabled=true; on a network that you trust, set encryption='none'."
         )
 
 
