@@ -6,6 +6,8 @@ import json
 import time
 from dataclasses import dataclass
 
+from airflow_provider_distkeras.contract.json_object import parse_object
+
 #: The longest time between two reads of a lease by its job, in seconds; a short lease is read more often.
 POLL_S = 10.0
 
@@ -31,7 +33,7 @@ class Lease:
     @classmethod
     def read(cls, content: bytes) -> Lease:
         """Return the lease that a file holds. Raises ValueError, KeyError or TypeError if it holds none."""
-        fields = json.loads(content)
+        fields = parse_object(content, "The lease")
         return cls(float(fields["seconds"]), bool(fields["revoked"]))
 
     @property
