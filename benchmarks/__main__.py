@@ -14,6 +14,7 @@ BENCHMARKS = {
     "wide-jax": ("wide", "jax"),
     "wire": ("wire", "jax"),
     "shards": ("shards", "jax"),
+    "siege": ("siege", "jax"),
     "memory-tensorflow": ("memory", "tensorflow"),
     "memory-jax": ("memory", "jax"),
     "loading": ("loading", "jax"),
