@@ -15,6 +15,7 @@ BENCHMARKS = {
     "wire": ("wire", "jax"),
     "shards": ("shards", "jax"),
     "siege": ("siege", "jax"),
+    "siege-pages": ("siege_pages", "jax"),
     "memory-tensorflow": ("memory", "tensorflow"),
     "memory-jax": ("memory", "jax"),
     "loading": ("loading", "jax"),
