@@ -58,7 +58,8 @@ def api_server(home: Path, xcoms: dict[str, Any]) -> Iterator[ApiServer]:
     (home / "dags").mkdir()
     (home / "dags" / "siege.py").write_text(_DAG)
     (home / "passwords.json").write_text(json.dumps({"admin": password}))
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}  # of another Airflow
+    environment = inherited | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
