@@ -80,6 +80,8 @@ class ObjectStorage:
 
     def _matches(self, pattern: str) -> list[ObjectStoragePath]:
         """Return the paths that a pattern matches; each part with a wildcard is matched against the names in its folder."""
+        if _GLOB.isdisjoint(pattern) or self.exists(pattern):
+            return [path for path in [ObjectStoragePath(pattern)] if path.exists()]
         root = f"{urlsplit(pattern).scheme}://{urlsplit(pattern).netloc}"
         paths = [root]
         for part in pattern[len(root) :].strip("/").split("/"):

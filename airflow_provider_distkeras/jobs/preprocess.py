@@ -17,7 +17,7 @@ from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
 from airflow_provider_distkeras.ml.data.profile import Profile
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
-from airflow_provider_distkeras.spark.storage import storage_for
+from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")
 
@@ -43,7 +43,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     require_claim(storage_for(spark, attempt.path), attempt)  # what Spark writes makes its folders anew
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, tasks(spark.sparkContext))
-    written = _check_written(spark.read.parquet(dataset_path), spec, profile.complete)
+    written = _check_written(spark.read.parquet(literal(dataset_path)), spec, profile.complete)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":
         source.bad_records(spark).write.json(f"{attempt.path}/quarantine")

@@ -23,7 +23,7 @@ from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import WRITING
 from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
 from airflow_provider_distkeras.spark.progress import ProgressReporter
-from airflow_provider_distkeras.spark.storage import storage_for
+from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: The folder of an attempt where its fits are recorded.
 _TRIALS = "trials"
@@ -42,7 +42,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
     if spec.tensorboard:
         tensorboard.check_installed()
     with _mlflow_run(spec, attempt) or nullcontext() as run:
-        data = spark.read.parquet(spec.dataset_path)
+        data = spark.read.parquet(literal(spec.dataset_path))
         interrupted = [f"{earlier.path}/{_TRIALS}" for earlier in cut_off(storage, attempt, spec)]
         check = functools.partial(require_claim, storage, attempt)
         journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted, before_record=check)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class InputOperator(DistKerasBaseOperator):
-    """Base of the operators that read files. The parameters from `delimiter` to `timestamp_formats` are about CSV alone.
+    """Base of the operators that read files. The parameters from `delimiter` to `header` are about CSV alone.
 
     :param input_path: Files (CSV also as .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
     :param input_format: How the files are written, such as "csv" or "parquet"; by default as they are named. (templated)
@@ -26,13 +26,16 @@ class InputOperator(DistKerasBaseOperator):
     :param null_values: Texts that stand for a missing value, beside an empty field. (templated)
     :param multiline: Whether quoted fields hold line breaks; a file is then read by one task. (templated)
     :param timestamp_formats: How times are written, beside ISO 8601, as for `strptime`. (templated)
+    :param escape: What stands before a quote inside quotes, such as a backslash, where quotes are not doubled. (templated)
+    :param header: Whether the first line names the columns. With False they are named "0", "1" and so on; by default it does, and
+        one that looks like values is an error. (templated)
     :param bad_lines: How lines that do not fit are treated: "fail", "quarantine" or "drop". (templated)
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 
     template_fields = (
         *DistKerasBaseOperator.template_fields, "input_path", "input_format", "delimiter", "quote", "encoding", "null_values",
-        "multiline", "timestamp_formats", "bad_lines", "max_bad_lines",
+        "multiline", "timestamp_formats", "escape", "header", "bad_lines", "max_bad_lines",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +49,8 @@ class InputOperator(DistKerasBaseOperator):
         null_values: list[str] | str | None = None,
         multiline: bool | str = False,
         timestamp_formats: list[str] | str | None = None,
+        escape: str | None = None,
+        header: bool | str | None = None,
         bad_lines: str = "fail",
         max_bad_lines: float | str = 0.01,
         **kwargs: Any,
@@ -59,6 +64,8 @@ class InputOperator(DistKerasBaseOperator):
         self.null_values = null_values
         self.multiline = multiline
         self.timestamp_formats = timestamp_formats
+        self.escape = escape
+        self.header = header
         self.bad_lines = bad_lines
         self.max_bad_lines = max_bad_lines
 
@@ -74,7 +81,7 @@ class InputOperator(DistKerasBaseOperator):
             self.log.warning("The input is checked by the job only. %s", error)
             return InputFiles({})
         if spec.format_in(storage) == "csv":
-            return inspect(storage, spec.input_path, spec.dialect)
+            return inspect(storage, spec.input_path, spec.dialect, left_out=spec.left_out)
         return InputFiles(listing.find(storage, spec.input_path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ def storage_for(spark: SparkSession, path: str) -> Storage:
     if is_local(path if urlsplit(path).scheme else default):
         return LocalStorage()
     return HadoopStorage(spark)
+
+
+def literal(path: str) -> str:
+    """Return a path for Spark's readers, which else take a file that was found by its name for a glob."""
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
 
 @contextmanager
@@ -125,7 +131,8 @@ class HadoopStorage:
         sizes: dict[str, int] = {}
         with _reach(pattern):
             file_system, java_path = self._locate(pattern)
-            for match in file_system.globStatus(java_path) or []:
+            found = [file_system.getFileStatus(java_path)] if file_system.exists(java_path) else file_system.globStatus(java_path)
+            for match in found or []:
                 inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
                 for status in inside:
                     if status.isFile() and (status is match or not is_hidden(status.getPath().getName())):

@@ -17,14 +17,16 @@ def length_of(kind: str) -> int | None:
 
 @dataclass(frozen=True)
 class Dialect:
-    """The way in which CSV files are written.
+    r"""The way in which CSV files are written.
 
     Attributes:
         delimiter: what separates the fields of a line.
         quote: what surrounds a field that holds delimiters, itself doubled inside; None where nothing does.
         encoding: Python's name of the encoding.
-        null_values: texts that stand for a missing value, beside an empty field.
+        null_values: texts that stand for a missing value, beside an empty field, nan, and \N, as databases write it.
         multiline: whether a quoted field may hold line breaks. A file is then read as a whole, by one task.
+        escape: what stands before a quote inside quotes, where quotes are not doubled.
+        header: whether the first line names the columns; None for the same, but a line that looks like values is refused.
         timestamp_formats: how times are written, beside ISO 8601, in the words of `strptime`.
     """
 
@@ -34,6 +36,13 @@ class Dialect:
     null_values: tuple[str, ...] = ()
     multiline: bool = False
     timestamp_formats: tuple[str, ...] = ()
+    escape: str | None = None
+    header: bool | None = None
+
+    @property
+    def all_null_values(self) -> tuple[str, ...]:
+        """All texts that stand for a missing value."""
+        return ("", "nan", "NaN", r"\N", *self.null_values)
 
     @property
     def is_wide(self) -> bool:

@@ -7,11 +7,13 @@ import codecs
 import contextlib
 import csv
 import io
+import re
 import string
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
@@ -25,7 +27,8 @@ HEAD_BYTES = 256 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
 #: The number of files whose first rows are a sample of what columns hold.
 _SAMPLED_FILES = 20
-_MARK = b"\xef\xbb\xbf"
+#: The byte order mark of UTF-8.
+MARK = b"\xef\xbb\xbf"
 #: How files begin that are no text, and what to do about them.
 _NO_TEXT = {
     b"\x1f\x8b": "is compressed by gzip: give it a name that ends with .gz",
@@ -36,6 +39,8 @@ _NO_TEXT = {
     b"PAR1": "is a Parquet file: expected CSV",
 }
 _DELIMITERS = ",;\t|"
+#: A name that is rather a value: a number, a date, or a time.
+_VALUE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d.*)?")
 
 #: Takes the beginning of a compressed file and the number of bytes that are of use; raises OSError for what is not compressed.
 Decompress = Callable[[bytes, int], bytes]
@@ -47,21 +52,18 @@ class InputFiles:
 
     Attributes:
         sizes: size in bytes per file, sorted by path.
+        columns: the columns to read from, in the order of the first file.
         headers: column names per file, in the file's own order.
         lines: the lines per file up to the header's, as they are written (in UTF-8 if the encoding is wide); all but the header's
-            with their line breaks.
+            with their line breaks; none of files without a header.
         samples: the rows at the beginning of some files: lists of fields as long as the header, none of them cut off.
     """
 
     sizes: dict[str, int]
+    columns: list[str] = field(default_factory=list)
     headers: dict[str, list[str]] = field(default_factory=dict)
     lines: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     samples: dict[str, list[list[str]]] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns, in the order of the first file."""
-        return next(iter(self.headers.values()))
 
 
 def refuse_reserved(columns: list[str]) -> None:
@@ -83,7 +85,13 @@ def _is_reserved(name: str) -> bool:
     return name.lower() in map(str.lower, RESERVED)
 
 
-def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Decompress | None = None) -> InputFiles:
+def inspect(
+    storage: Storage,
+    patterns: list[str],
+    dialect: Dialect,
+    unzstd: Decompress | None = None,
+    left_out: Collection[str] | None = (),
+) -> InputFiles:
     """Find the files and read their headers and first rows.
 
     Args:
@@ -92,10 +100,38 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
         dialect: how the files are written.
         unzstd: decompresses the beginning of a .zst file, which the standard library cannot do; without it, such files get no
             header.
+        left_out: columns that are not used, so that their names may be empty or the same and some files may lack them; None if
+            that is not known yet: all columns that have such names are left out.
 
     Raises:
         DataError: nothing matches, a file is empty, there is no row at all, or the files' columns differ.
     """
+    files = InputFiles(_find(storage, patterns))
+    readable = [path for path in files.sizes if unzstd is not None or not path.endswith(".zst")]
+    any_row = len(readable) < len(files.sizes)
+    for path in readable:
+        head, lines, records = _head(storage, path, dialect, unzstd)
+        if not records:
+            raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
+        first = [name.strip() for name in records[0]]
+        _check_text(path, first, head, dialect)
+        if dialect.header is False:
+            header, lines, rows = [str(number) for number in range(len(first))], (), records
+        else:
+            header, rows = first, records[1:]
+            _check_header(path, header, lines[-1], dialect, left_out)
+        files.headers[path], files.lines[path] = header, lines
+        any_row = any_row or bool(rows)
+        if len(files.samples) < _SAMPLED_FILES:  # joined files repeat their header
+            files.samples[path] = [row for row in rows if len(row) == len(header) and (row != records[0] or not lines)]
+    if not any_row:
+        hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
+        raise DataError(f"There is no row in {', '.join(list(files.sizes)[:3])}: the files hold only a header.{hint}")
+    return replace(files, columns=_shared_columns(files.headers, left_out))
+
+
+def _find(storage: Storage, patterns: list[str]) -> dict[str, int]:
+    """Return the size in bytes of each file. Raise DataError for a pattern that matches none."""
     sizes: dict[str, int] = {}
     for pattern in patterns:
         matches = storage.list_files(pattern)
@@ -106,29 +142,7 @@ def inspect(storage: Storage, patterns: list[str], dialect: Dialect, unzstd: Dec
         if not matches:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(matches)
-    files = InputFiles(sizes)
-    readable = [path for path in sizes if unzstd is not None or not path.endswith(".zst")]
-    any_row = len(readable) < len(sizes)
-    for path in readable:
-        head, lines, records = _head(storage, path, dialect, unzstd)
-        if not records:
-            raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
-        header = [name.strip() for name in records[0]]
-        _check_header(path, header, head, dialect)
-        files.headers[path], files.lines[path] = header, lines
-        if dialect.by_line and len(_parsed([_text(lines[-1], dialect)], dialect)[0]) != len(header):
-            raise DataError(
-                f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line."
-            )
-        any_row = any_row or len(records) > 1
-        if len(files.samples) < _SAMPLED_FILES:
-            rows = [record for record in records[1:] if len(record) == len(header)]
-            files.samples[path] = [row for row in rows if row != records[0]]  # joined files repeat their header
-    if not any_row:
-        hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
-        raise DataError(f"There is no row in {', '.join(list(sizes)[:3])}: the files hold only a header.{hint}")
-    _same_columns(files.headers)
-    return files
+    return sizes
 
 
 def _head(
@@ -142,12 +156,12 @@ def _head(
         whole = len(content) < limit and len(head) < limit
         text = _text(head, dialect)
         lines = list(io.StringIO(text, newline=""))
-        above = _lines_above_header(lines, dialect)
+        above = 0 if dialect.header is False else _lines_above_header(lines, dialect)
         records = _parsed(lines[above:], dialect)
         if not whole:
             records = records[:-1]  # it may have been cut off
         if len(records) > 1 or whole or limit >= _MOST_BYTES:
-            as_read = text.encode() if dialect.is_wide else head.removeprefix(_MARK)
+            as_read = text.encode() if dialect.is_wide else head.removeprefix(MARK)
             first = b"".join(as_read.splitlines(keepends=True)[: above + 1]).rstrip(b"\r\n")
             return head, tuple(first.splitlines(keepends=True)), records
         limit *= 4
@@ -159,35 +173,48 @@ def _lines_above_header(lines: list[str], dialect: Dialect) -> int:
     return next((position for position, line in enumerate(lines) if line.strip(nothing)), len(lines))
 
 
-def _check_header(path: str, header: list[str], head: bytes, dialect: Dialect) -> None:
-    """Raise DataError for a header that cannot be right."""
+def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> None:
+    """Raise DataError for a file that is no text, or whose first record shows that it is written in another dialect."""
     for start, what in _NO_TEXT.items():
         if head.startswith(start):
             raise DataError(f"The file {path} {what}.")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not dialect.is_wide:
         raise DataError(f"The file {path} begins as UTF-16 does: set encoding='utf-16', not {dialect.encoding!r}.")
-    if "\0" in "".join(header):
+    if "\0" in "".join(first):
         raise DataError(
             f"The header of {path} holds NUL: this is no text in {dialect.encoding}. Set encoding, or restore the file."
         )
-    if "\ufffd" in "".join(header):
+    if "\ufffd" in "".join(first):
         raise DataError(f"The header of {path} is no text in {dialect.encoding}. Set encoding, or restore the file.")
-    refuse_twins(header, f"in the header of {path}")
-    others = [each for each in _DELIMITERS if each != dialect.delimiter and each in header[0]]
-    if len(header) == 1 and others:
+    others = [each for each in _DELIMITERS if each != dialect.delimiter and each in first[0]]
+    if len(first) == 1 and others:
         raise DataError(
-            f"The header of {path} is one field, {header[0][:200]!r}: expected fields that {dialect.delimiter!r} sets apart. "
+            f"The header of {path} is one field, {first[0][:200]!r}: expected fields that {dialect.delimiter!r} sets apart. "
             f"Set delimiter={others[0]!r}."
         )
+
+
+def _check_header(path: str, header: list[str], line: bytes, dialect: Dialect, left_out: Collection[str] | None) -> None:
+    """Raise DataError for a header that cannot be right."""
+    used = [name for name in header if name not in left_out] if left_out is not None else []
+    refuse_twins(used, f"in the header of {path}", "Rename one in the file, or leave it out by excluded_columns.")
+    values = [name for name in header if _VALUE.fullmatch(name)] if dialect.header is None else []
+    if values:
+        raise DataError(
+            f"The header of {path} looks like values, such as {values[0]!r}. If the file has no header, set header=False: its "
+            "columns are then named '0', '1' and so on. If these are names, set header=True."
+        )
+    if dialect.by_line and len(_parsed([_text(line, dialect)], dialect)[0]) != len(header):
+        raise DataError(f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line.")
 
 
 def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None) -> bytes:
     """Return the beginning of a file, decompressed if the file's name ends so."""
     try:
         if path.endswith(".gz"):
-            return zlib.decompressobj(wbits=31).decompress(head, limit)
+            return _members(head, limit, lambda: zlib.decompressobj(wbits=31))
         if path.endswith(".bz2"):
-            return bz2.BZ2Decompressor().decompress(head, limit)
+            return _members(head, limit, bz2.BZ2Decompressor)
         if path.endswith(".zst") and unzstd is not None:
             return unzstd(head, limit)
     except (zlib.error, OSError) as error:
@@ -195,10 +222,29 @@ def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None)
     return head
 
 
+def _members(content: bytes, limit: int, new: Callable[[], Any]) -> bytes:
+    """Return the beginning of what the members of a compressed file hold, one behind the other."""
+    head = b""
+    while content and len(head) < limit:
+        member = new()
+        head += member.decompress(content, limit - len(head))
+        if not member.eof:
+            break
+        content = member.unused_data
+    return head
+
+
+def fields_of(lines: list[str], dialect: Dialect) -> list[list[str]]:
+    """Return the fields of lines that are a record each, without the spaces around them."""
+    return [[field.strip() for record in _parsed([line], dialect) for field in record] for line in lines]
+
+
 def _parsed(lines: list[str], dialect: Dialect) -> list[list[str]]:
     """Return the records in lines, without empty ones."""
     if dialect.quote:
-        reader = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote)
+        reader = csv.reader(
+            lines, delimiter=dialect.delimiter, quotechar=dialect.quote, escapechar=dialect.escape, skipinitialspace=True
+        )
     else:
         reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
     records: list[list[str]] = []
@@ -217,7 +263,7 @@ def _fields_of_any_length() -> Iterator[None]:
 
 
 def _text(content: bytes, dialect: Dialect) -> str:
-    return content.removeprefix(_MARK).decode(dialect.encoding, errors="replace").lstrip("\ufeff")
+    return content.removeprefix(MARK).decode(dialect.encoding, errors="replace").lstrip("\ufeff")
 
 
 def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them in the file.") -> None:
@@ -228,16 +274,26 @@ def refuse_twins(columns: list[str], where: str, fix: str = "Rename one of them 
         case = f": {' and '.join(map(repr, same))} differ only in case, and Spark looks past case" if len(set(same)) > 1 else ""
         raise DataError(f"Duplicate column {same[0]!r} {where}{case}. {fix}")
     if "" in columns:
-        raise DataError(f"A column without a name {where}: {columns!r}. Give every column a name.")
+        raise DataError(f"A column without a name {where}: {columns!r}. Give it a name, or set excluded_columns=[''].")
 
 
-def _same_columns(headers: dict[str, list[str]]) -> None:
+def _shared_columns(headers: dict[str, list[str]], left_out: Collection[str] | None) -> list[str]:
+    """Return the columns of the files. Raise DataError if they differ in one that is not left out."""
     first = next(iter(headers), "")
-    for path in headers:
-        lacking = [name for name in headers[first] if name not in headers[path]]
-        added = [name for name in headers[path] if name not in headers[first]]
+    columns = list(dict.fromkeys(name for header in headers.values() for name in header))
+    for path, header in headers.items():
+        lacking, added = (
+            [name for name in names if name not in others and name not in (left_out or ())]
+            for names, others in ((headers[first], header), (header, headers[first]))
+        )
         if lacking or added:
             raise DataError(
-                f"The columns of {path} differ from those of {first}: lacking {lacking}, added {added}. "
-                "Files read together must have the same columns (their order does not matter)."
+                f"The columns of {path} differ from those of {first}: lacking {lacking}, added {added}. Files read together must "
+                "have the same columns (their order does not matter); leave those that differ out by excluded_columns."
             )
+    if left_out is not None:
+        return columns
+    odd = {
+        name for header in headers.values() for name, count in Counter(map(str.lower, header)).items() if count > 1 or not name
+    }
+    return [name for name in columns if name.lower() not in odd]

@@ -44,7 +44,10 @@ class Storage(Protocol):
         """Return the names in a directory, sorted; none if it does not exist."""
 
     def list_files(self, pattern: str) -> dict[str, int]:
-        """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
+        """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files.
+
+        What exists under the very name is meant, although the name may be a glob, too.
+        """
 
 
 def is_local(path: str) -> bool:
@@ -142,8 +145,8 @@ class LocalStorage:
     def list_files(self, pattern: str) -> dict[str, int]:
         """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
         sizes: dict[str, int] = {}
-        for match in sorted(glob.glob(str(local_path(pattern)))):
-            path = Path(match)
+        as_named = local_path(pattern)
+        for path in [as_named] if as_named.exists() else sorted(map(Path, glob.glob(str(as_named)))):
             files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file() and not is_hidden(p.name))
             sizes.update({as_uri(str(file)): file.stat().st_size for file in files})
         return sizes

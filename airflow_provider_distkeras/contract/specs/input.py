@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
@@ -43,9 +44,21 @@ def _encoding(name: str, value: Any) -> str:
     return codecs.lookup(value).name.removesuffix("-sig")
 
 
+def _time_format(name: str, value: Any) -> str:
+    time_format = text(name, value)
+    if "%Z" in time_format:
+        raise SpecError(
+            f"{name}: names of time zones, such as EST, have no one meaning, so {value!r} is not read. Write offsets and %z; or, "
+            "if all times have the same zone, its name in place of %Z: they are then taken as they stand."
+        )
+    return time_format
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec(Spec):
     """Base of the specs of jobs that read files."""
+
+    added_fields: ClassVar[tuple[str, ...]] = ("escape", "header")
 
     input_path: list[str] = spec_field(uris, "Files: a path, a glob, a directory, or a list of them.")
     input_format: str | None = spec_field(
@@ -56,7 +69,11 @@ class InputSpec(Spec):
     encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
     null_values: list[str] = spec_field(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
     multiline: bool = spec_field(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
-    timestamp_formats: list[str] = spec_field(list_of(text), "How times are written beside ISO 8601, as for strptime.", [])
+    timestamp_formats: list[str] = spec_field(
+        list_of(_time_format), "How times are written beside ISO 8601, as for strptime.", []
+    )
+    escape: str | None = spec_field(optional(_character), "What stands before a quote inside quotes; doubled if not set.", None)
+    header: bool | None = spec_field(optional(boolean), "Whether the first line names the columns; see docs/preprocessing.", None)
     bad_lines: str = spec_field(choice("policy", params.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
 
@@ -64,16 +81,28 @@ class InputSpec(Spec):
     def dialect(self) -> Dialect:
         """The dialect of the files."""
         quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
-        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats)
+        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats, self.escape, self.header)
+
+    @property
+    def left_out(self) -> Collection[str] | None:
+        """The columns that are not used, by their names in the files; None where the model alone knows."""
+        return None
 
     def format_in(self, storage: Storage) -> str:
         """Return the format of the files in a storage, one of `INPUT_FORMATS`: as it is set, else by the first file's name."""
         return self.input_format or format_of(within(storage, self.input_path[0].rstrip("/")))
 
     def check_whole(self) -> None:
-        """Check that delimiter and quote differ."""
+        """Check that delimiter, quote and escape differ."""
         if self.delimiter == self.quote:
             raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
+        if self.escape is not None and self.escape in (self.delimiter, self.quote, ""):
+            raise SpecError(
+                f"escape: expected another character than delimiter and quote, received {self.escape!r}. Leave it out where "
+                "quotes are doubled."
+            )
+        if self.escape is not None and not self.quote:
+            raise SpecError("escape: expected a quote to escape, received quote=''. Leave escape out.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -14,6 +14,12 @@ from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, length_
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
+
+
+def _name(name: str, value: Any) -> str:
+    """Check for the name of a column in files, where it may be empty."""
+    return value if value == "" else text(name, value)
+
 
 _policy = choice("policy", params.MISSING)
 
@@ -79,13 +85,15 @@ class PreprocessSpec(InputSpec):
     main_artifact: ClassVar[str] = "dataset_path"
     artifacts: ClassVar[Mapping[str, str]] = {"dataset_path": "dataset", "pipeline_path": "pipeline"}
     details_class: ClassVar[type[JobDetails]] = PreprocessDetails
-    added_fields: ClassVar[tuple[str, ...]] = ("input_format",)
+    added_fields: ClassVar[tuple[str, ...]] = (*InputSpec.added_fields, "input_format")
 
     schema: dict[str, str] = spec_field(
         mapping_of(_kind), "The kind of columns, by their name in the files; by default inferred from their first rows.", {}
     )
     columns_renamed: dict[str, str] = spec_field(mapping_of(text), "New name per column of the files.", {})
-    excluded_columns: list[str] = spec_field(list_of(text), "Columns to leave out, by their name in the files.", [])
+    excluded_columns: list[str] = spec_field(
+        list_of(_name), "Columns to leave out, by their name in the files, which may be empty.", []
+    )
     label_col: str = spec_field(text, "The column to predict, by its new name.", "label")
     weight_col: str | None = spec_field(optional(text), "How much a row counts in training, by its new name.", None)
     fold_col: str | None = spec_field(optional(text), "The number, from 0, of the fold a row is held out in.", None)
@@ -118,6 +126,11 @@ class PreprocessSpec(InputSpec):
     max_drift: float | None = spec_field(
         optional(number(0.0)), "The largest PSI of a column since then; by default it is only recorded.", None
     )
+
+    @property
+    def left_out(self) -> Collection[str]:
+        """The columns that are not used, by their names in the files."""
+        return self.excluded_columns
 
     @property
     def roles(self) -> dict[str, str]:

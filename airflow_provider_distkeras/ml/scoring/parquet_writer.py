@@ -29,7 +29,7 @@ from airflow_provider_distkeras.ml.data.sources.parquet_row_groups import is_ali
 from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
 from airflow_provider_distkeras.ml.scoring import writer
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
-from airflow_provider_distkeras.spark.storage import storage_for
+from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: Where tasks write, in the attempt's folder, and below it where the files to measure end up.
 _STAGING, _SETTLED = "_staging", "settled"
@@ -81,7 +81,7 @@ def written(stream: Stream, keys: list[str], measured: str | None, target: Outpu
         shown = _MEASURED if measured else _PREDICTIONS
         read = stream.source.sparkSession.read.schema(layouts[shown].schema)
         reasons = writer.by_frequency(_sum(report.reasons for report in reports if report.kind == _QUARANTINE))
-        measurable = read.parquet(as_uri(str(folders[shown])))
+        measurable = read.parquet(literal(as_uri(str(folders[shown]))))
         yield WrittenOutput(rows[_PREDICTIONS], reasons, measurable, counts.get("rows", 0), counts.get("bad", 0))
     finally:
         _remove(staging)

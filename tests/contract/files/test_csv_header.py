@@ -120,3 +120,63 @@ def test_a_file_that_is_not_compressed_by_zstd_is_refused(tmp_path):
     (tmp_path / "a.csv.zst").write_text("a;b\n")
     with pytest.raises(DataError, match="is not compressed as its name says"):
         inspect(LocalStorage(), [str(tmp_path)], Dialect(";"), decompress_head)
+
+
+def test_all_members_of_a_compressed_file_belong_to_its_beginning(tmp_path):
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a,b\n") + gzip.compress(b"3,4\n"))
+    (tmp_path / "x.csv.bz2").write_bytes(bz2.compress(b"a,b\n") + bz2.compress(b"3,4\n"))
+    assert list(inspect(LocalStorage(), [str(tmp_path)], Dialect()).samples.values()) == [[["3", "4"]]] * 2
+
+
+@pytest.mark.parametrize("line", ["5.1,3.5,x", "a,1", "2026-03-01,a", "a,-2e5", "01/02/2020 10:00,b", "b,10:30"])
+def test_a_header_that_looks_like_values_is_refused_with_the_options_that_read_it(tmp_path, line):
+    with pytest.raises(
+        DataError, match=r"looks like values, such as '.*'\. If the file has no header, set header=False: .*header=True"
+    ):
+        look(tmp_path, f"{line}\n{line}\n")
+    assert look(tmp_path, f"{line}\n{line}\n", header=True).columns == line.split(",")
+
+
+@pytest.mark.parametrize("line", ["a1,b", "x.1,y", "2nd,3d", "day 1,-", "1a,v2", "nan,inf"])
+def test_a_header_with_digits_is_one(tmp_path, line):
+    assert look(tmp_path, f"{line}\n1,2\n").columns == line.split(",")
+
+
+def test_files_without_a_header_have_columns_by_number_and_keep_their_first_row(tmp_path):
+    files = look(tmp_path, "5.1,x\n4,y\n", "5.1,x\n", header=False)
+    assert files.columns == ["0", "1"]
+    assert list(files.samples.values()) == [[["5.1", "x"], ["4", "y"]], [["5.1", "x"]]]
+    assert {*files.lines.values()} == {()}
+
+
+@pytest.mark.parametrize(
+    ("header", "left_out", "columns"),
+    [(",x", [""], ["", "x"]), ("x,y,y", ["y"], ["x", "y"]), ("x,X", ["X"], ["x", "X"]), ("x,X", ["x"], ["x", "X"])],
+)
+def test_columns_that_are_left_out_may_have_any_name(tmp_path, header, left_out, columns):
+    (tmp_path / "0.csv").write_text(f"{header}\n{header.replace('x', '1')}\n")
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect(), left_out=left_out).columns == columns
+    with pytest.raises(DataError, match=r"excluded_columns"):
+        inspect(LocalStorage(), [str(tmp_path)], Dialect())
+
+
+def test_files_may_differ_in_columns_that_are_left_out(tmp_path):
+    contents = ["x,label\n1,2\n", "x,label,new\n3,4,5\n"]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.csv").write_text(content)
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect(), left_out=["new"]).columns == ["x", "label", "new"]
+    with pytest.raises(DataError, match=r"lacking \[\], added \['new'\]"):
+        inspect(LocalStorage(), [str(tmp_path)], Dialect())
+
+
+def test_where_the_model_knows_its_columns_those_with_odd_names_are_not_read(tmp_path):
+    (tmp_path / "0.csv").write_text(",x,y,Y,z\n1,2,3,4,5\n")
+    assert inspect(LocalStorage(), [str(tmp_path)], Dialect(), left_out=None).columns == ["x", "z"]
+
+
+@pytest.mark.parametrize("name", ["d[1].csv", "{1}.csv", "a*.csv", "w?.csv"])
+def test_a_file_that_exists_is_meant_by_its_name_and_no_other(tmp_path, name):
+    (tmp_path / name).write_text("a\n1\n")
+    (tmp_path / "d1.csv").write_text("b\n2\n")
+    (tmp_path / "abc.csv").write_text("b\n2\n")
+    assert inspect(LocalStorage(), [f"{tmp_path}/{name}"], Dialect()).columns == ["a"]

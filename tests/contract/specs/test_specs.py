@@ -212,6 +212,7 @@ def test_the_spec_of_a_new_job_needs_no_registry(tmp_path):
 
     request = Request(ToastSpec.build(bread_path="/bread"), Attempt(f"{tmp_path}/period=1", "a"))
     manifest = Manifest("toast", request.spec.sha256, {"toast_path": "/t"}, details=ToastDetails(slices=2))
+    LocalStorage().write_bytes(request.attempt.spec_path, request.to_json().encode())
     commit(LocalStorage(), request.attempt, manifest)
 
     assert Request.from_json(request.to_json()) == request

@@ -283,9 +283,24 @@ def test_a_truncated_file_is_named(spark, tmp_path):
         process_csv(str(tmp_path / "a.csv.gz"), **USUAL)
 
 
+def test_files_are_read_by_the_very_names_that_were_found(spark, write, tmp_path):
+    for number, name in enumerate(("d1.csv", "d[1].csv", "d 2%20{3}.csv")):
+        write(f"x,label\n{number},{number}\n", name)
+    assert rows(process_csv(str(tmp_path))) == {0: [0], 1: [1], 2: [2]}
+    assert rows(process_csv(f"{tmp_path}/d[1].csv")) == {1: [1]}
+    with pytest.raises(DataError, match=r"such as line 3 of file:\S*/bad \[x\]%20\.csv, 'no,1'"):
+        process_csv(write("x,label\n1,1\nno,1\n2,2\n3,3\n4,4\n", "bad [x]%20.csv"))
+
+
+def test_a_record_that_a_line_break_cuts_is_one_bad_record(spark, write):
+    content = 't,label\n"one\ntwo",4\nthree,6\n'
+    options = {"bad_lines": "quarantine", "max_bad_lines": 0.6, "categorical_columns": ["t"]}
+    assert rows(process_csv(write(content), **options)) == {6: [1]}
+
+
 def test_declared_columns_are_not_inferred(spark, write):
-    content = "open,cnt\n1,1\n0,2\n"
-    with pytest.raises(DataError, match="'open' is '1', expected true or false"):
+    content = "open,cnt\n2,1\n0,2\n"
+    with pytest.raises(DataError, match="'open' is '2', expected true or false, or 1 or 0"):
         process_csv(write(content), [("cnt", "label")], schema={"open": "boolean"})
 
 
@@ -295,6 +310,9 @@ def test_declared_columns_are_not_inferred(spark, write):
         ({"missing": "media"}, "Did you mean 'median'"),
         ({"missing": {"a": "mean", "b": [1]}}, "missing['b']: expected a number, received [1]"),
         ({"bad_lines": "skip"}, "Unknown policy 'skip'"),
+        ({"timestamp_formats": ["%Y %Z"]}, "timestamp_formats[0]: names of time zones, such as EST, have no one meaning"),
+        ({"escape": '"'}, "escape: expected another character than delimiter and quote"),
+        ({"escape": "\\", "quote": ""}, "escape: expected a quote to escape, received quote=''"),
         ({"encoding": "utf-9"}, "encoding: expected the name of an encoding, such as utf-8 or cp1252, received 'utf-9'"),
         ({"encoding": "base64"}, "encoding: expected the name of an encoding"),
         ({"encoding": "cp037"}, "encoding: 'cp037' ends lines by another byte than ASCII does"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +13,8 @@ from pyarrow import csv
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.ml.data.profiling import BadRecord
+from airflow_provider_distkeras.ml.data.sources.csv_quotes import Fault, QuoteCheck, unescaped
+from airflow_provider_distkeras.ml.data.sources.times import parse_times
 from airflow_provider_distkeras.ml.data.sql import BRACKETS, NUMBER, SEPARATOR
 
 
@@ -30,8 +29,12 @@ Positions = NDArray[np.int64]
 _PARSED = {"number": pa.float64(), "boolean": pa.bool_()}
 _SPARK_TYPES = {"number": "double", "boolean": "double", "timestamp": "timestamp_ntz", "text": "string"}
 
-_TRUE, _FALSE = _spaced(["true", "True", "TRUE"]), _spaced(["false", "False", "FALSE"])
-_EXPECTED = {"number": "a number", "boolean": "true or false", "timestamp": "a date or a time, such as 2026-03-01T12:00"}
+_TRUE, _FALSE = _spaced(["true", "True", "TRUE", "1"]), _spaced(["false", "False", "FALSE", "0"])
+_EXPECTED = {
+    "number": "a number",
+    "boolean": "true or false, or 1 or 0",
+    "timestamp": "a date or a time, such as 2026-03-01T12:00",
+}
 #: Ends every block, so that a quote left open in its last record is seen to swallow it.
 _END = "\x1a" * 16
 _SHOWN = 500
@@ -64,7 +67,8 @@ class CsvParser:
     ) -> None:
         self._columns, self._kinds, self._dialect = list(columns), dict(kinds), dialect
         self._names = [(renamed or {}).get(name, name) for name in kinds]
-        self._nulls = pa.array(["", "nan", "NaN", *dialect.null_values])
+        self._nulls = pa.array(dialect.all_null_values)
+        self._quotes = QuoteCheck(dialect)
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
         self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
 
@@ -87,10 +91,15 @@ class CsvParser:
         Args:
             records: strings or bytes, in the dialect's encoding, without line ends.
         """
+        plain = unescaped(records, self._dialect)
+        faults = self._quotes.faults(plain)
+        positions = np.delete(np.arange(len(records)), [position for fault in faults for position in fault.positions])
+        plain = plain.take(pa.array(positions)) if faults else plain
         bad: dict[int, str] = {}
-        batches = [batch for batch in self._parse(records, np.arange(len(records)), bad) if batch.num_rows]
+        batches = [batch for batch in self._parse(plain, positions, bad) if batch.num_rows]
         batches = [batch.rename_columns(self._names) for batch in batches]
-        return batches, [self._bad(records, position, reason) for position, reason in sorted(bad.items())]
+        faults += [Fault(position, 1, reason) for position, reason in bad.items()]
+        return batches, [self._bad(records, fault) for fault in sorted(faults, key=lambda fault: fault.first)]
 
     def _parse(self, records: pa.Array, positions: Positions, bad: dict[int, str]) -> Iterator[pa.RecordBatch]:
         """Parse a block at once; if anything is wrong with it, without the records at fault, or by halves down to them."""
@@ -192,10 +201,17 @@ class CsvParser:
         length = length_of(kind)
         try:
             if kind == "timestamp":
-                return parse_times(texts, self._dialect.timestamp_formats)
+                return self._times(texts)
             return texts if length is None else parse_arrays(texts, length)
         except Misfit as error:
             raise Misfit(f"{name!r} {error}") from error
+
+    def _times(self, texts: pa.Array) -> pa.Array:
+        times, unread = parse_times(texts, self._dialect.timestamp_formats)
+        if unread is not None:
+            others = "".join(f" or one written as {each!r}" for each in self._dialect.timestamp_formats)
+            raise Misfit(f"is {unread[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
+        return times
 
     def _encoded(self, records: pa.Array) -> bytes:
         """Return the records and `_END`, a line each, in UTF-8."""
@@ -204,9 +220,10 @@ class CsvParser:
             joined = joined.decode(self._dialect.encoding).encode()
         return bytes(joined + b"\n" + self._end)
 
-    def _bad(self, records: pa.Array, position: int, reason: str) -> BadRecord:
-        text = records.cast(pa.binary())[position].as_py().decode(self._dialect.encoding, "replace")
-        return BadRecord(position, text[:_SHOWN], reason)
+    def _bad(self, records: pa.Array, fault: Fault) -> BadRecord:
+        lines = records.slice(fault.first, fault.count).cast(pa.binary()).to_pylist()
+        text = b"\n".join(lines).decode(self._dialect.encoding, "replace")
+        return BadRecord(fault.first, text[:_SHOWN], fault.reason)
 
     def _misfit(self, row: csv.InvalidRow) -> str:
         return f"{row.actual_columns} fields, expected {row.expected_columns}"
@@ -224,44 +241,6 @@ class CsvParser:
             return str(error)
         name, value = self._columns[int(match[1])], match[2].removeprefix("invalid value ")
         return f"{name!r} is {value}, expected {_EXPECTED[self._kinds[name]]}"
-
-
-def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> pa.Array:
-    """Convert texts, all written in the same way, to times in UTC without a zone.
-
-    Args:
-        texts: ISO 8601, with or without a zone, or in one of the formats.
-        formats: as for `strptime`.
-
-    Raises:
-        Misfit: some are written in another way.
-    """
-    naive = pa.timestamp("us")
-    ways: list[Callable[[], pa.Array]] = [
-        lambda: texts.cast(naive),
-        lambda: texts.cast(pa.timestamp("us", "UTC")).cast(naive),
-        *(partial(_by_format, texts, time_format) for time_format in formats),
-    ]
-    for parse in ways:
-        with contextlib.suppress(pa.ArrowInvalid):
-            return parse().cast(naive)
-    example = next(iter(texts.drop_null().to_pylist()))
-    others = f" or one written as {' or '.join(map(repr, formats))}" if formats else ""
-    raise Misfit(f"is {example[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
-
-
-def _by_format(texts: pa.Array, time_format: str) -> pa.Array:
-    """Convert texts in a format to times. Raise ArrowInvalid for 31 February, too, which pyarrow takes for 3 March."""
-    times = pc.strptime(texts, format=time_format, unit="us")
-    after_short = pc.and_(pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])), pc.less_equal(pc.day(times), 3))
-    for text in pc.unique(texts.filter(pc.fill_null(after_short, False))).to_pylist():
-        try:
-            datetime.strptime(text, time_format)
-        except ValueError as error:
-            if "bad directive" in str(error):  # one that only pyarrow knows
-                continue
-            raise pa.ArrowInvalid(f"{text!r} is no time in the format {time_format!r}: {error}") from error
-    return times
 
 
 def parse_arrays(texts: pa.Array, length: int) -> pa.Array:
@@ -293,11 +272,7 @@ def infer_kind(texts: pa.Array, dialect: Dialect) -> str:
         return "number"
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():
         return "boolean"
-    try:
-        parse_times(values, dialect.timestamp_formats)
-    except Misfit:
-        return "text"
-    return "timestamp"
+    return "timestamp" if parse_times(values, dialect.timestamp_formats)[1] is None else "text"
 
 
 def _is_whole(records: pa.Array, table: pa.Table, wrong: Sequence[csv.InvalidRow]) -> bool:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
-from airflow_provider_distkeras.contract.files.csv_header import InputFiles
+from airflow_provider_distkeras.contract.files.csv_header import MARK, InputFiles, fields_of
+from airflow_provider_distkeras.spark.storage import literal
 
 _BLOCK = 4 << 20
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -34,7 +36,7 @@ class CsvFeed:
 
     Attributes:
         columns: the names in the header.
-        lines: the lines up to the header's, as `InputFiles.lines` has them.
+        lines: the lines up to the header's, as `InputFiles.lines` has them; none of files without a header.
         paths: the files.
         whole: whether a file is read as a whole: its records are no lines, or only Python can decompress it.
     """
@@ -46,22 +48,45 @@ class CsvFeed:
 
     def open(self, spark: SparkSession, named: bool = False) -> DataFrame:
         """Return a DataFrame of lines, or of whole files, for `blocks`; `named` with the file of every line."""
+        paths = [literal(path) for path in self.paths]
         if self.whole:
-            return spark.read.format("binaryFile").load(list(self.paths)).select("content", "path")
-        return spark.read.text(list(self.paths)).select("value", *(["_metadata.file_path"] if named else []))
+            return spark.read.format("binaryFile").load(paths).select("content", "path")
+        return spark.read.text(paths).select("value", *(["_metadata.file_path"] if named else []))
 
     def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[CsvBlock]:
-        """Yield the records behind the headers. Runs on executors."""
-        above = sum(line.endswith(b"\n") for line in self.lines)
+        """Yield the records behind the headers, and behind each that is repeated. Runs on executors."""
+        above = sum(map(len, self.lines[:-1]))
         for batch in batches:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
-                    for records in _without_first(split(path, content.as_buffer(), dialect, above)):
-                        yield CsvBlock(records, pa.repeat(path, len(records)))
+                    for records in _without_first(bool(self.lines), split(path, content.as_buffer(), dialect, above)):
+                        kept = records.filter(pc.invert(self._are_headers(records, dialect)))
+                        yield CsvBlock(kept, pa.repeat(path, len(kept)))
                 continue
             lines = batch.column(0).cast(pa.binary())
-            rows = reduce(pc.and_, (pc.not_equal(lines, line.rstrip(b"\r\n")) for line in self.lines))
-            yield CsvBlock(lines.filter(rows), batch.column(1).filter(rows) if batch.num_columns > 1 else None)
+            same = [pc.equal(lines, line.rstrip(b"\r\n")) for line in self.lines]
+            kept = pc.invert(reduce(pc.or_, same, self._are_headers(lines, dialect)))
+            yield CsvBlock(lines.filter(kept), _decoded_names(batch.column(1).filter(kept)) if batch.num_columns > 1 else None)
+
+    def _are_headers(self, lines: pa.Array, dialect: Dialect) -> pa.Array:
+        """Return which lines name the columns, however they are quoted."""
+        if not self.lines:
+            return pa.repeat(False, len(lines))
+        encoding, quote = "utf-8" if dialect.is_wide else dialect.encoding, dialect.quote or ""
+        first, last = (name.encode(encoding) for name in (self.columns[0], self.columns[-1]))
+        # Most lines are seen to be others by their ends.
+        begin = pc.or_(pc.starts_with(lines, first), pc.starts_with(lines, quote.encode() + first))
+        end = pc.or_(pc.ends_with(lines, last), pc.ends_with(lines, last + quote.encode()))
+        likely = pc.and_(begin, end)
+        texts = [line.decode(encoding, "replace") for line in lines.filter(likely).to_pylist()]
+        same = [record == list(self.columns) for record in fields_of(texts, dialect)]
+        return pc.replace_with_mask(likely, likely, pa.array(same, pa.bool_()))
+
+
+def _decoded_names(names: pa.Array) -> pa.Array:
+    """Return the names of files, which Spark's metadata have as encoded URIs."""
+    encoded = names.dictionary_encode()
+    return pa.array([unquote(name) for name in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
 
 
 def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
@@ -80,20 +105,21 @@ def split(path: str, content: pa.Buffer, dialect: Dialect, above: int = 0) -> It
         path: the file, whose name says how it is compressed.
         content: its bytes.
         dialect: how it is written.
-        above: the lines at its beginning to leave out.
+        above: the bytes at its beginning to leave out, beside a byte order mark.
 
     Raises:
         DataError: the file cannot be decompressed or decoded.
     """
     quote = dialect.quote.encode() if dialect.multiline and dialect.quote else None
+    escape = dialect.escape.encode() if dialect.escape else None
     rest: list[bytes] = []
     is_open = 0
     try:
         stream = io.BufferedReader(_decoded(pa.input_stream(content, compression=_compression(path)), dialect), _BLOCK)
-        for _ in range(above):
-            stream.readline()
+        stream.read(above + (len(MARK) if stream.peek(len(MARK)).startswith(MARK) else 0))
         while block := stream.read(_BLOCK):
-            ends, is_open = _ends(block, quote, is_open)
+            block += stream.read(1) if block.endswith(b"\r") else b""  # perhaps half a line break
+            ends, is_open = _ends(block, quote, escape, is_open)
             if not len(ends):
                 rest.append(block)
                 continue
@@ -115,15 +141,26 @@ def _decoded(stream: pa.NativeFile, dialect: Dialect) -> pa.NativeFile:
     return pa.transcoding_input_stream(stream, dialect.encoding, "utf-8") if dialect.is_wide else stream
 
 
-def _ends(block: bytes, quote: bytes | None, is_open: int) -> tuple[np.ndarray, int]:
+def _ends(block: bytes, quote: bytes | None, escape: bytes | None, is_open: int) -> tuple[np.ndarray, int]:
     """Return the ends of the block's records, behind their line breaks, and whether a quote is open after it."""
     values = np.frombuffer(block, np.uint8)
-    breaks = np.flatnonzero(values == ord("\n"))
+    # CR alone ends a line, too; of CR and LF, the second does.
+    breaks = np.flatnonzero((values == ord("\n")) | ((values == ord("\r")) & (np.append(values[1:], 0) != ord("\n"))))
     if quote is not None:
         quotes = np.flatnonzero(values == quote[0])
+        if escape is not None:
+            quotes = quotes[~_escaped(values == escape[0], quotes)]
         breaks = breaks[(is_open + np.searchsorted(quotes, breaks)) % 2 == 0]
         is_open = (is_open + len(quotes)) % 2
     return breaks + 1, is_open
+
+
+def _escaped(escapes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return which positions have an odd number of escapes right before them."""
+    places = np.arange(len(escapes))
+    last_other = np.maximum.accumulate(np.where(escapes, -1, places))
+    before = np.maximum(positions - 1, 0)
+    return (positions > 0) & ((before - last_other[before]) % 2 == 1)
 
 
 def _sliced(content: bytes, ends: Sequence[int] | np.ndarray) -> pa.Array:
@@ -133,9 +170,8 @@ def _sliced(content: bytes, ends: Sequence[int] | np.ndarray) -> pa.Array:
     return pc.ascii_rtrim(records, "\r\n").cast(pa.binary())
 
 
-def _without_first(blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """Yield all records but the first."""
-    for first in blocks:
-        yield first[1:]
-        break
-    yield from blocks
+def _without_first(has_header: bool, blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """Yield all records but the header."""
+    for block in blocks:
+        yield block[int(has_header) :]
+        has_header = False

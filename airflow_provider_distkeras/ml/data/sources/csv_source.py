@@ -30,7 +30,7 @@ from airflow_provider_distkeras.ml.data.sources.csv_parser import CsvParser, inf
 from airflow_provider_distkeras.ml.data.sources.csv_records import CsvBlock, CsvFeed, feeds
 from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.spark import zstd
-from airflow_provider_distkeras.spark.storage import storage_for
+from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: A function of a task: parsed blocks, and the blocks of records they come from, to batches.
 _Work = Callable[[Iterator[tuple[CsvBlock, ParsedBlock]]], Iterator[pa.RecordBatch]]
@@ -70,7 +70,7 @@ class CsvSource(Source):
 
     def sample(self, column: str) -> pa.Array:
         """Return a column's values in the first rows of the first files, as text; null where they are missing."""
-        name, nulls = self.names_in_files[column], {"", *self.dialect.null_values}
+        name, nulls = self.names_in_files[column], self.dialect.all_null_values
         headers, samples = self.files.headers, self.files.samples
         values = [row[headers[path].index(name)].strip() for path, rows in samples.items() for row in rows]
         return pa.array([None if value in nulls else value for value in values], pa.string())
@@ -100,13 +100,14 @@ class CsvSource(Source):
 
         That is its file and, where every line is a record, its line.
         """
-        record = self.bad_records(spark).where(F.col("text") == text).first()
+        record, first = self.bad_records(spark).where(F.col("text") == text).first(), text.split("\n", 1)[0]
         if record is None:
             return "a line"  # its file has changed since
         file = str(record["file"])
         if not self.dialect.by_line or file.endswith(".zst"):
             return f"a record of {file}"
-        parts = spark.read.text(file).mapInArrow(partial(_find_line, text=text), "part int, lines bigint, at bigint").collect()
+        lines = spark.read.text(literal(file))
+        parts = lines.mapInArrow(partial(_find_line, text=first), "part int, lines bigint, at bigint").collect()
         before = 0
         for part in sorted(parts, key=lambda part: int(part["part"])):
             if part["at"] is not None:
@@ -131,7 +132,8 @@ class CsvSource(Source):
 def open_source(spark: SparkSession, spec: InputSpec) -> CsvSource:
     """Find the files and read their headers and first rows. Raise DataError if they are unusable."""
     storage = storage_for(spark, spec.input_path[0])
-    return CsvSource(inspect(storage, spec.input_path, spec.dialect, zstd.decompress_head), spec.dialect)
+    files = inspect(storage, spec.input_path, spec.dialect, zstd.decompress_head, spec.left_out)
+    return CsvSource(files, spec.dialect)
 
 
 def _parsed(

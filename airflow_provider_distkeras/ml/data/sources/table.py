@@ -17,6 +17,7 @@ from airflow_provider_distkeras.ml.data.profiling import REPORT, DataProfile, Pr
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, Source, read_errors
 from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, quoted
 from airflow_provider_distkeras.spark.columns import as_floats
+from airflow_provider_distkeras.spark.storage import literal
 
 _SAMPLED_ROWS = 1000
 
@@ -95,7 +96,7 @@ def read_table(spark: SparkSession, paths: Iterable[str], file_format: str) -> D
     """Return the rows of files by Spark's reader of this format, with columns for the folders that partition them."""
     reader, bases = spark.read.format(file_format), dict[str, list[str]]()
     for path in paths:
-        bases.setdefault(base_of(path), []).append(path)
+        bases.setdefault(base_of(path), []).append(literal(path))
     return reduce(DataFrame.unionByName, [reader.option("basePath", base).load(files) for base, files in bases.items()])
 
 

@@ -60,3 +60,39 @@ def test_the_rows_begin_behind_the_header_whatever_lines_without_text_precede_it
 
     assert files.columns == ["a", "b"]
     assert block.records.to_pylist() == [b"1,2", b"3,4"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"a,b\r1,2\r3,4\r", b"a,b\r1,2\r3,4", b"a,b\r\n1,2\r\n3,4\r\n", b"\xef\xbb\xbf\r\ra,b\r1,2\r3,4"]
+)
+def test_a_carriage_return_alone_ends_a_line_of_a_whole_file_too(tmp_path, content):
+    assert rows_of(tmp_path, content, Dialect(multiline=True)) == [b"1,2", b"3,4"]
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(multiline=True)])
+@pytest.mark.parametrize("repeated", [b"a,b", b'"a","b"', b'a,"b"'])
+def test_a_repeated_header_is_no_row_however_it_is_quoted(tmp_path, dialect, repeated):
+    content = b"a,b\n1,2\n" + repeated + b"\naa,b\na,bb\n3,4\n"
+    assert rows_of(tmp_path, content, dialect) == [b"1,2", b"aa,b", b"a,bb", b"3,4"]
+
+
+@pytest.mark.parametrize("dialect", [Dialect(header=False), Dialect(multiline=True, header=False)])
+def test_every_line_of_a_file_without_a_header_is_a_row(tmp_path, dialect):
+    assert rows_of(tmp_path, b"1,2\n3,4\n1,2\n", dialect) == [b"1,2", b"3,4", b"1,2"]
+
+
+def test_quotes_that_are_escaped_close_nothing():
+    text = b'"5\\" pipe\nlong",1\n"a\\\\",2\n"b\n\\\\\\" c",3\n'
+    records = ['"5\\" pipe\nlong",1', '"a\\\\",2', '"b\n\\\\\\" c",3']
+    assert records_of(text, escape="\\") == records
+
+
+def rows_of(tmp_path, content, dialect):
+    """The records behind the header of a file."""
+    (tmp_path / "x.csv").write_bytes(content)
+    files = inspect(LocalStorage(), [str(tmp_path)], dialect)
+    (feed,) = feeds(files, dialect)
+    columns = {"content": [content], "path": ["x.csv"]} if feed.whole else {"value": content.decode().splitlines()}
+    return [
+        record for block in feed.blocks([pa.RecordBatch.from_pydict(columns)], dialect) for record in block.records.to_pylist()
+    ]
