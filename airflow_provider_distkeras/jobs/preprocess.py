@@ -61,6 +61,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             features=count_values(prepared.data, prepare.FEATURES),
             label_col=spec.label_col,
             bad_lines=profile.bad,
+            lacking=profile.lacking,
             validation_rows=profile.held_out[spec.label_col].rows,
             scaling=spec.scaling,
             layout=feature_layout.describe(prepared.inputs),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 KINDS = ("number", "boolean", "timestamp", "text")
 
 
+_NUMBER = r"(?i)\s*[+-]?(inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*"
+
+
 def length_of(kind: str) -> int | None:
     """Return how many numbers a column of this kind holds in a row, if it is an array; else None."""
     match = re.fullmatch(r"array\[([1-9]\d*)\]", kind)
@@ -24,6 +27,7 @@ class Dialect:
         quote: what surrounds a field that holds delimiters, itself doubled inside; None where nothing does.
         encoding: Python's name of the encoding.
         null_values: texts that stand for a missing value, beside an empty field, nan, and \N, as databases write it.
+            One that is a number stands for it in a column of numbers, however the number is written there.
         multiline: whether a quoted field may hold line breaks. A file is then read as a whole, by one task.
         escape: what stands before a quote inside quotes, where quotes are not doubled.
         header: whether the first line names the columns; None for the same, but a line that looks like values is refused.
@@ -43,6 +47,11 @@ class Dialect:
     def all_null_values(self) -> tuple[str, ...]:
         """All texts that stand for a missing value."""
         return ("", "nan", "NaN", r"\N", *self.null_values)
+
+    @property
+    def null_numbers(self) -> tuple[float, ...]:
+        """Those of the null values that are numbers: in a column of numbers they stand for a missing value however written."""
+        return tuple(float(value) for value in self.null_values if re.fullmatch(_NUMBER, value))
 
     @property
     def is_wide(self) -> bool:

@@ -53,6 +53,7 @@ class PreprocessDetails(JobDetails):
         features: the length of a row's features.
         label_col: the column to predict, by its new name.
         bad_lines: lines that do not fit the files' header.
+        lacking: rows without a value, per column whose policy drops such rows.
         validation_rows: rows to validate on.
         scaling: how numbers were scaled; None if they were not.
         layout: which positions of the features came from which column; see `ml.data.feature_layout`.
@@ -66,6 +67,7 @@ class PreprocessDetails(JobDetails):
     features: int | None = None
     label_col: str | None = None
     bad_lines: int = 0
+    lacking: dict[str, int] = field(default_factory=dict)
     validation_rows: int = 0
     scaling: str | None = None
     layout: list[dict[str, Any]] | None = None

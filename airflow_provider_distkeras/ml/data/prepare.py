@@ -18,7 +18,7 @@ from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES
-from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_profile
+from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_profile, log_losses
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import Source
@@ -96,6 +96,7 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     profile = source.profile(spark, plan.profile_request)
     check_bad_records(spark, spec, source, profile)
     check_profile(plan, profile)
+    log_losses(plan, profile)
     inputs = feature_layout.inputs_of(plan, profile.profiles)
     fitted = pipeline.fit(spark, inputs, plan.calendar, plan.scaling)
     label = plan.label

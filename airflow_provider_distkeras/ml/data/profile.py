@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from airflow_provider_distkeras.ml.data import float32
+
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _TOP = 20
 _SAMPLED = 1 << 13
@@ -52,16 +54,14 @@ def _in_order(samples: list[Sample]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return values[order], reached / reached[-1:]
 
 
-#: What a feature can hold.
-_LARGEST = float(np.finfo(np.float32).max)
-
-
 class NumberProfile:
     """Numbers (and times, as seconds since 1970): how many, how spread, and a sample of them.
 
     Attributes:
         rows: values seen; missing, infinite: how many of them are null or NaN, or no finite float32; the rest is described by
         mean, m2 (the sum of squared distances from the mean), minimum, maximum and samples.
+        too_large: one of the infinite values; NaN if there is none.
+        twins: two different whole numbers that are one number in float32; NaN if none were seen.
     """
 
     kind: ClassVar[str] = "number"
@@ -71,6 +71,8 @@ class NumberProfile:
         self.mean = self.m2 = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
         self.samples = [Sample()]
+        self.too_large = math.nan
+        self.twins = (math.nan, math.nan)
 
     @property
     def count(self) -> int:
@@ -85,8 +87,9 @@ class NumberProfile:
     def add(self, column: pa.Array) -> None:
         """Add a block."""
         values = _as_floats(column)
-        finite = np.abs(values) <= _LARGEST
+        finite = np.abs(values) <= float32.LARGEST
         if not finite.all():
+            self.too_large = next(iter(values[~finite & ~np.isnan(values)].tolist()), self.too_large)
             missing = int(np.isnan(values).sum())
             self.missing += missing
             self.infinite += len(values) - int(finite.sum()) - missing
@@ -99,6 +102,8 @@ class NumberProfile:
             self.minimum = min(self.minimum, float(values.min()))
             self.maximum = max(self.maximum, float(values.max()))
             self.samples[0].add(values)
+            if math.isnan(self.twins[0]):
+                self.twins = float32.twins(values) or self.twins
 
     def merge(self, other: NumberProfile) -> None:
         """Add the values of another profile."""
@@ -108,6 +113,8 @@ class NumberProfile:
             self._combine(other.count, other.mean, other.m2)
         self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         self.samples += other.samples
+        self.too_large = other.too_large if math.isnan(self.too_large) else self.too_large
+        self.twins = other.twins if math.isnan(self.twins[0]) else self.twins
 
     @property
     def texts(self) -> pa.Array:
@@ -147,7 +154,8 @@ class NumberProfile:
 
     def to_row(self) -> dict[str, Any]:
         """Return plain values for `merge_row`. Nothing may have been merged before."""
-        facts = [self.rows, self.missing, self.infinite, self.mean, self.m2, self.minimum, self.maximum, self.samples[0].stride]
+        facts = [self.rows, self.missing, self.infinite, self.mean, self.m2, self.minimum, self.maximum]
+        facts += [self.samples[0].stride, self.too_large, *self.twins]
         return {"facts": [float(fact) for fact in facts], "values": self.samples[0].values, "texts": [], "counts": []}
 
     def merge_row(self, row: dict[str, Any]) -> None:
@@ -156,6 +164,7 @@ class NumberProfile:
         other.rows, other.missing, other.infinite = map(int, facts[:3])
         other.mean, other.m2, other.minimum, other.maximum = facts[3:7]
         other.samples = [Sample(np.asarray(row["values"], np.float64), int(facts[7]))]
+        other.too_large, other.twins = facts[8], (facts[9], facts[10])
         self.merge(other)
 
     def _combine(self, count: int, mean: float, m2: float) -> None:

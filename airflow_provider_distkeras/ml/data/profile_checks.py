@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.specs import InputSpec
-from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
+from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, PlannedColumn
 from airflow_provider_distkeras.ml.data.profile import NumberProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
+from airflow_provider_distkeras.ml.data.schema import stands_for_nothing
 from airflow_provider_distkeras.ml.data.sources.base import Source
+
+logger = logging.getLogger(__name__)
+
+#: The value in the reason of a record with something else than a number.
+_NO_NUMBER = re.compile(r" is '(.*)', expected a number$")
 
 
 def accepts_bad_records(spec: InputSpec, bad: int, records: int) -> bool:
@@ -33,6 +45,9 @@ def _fix(spec: InputSpec, profile: DataProfile) -> str:
     """Return what to do about records that do not fit."""
     if "not in the encoding" in profile.examples[0][1]:
         return "Set encoding to what they are written in, such as 'cp1252' or 'utf-16'."
+    value = _NO_NUMBER.search(profile.examples[0][1])
+    if value and stands_for_nothing(value[1]):
+        return f"If {value[1]!r} stands for a missing value, set null_values=[{value[1]!r}]; if not, correct them."
     if not profile.rows:
         return "As no line fits, the options do not: check schema, timestamp_columns and the delimiter."
     return "Correct them, " + (
@@ -47,7 +62,9 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
         raise DataError("The files hold no row that fits.")
     if not profile.complete:
         raise DataError(
-            f"No row is left: all {profile.rows} lack a value whose rows are dropped. Set missing='mean', or fill them."
+            f"No row is left: all {profile.rows} lack a value whose rows are dropped: {listed(profile.lacking)}. Set another "
+            f"policy than 'drop' for some of these columns, such as missing={{{next(iter(profile.lacking))!r}: 'mean'}}, or fill "
+            "them."
         )
     if not profile.profiles[label].rows:
         raise DataError(f"validation_col: all {profile.complete} rows are to validate on, none to train on. Mark fewer.")
@@ -58,20 +75,69 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
     if infinite:
         raise DataError(
             f"Infinite values in {listed(infinite)}, or such that float32 cannot hold them. Correct them, exclude those columns, "
-            "or take them for missing, such as null_values=['inf']."
+            f"or take them for missing, such as null_values={_too_large(profile, infinite)}."
         )
     _check_roles(plan, profile)
-    policies = {column.name: column.missing for column in plan.columns}
-    lacking = {name: n for name, n in profile.count("missing").items() if policies.get(name) == "fail"}
-    if label in lacking and len(lacking) == 1 and plan.missing != "fail":
-        raise DataError(f"The label {label!r} is missing in {lacking[label]} rows. Set missing='drop', or fill it.")
-    if lacking and lacking.keys() <= set(plan.roles.values()):
-        raise DataError(f"Missing values in {listed(lacking)}, which are no features. Set missing='drop', or fill them.")
-    if lacking:
-        raise DataError(
-            f"Missing values in {listed(lacking)}. Set missing='mean' to fill numbers with the mean, missing='drop' to drop "
-            "such rows, or fill them first."
+    _check_missing(plan, profile)
+
+
+def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
+    """Warn of rows that are dropped, and of numbers that are one number in float32, which features are."""
+    dropped = profile.rows - profile.complete
+    if dropped:
+        logger.warning(
+            "%s of %s rows are dropped, for they lack a value: %s.", f"{dropped:,}", f"{profile.rows:,}", listed(profile.lacking)
         )
+    for column in plan.features:
+        values = profile.profiles[column.name]
+        if column.kind == "number" and isinstance(values, NumberProfile) and _are_one(values, plan.scaling):
+            logger.warning(
+                "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: the network cannot tell them "
+                "apart. If they are identifiers, leave them out by excluded_columns, or list them in categorical_columns.",
+                column.name, *values.twins,
+            )  # fmt: skip
+
+
+def _are_one(values: NumberProfile, scaling: str | None) -> bool:
+    """Return whether the twins of a column are one number as features, too."""
+    start, width = {"standard": (values.mean, values.std), "minmax": (values.minimum, values.maximum - values.minimum)}.get(
+        scaling or "", (0.0, 1.0)
+    )
+    first, second = ((np.array(values.twins) - start) / width).astype(np.float32)
+    return bool(first == second)  # NaN, for no twins, is not even itself
+
+
+def _too_large(profile: DataProfile, columns: Iterable[str]) -> list[str]:
+    """Return a value of each of these columns that is infinite, or that float32 cannot hold, as text."""
+    profiles = [part[name] for name in columns for part in (profile.profiles, profile.held_out)]
+    values = [f"{each.too_large:g}" for each in profiles if isinstance(each, NumberProfile) and each.too_large == each.too_large]
+    return list(dict.fromkeys(values))
+
+
+def _check_missing(plan: FeaturePlan, profile: DataProfile) -> None:
+    """Raise DataError for missing values in a column whose policy is to fail, with policies that would do."""
+    missing, columns = profile.count("missing"), {column.name: column for column in plan.columns}
+    lacking = {name: count for name, count in missing.items() if name in columns and columns[name].missing == "fail"}
+    if not lacking:
+        return
+    if lacking.keys() == {plan.label.name}:
+        what = f"The label {plan.label.name!r} is missing in {lacking[plan.label.name]} rows."
+    else:
+        no_features = ", which are no features" if lacking.keys() <= set(plan.roles.values()) else ""
+        what = f"Missing values in {listed(lacking)}{no_features}."
+    fixes = {name: "mean" if _can_be_filled(columns[name]) else "drop" for name in lacking}
+    if plan.missing == "fail" and "drop" not in fixes.values():
+        raise DataError(f"{what} Set missing='mean' to fill them with the mean, or fill them first.")
+    named = plan.missing if isinstance(plan.missing, Mapping) else {**missing, **profile.lacking}
+    policies = {name: fixes.get(name, column.missing) for name, column in columns.items() if name in (*fixes, *named)}
+    meanings = {"mean": "fill them with the mean", "drop": "drop the rows without a value there"}
+    meaning = " and ".join(meanings[policy] for policy in dict.fromkeys(fixes.values()))
+    raise DataError(f"{what} Set missing={policies!r} to {meaning}, or fill them first.")
+
+
+def _can_be_filled(column: PlannedColumn) -> bool:
+    """Return whether a statistic may stand for a column's missing values."""
+    return column.role is None and length_of(column.kind) is None
 
 
 def _check_roles(plan: FeaturePlan, profile: DataProfile) -> None:

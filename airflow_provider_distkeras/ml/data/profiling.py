@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
@@ -17,8 +18,9 @@ from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
 #: The columns of what a task reports, see `profile_blocks`.
 REPORT = "part string, name string, facts array<double>, values array<double>, texts array<string>, counts array<bigint>"
 _EXAMPLES = 5
-#: The content of a reported row: a column's profile in the training or the held-out rows, the counts, or a bad record.
-_TRAINING, _HELD_OUT, _COUNTS, _EXAMPLE = "training", "held out", "counts", "example"
+#: The content of a reported row: a column's profile in the training or the held-out rows, the counts, how many rows lack a
+#: required column, or a bad record.
+_TRAINING, _HELD_OUT, _COUNTS, _LACKING, _EXAMPLE = "training", "held out", "counts", "lacking", "example"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class DataProfile:
     Attributes:
         rows: Records that fit.
         complete: Those of them with a value in every required column.
+        lacking: Number of rows without a value, per required column that some lack.
         profiles: Profile per column of the complete rows to train on.
         held_out: Profile per column of the other complete rows.
         bad: Records that do not fit.
@@ -55,6 +58,7 @@ class DataProfile:
 
     rows: int
     complete: int
+    lacking: dict[str, int]
     profiles: dict[str, Profile]
     held_out: dict[str, Profile]
     bad: int
@@ -93,11 +97,13 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
     """
     profiles = _empty_profiles(request, kinds)
     counts, examples = np.zeros(3, np.int64), list[BadRecord]()
+    lacking = np.zeros(len(request.required), np.int64)
     for batches, bad in blocks:
         examples += bad[: _EXAMPLES - len(examples)]
         counts[2] += len(bad)
         for batch in batches:
-            complete = _with_values(batch, request.required)
+            complete, without = _with_values(batch, request.required)
+            lacking += without
             counts[:2] += batch.num_rows, complete.num_rows
             for part, rows in _parts(complete, request.held_out):
                 for name in request.columns:
@@ -106,6 +112,7 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
                     profiles[part][feature.name].add(feature.values(rows[feature.column]))
     empty: dict[str, Any] = {"name": "", "facts": [], "values": [], "texts": [], "counts": []}
     report = [{**empty, "part": _COUNTS, "counts": counts}]
+    report.append({**empty, "part": _LACKING, "texts": list(request.required), "counts": lacking})
     report += [{**empty, "part": _EXAMPLE, "texts": [record.text, record.reason]} for record in examples]
     report += [{"part": part, "name": n, **profile.to_row()} for part, each in profiles.items() for n, profile in each.items()]
     types = {"facts": pa.float64(), "values": pa.float64(), "texts": pa.string(), "counts": pa.int64()}
@@ -116,16 +123,18 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
 def merge_reports(report: Iterable[Mapping[str, Any]], request: ProfileRequest, kinds: Mapping[str, str]) -> DataProfile:
     """Merge the rows that `profile_blocks` yielded in all tasks."""
     profiles = _empty_profiles(request, kinds)
-    counts, examples = np.zeros(3, np.int64), list[tuple[str, str]]()
+    counts, examples, lacking = np.zeros(3, np.int64), list[tuple[str, str]](), Counter[str]()
     for row in report:
         if row["part"] == _COUNTS:
             counts += row["counts"]
+        elif row["part"] == _LACKING:
+            lacking.update(dict(zip(row["texts"], row["counts"], strict=True)))
         elif row["part"] == _EXAMPLE:
             examples.append((row["texts"][0], row["texts"][1]))
         else:
             profiles[row["part"]][row["name"]].merge_row(dict(row))
     rows, complete, bad = map(int, counts)
-    return DataProfile(rows, complete, profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
+    return DataProfile(rows, complete, dict(+lacking), profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
 
 
 def _empty_profiles(request: ProfileRequest, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:
@@ -142,9 +151,11 @@ def _parts(batch: pa.RecordBatch, held_out: str | None) -> list[tuple[str, pa.Re
     return [(_TRAINING, batch.filter(in_training)), (_HELD_OUT, batch.filter(pc.invert(in_training)))]
 
 
-def _with_values(batch: pa.RecordBatch, required: tuple[str, ...]) -> pa.RecordBatch:
-    """Return the rows with a value in each of these columns."""
-    masks = [
-        pc.is_valid(pc.if_else(pc.is_nan(c), None, c) if pa.types.is_floating(c.type) else c) for c in map(batch.column, required)
-    ]
-    return batch.filter(reduce(pc.and_, masks)) if masks else batch
+def _with_values(batch: pa.RecordBatch, required: tuple[str, ...]) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Return the rows with a value in each of these columns, and how many rows lack each."""
+    complete, lacking = np.ones(batch.num_rows, bool), np.zeros(len(required), np.int64)
+    for position, column in enumerate(map(batch.column, required)):
+        has_value = pc.invert(pc.is_null(column, nan_is_null=True)).to_numpy(zero_copy_only=False)
+        lacking[position] = batch.num_rows - np.count_nonzero(has_value)
+        complete &= has_value
+    return batch.filter(pa.array(complete)) if required else batch, lacking

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 
 from airflow_provider_distkeras.contract.errors import DataError
@@ -9,6 +11,13 @@ from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, lengt
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
+
+#: Texts that often stand for a missing value, in lower case.
+_NOTHING = frozenset(
+    ("na", "n/a", "n.a.", "#n/a", "<na>", "nil", "null", "none", "missing", "unknown", "undefined", "-", "--", ".", "?", "*")
+)
+#: A number with a currency, a percent sign or separators of thousands.
+_SIGNED = re.compile(r"[^\w\s]{0,2}\s?(\d{1,3}([.,' ]\d{3})*|\d+)([.,]\d+)?\s?[^\w\s]?")
 
 
 def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
@@ -27,27 +36,34 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     is_time_to_order_by = kind == "timestamp" and name == spec.time_col
     if kind in ("number", "boolean") or is_array_feature or is_time_to_order_by:
         return kind
-    raise DataError(_unusable(spec, name, name_in_files, kind, _example(source.sample(name), kind, spec.dialect)))
+    raise DataError(_unusable(spec, name, name_in_files, kind, _examples(source.sample(name), kind, spec.dialect)))
 
 
-def _example(values: pa.Array, kind: str, dialect: Dialect) -> str:
-    """Return the first value that is no number."""
-    if kind == "text":
-        for value in values.drop_null():
-            if infer_kind(pa.array([value.as_py()]), dialect) != "number":
-                return str(value)
-    return str(next(iter(values.drop_null()), ""))
+def stands_for_nothing(text: str) -> bool:
+    """Return whether a text often stands for a missing value."""
+    return text.strip().lower() in _NOTHING
 
 
-def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, example: str) -> str:
+def _examples(values: pa.Array, kind: str, dialect: Dialect) -> list[str]:
+    """Return the different values, of text those that are no number."""
+    texts: list[str] = values.drop_null().unique().to_pylist()
+    others = [text for text in texts if infer_kind(pa.array([text]), dialect) != "number"] if kind == "text" else []
+    return others or texts or [""]
+
+
+def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, examples: list[str]) -> str:
     """Return a message about a column of a kind that cannot be used without more."""
+    example = examples[0]
     if kind == "timestamp" and name not in spec.roles.values():
         return (
             f"The column {name!r} holds times such as {example!r}. Add it to timestamp_columns={{{name!r}: "
             f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{name_in_files!r}] to leave it out."
         )
     role = next((role for role, column in spec.roles.items() if column == name), None)
-    if role is not None and role != "label":
+    of_texts = _fix_of_texts(spec, examples) if kind == "text" else None
+    if of_texts is not None:
+        fix = of_texts
+    elif role is not None and role != "label":
         fix = {"validation": "It must be true or false, or 1 or 0.", "time": "Set timestamp_formats if it holds times."}.get(
             role, "Give another column."
         )
@@ -59,3 +75,12 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
             "it out."
         )
     return f"The {f'{role} ' if role else ''}column {name!r} holds text such as {example!r}; expected numbers. {fix}"
+
+
+def _fix_of_texts(spec: PreprocessSpec, texts: list[str]) -> str | None:
+    """Return what to do about texts that stand for nothing, or that are numbers with signs; None if they are others."""
+    if all(map(stands_for_nothing, texts)):
+        return f"If they stand for missing values, set null_values={[*spec.null_values, *texts]!r}."
+    if all(map(_SIGNED.fullmatch, texts)):
+        return "Write the numbers alone: without currencies, percent signs and separators of thousands, and with a decimal point."
+    return None

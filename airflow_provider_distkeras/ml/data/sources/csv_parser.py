@@ -188,7 +188,10 @@ class CsvParser:
         if converts is self._as_text:
             return table, wrong
         for position, (name, kind) in enumerate(self._kinds.items()):
-            if kind != "number":
+            if kind == "number" and self._dialect.null_numbers:
+                is_null = pc.is_in(table[name], pa.array(self._dialect.null_numbers, pa.float64()))
+                table = table.set_column(position, name, pc.if_else(is_null, None, table[name]))
+            elif kind != "number":
                 table = table.set_column(position, name, self._converted(table[name].combine_chunks(), name, kind))
         return table, wrong
 
