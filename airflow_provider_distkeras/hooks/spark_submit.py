@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook, mask_secret
 
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.hooks import log_filter, process, spark_application
+from airflow_provider_distkeras.hooks import log_filter, process, secret_properties, spark_application
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
 from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
@@ -150,13 +150,17 @@ class DistKerasSubmitHook(SparkSubmitHook):
             lease: The lease of the job; granted in cluster mode.
             on_claim: Called after the attempt is claimed and before spark-submit runs.
             name: The application's name.
-            conf: Spark properties.
-            secret_conf: Spark properties that must not appear on a command line.
+            conf: Spark properties. Those that Spark would hide do not appear on the command line.
+            secret_conf: Further properties that must not.
         """
-        self._request, self._lease, self._on_claim, self._secret_conf = request, lease, on_claim, secret_conf
+        self._request, self._lease, self._on_claim = request, lease, on_claim
         self._name = name
-        # Airflow retries what failed, as a new attempt; YARN would run it again as the same one.
-        self._conf = {"spark.yarn.maxAppAttempts": "1", **conf} if self._yarn_track_via_rm_api else conf
+        self._conf, secrets = secret_properties.split(conf)
+        self._secret_conf = {**secrets, **secret_conf}
+        mask_secret([*self._secret_conf.values()])
+        if self._yarn_track_via_rm_api:
+            # Airflow retries what failed, as a new attempt; YARN would run it again as the same one.
+            self._conf.setdefault("spark.yarn.maxAppAttempts", "1")
         self._application_args = ["--spec", request.attempt.spec_path]
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
@@ -169,6 +173,7 @@ class DistKerasSubmitHook(SparkSubmitHook):
             SpecError: spark_binary names no program.
         """
         self._environment = self._find_environment()
+        self._hide_secret_variables()
         with tempfile.TemporaryDirectory(prefix="distkeras-") as directory:
             self._py_files = ",".join(filter(None, [str(zip_package(Path(directory))), self._py_files]))
             if self._secret_conf:
@@ -207,9 +212,16 @@ class DistKerasSubmitHook(SparkSubmitHook):
             return environ
         return {**environ, **log_filter.quiet({**os.environ, **environ}, home), SUBMITTERS: process.submitters()}
 
+    def _hide_secret_variables(self) -> None:
+        """Take the secret ones of `env_vars` out of what the provider puts on the command line: the driver's on a cluster."""
+        prefix = "spark.yarn.appMasterEnv." if self._is_yarn else "spark.kubernetes.driverEnv."
+        if self._is_yarn or self._is_kubernetes:
+            self._env_vars, secrets = secret_properties.split(self._env_vars or {})
+            self._secret_conf |= {f"{prefix}{name}": value for name, value in secrets.items()}
+
     def _write_properties(self, directory: Path) -> Path:
         """Write a properties file of the properties that spark-submit would read anyway, and the secret ones."""
-        lines = [f"{name}={value}".replace("\\", "\\\\") for name, value in self._secret_conf.items()]
+        lines = [secret_properties.line(name, value) for name, value in self._secret_conf.items()]
         environ = {**os.environ, **self._environment}
         conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(environ.get("SPARK_HOME", ""), "conf")
         base = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))

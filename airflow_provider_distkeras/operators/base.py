@@ -17,8 +17,8 @@ from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, JobError, SpecError
 from airflow_provider_distkeras.contract.fields import choice
-from airflow_provider_distkeras.contract.files.storage import as_uri
 from airflow_provider_distkeras.contract.specs import Spec
+from airflow_provider_distkeras.contract.specs.paths import uri
 from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error, record_failure
 from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
@@ -94,13 +94,18 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
         self._started_at = time.time()
 
     def check_constants(self) -> None:
-        """Check the arguments that hold no template; the others, and all paths, are checked when the task runs.
+        """Check the arguments that hold no template; the others, and that paths exist, are checked when the task runs.
 
         Raises:
             SpecError: An argument is wrong.
         """
         if is_constant(self.if_exists):
             _check_if_exists("if_exists", self.if_exists)
+        for name in ("artifact_root", *self.path_fields):
+            value = getattr(self, name, None)
+            for path in value if isinstance(value, list) else [value]:
+                if isinstance(path, str) and path and is_constant(path):
+                    uri(name, path)
         names = [f.name for f in fields(self.spec_class) if f.name not in self.path_fields and hasattr(self, f.name)]
         arguments = {name: value for name in names if (value := getattr(self, name)) is not None}
         constants = {name: value for name, value in arguments.items() if is_constant(value)}
@@ -330,7 +335,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
                 f"No artifact_root: the Spark master is {master!r}, so name a place that its machines and Airflow can read and "
                 "write: set artifact_root, or the Airflow option [distkeras] artifact_root, such as s3a://my-bucket/distkeras."
             )
-        return as_uri(root)
+        return uri("artifact_root", root)
 
     def _job_log(self, context: Context) -> JobLog:
         return JobLog(self.log, context.get("task_state_store"), functools.partial(self._push_link, context))

@@ -164,6 +164,23 @@ def test_paths_are_uris():
     assert ScoreSpec.build(**spec.to_dict()) == spec
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "hdfs://host:8020/a@b.csv", "hdfs://me@host:8020/a:b@c", "abfss://files@account.dfs.core.windows.net/a", "s3a://b/a:1@2",
+        "file:///a:b@c.csv", "/a:b@c.csv", "hdfs://host:8020",
+    ],
+)  # fmt: skip
+def test_a_port_a_container_and_signs_in_names_are_no_passwords(path):
+    assert ScoreSpec.build(model_path="/m", input_path=path).input_path == [path if "://" in path else f"file://{path}"]
+
+
+@pytest.mark.parametrize("path", ["s3a://key:se/cr+et@bucket/a", "hdfs://me:12ab@host/a", "s3a://key:123@bucket", "x://:p@h/a"])
+def test_a_password_in_a_path_is_refused(path):
+    with pytest.raises(SpecError, match=r"input_path\[0\]: expected a URI without user and password.*\(…@(bucket|h)"):
+        ScoreSpec.build(model_path="/m", input_path=path)
+
+
 def test_every_trainer_of_params_exists_and_takes_its_defaults():
     for name, fields in params.TRAINERS.items():
         assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
