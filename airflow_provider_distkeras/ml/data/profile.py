@@ -12,11 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml.data import float32
-
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _TOP = 20
 _SAMPLED = 1 << 13
+#: The largest number that a feature, a float32, can hold.
+_LARGEST = float(np.finfo(np.float32).max)
+#: From here on, not every whole number has a float32 of its own.
+_WHOLE = 2.0**24
+#: Numbers of a block that are compared with each other: enough to see that a column holds identifiers.
+_COMPARED = 1 << 16
 
 
 class Sample:
@@ -87,7 +91,7 @@ class NumberProfile:
     def add(self, column: pa.Array) -> None:
         """Add a block."""
         values = _as_floats(column)
-        finite = np.abs(values) <= float32.LARGEST
+        finite = np.abs(values) <= _LARGEST
         if not finite.all():
             self.too_large = next(iter(values[~finite & ~np.isnan(values)].tolist()), self.too_large)
             missing = int(np.isnan(values).sum())
@@ -103,7 +107,7 @@ class NumberProfile:
             self.maximum = max(self.maximum, float(values.max()))
             self.samples[0].add(values)
             if math.isnan(self.twins[0]):
-                self.twins = float32.twins(values) or self.twins
+                self.twins = _twins(values) or self.twins
 
     def merge(self, other: NumberProfile) -> None:
         """Add the values of another profile."""
@@ -294,6 +298,14 @@ def _as_floats(column: pa.Array) -> NDArray[np.float64]:
     if pa.types.is_timestamp(column.type):
         column = pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)  # microseconds may be lost
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _twins(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return two different whole numbers among these finite values that are one float32; None if there are none."""
+    large = values[np.abs(values) > _WHOLE][:_COMPARED]
+    whole = np.unique(large[large == np.floor(large)])
+    same = np.flatnonzero(np.diff(whole.astype(np.float32)) == 0)
+    return (float(whole[same[0]]), float(whole[same[0] + 1])) if len(same) else None
 
 
 def _as_time(seconds: float) -> str:
