@@ -1,17 +1,44 @@
-"""The process group of spark-submit: who waits for it, what ended it, and its end."""
+"""The processes of spark-submit: which properties may stand among their arguments, who waits for them, and their end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 #: Seconds between SIGTERM and SIGKILL. Airflow kills a task five seconds after SIGTERM.
 GRACE_S = 2.0
 _POLL_S = 0.02
+_REDACTION = "spark.redaction.regex"
+#: What Spark's UI and event log hide unless `spark.redaction.regex` says otherwise.
+_DEFAULT = "(?i)secret|password|token|access[.]?key"
+
+
+def split_secrets(properties: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the properties that may be seen, and the secret ones: those that Spark itself would hide, by name or value.
+
+    All users of a machine can read the arguments of its processes.
+    """
+    patterns = [re.compile(_DEFAULT)]
+    with contextlib.suppress(re.error):  # Java's expressions are not all Python's
+        patterns.append(re.compile(str(properties.get(_REDACTION, _DEFAULT))))
+    secret = {
+        name: str(value)
+        for name, value in properties.items()
+        if name != _REDACTION and any(pattern.search(text) for pattern in patterns for text in (name, str(value)))
+    }
+    return {name: value for name, value in properties.items() if name not in secret}, secret
+
+
+def property_line(name: str, value: str) -> str:
+    """Return a property as a line of a properties file."""
+    return f"{name}={value}".replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def end_group(leader: subprocess.Popen[str] | None, grace_s: float | None = None) -> None:

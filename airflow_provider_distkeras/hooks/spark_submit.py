@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.hooks import log_filter, process, secret_properties, spark_application
+from airflow_provider_distkeras.hooks import log_filter, process, spark_application
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
 from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
@@ -155,7 +155,7 @@ class DistKerasSubmitHook(SparkSubmitHook):
         """
         self._request, self._lease, self._on_claim = request, lease, on_claim
         self._name = name
-        self._conf, secrets = secret_properties.split(conf)
+        self._conf, secrets = process.split_secrets(conf)
         self._secret_conf = {**secrets, **secret_conf}
         mask_secret([*self._secret_conf.values()])
         if self._yarn_track_via_rm_api:
@@ -216,12 +216,12 @@ class DistKerasSubmitHook(SparkSubmitHook):
         """Take the secret ones of `env_vars` out of what the provider puts on the command line: the driver's on a cluster."""
         prefix = "spark.yarn.appMasterEnv." if self._is_yarn else "spark.kubernetes.driverEnv."
         if self._is_yarn or self._is_kubernetes:
-            self._env_vars, secrets = secret_properties.split(self._env_vars or {})
+            self._env_vars, secrets = process.split_secrets(self._env_vars or {})
             self._secret_conf |= {f"{prefix}{name}": value for name, value in secrets.items()}
 
     def _write_properties(self, directory: Path) -> Path:
         """Write a properties file of the properties that spark-submit would read anyway, and the secret ones."""
-        lines = [secret_properties.line(name, value) for name, value in self._secret_conf.items()]
+        lines = [process.property_line(name, value) for name, value in self._secret_conf.items()]
         environ = {**os.environ, **self._environment}
         conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(environ.get("SPARK_HOME", ""), "conf")
         base = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))
