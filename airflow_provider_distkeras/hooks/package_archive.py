@@ -1,8 +1,14 @@
-"""The zip of this package that travels to the cluster by --py-files."""
+"""The files that a task hands to spark-submit: the zip of this package, which travels to the cluster, and the job's program."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import shutil
+import tempfile
+import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import airflow_provider_distkeras
@@ -10,6 +16,36 @@ import airflow_provider_distkeras
 PACKAGE = Path(airflow_provider_distkeras.__file__).parent
 #: The rooms that a job imports: Spark's side and the contract. Airflow's side stays at home.
 ROOMS = ("contract", "jobs", "ml", "spark", "training")
+#: How the names of the folders begin.
+_PREFIX, _LOCK = "distkeras-submission-", "lock"
+#: Seconds after which a folder without a lock was left behind, and is not one that is being made.
+_MAKING_S = 60.0
+
+
+@contextlib.contextmanager
+def submission_folder() -> Iterator[Path]:
+    """Make a folder for the files of one submission, for this user's eyes only, and remove it in the end.
+
+    A task that is killed removes nothing, but its lock ends with it: the next submission removes the folder.
+    """
+    _remove_left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_behind() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, one in use, or one that is gone by now
+            if time.time() - folder.stat().st_mtime < _MAKING_S:
+                continue
+            with (folder / _LOCK).open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
 
 
 def zip_package(directory: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from airflow_provider_distkeras.hooks import log_filter, process, spark_applicat
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
 from airflow_provider_distkeras.hooks.monitor import ApplicationMonitor
-from airflow_provider_distkeras.hooks.package_archive import job_file, zip_package
+from airflow_provider_distkeras.hooks.package_archive import job_file, submission_folder, zip_package
 from airflow_provider_distkeras.hooks.spark_environment import SparkEnvironmentError, find_spark_home, submit_environment
 from airflow_provider_distkeras.hooks.storage import storage_for
 from airflow_provider_distkeras.hooks.termination import terminate
@@ -174,10 +173,10 @@ class DistKerasSubmitHook(SparkSubmitHook):
         """
         self._environment = self._find_environment()
         self._hide_secret_variables()
-        with tempfile.TemporaryDirectory(prefix="distkeras-") as directory:
-            self._py_files = ",".join(filter(None, [str(zip_package(Path(directory))), self._py_files]))
+        with submission_folder() as folder:
+            self._py_files = ",".join(filter(None, [str(zip_package(folder)), self._py_files]))
             if self._secret_conf:
-                self._properties_file = str(self._write_properties(Path(directory)))
+                self._properties_file = str(self._write_properties(folder))
             self._claim()
             try:
                 return super().submit(str(job_file(self._request.spec.kind)), start_new_session=True, **kwargs)

@@ -1,11 +1,17 @@
 """The zip of the package that travels with a job."""
 
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 import zipfile
 
 import pytest
 
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, PromoteSpec, ScoreSpec, TrainSpec
-from airflow_provider_distkeras.hooks.package_archive import job_file, zip_package
+from airflow_provider_distkeras.hooks.package_archive import job_file, submission_folder, zip_package
 
 
 def test_archive_holds_sparks_side_and_the_contract_only(tmp_path):
@@ -27,3 +33,45 @@ def test_files_beside_the_code_travel_too(tmp_path):
 @pytest.mark.parametrize("spec", [PreprocessSpec, TrainSpec, ScoreSpec, PromoteSpec])
 def test_every_spec_has_a_job(spec):
     assert job_file(spec.kind).is_file()
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The machine's folder for temporary files, for this process and its children."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+_HOLD = """
+import sys
+from airflow_provider_distkeras.hooks.package_archive import submission_folder
+with submission_folder() as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_of_a_submission_is_its_users_and_goes_with_it(temporary):
+    with submission_folder() as folder:
+        assert folder.parent == temporary
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert [*temporary.iterdir()] == []
+
+
+def test_what_a_killed_task_leaves_behind_is_removed_by_the_next_one_and_what_is_in_use_is_not(temporary):
+    holders = [
+        subprocess.Popen([sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    left, used = (temporary / holder.stdout.readline().strip() for holder in holders)
+    holders[0].send_signal(signal.SIGKILL)
+    holders[0].communicate()
+    with submission_folder() as young:
+        assert {*temporary.iterdir()} == {left, used, young}
+    for folder in (left, used):
+        os.utime(folder, (time.time() - 100,) * 2)
+    with submission_folder() as folder:
+        assert {*temporary.iterdir()} == {used, folder}
+    holders[1].communicate("")
+    assert [*temporary.iterdir()] == []
