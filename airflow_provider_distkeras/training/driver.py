@@ -263,7 +263,7 @@ def collect(
         return reports.collect()
     except (PySparkException, Py4JJavaError) as error:
         reason = failure() or str(error)
-        lost = "exited unexpectedly" in reason or "ExecutorLost" in reason
+        lost = any(sign in reason for sign in ("exited unexpectedly", "ExecutorLost", client.ConnectionLostError.__name__))
         fix = (
             " Spark gave up after spark.task.maxFailures losses; on a local master, local[2,4] allows 4. "
             "Set snapshot_path to resume training from its last checkpoint."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.dataset import Loader
-from airflow_provider_distkeras.training.server.client import ParameterClient, WorkerReplacedError
+from airflow_provider_distkeras.training.server.client import ConnectionLostError, ParameterClient, WorkerReplacedError
 from airflow_provider_distkeras.training.worker import Worker, WorkerJob
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
 
     Raises:
         WorkerReplacedError: another attempt of this task has taken over; so this one must fail.
+        ConnectionLostError: the connection broke, and the server is there: Spark's next attempt goes on from the last commit.
     """
     import pyarrow as pa
     from pyspark import TaskContext
@@ -59,6 +60,8 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     except WorkerReplacedError:
         raise  # this task must fail: its success would end the attempt that does the work
     except Exception as cause:
+        if isinstance(cause, ConnectionError) and _is_reachable(connect):
+            raise ConnectionLostError(f"Worker {number} lost its connection to the parameter server: {cause}") from cause
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         _report_failure(f"worker {number} failed: {cause}", None if isinstance(cause, OSError) else client, connect)
     finally:
@@ -77,6 +80,13 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
         "error": error,
     }
     yield pa.RecordBatch.from_pylist([report], schema=_report_schema())
+
+
+def _is_reachable(connect: Callable[[], ParameterClient]) -> bool:
+    with contextlib.suppress(OSError, TrainingError):
+        connect().close()
+        return True
+    return False
 
 
 def _report_failure(message: str, client: ParameterClient | None, connect: Callable[[], ParameterClient]) -> None:

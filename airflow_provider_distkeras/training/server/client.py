@@ -26,6 +26,10 @@ class WorkerReplacedError(RequestRefusedError):
     """Another attempt of this worker has taken over: this task must fail, the run goes on."""
 
 
+class ConnectionLostError(TrainingError):
+    """A worker's connection broke, and the server is still there: this task must fail, its next attempt goes on."""
+
+
 class RowsChangedError(RequestRefusedError):
     """The rows differ from those of an earlier attempt of this worker, so it cannot resume."""
 
