@@ -231,11 +231,11 @@ def test_new_and_missing_categories_follow_the_recorded_policies(
         assert {row.id: row.reason for row in spark.read.parquet(done.details.quarantine_path).collect()} == reasons
 
 
-def test_columns_that_the_model_adds_and_names_that_spark_cannot_take_are_left_out(regression, scoring, spark):
+def test_columns_that_the_model_adds_are_left_out_and_others_are_kept_whatever_their_names(regression, scoring, spark):
     given = "a,b,prediction,a.b,Features,id\n1,2,9,8,7,first\n2,1,9,8,7,second\n"
     done = scoring(regression, given)
     scored = spark.read.parquet(done.result["predictions_path"]).orderBy("a")
-    assert scored.columns == ["a", "b", "id", "prediction"]
+    assert scored.columns == ["a", "b", "a.b", "id", "prediction"]
     assert [row.prediction for row in scored.collect()] == [-3, 2]
     with pytest.raises(SpecError, match="key_columns: Unknown column 'prediction'"):
         scoring(regression, given, key_columns=["prediction"])

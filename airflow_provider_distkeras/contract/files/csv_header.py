@@ -69,18 +69,13 @@ class InputFiles:
 def refuse_reserved(columns: list[str]) -> None:
     """Raise DataError for a name that the model's own columns have, or that Spark ML cannot take."""
     for name in columns:
-        if _is_reserved(name):
+        if is_reserved(name):
             raise DataError(f"The column {name!r} has the name of a column that the model adds: rename or exclude it.")
-        if not is_usable(name):
+        if "." in name or "`" in name or name == "*":
             raise DataError(f"The column {name!r} has a character that Spark ML cannot take (. ` or *): rename or exclude it.")
 
 
-def is_usable(name: str) -> bool:
-    """Return whether Spark ML takes a column of this name beside the model's own."""
-    return not (_is_reserved(name) or "." in name or "`" in name or name == "*")
-
-
-def _is_reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Return whether it is the name, in any case, of a column that the model adds."""
     return name.lower() in map(str.lower, RESERVED)
 

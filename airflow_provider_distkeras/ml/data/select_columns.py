@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.ml import Transformer
@@ -46,14 +47,19 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore")
         self._set(**params)
 
-    def new_name(self, column: str) -> str:
-        """Return the new name of a raw column."""
-        return str(self.getOrDefault("renamed").get(column, column))
+    def used(self, columns: Sequence[str]) -> dict[str, str]:
+        """Return the new name per raw column that is a feature or the label, of data with these columns.
 
-    def kinds_of(self, columns: list[str]) -> dict[str, str]:
+        Another column, which training left out, may have one of the new names.
+        """
+        raw_names = {new: raw for raw, new in self.getOrDefault("renamed").items() if raw in columns}
+        names = [*self.getOrDefault("kinds"), self.getOrDefault("labelCol")]
+        return {raw_names.get(name, name): name for name in names if raw_names.get(name, name) in columns}
+
+    def kinds_of(self, columns: Sequence[str]) -> dict[str, str]:
         """Return the kind of each raw column that is a feature."""
         kinds = self.getOrDefault("kinds")
-        return {name: kinds[self.new_name(name)] for name in columns if self.new_name(name) in kinds}
+        return {raw: kinds[name] for raw, name in self.used(columns).items() if name in kinds}
 
     def with_policy(self, *policies: str) -> list[str]:
         """Return the features with one of these policies about missing values; the default is "fail"."""
@@ -65,9 +71,9 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         missing = {name: "fail" if policy == "drop" else policy for name, policy in self.getOrDefault("missing").items()}
         return self.copy({self.missing: missing})
 
-    def check(self, columns: list[str]) -> None:
+    def check(self, columns: Sequence[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
-        names = {self.new_name(name) for name in columns}
+        names = {*self.used(columns).values()}
         old = {new: old for old, new in self.getOrDefault("renamed").items()}
         expected = {name: old.get(name, name) for name in self.getOrDefault("kinds")}
         lacking = [repr(raw) for name, raw in expected.items() if name not in names]
@@ -80,7 +86,12 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self.check(dataset.columns)
         # All at once: withColumnsRenamed goes one by one, and a name that moves on to another column would be there twice.
-        data = dataset.select(*[F.col(quoted(name)).alias(self.new_name(name)) for name in dataset.columns])
+        used, renamed = self.used(dataset.columns), self.getOrDefault("renamed")
+        names = {name: used.get(name, renamed.get(name, name)) for name in dataset.columns}
+        taken = {*used.values()}
+        data = dataset.select(
+            *[F.col(quoted(name)).alias(new) for name, new in names.items() if name in used or new not in taken]
+        )
         kinds = self.getOrDefault("kinds")
         data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
         constants = {n: value for n, value in self.getOrDefault("missing").items() if value not in MISSING}

@@ -224,18 +224,19 @@ def stream(data: DataFrame, features: str, reason: str, scorer: Scorer, backend:
         scorer: scores the rows.
         backend: the workers' Keras backend.
     """
-    retained = [field for field in data.schema if field.name not in (features, reason)]
-    schema = StructType([*retained, *scorer.schema])
-    target = to_arrow_schema(schema)
+    retained = [position for position, name in enumerate(data.columns) if name not in (features, reason)]
+    schema = StructType([*(data.schema.fields[position] for position in retained), *scorer.schema])
+    target, features_at, reason_at = to_arrow_schema(schema), data.columns.index(features), data.columns.index(reason)
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            *scores, own = scorer(batch.column(features)).flatten()
-            reasons = pc.coalesce(batch.column(reason), own)
-            columns = [*(batch.column(field.name) for field in retained), *scores, reasons]
+            *scores, own = scorer(batch.column(features_at)).flatten()
+            reasons = pc.coalesce(batch.column(reason_at), own)
+            columns = [*map(batch.column, retained), *scores, reasons]
             yield pa.RecordBatch.from_arrays(columns, schema=target)
 
-    return Stream(data, score, schema, backend)
+    # mapInArrow takes a dot in a name for the path to a field.
+    return Stream(data.toDF(*map(str, range(len(data.columns)))), score, schema, backend)
 
 
 def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) -> DataFrame:
@@ -259,4 +260,4 @@ def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) 
         # A filter on the result would otherwise be pushed below it, and the network run twice.
         scores = create(score, returnType=scorer.schema).asNondeterministic()(features)
     scored = data.withColumn(_SCORES, scores)
-    return scored.select(*(F.col(f"`{name}`") for name in data.columns), f"{_SCORES}.*")
+    return scored.select(*(F.col("`" + name.replace("`", "``") + "`") for name in data.columns), f"{_SCORES}.*")

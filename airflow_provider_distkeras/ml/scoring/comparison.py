@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
+from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import reader
@@ -110,7 +111,7 @@ def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInpu
     return scored.select(
         # Nothing on the way shuffles rows, and all models read the same files: so a row has one number for all of them.
         F.monotonically_increasing_id().alias(_ROW),
-        F.col(rows.label).cast("string").alias(f"{_LABEL}_{name}"),
+        F.col(quoted(rows.label)).cast("string").alias(f"{_LABEL}_{name}"),
         F.when(F.col(REASON).isNull(), scores).alias(name),
     )
 

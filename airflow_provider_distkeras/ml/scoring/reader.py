@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
-from airflow_provider_distkeras.contract.files.csv_header import is_usable
+from airflow_provider_distkeras.contract.files.csv_header import is_reserved
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml.data import prepare
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records
@@ -24,7 +24,7 @@ from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, WorkerReader
-from airflow_provider_distkeras.ml.data.sql import as_number
+from airflow_provider_distkeras.ml.data.sql import as_number, holds_arrays, quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring import parquet_writer, writer
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
@@ -33,6 +33,8 @@ from airflow_provider_distkeras.spark.columns import as_floats
 logger = logging.getLogger(__name__)
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
+#: The label's column where its own name is one that the model adds, and the others that the model does not take.
+_LABEL, _COLUMN = "__distkeras_label", "__distkeras_column_"
 #: Bytes of features in a batch that workers read: enough that what a batch costs is spread over many rows, and a small part of
 #: a worker's memory.
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -131,7 +133,9 @@ class ScoringInput:
         reason = F.lit(None).cast("string") if self.reason is None else self.reason
         features = F.when(reason.isNull(), self.features)
         marks = _marks(self.data)
-        return self.data.select(*map(F.col, columns), *marks, features.alias(_FEATURES), reason.alias(_REASON))
+        return self.data.select(
+            *[F.col(quoted(name)) for name in columns], *marks, features.alias(_FEATURES), reason.alias(_REASON)
+        )
 
     def _written_by_spark(
         self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: OutputTarget
@@ -196,9 +200,17 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
         DataError: The files or their columns are not those that the pipeline takes.
     """
     source = open_source(spark, spec)
-    if source.typed and prepare.FEATURES in source.columns_in_files:
+    if source.typed and _are_prepared(spark, source, selected):
         return _prepared(spark, source)
     return _raw(spark, source, stages, selected)
+
+
+def _are_prepared(spark: SparkSession, source: Source, selected: SelectColumns) -> bool:
+    """Return whether rows have features already, and not a column of that name that a model takes, or cannot take, as raw."""
+    names = source.columns_in_files
+    if prepare.FEATURES not in names or prepare.FEATURES in selected.used(names):
+        return False
+    return holds_arrays(source.with_kinds({prepare.FEATURES: AS_IT_IS}).rows(spark).schema[prepare.FEATURES].dataType)
 
 
 def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
@@ -211,19 +223,26 @@ def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
 
 def _raw(spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
     """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
-    selected.check(source.columns_in_files)
-    columns = _passing_through(source.columns_in_files)
+    names = source.columns_in_files
+    selected.check(names)
+    columns, used, label_col = _passing_through(names), selected.used(names), selected.getOrDefault("labelCol")
+    label = next((name for name, new in used.items() if new == label_col), None)
+    # What the model does not take goes past its stages under names that none of them makes or uses.
+    aside = {name: f"{_COLUMN}{position}" for position, name in enumerate(columns) if name not in used}
     # Columns with types are converted by the first stage.
-    kinds = {} if source.typed else selected.kinds_of(source.columns_in_files)
-    source = source.with_kinds({name: kinds.get(name, AS_IT_IS) for name in columns})
-    data, label = source.rows(spark, with_bad=True), _label_of(columns, selected)
+    kinds = {} if source.typed else selected.kinds_of(names)
+    source = source.with_kinds({name: kinds.get(name, AS_IT_IS) for name in names if name in used or name in aside})
+    data = source.rows(spark, with_bad=True)
     if label is not None and not source.typed and _is_number(source, label):
         data = data.withColumn(label, F.expr(as_number(label)))
-    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(data)
-    reason = _reason(stages, selected).alias(_REASON)
-    own = [F.col(selected.new_name(name)).alias(name) for name in columns]
+    named = data.select(*[F.col(quoted(name)).alias(aside.get(name, name)) for name in data.columns])
+    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(named)
+    own = [F.col(quoted(aside.get(name) or used[name])).alias(name) for name in columns]
+    if label is not None and label not in columns:
+        own.append(F.col(quoted(label_col)).alias(_LABEL))
+        label = _LABEL
     features = as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES)
-    rows = transformed.select(*own, *_marks(data), features, reason)
+    rows = transformed.select(*own, *_marks(data), features, _reason(stages, selected).alias(_REASON))
     return ScoringInput(rows, columns, F.col(prepare.FEATURES), source, label, reason=F.col(_REASON))
 
 
@@ -232,16 +251,11 @@ def _is_number(source: Source, column: str) -> bool:
     return len(source.sample(column).drop_null()) > 0 and source.kind_of(column) in ("number", "boolean")
 
 
-def _label_of(columns: Sequence[str], selected: SelectColumns) -> str | None:
-    """Return the raw column of the label, if there is one."""
-    return next((name for name in columns if selected.new_name(name) == selected.getOrDefault("labelCol")), None)
-
-
 def _passing_through(columns: Sequence[str]) -> list[str]:
     """Return the columns of rows to score that can stand beside those that the model adds, unlike earlier predictions."""
-    left_out = [name for name in columns if not is_usable(name)]
+    left_out = [name for name in columns if is_reserved(name)]
     if left_out:
-        logger.info("left out, for the model adds columns of these names or Spark ML cannot take them: %s", ", ".join(left_out))
+        logger.info("not among the columns to keep, for the model adds columns of these names: %s", ", ".join(left_out))
     return [name for name in columns if name not in left_out]
 
 

@@ -15,6 +15,7 @@ from pyspark.sql.types import NumericType
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data import feature_layout, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
+from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 
@@ -62,6 +63,6 @@ class TrainedModel:
         is_number = isinstance(data.schema[rows.label].dataType, NumericType)
         if rows.prepared or not self.texts:
             # A number is not taken through text again: over millions of rows that takes longer than scoring them.
-            return F.col(rows.label).cast("double") if is_number else prepare.label_of(data, rows.label)
+            return F.col(quoted(rows.label)).cast("double") if is_number else prepare.label_of(data, rows.label)
         classes = F.lit([float(text) for text in self.texts] if is_number else self.texts)
-        return (F.array_position(classes, F.col(rows.label)) - 1).cast("double")
+        return (F.array_position(classes, F.col(quoted(rows.label))) - 1).cast("double")

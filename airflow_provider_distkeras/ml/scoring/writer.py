@@ -12,6 +12,7 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongTy
 
 from airflow_provider_distkeras.contract.files import listing
 from airflow_provider_distkeras.ml.data.sources import parquet_row_groups
+from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.spark.storage import storage_for
 
@@ -116,7 +117,7 @@ def count(written: DataFrame, path: str) -> int:
 def _flat(data: DataFrame) -> DataFrame:
     """Return the data with arrays, maps and structs as JSON texts."""
     nested = [field.name for field in data.schema if isinstance(field.dataType, (ArrayType, MapType, StructType))]
-    return data.withColumns({name: F.to_json(F.col(name)) for name in nested})
+    return data.withColumns({name: F.to_json(F.col(quoted(name))) for name in nested})
 
 
 def _without_dictionaries(schema: StructType) -> dict[str, str]:
