@@ -23,6 +23,7 @@ from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import WRITING
 from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
 from airflow_provider_distkeras.spark.progress import ProgressReporter
+from airflow_provider_distkeras.spark.saved_stages import load_stages
 from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: The folder of an attempt where its fits are recorded.
@@ -49,8 +50,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
         result = search(data, spec, manifest.details_as(PreprocessDetails).to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         check()  # what Spark writes makes its folders anew
-        pipeline = PipelineModel.load(manifest.result["pipeline_path"])
-        model = PipelineModel([*pipeline.stages, result.model])
+        model = PipelineModel([*load_stages(spark, manifest.result["pipeline_path"]), result.model])
         model_path, report_path = f"{attempt.path}/model", f"{attempt.path}/report.html"
         model.write().save(model_path)
         page = report.render(result, spec, manifest, versions(spark))

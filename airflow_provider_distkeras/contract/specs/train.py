@@ -165,6 +165,18 @@ class TrainSpec(EvaluatedSpec):
         """The distributions that random and optuna draw from."""
         return {**{name: {"choice": values} for name, values in self.param_grid.items()}, **self.param_distributions}
 
+    @property
+    def network_modules(self) -> set[str]:
+        """The modules that a network of this search may import."""
+        choices = [{name: value} for name, one in self.distributions.items() for value in one.get("choice", [])]
+        modules: set[str] = set()
+        for values in [self.hyperparameters, *choices]:
+            modules.update(values.get("custom_objects") or ())
+            network = values.get("network") or ""
+            if not network.lstrip().startswith("{"):  # the name of a function, not JSON
+                modules.add(network.partition(":")[0])
+        return modules - {""}
+
     def trials(self) -> list[dict[str, Any]]:
         """Return the params of the trials that are set before the search begins, in a fixed order; none for Optuna."""
         if self.search == "optuna":

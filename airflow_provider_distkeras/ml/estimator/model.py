@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
 
     Attributes:
         summary: the summary of its training; None if training diverged.
+        custom_modules: the modules that register the network's custom objects, imported wherever it predicts.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -53,7 +55,8 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
     ) -> None:
         super().__init__()
         self._content = content
-        self._custom_modules = tuple(custom_modules)
+        self.custom_modules = tuple(custom_modules)
+        self._allowed_modules: frozenset[str] = frozenset()
         self._outputs = tuple(outputs)
         self.summary = summary
 
@@ -62,10 +65,14 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         """Whether this stands for a training that diverged: it predicts infinity, or -1 where classes are predicted."""
         return not self._content
 
+    def allow_modules(self, modules: Iterable[str]) -> None:
+        """Allow the import of modules that a loaded model names, beside those that this process has imported already."""
+        self._allowed_modules |= {*modules}
+
     def keras_network(self) -> keras.Model:
         """Return the trained network, for use without Spark. Raise ArtifactError if training diverged."""
         self._refuse_diverged()
-        return serialization.from_bytes(self._content, self._custom_modules)
+        return serialization.from_bytes(self._content, self._importable_modules())
 
     def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
         """Return what computes `columns` of `contract.params.SCORES` of rows, in any Python process.
@@ -86,7 +93,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         trainer = self.getOrDefault("trainer") if self.isDefined("trainer") else None
         ensemble = trainer == "EnsembleTrainer" and self.getOrDefault("num_ensembles") > 1
         return Scorer.of(
-            columns, self._content, self._custom_modules, self.getOrDefault("predict_batch_size"),
+            columns, self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"),
             classifies=kind is OutputKind.CLASSES, ensemble=ensemble, labels=tuple(labels),
         )  # fmt: skip
 
@@ -104,12 +111,22 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         if self.diverged:
             raise ArtifactError("This model's training diverged; there is no network. Lower learning_rate or scale the features.")
 
+    def _importable_modules(self) -> tuple[str, ...]:
+        """Return the modules to import with the network. Raise ArtifactError for one that only the saved model has named."""
+        unknown = [name for name in self.custom_modules if name not in sys.modules and name not in self._allowed_modules]
+        if unknown:
+            raise ArtifactError(
+                f"The model names modules to import that this process has not imported: {', '.join(unknown)}. "
+                "If you trust the model and them, import them first."
+            )
+        return self.custom_modules
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if self.diverged:
             return self._predict_the_worst(dataset)
         features = self.features(dataset, self._ordered_feature_columns())
         kind = output_kind(self._outputs)
-        predict = predictor(self._content, self._custom_modules, self.getOrDefault("predict_batch_size"), kind)
+        predict = predictor(self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"), kind)
         with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
             output = predict(features)
         if kind is OutputKind.NUMBER:
@@ -174,7 +191,7 @@ class DistKerasModelWriter(MLWriter):
             "network": {
                 "file": _NETWORK_FILE,
                 "sha256": serialization.digest(model._content),
-                "custom_modules": model._custom_modules,
+                "custom_modules": model.custom_modules,
             },
             "outputs": [asdict(output) for output in model._outputs],
             "summary": model.summary.to_dict() if model.summary else None,

@@ -234,3 +234,25 @@ def test_the_spec_of_a_new_job_needs_no_registry(tmp_path):
 
     assert Request.from_json(request.to_json()) == request
     assert committed(LocalStorage(), request.attempt.period_path) == manifest
+
+
+@pytest.mark.parametrize(
+    ("fields", "modules"),
+    [
+        ({"hyperparameters": NETWORK}, set()),
+        ({"hyperparameters": {"network": "nets.deep:build", "custom_objects": ["layers"]}}, {"nets.deep", "layers"}),
+        ({"hyperparameters": {"network": "{}"}, "param_grid": {"custom_objects": [["a"], ["b"]]}}, {"a", "b"}),
+        ({"hyperparameters": {}, "param_grid": {"network": ["a:build", "{}"]}}, {"a"}),
+        (
+            {
+                "search": "random",
+                "num_trials": 2,
+                "hyperparameters": {},
+                "param_distributions": {"network": {"choice": ["a:f", "b:f"]}},
+            },
+            {"a", "b"},
+        ),
+    ],
+)
+def test_the_modules_that_networks_import(fields, modules):
+    assert train_spec(**fields).network_modules == modules
