@@ -20,8 +20,9 @@ _OPTIONS = {
     },
     "readable_roots": {
         "description": (
-            "Further artifact roots that the pages in Airflow's UI may read, separated by commas: those of tasks that "
-            "set an artifact_root of their own. It counts where the API server runs."
+            "Further artifact roots that the pages in Airflow's UI may read, and whose datasets and models any task may "
+            "load, separated by commas: those of tasks that set an artifact_root of their own. It counts where the API "
+            "server and the workers run."
         ),
         "version_added": "0.1.0",
         "type": "string",

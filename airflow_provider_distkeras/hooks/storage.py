@@ -14,7 +14,7 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
-from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local, local_path
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, as_uri, is_hidden, is_local, local_path
 from airflow_provider_distkeras.contract.specs import Spec
 
 _GLOB = frozenset("*?[")
@@ -127,18 +127,51 @@ def home_root() -> str:
     return os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
 
 
-def require_artifact(path: str, spec_class: type[Spec], argument: str) -> None:
-    """Raise SpecError unless a path is an artifact that a task with specs of a class committed.
+def readable_root(path: str, *roots: str) -> str | None:
+    """Return the root, as a URI, that a path is at or below, of these or those of Airflow's options; None without one."""
+    further = str(conf.get("distkeras", "readable_roots", fallback="")).split(",")
+    for root in [*roots, configured_root() or home_root(), *(root.strip() for root in further)]:
+        if root and relative_names(path, as_uri(root)) is not None:
+            return as_uri(root)
+    return None
+
+
+def relative_names(path: str, root: str) -> list[str] | None:
+    """Return the names that lead from a root to a path; None if they leave the root, or do not begin there."""
+    (place, names), (root_place, root_names) = _split(path), _split(root)
+    is_below = place == root_place and names[: len(root_names)] == root_names and not {".", ".."} & {*names}
+    return names[len(root_names) :] if is_below else None
+
+
+def _split(path: str) -> tuple[str, list[str]]:
+    """Return the file system of a path, and the names in it."""
+    if is_local(path):
+        place, rest = "file", str(local_path(path))
+    else:
+        place = f"{urlsplit(path).scheme}://{urlsplit(path).netloc}"
+        rest = path[len(place) :]
+    return place, [name for name in rest.split("/") if name]
+
+
+def require_artifact(path: str, spec_class: type[Spec], argument: str, root: str) -> None:
+    """Raise SpecError unless a path is an artifact that a task with specs of a class committed, below a root that is trusted.
 
     Args:
         path: The artifact.
         spec_class: The class of the task's spec, such as TrainSpec.
         argument: The operator's argument that holds the path, for the message.
+        root: The artifact root of the task that loads it.
     """
     storage, manifest_path = storage_for(path), ArtifactRef.parse(path).manifest_path
     problem = f"{argument}: expected what a {spec_class.kind} task returned, received {path!r}"
     if not storage.exists(manifest_path):
         raise SpecError(f"{problem}: there is no {Manifest.FILE_NAME} beside it. Nothing was committed there, or it is gone.")
+    if readable_root(path, root) is None:
+        raise SpecError(
+            f"{problem}: it is below neither this task's artifact root, {root}, nor one that the Airflow options [distkeras] "
+            "artifact_root and readable_roots name. What is loaded may run code: if you trust whoever can write there, add "
+            "its root to readable_roots."
+        )
     manifest = Manifest.read(storage, manifest_path)
     if manifest.kind != spec_class.kind:
         raise SpecError(f"{problem}, the result of {manifest.kind}.")

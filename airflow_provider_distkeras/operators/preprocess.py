@@ -124,7 +124,7 @@ class DistKerasPreprocessOperator(InputOperator):
         spec = run.spec
         assert isinstance(spec, PreprocessSpec)
         if spec.compare_with:
-            require_artifact(spec.compare_with, PreprocessSpec, "compare_with")
+            require_artifact(spec.compare_with, PreprocessSpec, "compare_with", run.root)
         elif spec.compare_with is not None:
             unlimited = "" if spec.max_drift is None else f", and max_drift={spec.max_drift:g} limits nothing"
             self.log.warning("compare_with: there is no earlier result, so the drift of this run is not measured%s.", unlimited)

@@ -89,10 +89,10 @@ class DistKerasPromoteOperator(RowsInputOperator):
         """
         spec, champion = run.spec, run.resolved
         assert isinstance(spec, PromoteSpec)
-        require_artifact(spec.model_path, TrainSpec, "model_path")
+        require_artifact(spec.model_path, TrainSpec, "model_path", run.root)
         if champion is not None:
             try:
-                require_artifact(champion.model_path, TrainSpec, "champion")
+                require_artifact(champion.model_path, TrainSpec, "champion", run.root)
             except (ArtifactError, SpecError) as error:
                 raise ArtifactError(
                     f"The model of the champion of {spec.champion!r} cannot be read. {error} Restore it, or delete the record "

@@ -124,7 +124,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if the dataset was not committed; its path names its attempt, so it needs no fingerprint."""
         assert isinstance(run.spec, TrainSpec)
-        require_artifact(run.spec.dataset_path, PreprocessSpec, "dataset_path")
+        require_artifact(run.spec.dataset_path, PreprocessSpec, "dataset_path", run.root)
         return {}
 
 

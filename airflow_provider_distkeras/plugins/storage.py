@@ -11,12 +11,11 @@ import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, as_uri, is_local, local_path
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_local, local_path
 from airflow_provider_distkeras.hooks import storage
 from airflow_provider_distkeras.plugins.threads import require_time
 
@@ -54,31 +53,13 @@ def require_readable_root(path: str) -> str:
     Raises:
         ArtifactError: the path is below none of them. Whoever can write an XCom chooses a path, but not the options.
     """
-    further = str(conf.get("distkeras", "readable_roots", fallback="")).split(",")
-    for root in [storage.configured_root() or storage.home_root(), *(root.strip() for root in further)]:
-        if root and _relative_names(path, as_uri(root)) is not None:
-            return as_uri(root)
+    root = storage.readable_root(path)
+    if root is not None:
+        return root
     raise ArtifactError(
         f"{path} is not read: it is below no artifact root that Airflow's pages may read, by [distkeras] artifact_root and "
         "readable_roots. Where a task sets an artifact_root of its own, add that to readable_roots on the API server."
     )
-
-
-def _relative_names(path: str, root: str) -> list[str] | None:
-    """Return the names that lead from a root to a path; None if they leave the root, or do not begin there."""
-    (place, names), (root_place, root_names) = _split(path), _split(root)
-    is_below = place == root_place and names[: len(root_names)] == root_names and not {".", ".."} & {*names}
-    return names[len(root_names) :] if is_below else None
-
-
-def _split(path: str) -> tuple[str, list[str]]:
-    """Return the file system of a path, and the names in it."""
-    if is_local(path):
-        place, rest = "file", str(local_path(path))
-    else:
-        place = f"{urlsplit(path).scheme}://{urlsplit(path).netloc}"
-        rest = path[len(place) :]
-    return place, [name for name in rest.split("/") if name]
 
 
 class _LocalFiles(LocalStorage):
@@ -111,7 +92,7 @@ class _LocalFiles(LocalStorage):
     def _open(self, path: str) -> Iterator[int]:
         """Give the descriptor of a file or a directory, which no link has led to. Raises ArtifactError, FileNotFoundError."""
         require_time(path)
-        names = _relative_names(path, self._root)
+        names = storage.relative_names(path, self._root)
         if names is None:
             raise ArtifactError(f"{path} is not read: expected a path below {self._root}.")
         with contextlib.ExitStack() as opened:
@@ -149,7 +130,7 @@ class _Objects(storage.ObjectStorage):
 
     def _check(self, path: str) -> None:
         require_time(path)
-        if _relative_names(path, self._root) is None:
+        if storage.relative_names(path, self._root) is None:
             raise ArtifactError(f"{path} is not read: expected a path below {self._root}.")
 
 
