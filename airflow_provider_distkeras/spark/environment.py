@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: The packages whose versions are recorded with every result.
 RECORDED_PACKAGES = ("keras", *BACKENDS, "numpy", "pyarrow")
 
+#: Set in the Python workers of an application that encrypts its local disk.
+_OFF_DISK = "DISTKERAS_ROWS_OFF_DISK"
+
 _lock = threading.Lock()
 
 
@@ -40,6 +43,11 @@ def installed_versions(names: Sequence[str]) -> dict[str, str]:
 def task_cores() -> int:
     """Return how many threads this Python worker may use: its task's cores."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)
+
+
+def keeps_rows_off_disk() -> bool:
+    """Return whether this Python worker must write no rows to the local disk, because Spark encrypts what it writes there."""
+    return os.environ.get(_OFF_DISK) == "true"
 
 
 def pin_device(resources: Mapping[str, Any]) -> None:
@@ -87,6 +95,7 @@ def worker_environment(context: SparkContext, backend: str) -> Iterator[None]:
     Spark keeps separate Python workers for separate environments, so one never imports two backends.
     """
     added = variables(backend, int(cluster.setting(context, "spark.task.cpus", "1")))
+    added[_OFF_DISK] = cluster.setting(context, "spark.io.encryption.enabled", "false")
     with _lock:
         before = dict(context.environment)
         context.environment.update(added)

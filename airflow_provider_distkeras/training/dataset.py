@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import DataError, TrainingError
+from airflow_provider_distkeras.spark import environment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,7 +150,7 @@ class Loader:
     """Collects Arrow batches into training rows and validation rows.
 
     Args:
-        cache_bytes: the most bytes of records in memory; beyond it, they go to a mapped file in `folder`.
+        cache_bytes: the most bytes of records in memory; beyond it, they go to a mapped file in `folder`, see `unnamed_file`.
         folder: a folder on the worker's local disk; None for the system's temporary folder.
     """
 
@@ -228,6 +229,27 @@ def _check_finite(records: NDArray[np.float32], features: int) -> None:
     raise DataError(f"{column} hold NaN or infinity: drop those rows before training.")
 
 
+def unnamed_file(folder: str | None) -> int:
+    """Return the descriptor of a new file without a name, whose content is gone when no process has it open or mapped.
+
+    Args:
+        folder: where the content lies, unless it must be kept off the disk: then it lies in memory.
+
+    Raises:
+        TrainingError: this system has no files in memory.
+    """
+    if not environment.keeps_rows_off_disk():
+        descriptor, path = tempfile.mkstemp(prefix="distkeras-", dir=folder)
+        os.unlink(path)
+        return descriptor
+    if not hasattr(os, "memfd_create"):
+        raise TrainingError(
+            "spark.io.encryption.enabled: rows must not be written to the local disk, and this system has no files in memory. "
+            "Use Linux, raise cache_mb, or switch the encryption of the local disk off."
+        )
+    return os.memfd_create("distkeras")
+
+
 class RecordStore:
     """A matrix of records that grows: in memory up to a limit, then in a mapped file without a name.
 
@@ -283,8 +305,7 @@ class RecordStore:
         size = capacity * self.width * 4
         try:
             if self._file is None:
-                self._file, path = tempfile.mkstemp(prefix="distkeras-", dir=self._folder)
-                os.unlink(path)
+                self._file = unnamed_file(self._folder)
                 _reserve(self._file, size)
                 mapped = np.memmap(os.fdopen(os.dup(self._file), "r+b"), np.float32, "r+", shape=(capacity, self.width))
                 mapped[: self._rows] = self._array[: self._rows]

@@ -1,4 +1,8 @@
-"""Runs on executors. Rows that a machine stores once, in mapped files on Spark's local disk, and the rows of single fits."""
+"""Runs on executors. Rows that a machine stores once, in mapped files, and the rows of single fits.
+
+The files have no names: links to the descriptors of the process that wrote them lead the machine's other processes there. So the
+rows are gone with the processes that use them, however those end, and need not be on a disk.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +23,7 @@ from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, Featur
 from airflow_provider_distkeras.ml.estimator import sample_weights
 from airflow_provider_distkeras.ml.estimator.fold import PART, VALIDATION, Fold
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
+from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.dataset import FEATURES, RecordStore, Rows, as_matrix
 
@@ -26,12 +31,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_FILE, _FILLED_FILE = "rows.npy", "filled.npy"
+_SLICE_FILES = ("training.npy", "validation.npy", "held_out.npy")
 #: Two columns behind a row's features, labels and weight: its part, and whether it is a validation row.
 _PART, _VALIDATED = -2, -1
 _MAX_MAPPED = 16
 _BLOCK_ROWS = 16_384
+_MARK_BYTES = 16
+#: Whether one process can open another one's files; elsewhere than on Linux, the files keep their names.
+_SHOWS_DESCRIPTORS = os.path.isdir("/proc/self/fd")
 #: Per key of the stored rows and name of the slice, the files that this process has mapped.
 _mapped: dict[tuple[str, str], SliceRows] = {}
+#: Per folder, the descriptors of the files that this process has written, by name.
+_written: dict[Path, dict[str, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -131,10 +142,9 @@ def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes:
 
     def write(place: Path) -> None:
         np.save(place / _ROWS_FILE, np.empty((0, 3), np.float32) if rows is None else rows.close())
-        if filled:
-            np.save(place / _FILLED_FILE, np.concatenate(filled, axis=1))
+        np.save(place / _FILLED_FILE, np.concatenate(filled, axis=1) if filled else np.empty((2, 0), np.int64))
 
-    _write_folder(_rows_folder(key, folder), write)
+    _write_files(_rows_folder(key, folder), (_ROWS_FILE, _FILLED_FILE), write)
     return RowSummary(counts, moments)
 
 
@@ -151,11 +161,16 @@ def load(key: str, fold_slice: FoldSlice, num_labels: int, folder: str) -> Slice
     if name not in _mapped:
         base = _rows_folder(key, folder)
         place = base / fold_slice.name
-        if not place.exists():
-            if not base.exists():
+        files = _read_files(place, _SLICE_FILES)
+        if files is None:
+            stored = _read_files(base, (_ROWS_FILE, _FILLED_FILE))
+            if stored is None:
                 return None
-            _write_folder(place, partial(_write_slice, base, fold_slice, num_labels))
-        files = (np.load(place / file, mmap_mode="r") for file in ("training.npy", "validation.npy", "held_out.npy"))
+            rows, filled = stored
+            _write_files(place, _SLICE_FILES, partial(_write_slice, rows, filled, fold_slice, num_labels))
+            files = _read_files(place, _SLICE_FILES)
+            if files is None:
+                return None
         while len(_mapped) >= _MAX_MAPPED:
             del _mapped[next(iter(_mapped))]
         _mapped[name] = SliceRows(*map(Rows, files))
@@ -163,38 +178,95 @@ def load(key: str, fold_slice: FoldSlice, num_labels: int, folder: str) -> Slice
 
 
 def delete(key: str, folder: str) -> None:
-    """Delete rows from this machine; the files stay on disk until no process maps them."""
+    """Delete rows from this machine; what a process has open or mapped stays until that has seen it, or ends."""
     for name in [name for name in _mapped if name[0] == key]:
         del _mapped[name]
     shutil.rmtree(_rows_folder(key, folder), ignore_errors=True)
+    _close_deleted()
 
 
 def _rows_folder(key: str, folder: str) -> Path:
     return Path(folder, f"distkeras-rows-{key}")
 
 
-def _write_folder(place: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder that appears as a whole or not at all; keep the one that another process has written meanwhile."""
+def _write_files(place: Path, names: Sequence[str], write: Callable[[Path], None]) -> None:
+    """Write the files of a folder, unless another process has done so meanwhile.
+
+    Args:
+        place: the folder.
+        names: the names of the links.
+        write: writes all of the files in a folder, by the names.
+    """
+    _close_deleted()
     part = Path(tempfile.mkdtemp(prefix="distkeras-part-", dir=place.parent))
+    files: dict[str, int] = {}
     try:
+        if _SHOWS_DESCRIPTORS or environment.keeps_rows_off_disk():
+            for name in names:
+                files[name] = dataset.unnamed_file(str(place.parent))
+                os.symlink(_descriptor(files[name]), part / name)
         write(part)
-        os.rename(part, place)
-    except OSError:
-        if not place.exists():
-            raise
+        mark = _mark(place) + os.urandom(_MARK_BYTES)
+        for name in names:
+            with (part / name).open("ab") as file:
+                file.write(mark)
+        place.mkdir(mode=0o700, exist_ok=True)
+        if _read_files(place, names) is None:
+            for name in names:
+                os.replace(part / name, place / name)
+            _written[place], files = files, {}
     finally:
+        for descriptor in files.values():
+            os.close(descriptor)
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_slice(base: Path, fold_slice: FoldSlice, num_labels: int, place: Path) -> None:
+def _read_files(place: Path, names: Sequence[str]) -> list[NDArray[Any]] | None:
+    """Map the files of a folder; return None if there are none, or the process that wrote them has ended."""
+    own = _written.get(place, {})
+    paths = [_descriptor(own[name]) if own else place / name for name in names]
+    marks = set()
+    try:
+        if not place.exists():
+            return None
+        for path in paths:
+            with path.open("rb") as file:
+                file.seek(-2 * _MARK_BYTES, os.SEEK_END)
+                marks.add(file.read())
+        if len(marks) != 1 or not marks.pop().startswith(_mark(place)):  # another process has got the id of one that has ended
+            return None
+        return [np.load(path, mmap_mode="r") for path in paths]
+    except OSError:
+        return None
+
+
+def _descriptor(number: int) -> Path:
+    """Return a path by which this machine's processes open a file of this process."""
+    return Path(f"/proc/{os.getpid()}/fd/{number}")
+
+
+def _mark(place: Path) -> bytes:
+    """Return what the last bytes of a folder's files begin with."""
+    return hashlib.sha256(str(place).encode()).digest()[:_MARK_BYTES]
+
+
+def _close_deleted() -> None:
+    """Close the files of folders that have been deleted, by whatever process."""
+    for place in [place for place in _written if not place.exists()]:
+        for descriptor in _written.pop(place).values():
+            os.close(descriptor)
+
+
+def _write_slice(
+    rows: NDArray[np.float32], filled_in: NDArray[np.int64], fold_slice: FoldSlice, num_labels: int, place: Path
+) -> None:
     """Write the rows of a fit, out of the stored ones, to three files."""
-    rows = np.load(base / _ROWS_FILE, mmap_mode="r")
     width = rows.shape[1] + _PART
     num_features = width - 1 - num_labels
     parts, validated = rows[:, _PART], rows[:, _VALIDATED] != 0
     seen = np.isin(parts, (*fold_slice.fold.training, VALIDATION))
     masks = {"training": seen & ~validated, "validation": seen & validated, "held_out": parts == fold_slice.fold.held_out}
-    filled = _FilledPositions.read(base)
+    filled = _FilledPositions(*filled_in)
     for name, mask in masks.items():
         weights = None
         if name == "training" and fold_slice.class_weights is not None:
@@ -249,13 +321,6 @@ class _FilledPositions:
 
     rows: NDArray[np.int64]
     positions: NDArray[np.int64]
-
-    @classmethod
-    def read(cls, base: Path) -> _FilledPositions:
-        """Return those of all stored rows."""
-        if not (base / _FILLED_FILE).exists():
-            return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-        return cls(*np.load(base / _FILLED_FILE))
 
     def where(self, mask: NDArray[np.bool_]) -> _FilledPositions:
         """Return those of the marked rows, with rows counted among the marked ones."""

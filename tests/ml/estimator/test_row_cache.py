@@ -1,5 +1,10 @@
 """Rows that a machine stores, and the rows of single fits, against plain NumPy."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +22,16 @@ from tests.ml.prepared import lists
 ROWS, FEATURES = 90, 3
 
 
+SLICE, OTHER_SLICE = FoldSlice(Fold((0, 1), 2)), FoldSlice(Fold((0, 1), 3))
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot open another one's files")
+
+
 @pytest.fixture
 def rows():
+    return some_rows()
+
+
+def some_rows():
     """Features, class labels, weights, parts and filled-in features of rows in four parts, validation and test."""
     random = np.random.default_rng(0)
     return {
@@ -144,3 +157,81 @@ def test_features_that_are_not_finite_are_refused_and_no_file_is_left(rows, tmp_
     with pytest.raises(DataError, match=r"Features \[1\] \(by position\) hold NaN"):
         store(rows, tmp_path)
     assert [*Path(tmp_path).iterdir()] == []
+
+
+OTHER_PROCESS = """
+import sys, time
+from tests.ml.estimator import test_row_cache as tests
+from pathlib import Path
+folder = Path(sys.argv[1])
+tests.store(tests.some_rows(), folder, cache_bytes=int(sys.argv[2]))
+tests.load(folder, tests.SLICE)
+print("stored", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """A process that stores rows, and one slice of them; called again, another one."""
+    with contextlib.ExitStack() as started:
+
+        def start(off_disk="false", cache_bytes=1 << 30):
+            process = started.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", OTHER_PROCESS, str(tmp_path), str(cache_bytes)],
+                    stdout=subprocess.PIPE, env={**os.environ, "DISTKERAS_ROWS_OFF_DISK": off_disk},
+                )
+            )  # fmt: skip
+            started.callback(process.kill)
+            assert process.stdout.readline() == b"stored\n"
+            return process
+
+        yield start
+
+
+def named_bytes(folder):
+    """The bytes in files that have a name."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+@linux
+def test_processes_of_a_machine_share_rows_that_are_gone_when_they_are_killed(rows, tmp_path, other_process):
+    process = other_process()
+    loaded = load(tmp_path, OTHER_SLICE)  # made here, out of the other process's rows
+    np.testing.assert_array_equal(in_order(loaded.held_out.records), expected(rows, rows["part"] == 3))
+    assert load(tmp_path, SLICE) is not None
+    assert named_bytes(tmp_path) == 0
+
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert named_bytes(tmp_path) == 0
+    assert load(tmp_path, FoldSlice(Fold((1,), 2))) is None
+    np.testing.assert_array_equal(in_order(loaded.held_out.records), expected(rows, rows["part"] == 3))
+    store(rows, tmp_path)
+    assert load(tmp_path, FoldSlice(Fold((1,), 2))) is not None
+
+
+@linux
+@pytest.mark.parametrize("cache_bytes", [1 << 30, 600])
+def test_rows_are_in_no_file_of_the_disk_where_spark_encrypts_that(rows, tmp_path, other_process, cache_bytes):
+    process = other_process("true", cache_bytes)
+    files = [os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+    assert len([file for file in files if file.startswith("/memfd:distkeras")]) >= 5
+    opened = "\n".join(files) + Path(f"/proc/{process.pid}/maps").read_text()
+    assert str(tmp_path) not in opened
+    assert named_bytes(tmp_path) == 0
+    loaded = load(tmp_path, SLICE)
+    np.testing.assert_array_equal(in_order(loaded.held_out.records), expected(rows, rows["part"] == 2))
+
+
+@linux
+def test_a_file_of_another_process_with_the_same_id_is_not_taken_for_the_rows(rows, tmp_path, other_process):
+    other_process()
+    (tmp_path / "elsewhere").mkdir()
+    store(rows, tmp_path / "elsewhere")
+    for name in ("rows.npy", "filled.npy"):
+        link, other = (folder / f"distkeras-rows-{folder.name}" / name for folder in (tmp_path, tmp_path / "elsewhere"))
+        link.unlink()
+        link.symlink_to(other.readlink())
+    assert load(tmp_path, OTHER_SLICE) is None
