@@ -127,6 +127,13 @@ def home_root() -> str:
     return os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow")), "distkeras")
 
 
+def made_home_root() -> str:
+    """Return `home_root`, made now for its owner alone if there is none."""
+    with contextlib.suppress(OSError):  # what is written there says so
+        os.makedirs(home_root(), mode=0o700)
+    return home_root()
+
+
 def readable_root(path: str, *roots: str) -> str | None:
     """Return the root, as a URI, that a path is at or below, of these or those of Airflow's options; None without one."""
     further = str(conf.get("distkeras", "readable_roots", fallback="")).split(",")

@@ -24,7 +24,7 @@ from airflow_provider_distkeras.hooks.job_log import JobLog
 from airflow_provider_distkeras.hooks.lease import LeaseKeeper, lease_seconds
 from airflow_provider_distkeras.hooks.spark_application import ApplicationState, ClusterError, failure_message
 from airflow_provider_distkeras.hooks.spark_submit import DistKerasSubmitHook, spark_connection
-from airflow_provider_distkeras.hooks.storage import configured_root, home_root, storage_for
+from airflow_provider_distkeras.hooks.storage import configured_root, made_home_root, storage_for
 from airflow_provider_distkeras.lineage.mixin import LineageMixin
 from airflow_provider_distkeras.links.spark import HistoryServerLink, PushedLink, SparkUILink, history_server, restore_links
 from airflow_provider_distkeras.operators.job_run import JobRun, has_committed
@@ -329,7 +329,7 @@ class DistKerasBaseOperator(LineageMixin, SparkResourcesOperator):
     def _resolve_root(self, master: str) -> str:
         root = self.artifact_root or configured_root()
         if not root and master.startswith("local"):
-            root = home_root()
+            root = made_home_root()
         if not root:
             raise SpecError(
                 f"No artifact_root: the Spark master is {master!r}, so name a place that its machines and Airflow can read and "

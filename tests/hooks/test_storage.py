@@ -1,9 +1,11 @@
+import os
+
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
-from airflow_provider_distkeras.hooks.storage import ObjectStorage, UnreadableHere, storage_for
+from airflow_provider_distkeras.hooks.storage import ObjectStorage, UnreadableHere, made_home_root, storage_for
 
 
 @pytest.fixture
@@ -87,3 +89,21 @@ def test_write_that_fails_names_the_path(storage, bucket):
     for write in (storage.write_bytes, storage.create_bytes):
         with pytest.raises(ArtifactError, match=r"Cannot write .*Choose an artifact_root"):
             write(f"{bucket}/a/x.csv/below", b"")
+
+
+def test_the_default_root_is_made_for_its_owner_alone_and_an_existing_one_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    root = made_home_root()
+    assert root == str(tmp_path / "home" / "distkeras")
+    assert os.stat(root).st_mode & 0o777 == 0o700
+
+    os.chmod(root, 0o750)
+    assert made_home_root() == root
+    assert os.stat(root).st_mode & 0o777 == 0o750
+
+
+def test_a_default_root_that_cannot_be_made_is_an_error_of_what_is_written_there(tmp_path, monkeypatch):
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    with pytest.raises(ArtifactError, match="Cannot write"):
+        storage_for(made_home_root()).write_bytes(f"{made_home_root()}/a", b"")
