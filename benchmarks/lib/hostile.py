@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
 #: Frames sent on a connection, one after the other.
@@ -37,7 +37,7 @@ def _attack(port: int, secret: bytes, seed: int) -> int:
             challenge = memoryview(bytearray(32))
             protocol.receive_into(client, challenge)
             own, insider = rng.randbytes(32), rng.random() < 0.25
-            client.sendall(own + protocol._prove(secret if insider else own, b"worker", bytes(challenge), own))
+            client.sendall(own + handshake._prove(secret if insider else own, b"worker", bytes(challenge), own))
             if insider:
                 protocol.receive_into(client, memoryview(bytearray(32)))
             client.sendall(b"".join(_frame(rng) for _ in range(FRAMES_AT_ONCE)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake, protocol
 from benchmarks.lib.serving import Far
 
 Exchange = Callable[[], object]
@@ -90,7 +90,7 @@ def bouncing(far: Far, _number: int, weights: int) -> Exchange:
 def _proven_socket(far: Far, number: int) -> socket.socket:
     """A worker's connection after its hello, without what reads and writes frames on it."""
     shard = far.shards[0]
-    connection = protocol.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
+    connection = handshake.connect((shard.host, shard.port), far.secret, 1 << 30, 60.0)
     hello = json.dumps({"rows": 3, "commits": 1, "digest": 0}).encode()
     connection.send(protocol.Frame(protocol.Op.HELLO, number, payload=hello))
     connection.receive()

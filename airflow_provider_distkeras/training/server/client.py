@@ -12,7 +12,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
 _MAX_FAILURE_BYTES = 4096
@@ -113,9 +113,9 @@ class ParameterClient:
         Raises:
             WireError: a server cannot be reached, or does not know the secret.
         """
-        patience = timeout + protocol.HANDSHAKE_SECONDS  # the server's own waits should end before the client's
+        patience = timeout + handshake.HANDSHAKE_SECONDS  # the server's own waits should end before the client's
         connections = [
-            protocol.connect(
+            handshake.connect(
                 (shard.host, shard.port), secret, protocol.payload_limit(shard.stop - shard.start), patience, certificate
             )
             for shard in shards

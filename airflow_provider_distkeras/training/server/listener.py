@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.training.server import protocol
-from airflow_provider_distkeras.training.server.protocol import Connection, ServerHandshake, WireError
+from airflow_provider_distkeras.training.server import handshake, protocol
+from airflow_provider_distkeras.training.server.handshake import ServerHandshake
+from airflow_provider_distkeras.training.server.protocol import Connection, WireError
 from airflow_provider_distkeras.training.server.refusal_log import RefusalLog
 
 _MIN_UNAUTHENTICATED = 256
@@ -131,7 +132,7 @@ class Listener:
                 except OSError:  # it has left already
                     client.close()
                     continue
-            deadline = time.monotonic() + protocol.HANDSHAKE_SECONDS
+            deadline = time.monotonic() + handshake.HANDSHAKE_SECONDS
             self._unauthenticated[client] = _Caller(ServerHandshake(client, self._secret), address[0], deadline)
             self._selector.register(client, selectors.EVENT_READ)
             self._advance(client)

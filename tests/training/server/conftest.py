@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake
 from tests.training.server.loopback_server import Worker, start
 from tests.training.server.server_process import ServerProcess
 
@@ -32,7 +32,7 @@ def connect(server):
 @pytest.fixture
 def short_handshake(monkeypatch):
     """Workers knock for half a second only."""
-    monkeypatch.setattr(protocol, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(handshake, "HANDSHAKE_SECONDS", 0.5)
 
 
 @pytest.fixture

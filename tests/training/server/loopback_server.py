@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from airflow_provider_distkeras.training.algorithms import AdagRule
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
@@ -33,7 +33,7 @@ class Worker:
     def __init__(self, server, number=0, attempt=0, secret=None, certificate=None):
         self.number, self.attempt = number, attempt
         address = ("127.0.0.1", server.port)
-        self.connection = protocol.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
+        self.connection = handshake.connect(address, secret or server.secret, 1 << 20, 25.0, certificate)
 
     def ask(self, op, payload=b"", **fields):
         self.connection.send(Frame(op, self.number, self.attempt, payload=payload, **fields))

@@ -5,7 +5,7 @@ import json
 import random
 import socket
 
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 from tests.training.server.server_process import ONE, PATIENCE, SIZE
 
@@ -62,7 +62,7 @@ def send_raw(server, payload, prove=None):
         with contextlib.suppress(OSError):  # it may hang up before all is sent
             if prove is not None:
                 own = random.randbytes(32)
-                client.sendall(own + protocol._prove(prove, b"worker", bytes(challenge), own))
+                client.sendall(own + handshake._prove(prove, b"worker", bytes(challenge), own))
                 if prove == server.secret:
                     protocol.receive_into(client, memoryview(bytearray(32)))
             client.sendall(payload)
@@ -75,7 +75,7 @@ def record_session(server):
     with socket.create_connection(server.address, timeout=PATIENCE) as client:
         challenge, own = memoryview(bytearray(32)), b"o" * 32
         protocol.receive_into(client, challenge)
-        proof = own + protocol._prove(server.secret, b"worker", bytes(challenge), own)
+        proof = own + handshake._prove(server.secret, b"worker", bytes(challenge), own)
         client.sendall(proof)
         protocol.receive_into(client, memoryview(bytearray(32)))
         hello, commit = encode(Frame(Op.HELLO, 1, 0, payload=HELLO)), encode_commits(1, 1, worker=1)

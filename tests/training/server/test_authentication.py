@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from airflow_provider_distkeras.training.server import protocol, tls
+from airflow_provider_distkeras.training.server import handshake, protocol, tls
 from airflow_provider_distkeras.training.server.protocol import Op, WireError
 from tests.training.server.loopback_server import ONE, Worker, start
 from tests.training.server.raw_connection import receive_all
@@ -31,7 +31,7 @@ def test_a_worker_does_not_trust_a_server_without_the_secret():
         thread = threading.Thread(target=impostor)
         thread.start()
         with pytest.raises(WireError, match="does not know this run's secret"):
-            protocol.connect(listener.getsockname(), b"s" * 32, 1024, 20.0)
+            handshake.connect(listener.getsockname(), b"s" * 32, 1024, 20.0)
         thread.join()
 
 
@@ -63,7 +63,7 @@ def test_the_servers_own_proof_is_not_accepted_as_a_workers(server_process):
     with socket.create_connection(server_process.address, timeout=PATIENCE) as victim:
         challenge = memoryview(bytearray(32))
         protocol.receive_into(victim, challenge)
-        victim.sendall(bytes(challenge) + protocol._prove(server_process.secret, b"server", bytes(challenge), bytes(challenge)))
+        victim.sendall(bytes(challenge) + handshake._prove(server_process.secret, b"server", bytes(challenge), bytes(challenge)))
         assert receive_all(victim) == b""
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake
 from tests.training.server.server_process import ONE, SIZE
 
 WORKERS = 60
@@ -73,10 +73,10 @@ def test_a_worker_that_is_cut_off_knocks_again():
         def cut_off_twice():
             for _ in range(2):
                 listener.accept()[0].close()
-            assert protocol.ServerHandshake(listener.accept()[0], secret).advance()
+            assert handshake.ServerHandshake(listener.accept()[0], secret).advance()
 
         served = pool.submit(cut_off_twice)
-        protocol.connect(listener.getsockname(), secret, 1024, 20.0).close()
+        handshake.connect(listener.getsockname(), secret, 1024, 20.0).close()
         served.result(20)
 
 

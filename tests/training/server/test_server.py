@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_distkeras.training.algorithms import AdagRule, DynSGDRule
-from airflow_provider_distkeras.training.server import protocol
+from airflow_provider_distkeras.training.server import handshake
 from airflow_provider_distkeras.training.server.protocol import Op, WireError
 from tests.training.server.loopback_server import ONE, SIZE, Worker, server_weights, start
 
@@ -91,7 +91,7 @@ def test_a_closed_server_is_gone(short_handshake):
     with start() as other:
         port, secret = other.port, other.secret
     with pytest.raises(WireError, match=f"Cannot reach the parameter server at 127.0.0.1:{port}"):
-        protocol.connect(("127.0.0.1", port), secret, 1024, 5.0)
+        handshake.connect(("127.0.0.1", port), secret, 1024, 5.0)
 
 
 def test_the_counts_of_a_run_go_on_past_32_bits(server, connect):
