@@ -60,8 +60,7 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     except WorkerReplacedError:
         raise  # this task must fail: its success would end the attempt that does the work
     except Exception as cause:
-        is_refused = isinstance(cause, TrainingError)  # by the server, which says why
-        if isinstance(cause, ConnectionError) and not is_refused and _is_reachable(connect):
+        if isinstance(cause, ConnectionError) and not isinstance(cause, TrainingError) and _is_reachable(connect):  # not refused
             raise ConnectionLostError(f"Worker {number} lost its connection to the parameter server: {cause}") from cause
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         _report_failure(f"worker {number} failed: {cause}", None if isinstance(cause, OSError) else client, connect)
