@@ -160,8 +160,8 @@ def _split(path: str) -> tuple[str, list[str]]:
     return place, [name for name in rest.split("/") if name]
 
 
-def require_artifact(path: str, spec_class: type[Spec], argument: str, root: str) -> None:
-    """Raise SpecError unless a path is an artifact that a task with specs of a class committed, below a root that is trusted.
+def require_artifact(path: str, spec_class: type[Spec], argument: str, root: str) -> Manifest:
+    """Return the manifest of an artifact; raise SpecError unless a task with specs of a class committed it below a trusted root.
 
     Args:
         path: The artifact.
@@ -182,6 +182,7 @@ def require_artifact(path: str, spec_class: type[Spec], argument: str, root: str
     manifest = Manifest.read(storage, manifest_path)
     if manifest.kind != spec_class.kind:
         raise SpecError(f"{problem}, the result of {manifest.kind}.")
+    return manifest
 
 
 def fingerprints(files: InputFiles) -> dict[str, str]:

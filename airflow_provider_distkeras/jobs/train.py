@@ -73,6 +73,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
             training=result.summary.to_dict(),
             test_error=result.test_result.error if result.test_result else None,
             mlflow=logged,
+            dialect=model.stages[0].getOrDefault("dialect"),
         ),
     )
 

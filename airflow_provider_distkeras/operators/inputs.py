@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.files import listing
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles, inspect
+from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.hooks.storage import UnreadableHere, storage_for
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
 
-    from airflow_provider_distkeras.contract.specs import InputSpec
+    from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+    from airflow_provider_distkeras.contract.specs import InputSpec, RowsSpec
 
 
 class InputOperator(DistKerasBaseOperator):
@@ -20,9 +22,9 @@ class InputOperator(DistKerasBaseOperator):
 
     :param input_path: Files (CSV also as .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
     :param input_format: How the files are written, such as "csv" or "parquet"; by default as they are named. (templated)
-    :param delimiter: The separator of fields. (templated)
-    :param quote: What surrounds a field that holds delimiters; "" where nothing does. (templated)
-    :param encoding: The files' encoding, by Python's name. (templated)
+    :param delimiter: The separator of fields; by default a comma. (templated)
+    :param quote: What surrounds a field that holds delimiters, by default double quotes; "" where nothing does. (templated)
+    :param encoding: The files' encoding, by Python's name; by default "utf-8". (templated)
     :param null_values: Texts that stand for a missing value, beside an empty field. (templated)
     :param multiline: Whether quoted fields hold line breaks; a file is then read by one task. (templated)
     :param timestamp_formats: How times are written, beside ISO 8601, as for `strptime`. (templated)
@@ -43,11 +45,11 @@ class InputOperator(DistKerasBaseOperator):
         *,
         input_path: str | list[str] | XComArg,
         input_format: str | None = None,
-        delimiter: str = ",",
-        quote: str = '"',
-        encoding: str = "utf-8",
+        delimiter: str | None = None,
+        quote: str | None = None,
+        encoding: str | None = None,
         null_values: list[str] | str | None = None,
-        multiline: bool | str = False,
+        multiline: bool | str | None = None,
         timestamp_formats: list[str] | str | None = None,
         escape: str | None = None,
         header: bool | str | None = None,
@@ -86,7 +88,10 @@ class InputOperator(DistKerasBaseOperator):
 
 
 class RowsInputOperator(InputOperator):
-    """Base of the operators that read rows for a trained model. Takes the parameters of `InputOperator` beside these.
+    """Base of the operators that read rows for a trained model.
+
+    Takes the parameters of `InputOperator` beside these. Those from `delimiter` to `header` are by default as they were for the
+    files that the model was trained on.
 
     :param max_quarantined: The share of rows, from 0 to 1, that a model may be unable to score; with more, the task fails.
         (templated)
@@ -105,3 +110,7 @@ class RowsInputOperator(InputOperator):
         super().__init__(**kwargs)
         self.max_quarantined = max_quarantined
         self.batch_size = batch_size
+
+    def inspect_rows(self, spec: RowsSpec, model: Manifest) -> InputFiles:
+        """Return the files, as `inspect_input` does, read in the dialect of a train task's model where the spec says nothing."""
+        return self.inspect_input(spec.with_dialect(model.details_as(TrainDetails).dialect))

@@ -89,7 +89,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         """
         spec, champion = run.spec, run.resolved
         assert isinstance(spec, PromoteSpec)
-        require_artifact(spec.model_path, TrainSpec, "model_path", run.root)
+        challenger = require_artifact(spec.model_path, TrainSpec, "model_path", run.root)
         if champion is not None:
             try:
                 require_artifact(champion.model_path, TrainSpec, "champion", run.root)
@@ -100,7 +100,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
                 ) from error
             if champion.model_path == spec.model_path:
                 run.result = _result_of(champion)
-        return fingerprints(self.inspect_input(spec))
+        return fingerprints(self.inspect_rows(spec, challenger))
 
     def conclude(self, run: JobRun) -> dict[str, Any]:
         """Promote the challenger if it won, then return the result as every operator.

@@ -86,5 +86,5 @@ class DistKerasScoreOperator(RowsInputOperator):
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Return a fingerprint per file of rows; raise SpecError if the model was not committed."""
         assert isinstance(run.spec, ScoreSpec)
-        require_artifact(run.spec.model_path, TrainSpec, "model_path", run.root)
-        return fingerprints(self.inspect_input(run.spec))
+        model = require_artifact(run.spec.model_path, TrainSpec, "model_path", run.root)
+        return fingerprints(self.inspect_rows(run.spec, model))

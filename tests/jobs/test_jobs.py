@@ -53,6 +53,7 @@ def test_from_csv_to_scores(run_job, prepared, bikes, spark):
     assert trained.result["best_params"]["layer_dims"] == [None, 8, 1]
     assert trained.result["metrics"]["r2"]["mean"] > 0.8
     assert trained.result["rows"] == 240
+    assert trained.details.dialect["delimiter"] == ","
     assert [trial["params"]["dropout_rate"] for trial in trained.details.trials] == [0.0, 0.9]
     assert trained.details.training["rows_trained"] == 240 * 30
     report = LocalStorage().read_bytes(trained.result["report_path"]).decode()

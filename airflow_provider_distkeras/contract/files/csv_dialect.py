@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 #: The kinds of columns, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
 KINDS = ("number", "boolean", "timestamp", "text")
@@ -42,6 +44,18 @@ class Dialect:
     timestamp_formats: tuple[str, ...] = ()
     escape: str | None = None
     header: bool | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the dialect of options as `to_dict` returns them; those that are not given are as usual."""
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        nothing: dict[str, Any] = {name: None for name, value in values.items() if value == ""}
+        return cls(**values | nothing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON values; empty where there is no such character."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values | {name: values[name] or "" for name in ("quote", "escape")}
 
     @property
     def all_null_values(self) -> tuple[str, ...]:

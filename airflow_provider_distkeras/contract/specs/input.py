@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
@@ -30,7 +30,7 @@ def _character(name: str, value: Any) -> str:
     return value
 
 
-def _quote(name: str, value: Any) -> str:
+def _character_or_none(name: str, value: Any) -> str:
     return "" if value == "" else _character(name, value)
 
 
@@ -56,7 +56,7 @@ def _time_format(name: str, value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec(Spec):
-    """Base of the specs of jobs that read files."""
+    """Base of the specs of jobs that read files. An option of the files' dialect that is None is as `Dialect` has it."""
 
     added_fields: ClassVar[tuple[str, ...]] = ("escape", "header")
 
@@ -64,24 +64,37 @@ class InputSpec(Spec):
     input_format: str | None = spec_field(
         optional(choice("input format", params.INPUT_FORMATS)), "How the files are written; by default as they are named.", None
     )
-    delimiter: str = spec_field(_character, "What separates the fields of a line.", ",")
-    quote: str = spec_field(_quote, "What surrounds a field with delimiters, doubled inside; empty where nothing does.", '"')
-    encoding: str = spec_field(_encoding, "The files' encoding, by Python's name.", "utf-8")
-    null_values: list[str] = spec_field(list_of(text), "Texts that stand for a missing value, beside an empty field.", [])
-    multiline: bool = spec_field(boolean, "Whether quoted fields hold line breaks; a file is then read by one task.", False)
-    timestamp_formats: list[str] = spec_field(
-        list_of(_time_format), "How times are written beside ISO 8601, as for strptime.", []
+    delimiter: str | None = spec_field(optional(_character), "What separates the fields of a line.", None)
+    quote: str | None = spec_field(
+        optional(_character_or_none), "What surrounds a field with delimiters, doubled inside; empty where nothing does.", None
     )
-    escape: str | None = spec_field(optional(_character), "What stands before a quote inside quotes; doubled if not set.", None)
+    encoding: str | None = spec_field(optional(_encoding), "The files' encoding, by Python's name.", None)
+    null_values: list[str] | None = spec_field(
+        optional(list_of(text)), "Texts that stand for a missing value, beside an empty field.", None
+    )
+    multiline: bool | None = spec_field(
+        optional(boolean), "Whether quoted fields hold line breaks; a file is then read by one task.", None
+    )
+    timestamp_formats: list[str] | None = spec_field(
+        optional(list_of(_time_format)), "How times are written beside ISO 8601, as for strptime.", None
+    )
+    escape: str | None = spec_field(
+        optional(_character_or_none), "What stands before a quote inside quotes; empty where quotes are doubled.", None
+    )
     header: bool | None = spec_field(optional(boolean), "Whether the first line names the columns; see docs/preprocessing.", None)
     bad_lines: str = spec_field(choice("policy", params.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
 
     @property
+    def dialect_options(self) -> dict[str, Any]:
+        """The options of the files' dialect that are set."""
+        values = {option.name: getattr(self, option.name) for option in fields(Dialect)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
     def dialect(self) -> Dialect:
         """The dialect of the files."""
-        quote, nulls, formats = self.quote or None, tuple(self.null_values), tuple(self.timestamp_formats)
-        return Dialect(self.delimiter, quote, self.encoding, nulls, self.multiline, formats, self.escape, self.header)
+        return Dialect.of(self.dialect_options)
 
     @property
     def left_out(self) -> Collection[str] | None:
@@ -94,21 +107,28 @@ class InputSpec(Spec):
 
     def check_whole(self) -> None:
         """Check that delimiter, quote and escape differ."""
-        if self.delimiter == self.quote:
-            raise SpecError(f"quote: expected another character than the delimiter, received {self.quote!r} for both.")
-        if self.escape is not None and self.escape in (self.delimiter, self.quote, ""):
+        dialect = self.dialect
+        if dialect.delimiter == dialect.quote:
+            raise SpecError(f"quote: expected another character than the delimiter, received {dialect.quote!r} for both.")
+        if self.escape and self.escape in (dialect.delimiter, dialect.quote):
             raise SpecError(
                 f"escape: expected another character than delimiter and quote, received {self.escape!r}. Leave it out where "
                 "quotes are doubled."
             )
-        if self.escape is not None and not self.quote:
+        if self.escape and not dialect.quote:
             raise SpecError("escape: expected a quote to escape, received quote=''. Leave escape out.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowsSpec(InputSpec):
-    """Base of the specs of jobs that read rows for a trained model."""
+    """Base of the specs of jobs that read rows for a trained model, in the dialect of its training if not told otherwise."""
 
     input_path: list[str] = spec_field(uris, "Files, or a dataset_path: a path, a glob, a directory, or a list of them.")
     max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
     batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)
+
+    def with_dialect(self, options: Mapping[str, Any]) -> Self:
+        """Return the spec with these options of the dialect where it has none itself. Raise SpecError if they contradict."""
+        spec = replace(self, **{**options, **self.dialect_options})
+        spec.check_whole()
+        return spec

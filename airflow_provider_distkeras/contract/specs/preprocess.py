@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
-from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, Dialect, length_of
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
@@ -20,6 +20,9 @@ def _name(name: str, value: Any) -> str:
     """Check for the name of a column in files, where it may be empty."""
     return value if value == "" else text(name, value)
 
+
+#: The dialect of files that nothing is said of; what came later is None, as `added_fields` says.
+_USUAL = {name: value for name, value in Dialect().to_dict().items() if name not in InputSpec.added_fields}
 
 _policy = choice("policy", params.MISSING)
 
@@ -128,6 +131,12 @@ class PreprocessSpec(InputSpec):
     max_drift: float | None = spec_field(
         optional(number(0.0)), "The largest PSI of a column since then; by default it is only recorded.", None
     )
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Return the spec of these values, as every spec, with all of the dialect: the model will keep it."""
+        given = {name: value for name, value in values.items() if value is not None or name not in _USUAL}
+        return super().build(**{**_USUAL, **given})
 
     @property
     def left_out(self) -> Collection[str]:

@@ -38,12 +38,14 @@ class TrainDetails(JobDetails):
         training: the summary of the refit; see `training.summary`.
         test_error: why the best trial has no metrics on the rows set aside; None if it has, or none were set aside.
         mlflow: the MLflow run, or why nothing was logged to it; None without `mlflow_experiment`.
+        dialect: how the files were written that the model was trained on; see `contract.files.csv_dialect`.
     """
 
     trials: list[dict[str, Any]] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     test_error: str | None = None
     mlflow: dict[str, Any] | None = None
+    dialect: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature, features_of
@@ -46,6 +47,7 @@ class FeaturePlan:
         unseen_categories: The policy about categories that training did not see.
         scaling: standard, minmax or None.
         missing: The policy about missing values in general, or per column.
+        dialect: How the files are written.
     """
 
     columns: tuple[PlannedColumn, ...]
@@ -53,6 +55,7 @@ class FeaturePlan:
     unseen_categories: str
     scaling: str | None
     missing: str | Mapping[str, Any]
+    dialect: Dialect
 
     @classmethod
     def of(cls, spec: PreprocessSpec, source: Source) -> FeaturePlan:
@@ -72,7 +75,7 @@ class FeaturePlan:
                     calendar=tuple(features_of(name, parts, cyclic=spec.cyclic_timestamps)),
                 )
             )
-        return cls(tuple(columns), spec.max_categories, spec.unseen_categories, spec.scaling, spec.missing)
+        return cls(tuple(columns), spec.max_categories, spec.unseen_categories, spec.scaling, spec.missing, spec.dialect)
 
     @property
     def features(self) -> tuple[PlannedColumn, ...]:
@@ -122,4 +125,5 @@ class FeaturePlan:
             labelCol=self.label.name,
             missing={column.name: column.missing for column in self.features},
             unseen=self.unseen_categories,
+            dialect=self.dialect.to_dict(),
         )

@@ -80,7 +80,7 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
 def _fix_of_texts(spec: PreprocessSpec, texts: list[str]) -> str | None:
     """Return what to do about texts that stand for nothing, or that are numbers with signs; None if they are others."""
     if all(map(stands_for_nothing, texts)):
-        return f"If they stand for missing values, set null_values={[*spec.null_values, *texts]!r}."
+        return f"If they stand for missing values, set null_values={[*spec.dialect.null_values, *texts]!r}."
     if all(map(_SIGNED.fullmatch, texts)):
         return "Write the numbers alone: without currencies, percent signs and separators of thousands, and with a decimal point."
     return None

@@ -16,9 +16,9 @@ from pyspark.sql.types import DataType
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
-from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.params import MISSING
-from airflow_provider_distkeras.ml.data.sql import as_kind, quoted
+from airflow_provider_distkeras.ml.data.sql import as_kind, quoted, without_nulls
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
@@ -30,6 +30,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         labelCol: the label by its new name; absent when new data is scored.
         missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
+        dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
+            fitted before that was kept. Its null values are missing values in data of any source.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -42,9 +44,13 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     )
     unseen: Param = Param(Params._dummy(), "unseen", "What to do about new categories.", TypeConverters.toString)
 
+    dialect: Param = Param(
+        Params._dummy(), "dialect", "How the training files were written.", lambda v: mapping_of(json_value)("dialect", v)
+    )
+
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore")
+        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={})
         self._set(**params)
 
     def used(self, columns: Sequence[str]) -> dict[str, str]:
@@ -66,10 +72,10 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         policies_by_name = self.getOrDefault("missing")
         return [name for name in self.getOrDefault("kinds") if policies_by_name.get(name, "fail") in policies]
 
-    def keeping_rows(self) -> SelectColumns:
-        """Return a copy that drops no row."""
+    def for_scoring(self, dialect: Dialect) -> SelectColumns:
+        """Return a copy that drops no row, for rows in this dialect."""
         missing = {name: "fail" if policy == "drop" else policy for name, policy in self.getOrDefault("missing").items()}
-        return self.copy({self.missing: missing})
+        return self.copy({self.missing: missing, self.dialect: dialect.to_dict()})
 
     def check(self, columns: Sequence[str]) -> None:
         """Raise DataError if a feature is absent from data with these columns, raw or renamed."""
@@ -92,15 +98,15 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         data = dataset.select(
             *[F.col(quoted(name)).alias(new) for name, new in names.items() if name in used or new not in taken]
         )
-        kinds = self.getOrDefault("kinds")
-        data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType) for name, kind in kinds.items()})
+        kinds, dialect = self.getOrDefault("kinds"), Dialect.of(self.getOrDefault("dialect"))
+        data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType, dialect) for name, kind in kinds.items()})
         constants = {n: value for n, value in self.getOrDefault("missing").items() if value not in MISSING}
         data = data.withColumns({name: _filled(name, kinds[name], value) for name, value in constants.items()})
         required = self.with_policy("drop")
         return data.dropna(subset=required) if required else data
 
 
-def _typed(name: str, kind: str, data_type: DataType) -> Column:
+def _typed(name: str, kind: str, data_type: DataType, dialect: Dialect) -> Column:
     """Return a column as its kind, arrays as vectors. Raise DataError if its type does not allow that."""
     is_array = length_of(kind) is not None
     if is_array and isinstance(data_type, VectorUDT):
@@ -111,7 +117,9 @@ def _typed(name: str, kind: str, data_type: DataType) -> Column:
             f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
             f"received {data_type.simpleString()}. Convert it, or train a model on such data."
         )
-    return F.when(values.isNotNull(), array_to_vector(F.coalesce(values, F.array(F.lit(0.0))))) if is_array else values
+    if is_array:
+        return F.when(values.isNotNull(), array_to_vector(F.coalesce(values, F.array(F.lit(0.0)))))
+    return without_nulls(values, kind, dialect)
 
 
 def _filled(name: str, kind: str, value: Any) -> Column:

@@ -20,7 +20,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 
 #: A number as text, as a regular expression for Java and for RE2.
 NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
@@ -67,6 +67,12 @@ def as_kind(name: str, kind: str, data_type: DataType) -> Column | None:
     if kind == "text":
         return F.expr(_text_of_number(name)) if isinstance(data_type, FractionalType) else F.col(quoted(name)).cast("string")
     return F.expr(as_number(name)) if isinstance(data_type, StringType) else F.col(quoted(name)).cast("double")
+
+
+def without_nulls(values: Column, kind: str, dialect: Dialect) -> Column:
+    """Return a column of a kind with null for what stands for a missing value in a dialect."""
+    nulls = {"number": dialect.null_numbers, "boolean": dialect.null_numbers, "text": dialect.null_values}.get(kind, ())
+    return F.when(~values.isin(*nulls), values) if nulls else values
 
 
 def quoted(name: str) -> str:

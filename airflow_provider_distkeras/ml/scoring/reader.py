@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.ml import PipelineModel, Transformer
@@ -16,6 +17,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import is_reserved
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml.data import prepare
@@ -24,7 +26,7 @@ from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, WorkerReader
-from airflow_provider_distkeras.ml.data.sql import as_number, holds_arrays, quoted
+from airflow_provider_distkeras.ml.data.sql import as_number, holds_arrays, kind_of_type, quoted, without_nulls
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring import parquet_writer, writer
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
@@ -199,10 +201,22 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     Raises:
         DataError: The files or their columns are not those that the pipeline takes.
     """
-    source = open_source(spark, spec)
+    kept = selected.getOrDefault("dialect")
+    whole = spec.with_dialect(kept)
+    source = open_source(spark, whole)
     if source.typed and _are_prepared(spark, source, selected):
         return _prepared(spark, source)
-    return _raw(spark, source, stages, selected)
+    logger.info("%s", _described(whole.dialect, own=spec.dialect_options, kept=kept))
+    return _raw(spark, source, stages, selected, whole.dialect)
+
+
+def _described(dialect: Dialect, own: Mapping[str, Any], kept: Mapping[str, Any]) -> str:
+    """Return which dialect rows are read in, and whose it is."""
+    usual = Dialect().to_dict()
+    options = {name: value for name, value in dialect.to_dict().items() if name in own or value != usual[name]}
+    listed = [f"{name}={value!r} ({'as this task says' if name in own else 'as in training'})" for name, value in options.items()]
+    unknown = "" if kept else "; the model was saved without the dialect of its training files"
+    return f"the rows are read with {', '.join(listed) or 'the usual dialect'}{unknown}"
 
 
 def _are_prepared(spark: SparkSession, source: Source, selected: SelectColumns) -> bool:
@@ -221,7 +235,9 @@ def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
     return ScoringInput(data, columns, as_floats(data, prepare.FEATURES), source, label, prepared=True)
 
 
-def _raw(spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns) -> ScoringInput:
+def _raw(
+    spark: SparkSession, source: Source, stages: Sequence[Transformer], selected: SelectColumns, dialect: Dialect
+) -> ScoringInput:
     """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
     names = source.columns_in_files
     selected.check(names)
@@ -235,8 +251,11 @@ def _raw(spark: SparkSession, source: Source, stages: Sequence[Transformer], sel
     data = source.rows(spark, with_bad=True)
     if label is not None and not source.typed and _is_number(source, label):
         data = data.withColumn(label, F.expr(as_number(label)))
+    if label is not None:
+        kind = kind_of_type(data.schema[label].dataType)
+        data = data.withColumn(label, without_nulls(F.col(quoted(label)), kind, dialect))
     named = data.select(*[F.col(quoted(name)).alias(aside.get(name, name)) for name in data.columns])
-    transformed = PipelineModel([_tolerant(stage) for stage in stages]).transform(named)
+    transformed = PipelineModel([_tolerant(stage, dialect) for stage in stages]).transform(named)
     own = [F.col(quoted(aside.get(name) or used[name])).alias(name) for name in columns]
     if label is not None and label not in columns:
         own.append(F.col(quoted(label_col)).alias(_LABEL))
@@ -275,8 +294,8 @@ def _reason(stages: Sequence[Transformer], selected: SelectColumns) -> Column:
     return F.coalesce(*reasons, F.lit(None).cast("string"))
 
 
-def _tolerant(stage: Transformer) -> Transformer:
+def _tolerant(stage: Transformer, dialect: Dialect) -> Transformer:
     """Return a stage that lets a row with missing values pass, with NaN in its features."""
     if isinstance(stage, SelectColumns):
-        return stage.keeping_rows()
+        return stage.for_scoring(dialect)
     return stage.copy({stage.handleInvalid: "keep"}) if isinstance(stage, VectorAssembler) else stage

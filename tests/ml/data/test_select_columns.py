@@ -7,6 +7,7 @@ import pytest
 from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 
 pytestmark = pytest.mark.spark
@@ -80,7 +81,7 @@ def test_it_is_saved_with_its_params(spark, tmp_path):
     loaded = SelectColumns.load(str(tmp_path / "stage"))
     assert loaded.with_policy("drop") == ["a"]
     assert loaded.getOrDefault("unseen") == "quarantine"
-    assert loaded.keeping_rows().with_policy("fail") == ["a"]
+    assert loaded.for_scoring(Dialect()).with_policy("fail") == ["a"]
     data = spark.createDataFrame([("1 2",), (None,)], "a string")
     np.testing.assert_array_equal([row.a.toArray() for row in loaded.transform(data).collect()], [[1, 2]])
 

@@ -55,4 +55,4 @@ def open_source(spark: SparkSession, spec: InputSpec) -> ParquetSource:
     count = table.count() if footers is None else sum(footer.num_rows for footer in footers)
     if not count:
         raise DataError(f"There is no row in {named}.")
-    return ParquetSource(sizes, table, footers, count=count)
+    return ParquetSource(sizes, table, spec.dialect, footers, count=count)

@@ -12,10 +12,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import base_of
 from airflow_provider_distkeras.ml.data.profiling import REPORT, DataProfile, ProfileRequest, merge_reports, profile_blocks
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, Source, read_errors
-from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, quoted
+from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, quoted, without_nulls
 from airflow_provider_distkeras.spark.columns import as_floats
 from airflow_provider_distkeras.spark.storage import literal
 
@@ -29,12 +30,14 @@ class TableSource(Source):
     Attributes:
         files: Size in bytes per file.
         table: The rows, by the columns' names in the files.
+        dialect: What stands for a missing value.
     """
 
     typed: ClassVar[bool] = True
 
     files: dict[str, int]
     table: DataFrame
+    dialect: Dialect
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -85,7 +88,7 @@ class TableSource(Source):
                 f"The column {name!r} has the type {data_type.simpleString()}, expected one that can be read as {kind}. Convert "
                 f"it in the files, or add it to excluded_columns=[{name!r}]."
             )
-        return column
+        return without_nulls(column, kind, self.dialect)
 
     def _values(self, column: str) -> DataFrame:
         """Return the values of one column, under the name `value`."""
