@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import list_of, text
 from airflow_provider_distkeras.contract.files.storage import as_uri
 
-#: A user and a password before a host. A port is no password, and the container of an abfss:// URI no user.
-_PASSWORD = re.compile(r"[A-Za-z][\w+.-]*://[^/@]*:(?!\d+(/|$))[^@]*@")
+#: A user and a password: in an object store's URI, where a colon begins no port, and in another one; and a signature.
+_SECRETS = (
+    re.compile(r"(?:^|[\s,{])(?:s3[an]?|gs)://[^/@]*(?:@|:[^@]*@)"),
+    re.compile(r"(?:^|[\s,{])[A-Za-z][\w+.-]*://[^/@]*:(?!\d+(?:/|$))[^@]*@"),
+    re.compile(r"://[^?]*\?(?:.*&)?sig=", re.IGNORECASE),
+)
 
 
 def uri(name: str, value: Any) -> str:
     """Return a path as a URI. Raises SpecError for what is no text, an empty one, or a URI with a password."""
     path = text(name, value)
-    password = _PASSWORD.match(path)
-    if password:
+    if any(secret.search(unquote(path)) for secret in _SECRETS):
         raise SpecError(
-            f"{name}: expected a URI without user and password, for it is stored and shown; received one with "
-            f"(…@{path[password.end() :]}). Give them to Spark as properties, such as spark.hadoop.fs.s3a.access.key in conf, or "
-            "in its environment, and to Airflow in its connection."
+            f"{name}: expected a URI without user and password, or signature, for it is stored and shown; received one that begins "
+            f"with {path.partition('://')[0].strip()}://. Give them to Spark as properties, such as spark.hadoop.fs.s3a.access.key "
+            "in conf, or in its environment, and to Airflow in its connection."
         )
     return as_uri(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ _FIRST_YEAR = 1000
 def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> tuple[pa.Array, str | None]:
     """Convert texts to times in UTC without a zone.
 
-    A text is read by the first way that it fits, whatever its neighbours are: ISO 8601, then the formats in their order.
+    A text is read by the first way that it fits, whatever its neighbours are: the formats in their order, then ISO 8601.
 
     Args:
         texts: Strings.
@@ -32,14 +33,14 @@ def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> tuple[pa.Array,
     Returns:
         The times, null where a text is null or fits no way; and the first text that fits none, or None.
     """
-    try:
-        return texts.cast(_NAIVE), None
-    except pa.ArrowInvalid:  # not all of them are in ISO 8601 without a zone
-        times = pa.nulls(len(texts), _NAIVE)
+    if not formats:
+        with contextlib.suppress(pa.ArrowInvalid):  # not all of them are in ISO 8601 without a zone
+            return texts.cast(_NAIVE), None
+    times = pa.nulls(len(texts), _NAIVE)
     ways: list[Callable[[pa.Array], pa.Array]] = [
+        *(partial(_by_format, time_format=each) for each in formats),
         partial(_by_cast, pattern=_ISO, kind=_NAIVE),
         partial(_by_cast, pattern=_ISO_WITH_ZONE, kind=pa.timestamp("us", "UTC")),
-        *(partial(_by_format, time_format=each) for each in formats),
     ]
     for way in ways:
         left = pc.and_(pc.is_null(times), pc.is_valid(texts))

@@ -25,6 +25,8 @@ def read(text, *formats):
         ("01/02/2020", [US, EUROPE], datetime(2020, 1, 2)),
         ("01/02/2020", [EUROPE, US], datetime(2020, 2, 1)),
         ("13/02/2020", [US, EUROPE], datetime(2020, 2, 13)),
+        ("2020-01-02", ["%Y-%d-%m"], datetime(2020, 2, 1)),
+        ("2020-13-02", ["%Y-%d-%m"], datetime(2020, 2, 13)),
         ("1/2/20", [US], None),
         ("1/2/020", [US], None),
         ("1/2/20", ["%m/%d/%y"], datetime(2020, 1, 2)),
