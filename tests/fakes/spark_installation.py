@@ -22,10 +22,10 @@ def make_java(home: Path, version: str, *, vector: bool = True) -> Path:
     return home
 
 
-def install_stub(folder: Path) -> tuple[Path, dict[str, str]]:
+def install_stub(folder: Path, stub: Path = STUB) -> tuple[Path, dict[str, str]]:
     """An installed pyspark whose spark-submit is the stub: its home, and the variables that go with it."""
     home = folder / "site" / "pyspark"
-    write_script(home / "bin" / "spark-submit", f'#!/bin/sh\nexec "{sys.executable}" "{STUB}" "$@"\n')
+    write_script(home / "bin" / "spark-submit", f'#!/bin/sh\nexec "{sys.executable}" "{stub}" "$@"\n')
     (home / "__init__.py").touch()
     return home, {
         "STUB_CALLS": str(folder / "calls.jsonl"),

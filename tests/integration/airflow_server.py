@@ -15,7 +15,14 @@ from pathlib import Path
 import httpx
 
 REPOSITORY = Path(__file__).parents[2]
-COMPONENTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+COMPONENTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+AIRFLOW = [sys.executable, "-m", "airflow"]
+SQL_ALCHEMY_CONN = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 #: Who may do what, a stranger nothing; the password of each is made up anew.
 ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": ""}
 
@@ -48,9 +55,13 @@ class AirflowServer:
         self.jwt_secret = secrets.token_hex(32)
         self._http = httpx.Client(base_url=self.url, timeout=ANSWER, trust_env=False)
         self._tokens = {}
+        self.components = None
 
     def environment(self, dags, **more):
         """Return the environment of its processes."""
+        sqlite = (
+            {} if SQL_ALCHEMY_CONN in more else {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_connection.CONNECT_ARGS"}
+        )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPARK_", "PYSPARK_"))}
         return inherited | {
             "AIRFLOW_HOME": str(self.home),
@@ -65,12 +76,11 @@ class AirflowServer:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_connection.CONNECT_ARGS",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",  # only the runs that a test starts
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "SPARK_LOCAL_IP": "127.0.0.1",
-        } | more  # fmt: skip
+        } | sqlite | more  # fmt: skip
 
     def get(self, path, user=None, **query):
         """Return the answer to a user, whatever its status; without a user, the one to an anonymous request."""
@@ -119,9 +129,49 @@ class AirflowServer:
         return self._tokens[user]
 
 
+class Components:
+    """The processes of an Airflow, each in a process group of its own; they write to `home`/{component}.log."""
+
+    def __init__(self, home, environment):
+        self._home, self._environment = home, environment
+        self._processes = {}
+        self._killed = []
+
+    def start(self, name):
+        """Start a component."""
+        with (self._home / f"{name}.log").open("a") as log:
+            self._processes[name] = subprocess.Popen(
+                [*AIRFLOW, *COMPONENTS[name]], env=self._environment, cwd=self._home, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self, name):
+        """Kill a component, and not what it has started."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+        self._killed.append(process)
+
+    def all_alive(self):
+        """Return True; raise AssertionError with the log of a component that has ended."""
+        for name, process in self._processes.items():
+            assert process.poll() is None, (self._home / f"{name}.log").read_text()[-3000:]
+        return True
+
+    def end(self):
+        """End all components with all that they have started."""
+        for process in [*reversed(self._processes.values()), *self._killed]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @contextmanager
-def running(home, dags, **environment):
-    """An Airflow that runs until the end of the block; its processes write to `home`/{component}.log."""
+def running(home, dags, *, triggerer=False, **environment):
+    """An Airflow that runs until the end of the block; its `components` can be killed and started again."""
     (home / "config").mkdir(parents=True)  # Airflow imports from there
     (home / "config" / "sqlite_connection.py").symlink_to(Path(__file__).with_name("sqlite_connection.py"))
     with socket.socket() as free:
@@ -130,33 +180,13 @@ def running(home, dags, **environment):
     server = AirflowServer(home, port)
     (home / "passwords.json").write_text(json.dumps(server.passwords))
     env = server.environment(dags, **environment)
-    airflow = [sys.executable, "-m", "airflow"]
-    subprocess.run([*airflow, "db", "migrate"], env=env, cwd=home, check=True, capture_output=True)
-    processes = {}
+    subprocess.run([*AIRFLOW, "db", "migrate"], env=env, cwd=home, check=True, capture_output=True)
+    server.components = Components(home, env)
     try:
-        for component in COMPONENTS:
-            log = (home / f"{component[0]}.log").open("w")
-            processes[component[0]] = subprocess.Popen(
-                [*airflow, *component], env=env, cwd=home, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        until(lambda: _all_alive(processes, home) and server.is_up(), "Airflow is up")
+        for name in COMPONENTS:
+            if triggerer or name != "triggerer":
+                server.components.start(name)
+        until(lambda: server.components.all_alive() and server.is_up(), "Airflow is up")
         yield server
     finally:
-        for process in reversed(processes.values()):
-            _end(process)
-
-
-def _all_alive(processes, home):
-    for name, process in processes.items():
-        assert process.poll() is None, (home / f"{name}.log").read_text()[-3000:]
-    return True
-
-
-def _end(process):
-    """End a component with all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        server.components.end()
