@@ -107,8 +107,9 @@ def test_a_worker_that_is_killed_is_replaced_and_no_commit_counts_twice(start, t
     assert fit["trained_here"] == EPOCHS * ROWS - 27 * 20
 
 
-def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start, tmp_path, cluster):  # noqa: F811
-    (fit,) = results(start(one(), master=cluster, sabotage=(27, ITS_EXECUTOR), conf={"spark.executor.memory": "600m"}))
+@pytest.mark.parametrize("trainer", ["ADAG", "LocalSGD"])
+def test_an_executor_that_is_killed_is_replaced_and_no_commit_counts_twice(start, tmp_path, cluster, trainer):  # noqa: F811
+    (fit,) = results(start(one(trainer), master=cluster, sabotage=(27, ITS_EXECUTOR), conf={"spark.executor.memory": "600m"}))
     assert (tmp_path / "struck").exists()
     assert "error" not in fit, fit
     assert fit["rows_trained"] == EPOCHS * ROWS

@@ -82,6 +82,14 @@ def test_a_worker_that_stands_still_for_a_while_goes_on_where_it_was_and_those_i
     assert fit["updates"] == COMMITS
 
 
+def test_a_worker_that_stands_still_for_longer_than_the_time_allowed_ends_the_fit_in_words(drive, tmp_path):
+    sabotage = STOPPED.format(marker=str(tmp_path / "stopped"), at=HALTS_AT)
+    ((fit,),) = drive([step(fit_request("LocalSGD", timeout=3.0))], sabotage=sabotage).results()
+    assert fit["error"] == "TrainingError"
+    assert "for 3 s" in fit["message"]
+    assert "set timeout if " in fit["message"]
+
+
 @pytest.mark.parametrize("trainer", ["ADAG", "LocalSGD"])
 def test_a_connection_that_is_cut_within_a_frame_costs_no_commit_and_doubles_none(drive, tmp_path, trainer):
     marker = tmp_path / "cut"
