@@ -23,9 +23,9 @@ def uri(name: str, value: Any) -> str:
     path = text(name, value)
     if any(secret.search(unquote(path)) for secret in _SECRETS):
         raise SpecError(
-            f"{name}: expected a URI without user and password, or signature, for it is stored and shown; received one with such, "
-            f"of {path.partition('://')[0].strip()}://. Give them to Spark as properties, such as spark.hadoop.fs.s3a.access.key in "
-            "conf, or in its environment, and to Airflow in its connection."
+            f"{name}: expected a URI without user and password, or signature, for it is stored and shown; received such a one of "
+            f"{path.partition('://')[0].strip()}://. Give them to Spark as properties, such as spark.hadoop.fs.s3a.access.key "
+            "in conf, or in its environment, and to Airflow in its connection."
         )
     return as_uri(path)
 

@@ -88,9 +88,19 @@ class ParameterStore:
         return answer
 
     def apply_round(self, frames: Sequence[Frame]) -> None:
-        """Apply one commit of every worker by a synchronous rule, in the order of the frames."""
+        """Apply one commit of every worker by a synchronous rule, in the order of the frames.
+
+        Raises:
+            WireError: the commits would make a weight infinite, or not a number; none is applied.
+        """
         assert isinstance(self.rule, SynchronousRule)
-        self.rule.combine(self.state.store, [frame.vector() for frame in frames], [frame.rows for frame in frames])
+        updates = [frame.vector() for frame in frames]
+        before = None if all(map(validation.is_moderate, updates)) else self.state.store.copy()
+        self.rule.combine(self.state.store, updates, [frame.rows for frame in frames])
+        if before is not None and not np.isfinite(self.state.store).all():
+            self.state.store[:] = before
+            largest = max(frames, key=lambda frame: float(np.abs(frame.vector()).max()))
+            raise WireError(f"Commit {largest.sequence} of worker {largest.worker} makes a weight infinite or not a number.")
         for frame in frames:
             account = self.ledger.worker(frame.worker)
             account.pulled_at = self.ledger.updates
