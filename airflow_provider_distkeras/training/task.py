@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import tempfile
 import time
 import traceback
@@ -28,6 +29,9 @@ REPORT_SCHEMA = (
     "worker int, host string, rows long, validation_rows long, seconds double, waited double, epochs string, "
     "error_type string, message string, error string"
 )
+
+#: The errors of a connection that broke; over TLS, in the middle of a record.
+_LOST = (ConnectionError, ssl.SSLEOFError)
 
 
 def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa.RecordBatch]:
@@ -60,7 +64,7 @@ def run_worker(batches: Iterable[pa.RecordBatch], job: WorkerJob) -> Iterator[pa
     except WorkerReplacedError:
         raise  # this task must fail: its success would end the attempt that does the work
     except Exception as cause:
-        if isinstance(cause, ConnectionError) and not isinstance(cause, TrainingError) and _is_reachable(connect):  # not refused
+        if isinstance(cause, _LOST) and not isinstance(cause, TrainingError) and _is_reachable(connect):  # not refused
             raise ConnectionLostError(f"Worker {number} lost its connection to the parameter server: {cause}") from cause
         error_type, message, error = type(cause).__name__, str(cause), traceback.format_exc()
         _report_failure(f"worker {number} failed: {cause}", None if isinstance(cause, OSError) else client, connect)

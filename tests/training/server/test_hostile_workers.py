@@ -154,15 +154,17 @@ def test_digits_without_end_are_no_number_of_rows(server, connect):
 
 @pytest.mark.parametrize("outer", [(0.7, 0.0), (1.0, 0.9)])
 def test_finite_updates_of_a_round_that_overflow_the_weights_together_are_not_applied(outer):
-    store = ParameterStore(
-        StoreState(SynchronousRule(4, 2, *outer).open(np.zeros((1, 4), np.float32))), SynchronousRule(4, 2, *outer)
-    )
-    most = np.finfo(np.float32).max
-    frames = {0: Frame(Op.COMMIT, worker=0, rows=1, payload=protocol.as_payload(ONE.astype(np.float32)))}
+    rule = SynchronousRule(4, 2, *outer)
+    store = ParameterStore(StoreState(rule.open(np.zeros((1, 4), np.float32))), rule)
+
+    def apply(sequence):
+        update = np.full(4, np.finfo(np.float32).max * (-1) ** sequence, np.float32)
+        honest, hostile = (protocol.as_payload(np.asarray(each, np.float32)) for each in (ONE, update))
+        store.apply_round([
+            Frame(Op.COMMIT, worker=0, rows=1, payload=honest),
+            Frame(Op.COMMIT, worker=1, sequence=sequence, rows=1 << 31, payload=hostile),
+        ])  # fmt: skip
+
     with pytest.raises(WireError, match=r"of worker 1 makes a weight infinite or not a number"):
-        for sequence in range(1, 20):
-            sign = 1 if sequence % 2 else -1
-            update = np.full(4, sign * most, np.float32)
-            frames[1] = Frame(Op.COMMIT, worker=1, sequence=sequence, rows=1 << 31, payload=protocol.as_payload(update))
-            store.apply_round([frames[0], frames[1]])
+        any(map(apply, range(20)))
     assert np.isfinite(store.state.store).all()
