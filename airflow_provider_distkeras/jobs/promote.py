@@ -45,7 +45,10 @@ def promote(spark: SparkSession, spec: PromoteSpec, _attempt: Attempt, reporter:
         },
         inputs=compared.sizes,
         details=PromoteDetails(
-            challenger_path=spec.model_path, champion_path=spec.champion_path, rows_left_out=compared.left_out
+            challenger_path=spec.model_path,
+            champion_path=spec.champion_path,
+            rows_left_out=compared.left_out,
+            unknown_labels=compared.unknown_labels,
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, SpecError, unknown_name
@@ -12,10 +13,11 @@ from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.contract.specs.score import ScoreDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data.profile_checks import accepts_bad_records
+from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
-from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel, UnknownLabels
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
@@ -56,7 +58,7 @@ def score_with(
         quarantined = sum(written.reasons.values())
         _check(spec, written.rows_read if rows.source.count is None else rows.source.count, written, target)
         reporter.begin("measuring", 0.1, tasks(spark.sparkContext))
-        metrics = _measure(written.measurable, rows, model, scorer)
+        metrics, unknown = _measure(written.measurable, rows, model, scorer)
     measured = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     logger.info("%s rows scored, %s quarantined %s", f"{written.rows:,}", f"{quarantined:,}", measured)
     return JobResult(
@@ -72,6 +74,8 @@ def score_with(
             quarantine_path=target.quarantine if quarantined else None,
             bad_lines=bad,
             quarantined=dict(list(written.reasons.items())[:_MAX_REASONS]),
+            unknown_labels=unknown.rows,
+            unknown_label_counts=unknown.counts,
         ),
     )
 
@@ -101,14 +105,17 @@ def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTar
         )
 
 
-def _measure(scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, scorer: Scorer) -> dict[str, float]:
-    """Return the metrics on the rows that have a label; none without labels or predictions."""
+def _measure(
+    scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, scorer: Scorer
+) -> tuple[dict[str, float], UnknownLabels]:
+    """Return the metrics on the rows that have a label, none without labels or predictions, and labels that are no class."""
     if rows.label is None or "prediction" not in scorer.columns:
-        return {}
-    metrics = evaluate_predictions(scored.select(model.label(scored, rows).alias("label"), "prediction"), scorer.classifies)
+        return {}, UnknownLabels()
+    number = model.label(scored, rows)
+    metrics = evaluate_predictions(scored.select(number.alias("label"), "prediction"), scorer.classifies)
     if not metrics:
         logger.warning("no metrics: no row has a label in %r that the model can predict", rows.label)
-    return metrics
+    return metrics, model.unknown_labels(scored, F.col(quoted(rows.label)), number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from airflow_provider_distkeras.contract.fields import boolean, number, optional, text
@@ -21,11 +21,13 @@ class PromoteDetails(JobDetails):
         challenger_path: the model that was compared with the champion.
         champion_path: the champion's model; None if there was none.
         rows_left_out: rows that a model could not score or that have no label.
+        unknown_labels: rows whose label is no class, per model that has such rows.
     """
 
     challenger_path: str | None = None
     champion_path: str | None = None
     rows_left_out: int = 0
+    unknown_labels: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,15 @@ class ScoreDetails(JobDetails):
         quarantine_path: where the rows are that the model cannot score; None if there are none.
         bad_lines: lines that do not fit the files' header.
         quarantined: rows in the quarantine per reason, the most frequent reasons first.
+        unknown_labels: rows whose label is no class of the model; the metrics count their predictions as wrong.
+        unknown_label_counts: rows per such label, the most frequent ones.
     """
 
     quarantine_path: str | None = None
     bad_lines: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
+    unknown_labels: int = 0
+    unknown_label_counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

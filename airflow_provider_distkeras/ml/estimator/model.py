@@ -65,6 +65,13 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         """Whether this stands for a training that diverged: it predicts infinity, or -1 where classes are predicted."""
         return not self._content
 
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes that it predicts; None if it predicts something else."""
+        if self.diverged or output_kind(self._outputs) is not OutputKind.CLASSES:
+            return None
+        return max(2, self._outputs[0].units)
+
     def allow_modules(self, modules: Iterable[str]) -> None:
         """Allow the import of modules that a loaded model names, beside those that this process has imported already."""
         self._allowed_modules |= {*modules}

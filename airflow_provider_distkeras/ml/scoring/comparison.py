@@ -32,6 +32,7 @@ class Comparison:
         rows: Number of rows that the metrics are of.
         left_out: Number of rows without a label, or that a model cannot score.
         sizes: size in bytes per file.
+        unknown_labels: Number of rows whose label is no class, per model that has such rows.
         larger_is_better: whether a larger one of the metric that decides is better.
     """
 
@@ -39,6 +40,7 @@ class Comparison:
     rows: int
     left_out: int
     sizes: dict[str, int]
+    unknown_labels: dict[str, int]
     larger_is_better: bool
 
 
@@ -65,11 +67,15 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
         if not rows:
             raise DataError(f"No row of {_named(spec)} has a label that the models could be measured on. Give rows with labels.")
         metrics = {name: _measure(measurable.select(f"{name}.*"), name, spec) for name in models}
+        unknown = {
+            name: model.unknown_labels(measurable, F.col(_LABEL), F.col(f"{name}.label")).rows for name, model in models.items()
+        }
     finally:
         together.unpersist()
     sizes = next(iter(read.values())).source.sizes
     evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
-    return Comparison(metrics, rows, total - rows, sizes, evaluator.isLargerBetter())
+    unknown = {name: count for name, count in unknown.items() if count}
+    return Comparison(metrics, rows, total - rows, sizes, unknown, evaluator.isLargerBetter())
 
 
 def _named(spec: PromoteSpec) -> str:

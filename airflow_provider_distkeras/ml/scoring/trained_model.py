@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import logging
+import math
+from dataclasses import dataclass, field
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -24,6 +26,24 @@ from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 from airflow_provider_distkeras.spark.saved_stages import load_stages
 from airflow_provider_distkeras.spark.storage import storage_for
+
+logger = logging.getLogger(__name__)
+
+#: How many labels that are no classes are named.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class UnknownLabels:
+    """Labels that are no class of a model.
+
+    Attributes:
+        rows: Number of rows with such a label.
+        counts: Number of rows per label, of the most frequent ones.
+    """
+
+    rows: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,8 +91,45 @@ class TrainedModel:
         if rows.prepared or not self.texts:
             # A number is not taken through text again: over millions of rows that takes longer than scoring them.
             return F.col(quoted(rows.label)).cast("double") if is_number else prepare.label_of(data, rows.label)
-        classes = F.lit([float(text) for text in self.texts] if is_number else self.texts)
+        classes = F.lit([_number(text) for text in self.texts] if is_number else self.texts)
         return (F.array_position(classes, F.col(quoted(rows.label))) - 1).cast("double")
+
+    def unknown_labels(self, data: DataFrame, label: Column, number: Column) -> UnknownLabels:
+        """Find the labels that are no class of the model, which all count as wrong predictions, and warn of them.
+
+        Args:
+            data: rows with a prediction.
+            label: the label as it is in the files.
+            number: the same as `label` returns it.
+        """
+        classes = len(self.texts) or self.network.num_classes
+        if classes is None:
+            return UnknownLabels()
+        is_class = (number >= 0) & (number < classes) & (number == F.floor(number))
+        unknown = data.where(label.isNotNull() & ~F.coalesce(is_class, F.lit(False)))
+        rows = unknown.count()
+        if not rows:
+            return UnknownLabels()
+        most = (
+            unknown.groupBy(label.cast("string").alias("label")).count().orderBy(F.desc("count"), "label").limit(_NAMED).collect()
+        )
+        counts = {row["label"]: int(row["count"]) for row in most}
+        expected = self.texts or [f"0 to {classes - 1}"]
+        logger.warning(
+            "The label of %s rows is no class of the model, so that they count as wrong predictions: %s. Expected %s. Spell "
+            "them as in training, or leave such rows out.",
+            f"{rows:,}", ", ".join(f"{text!r} ({count:,} rows)" for text, count in counts.items()),
+            ", ".join(map(repr, expected[:_NAMED])),
+        )  # fmt: skip
+        return UnknownLabels(rows, counts)
+
+
+def _number(text: str) -> float:
+    """Return the number that a class is, NaN for one that is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _allow_modules(network: DistKerasModel, path: str) -> None:
