@@ -302,7 +302,7 @@ def _as_floats(column: pa.Array) -> NDArray[np.float64]:
 
 def _twins(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """Return two different whole numbers among these finite values that are one float32; None if there are none."""
-    large = values[np.abs(values) > _WHOLE][:_COMPARED]
+    large = values[np.abs(values) >= _WHOLE][:_COMPARED]
     whole = np.unique(large[large == np.floor(large)])
     same = np.flatnonzero(np.diff(whole.astype(np.float32)) == 0)
     return (float(whole[same[0]]), float(whole[same[0] + 1])) if len(same) else None

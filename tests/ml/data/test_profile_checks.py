@@ -100,8 +100,9 @@ def test_null_values_of_numbers_are_compared_as_numbers(spark, write, null):
 IDS = "id,label\n" + "".join(f"{16_777_216 + number},{number % 2}\n" for number in range(6))
 
 
-def test_numbers_that_float32_makes_equal_are_told(spark, write, caplog):
-    process_csv(write(IDS))
+@pytest.mark.parametrize("content", [IDS, "id,label\n16777217,1\n16777216,2\n16777218,3\n"])
+def test_numbers_that_float32_makes_equal_are_told(spark, write, caplog, content):
+    process_csv(write(content))
     assert re.search(r"'id' holds whole numbers that are one number in float32, such as 167772\d\d and 167772\d\d:", caplog.text)
     assert "excluded_columns" in caplog.text
 
