@@ -91,7 +91,7 @@ def test_a_first_row_or_a_block_longer_than_the_first_look_is_read_whole(tmp_pat
 @pytest.mark.parametrize(
     ("content", "encoding", "message"),
     [
-        (gzip.compress(b"a,b\n1,2\n"), "utf-8", "is compressed by gzip: give it a name that ends with .gz"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "utf-8", "is compressed by gzip: give it a name that ends with .gz"),
         ("a,b\n1,2\n".encode("utf-16"), "utf-8", "begins as UTF-16 does: set encoding='utf-16'"),
         (b"a,b\n1,2\n", "utf-16", "Are they written in utf-16?"),
         ("über,b\n1,2\n".encode("latin-1"), "utf-8", "is no text in utf-8. Set encoding, or restore the file."),
