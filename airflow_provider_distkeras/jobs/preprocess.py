@@ -14,6 +14,7 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile import Profile
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
@@ -58,7 +59,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
         },
         inputs=source.sizes,
         details=PreprocessDetails(
-            features=count_values(prepared.data, prepare.FEATURES),
+            features=count_values(prepared.data, FEATURES),
             label_col=spec.label_col,
             bad_lines=profile.bad,
             lacking=profile.lacking,
@@ -89,7 +90,7 @@ def _dataset(prepared: prepare.PreparedData) -> DataFrame:
     roles = {role: column.alias(role) for role, column in prepare.role_columns(data, prepared.plan.roles).items()}
     filled = prepare.filled_positions(prepared.inputs)
     return data.select(
-        as_floats(data, prepare.FEATURES).alias(prepare.FEATURES),
+        as_floats(data, FEATURES).alias(FEATURES),
         *roles.values(),
         *([] if filled is None else [filled.alias("filled")]),
     )

@@ -10,13 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_distkeras.ml.data.prepare import process_csv
     from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
     from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
     from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
+    from airflow_provider_distkeras.ml.notebook import preparation_of, process_csv
     from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
 
-__all__ = ["CrossValidator", "DistKeras", "DistKerasModel", "SelectColumns", "TrainValidationSplit", "process_csv"]
+__all__ = [
+    "CrossValidator",
+    "DistKeras",
+    "DistKerasModel",
+    "SelectColumns",
+    "TrainValidationSplit",
+    "preparation_of",
+    "process_csv",
+]
 
 #: Per public name, its module. Spark ML persistence writes classes by these public paths, so that files may move.
 _MODULES = {
@@ -25,7 +33,8 @@ _MODULES = {
     "DistKerasModel": "estimator.model",
     "SelectColumns": "data.select_columns",
     "TrainValidationSplit": "tuning.validators",
-    "process_csv": "data.prepare",
+    "preparation_of": "notebook",
+    "process_csv": "notebook",
 }
 
 

@@ -139,7 +139,7 @@ class PreprocessSpec(InputSpec):
         return super().build(**{**_USUAL, **given})
 
     @property
-    def left_out(self) -> Collection[str]:
+    def left_out(self) -> Collection[str] | None:
         """The columns that are not used, by their names in the files."""
         return self.excluded_columns
 

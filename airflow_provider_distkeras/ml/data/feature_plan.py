@@ -123,7 +123,7 @@ class FeaturePlan:
             renamed=dict(renamed),
             kinds={column.name: column.kind for column in self.features},
             labelCol=self.label.name,
-            missing={column.name: column.missing for column in self.features},
+            missing={column.name: column.missing for column in (*self.features, self.label)},
             unseen=self.unseen_categories,
             dialect=self.dialect.to_dict(),
         )

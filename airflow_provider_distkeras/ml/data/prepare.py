@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
-from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_profile, log_losses
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources import open_source
@@ -51,45 +46,12 @@ class PreparedData:
         return [column.name for column in self.plan.features]
 
 
-def process_csv(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    columns_renamed: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    excluded_columns: Sequence[str] = (),
-    num_workers: int | None = None,
-    **options: Any,
-) -> DataFrame:
-    """Read CSV files, or of another `input_format`, into a DataFrame with `features` (vector) and `label`, ready for `DistKeras`.
-
-    Args:
-        path: a path, a glob, a directory, or a list of them.
-        columns_renamed: (old, new) names, such as [("cnt", "label")].
-        excluded_columns: columns to leave out.
-        num_workers: partitions of the result.
-        **options: the other fields of `PreprocessSpec`, such as label_col, categorical_columns, missing, scaling, delimiter.
-
-    Returns:
-        The features' columns, `features`, the label, and the columns of weights, folds and validation rows that were named.
+def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
+    """Read the files, fit the stages and apply them.
 
     Raises:
-        SpecError: an option that does not exist or has a wrong value.
-        DataError: the files or their columns do not fit the options.
+        DataError: the files or their columns do not fit the spec.
     """
-    spec = PreprocessSpec.build(
-        input_path=[os.fspath(path)] if isinstance(path, (str, os.PathLike)) else _paths(path),
-        columns_renamed=_as_dict(columns_renamed),
-        excluded_columns=excluded_columns if isinstance(excluded_columns, str) else list(excluded_columns),
-        num_workers=num_workers,
-        **options,
-    )
-    if spec.compare_with:
-        raise SpecError("compare_with: process_csv writes no manifest to report the drift in; use DistKerasPreprocessOperator.")
-    prepared = prepare(_session(), spec)
-    data = prepared.data.select(*prepared.feature_columns, FEATURES, *role_columns(prepared.data, prepared.plan.roles).values())
-    return data.repartition(spec.num_workers) if spec.num_workers else data
-
-
-def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
-    """Read the files, fit the stages and apply them. Raise DataError as `process_csv` does."""
     source = open_source(spark, spec).with_names(spec.columns_renamed, spec.excluded_columns)
     plan = FeaturePlan.of(spec, source)
     source = source.with_kinds(plan.kinds)
@@ -137,33 +99,3 @@ def label_of(data: DataFrame, label_col: str) -> Column:
     """Return the label as a number under its own name: its class number where it was declared categorical."""
     indexed = index_of(label_col)
     return F.expr(as_number(indexed if indexed in data.columns else label_col)).alias(label_col)
-
-
-def _as_dict(renamed: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the new names as a dict. Raise SpecError if they are no pairs, or a column has two."""
-    try:
-        pairs = list(renamed.items() if isinstance(renamed, Mapping) else renamed)
-        names = dict(pairs)
-    except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"columns_renamed: expected pairs such as [('cnt', 'label')], or a dict, received {renamed!r}."
-        ) from error
-    if len(names) < len(pairs):
-        raise SpecError(f"columns_renamed: a column has two new names in {pairs!r}; leave one of them out.")
-    return names
-
-
-def _paths(paths: Any) -> Any:
-    """Return paths of any kind as texts; the spec refuses what are none."""
-    if not isinstance(paths, Iterable):
-        return paths
-    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in paths]
-
-
-def _session() -> SparkSession:
-    """Return the active session, or a new one whose workers run on this Python, which has the packages they need."""
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return SparkSession.builder.getOrCreate()

@@ -16,6 +16,7 @@ from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, Planned
 from airflow_provider_distkeras.ml.data.profile import NumberProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.schema import stands_for_nothing
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources.base import Source
 
 logger = logging.getLogger(__name__)
@@ -71,23 +72,14 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
     for name, column in profile.profiles.items():
         if not column.count:
             raise DataError(f"The column {name!r} has no value in any row. Add it to excluded_columns, or fill it.")
-    infinite = profile.count("infinite")
-    if infinite:
-        raise DataError(
-            f"Infinite values in {listed(infinite)}, or such that float32 cannot hold them. Correct them, exclude those columns, "
-            f"or take them for missing, such as null_values={_too_large(profile, infinite)}."
-        )
+    _check_infinite(profile)
     _check_roles(plan, profile)
     _check_missing(plan, profile)
 
 
 def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
     """Warn of rows that are dropped, and of numbers that are one number in float32, which features are."""
-    dropped = profile.rows - profile.complete
-    if dropped:
-        logger.warning(
-            "%s of %s rows are dropped, for they lack a value: %s.", f"{dropped:,}", f"{profile.rows:,}", listed(profile.lacking)
-        )
+    log_dropped(profile)
     for column in plan.features:
         values = profile.profiles[column.name]
         if column.kind == "number" and isinstance(values, NumberProfile) and _are_one(values, plan.scaling):
@@ -96,6 +88,45 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
                 "apart. If they are identifiers, leave them out by excluded_columns, or list them in categorical_columns.",
                 column.name, *values.twins,
             )  # fmt: skip
+
+
+def log_dropped(profile: DataProfile) -> None:
+    """Warn of rows that are dropped."""
+    dropped = profile.rows - profile.complete
+    if dropped:
+        logger.warning(
+            "%s of %s rows are dropped, for they lack a value: %s.", f"{dropped:,}", f"{profile.rows:,}", listed(profile.lacking)
+        )
+
+
+def check_prepared_like(selected: SelectColumns, profile: DataProfile, label: str | None) -> None:
+    """Raise DataError for values that a pipeline that was fitted on other files cannot take.
+
+    Args:
+        selected: The pipeline's first stage.
+        profile: The profile of its columns.
+        label: The label, if the files have it.
+    """
+    if not profile.complete:
+        raise DataError("The files hold no row that fits, or all lack a value whose rows are dropped.")
+    _check_infinite(profile)
+    required = [*selected.with_policy("fail"), label]
+    lacking = {name: count for name, count in profile.count("missing").items() if name in required}
+    if lacking:
+        raise DataError(
+            f"Missing values in {listed(lacking)}, for which the preparation has no policy. Fill them, leave such rows out, or "
+            "set missing for the training files."
+        )
+
+
+def _check_infinite(profile: DataProfile) -> None:
+    """Raise DataError for values that float32 cannot hold."""
+    infinite = profile.count("infinite")
+    if infinite:
+        raise DataError(
+            f"Infinite values in {listed(infinite)}, or such that float32 cannot hold them. Correct them, exclude those columns, "
+            f"or take them for missing, such as null_values={_too_large(profile, infinite)}."
+        )
 
 
 def _are_one(values: NumberProfile, scaling: str | None) -> bool:

@@ -28,7 +28,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         renamed: new name per raw column that is renamed.
         kinds: the kind of each feature (see `contract.files.csv_dialect.KINDS`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
-        missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it.
+        missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it. For the
+            label, what was done in training.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
         dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
             fitted before that was kept. Its null values are missing values in data of any source.
@@ -100,7 +101,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         )
         kinds, dialect = self.getOrDefault("kinds"), Dialect.of(self.getOrDefault("dialect"))
         data = data.withColumns({name: _typed(name, kind, data.schema[name].dataType, dialect) for name, kind in kinds.items()})
-        constants = {n: value for n, value in self.getOrDefault("missing").items() if value not in MISSING}
+        constants = {n: value for n, value in self.getOrDefault("missing").items() if n in kinds and value not in MISSING}
         data = data.withColumns({name: _filled(name, kinds[name], value) for name, value in constants.items()})
         required = self.with_policy("drop")
         return data.dropna(subset=required) if required else data

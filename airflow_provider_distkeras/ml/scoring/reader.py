@@ -20,7 +20,7 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError, unk
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import is_reserved
 from airflow_provider_distkeras.contract.specs import RowsSpec
-from airflow_provider_distkeras.ml.data import prepare
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records
 from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
@@ -119,7 +119,7 @@ class ScoringInput:
 
     def _worker_stream(self, columns: list[str], scorer: Scorer, backend: str) -> Stream | None:
         """Return the stream of prepared rows that workers read themselves; None where they cannot."""
-        reader = self.source.by_workers(self.data.sparkSession, columns, prepare.FEATURES) if self.prepared else None
+        reader = self.source.by_workers(self.data.sparkSession, columns, FEATURES) if self.prepared else None
         if reader is None:
             return None
         return _worker_stream(reader, StructType([self.data.schema[name] for name in columns]), scorer, backend)
@@ -222,9 +222,9 @@ def _described(dialect: Dialect, own: Mapping[str, Any], kept: Mapping[str, Any]
 def _are_prepared(spark: SparkSession, source: Source, selected: SelectColumns) -> bool:
     """Return whether rows have features already, and not a column of that name that a model takes, or cannot take, as raw."""
     names = source.columns_in_files
-    if prepare.FEATURES not in names or prepare.FEATURES in selected.used(names):
+    if FEATURES not in names or FEATURES in selected.used(names):
         return False
-    return holds_arrays(source.with_kinds({prepare.FEATURES: AS_IT_IS}).rows(spark).schema[prepare.FEATURES].dataType)
+    return holds_arrays(source.with_kinds({FEATURES: AS_IT_IS}).rows(spark).schema[FEATURES].dataType)
 
 
 def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
@@ -232,7 +232,7 @@ def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
     source = source.with_kinds(dict.fromkeys(columns, AS_IT_IS))
     data = source.rows(spark, with_bad=True)
     label = "label" if "label" in columns else None
-    return ScoringInput(data, columns, as_floats(data, prepare.FEATURES), source, label, prepared=True)
+    return ScoringInput(data, columns, as_floats(data, FEATURES), source, label, prepared=True)
 
 
 def _raw(
@@ -260,9 +260,9 @@ def _raw(
     if label is not None and label not in columns:
         own.append(F.col(quoted(label_col)).alias(_LABEL))
         label = _LABEL
-    features = as_floats(transformed, prepare.FEATURES).alias(prepare.FEATURES)
+    features = as_floats(transformed, FEATURES).alias(FEATURES)
     rows = transformed.select(*own, *_marks(data), features, _reason(stages, selected).alias(_REASON))
-    return ScoringInput(rows, columns, F.col(prepare.FEATURES), source, label, reason=F.col(_REASON))
+    return ScoringInput(rows, columns, F.col(FEATURES), source, label, reason=F.col(_REASON))
 
 
 def _is_number(source: Source, column: str) -> bool:
