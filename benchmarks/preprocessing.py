@@ -45,13 +45,16 @@ def bare(spark: Any, source: Path, target: Path, dictionary: bool = True, **opti
 def ours(spark: Any, source: Path, target: Path, **options: Any) -> None:
     """Run the body of the preprocess job."""
     from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+    from airflow_provider_distkeras.contract.files.storage import LocalStorage
     from airflow_provider_distkeras.contract.specs import PreprocessSpec
     from airflow_provider_distkeras.jobs.preprocess import preprocess
     from airflow_provider_distkeras.spark.progress import ProgressReporter
 
     shutil.rmtree(target, ignore_errors=True)
     spec = PreprocessSpec.build(input_path=str(source), **options)
-    preprocess(spark, spec, Attempt.at(str(target)), ProgressReporter())
+    attempt = Attempt.at(str(target))
+    LocalStorage().write_bytes(attempt.spec_path, b"{}")  # claims it
+    preprocess(spark, spec, attempt, ProgressReporter())
 
 
 def main(name: str) -> None:
