@@ -11,10 +11,11 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import VectorAssembler
 
-from airflow_provider_distkeras.contract.artifacts.attempt import committed
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, committed
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
+from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, local_path
-from airflow_provider_distkeras.contract.specs import ScoreSpec
+from airflow_provider_distkeras.contract.specs import ScoreSpec, TrainSpec
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.network import serialization
@@ -84,6 +85,9 @@ def spec(spark, tmp_path):
     select = SelectColumns(kinds={"a": "number", "b": "number"})
     assembler = VectorAssembler(inputCols=["a", "b"], outputCol="features")
     PipelineModel([select, assembler, model]).write().save(f"file://{tmp_path}/model")
+    trained = Attempt.at(f"file://{tmp_path}")  # its request allows the module
+    training = TrainSpec.build(dataset_path="/d", hyperparameters={"layer_dims": [None, 1], "custom_objects": ["saboteur"]})
+    LocalStorage().write_bytes(trained.spec_path, Request(training, trained).to_json().encode())
     (tmp_path / "rows").mkdir()
     for file in range(FILES):
         ids = range(file * ROWS, (file + 1) * ROWS)
