@@ -61,6 +61,7 @@ class Task:
             MARK: self.value,
             "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
             "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": master}),
+            "AIRFLOW__DISTKERAS__READABLE_ROOTS": str(folder),  # where the dataset lies
             "SPARK_LOCAL_IP": "127.0.0.1",
         }
         command = [sys.executable, "-m", "airflow", "dags", "test", "killed", "2026-03-01"]
