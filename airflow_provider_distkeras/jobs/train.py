@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from contextlib import nullcontext
+from typing import Any
 
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
@@ -17,6 +18,7 @@ from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main, versions
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.reporting import report, tensorboard
 from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
 from airflow_provider_distkeras.ml.tuning.journal import Journal
@@ -73,7 +75,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
             training=result.summary.to_dict(),
             test_error=result.test_result.error if result.test_result else None,
             mlflow=logged,
-            dialect=model.stages[0].getOrDefault("dialect"),
+            **_dialect(model.stages[0]),
         ),
     )
 
@@ -94,6 +96,11 @@ def _check_rows(spec: TrainSpec, rows: int) -> None:
             f"The dataset has {rows} rows: too few for {spec.num_folds} folds and {workers} workers. "
             "Set a smaller num_workers or num_folds, or use more data."
         )
+
+
+def _dialect(first: Transformer) -> dict[str, dict[str, Any]]:
+    """Return the dialect of the files that a pipeline was fitted on; nothing where its first stage does not read them."""
+    return {"dialect": first.getOrDefault("dialect")} if isinstance(first, SelectColumns) else {}
 
 
 def _statistics(result: SearchResult, metric: str) -> dict[str, float | None]:
