@@ -75,7 +75,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
             training=result.summary.to_dict(),
             test_error=result.test_result.error if result.test_result else None,
             mlflow=logged,
-            **_dialect(model.stages[0]),
+            dialect=_dialect(model.stages[0]),
         ),
     )
 
@@ -98,9 +98,9 @@ def _check_rows(spec: TrainSpec, rows: int) -> None:
         )
 
 
-def _dialect(first: Transformer) -> dict[str, dict[str, Any]]:
-    """Return the dialect of the files that a pipeline was fitted on; nothing where its first stage does not read them."""
-    return {"dialect": first.getOrDefault("dialect")} if isinstance(first, SelectColumns) else {}
+def _dialect(first: Transformer) -> dict[str, Any]:
+    """Return the dialect of the files that a pipeline was fitted on; empty where its first stage does not read them."""
+    return dict(first.getOrDefault("dialect")) if isinstance(first, SelectColumns) else {}
 
 
 def _statistics(result: SearchResult, metric: str) -> dict[str, float | None]:
