@@ -13,12 +13,12 @@ from airflow_provider_distkeras.contract.specs import ScoreSpec
 from airflow_provider_distkeras.contract.specs.score import ScoreDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data.profile_checks import accepts_bad_records
-from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel, UnknownLabels
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
+from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
 logger = logging.getLogger("airflow_provider_distkeras.jobs")

@@ -16,6 +16,11 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError, unk
 T = TypeVar("T")
 
 
+def quoted(name: str) -> str:
+    """Return a column's name in SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def check_column(data: DataFrame, name: str, role: str) -> None:
     """Raise DataError if the data has no such column."""
     if name not in data.columns:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_distkeras.ml.data.sql import quoted
+from airflow_provider_distkeras.spark.columns import quoted
 
 
 @dataclass(frozen=True)

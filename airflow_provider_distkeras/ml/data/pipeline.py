@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, index_of
-from airflow_provider_distkeras.ml.data.sql import quoted
+from airflow_provider_distkeras.spark.columns import quoted
 
 FEATURES = "features"
 

@@ -18,7 +18,8 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.params import MISSING
-from airflow_provider_distkeras.ml.data.sql import as_kind, quoted, without_nulls
+from airflow_provider_distkeras.ml.data.sql import as_kind, without_nulls
+from airflow_provider_distkeras.spark.columns import quoted
 
 
 class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):

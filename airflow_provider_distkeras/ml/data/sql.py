@@ -21,6 +21,7 @@ from pyspark.sql.types import (
 )
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.spark.columns import quoted
 
 #: A number as text, as a regular expression for Java and for RE2.
 NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
@@ -73,11 +74,6 @@ def without_nulls(values: Column, kind: str, dialect: Dialect) -> Column:
     """Return a column of a kind with null for what stands for a missing value in a dialect."""
     nulls = {"number": dialect.null_numbers, "boolean": dialect.null_numbers, "text": dialect.null_values}.get(kind, ())
     return F.when(~values.isin(*nulls), values) if nulls else values
-
-
-def quoted(name: str) -> str:
-    """Return a column's name in SQL."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def as_number(name: str) -> str:

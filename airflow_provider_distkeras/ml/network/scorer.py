@@ -18,6 +18,7 @@ from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, St
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params import SCORES
 from airflow_provider_distkeras.ml.network import inference, serialization
+from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.environment import worker_environment
 
 #: A function from Arrow batches to Arrow batches, in a Python worker.
@@ -260,4 +261,4 @@ def add_scores(data: DataFrame, features: Column, scorer: Scorer, backend: str) 
         # A filter on the result would otherwise be pushed below it, and the network run twice.
         scores = create(score, returnType=scorer.schema).asNondeterministic()(features)
     scored = data.withColumn(_SCORES, scores)
-    return scored.select(*(F.col("`" + name.replace("`", "``") + "`") for name in data.columns), f"{_SCORES}.*")
+    return scored.select(*(F.col(quoted(name)) for name in data.columns), f"{_SCORES}.*")

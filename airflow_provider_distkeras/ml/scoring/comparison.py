@@ -13,12 +13,12 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
 from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
+from airflow_provider_distkeras.spark.columns import quoted
 
 _ROW, _LABEL = "__distkeras_row", "__distkeras_label"
 

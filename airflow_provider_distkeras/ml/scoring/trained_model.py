@@ -21,9 +21,9 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasE
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.data import feature_layout, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
-from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
+from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.saved_stages import load_stages
 from airflow_provider_distkeras.spark.storage import storage_for
 

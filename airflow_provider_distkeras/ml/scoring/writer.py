@@ -12,8 +12,8 @@ from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, LongTy
 
 from airflow_provider_distkeras.contract.files import listing
 from airflow_provider_distkeras.ml.data.sources import parquet_row_groups
-from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.ml.network.scorer import REASON
+from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.storage import storage_for
 
 #: Why a row is in the quarantine.

@@ -28,8 +28,8 @@ from airflow_provider_distkeras.ml.data.profiling import (
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, read_errors
 from airflow_provider_distkeras.ml.data.sources.csv_parser import CsvParser, infer_kind, spark_type
 from airflow_provider_distkeras.ml.data.sources.csv_records import CsvBlock, CsvFeed, feeds
-from airflow_provider_distkeras.ml.data.sql import quoted
 from airflow_provider_distkeras.spark import zstd
+from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: A function of a task: parsed blocks, and the blocks of records they come from, to batches.

@@ -16,8 +16,8 @@ from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import base_of
 from airflow_provider_distkeras.ml.data.profiling import REPORT, DataProfile, ProfileRequest, merge_reports, profile_blocks
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, Source, read_errors
-from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, quoted, without_nulls
-from airflow_provider_distkeras.spark.columns import as_floats
+from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, without_nulls
+from airflow_provider_distkeras.spark.columns import as_floats, quoted
 from airflow_provider_distkeras.spark.storage import literal
 
 _SAMPLED_ROWS = 1000
