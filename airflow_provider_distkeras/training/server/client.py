@@ -15,8 +15,6 @@ from airflow_provider_distkeras.training.algorithms import Vector
 from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 
-_MAX_FAILURE_BYTES = 4096
-
 
 class RequestRefusedError(TrainingError):
     """The server refuses this worker's requests: the run has failed."""
@@ -204,7 +202,7 @@ class ParameterClient:
     def fail(self, message: str) -> None:
         """Report that the run has failed, so that the other workers stop."""
         for connection in self._connections:
-            connection.send(self._frame(Op.FAILED, payload=message.encode()[:_MAX_FAILURE_BYTES]))
+            connection.send(self._frame(Op.FAILED, payload=message.encode()[: protocol.MAX_FAILURE_BYTES]))
 
     def close(self) -> None:
         """Close all connections."""

@@ -20,6 +20,8 @@ _MAGIC = b"DKW3"
 _HEADER = struct.Struct("!4sB?xxIQQQQQdQ")
 _SINGLE_SEND_BYTES = 1 << 16
 _INITIAL_BUFFER_BYTES = 1 << 16
+#: The most bytes of the reason why a worker has failed.
+MAX_FAILURE_BYTES = 4096
 
 
 class WireError(TrainingError):

@@ -14,7 +14,6 @@ from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireE
 from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 
 _GENERATION_BITS = 32
-_MAX_FAILURE_BYTES = 4096
 
 
 @dataclass(eq=False)
@@ -107,7 +106,7 @@ class RequestHandler:
         with self._changed:
             self.active_at = time.monotonic()
             if frame.op == Op.FAILED:
-                self.fail(bytes(frame.payload[:_MAX_FAILURE_BYTES]).decode("utf-8", "replace"))
+                self.fail(bytes(frame.payload[: protocol.MAX_FAILURE_BYTES]).decode("utf-8", "replace"))
             try:
                 self._check_alive(frame)
                 if frame.op == Op.HELLO:

@@ -78,11 +78,9 @@ class ParameterStore:
         assert isinstance(self.rule, AsynchronousRule)
         staleness = self.ledger.updates - account.pulled_at
         update = frame.vector()
-        before = None if validation.is_moderate(update) else self.state.store.copy()
+        before = self._before([update])
         answer = self.rule.exchange(self.state.store, frame.worker, update, staleness)
-        if before is not None and not np.isfinite(self.state.store).all():
-            self.state.store[:] = before
-            raise WireError(f"Commit {frame.sequence} of worker {frame.worker} makes a weight infinite or not a number.")
+        self._require_finite(before, [frame])
         self.ledger.record(account, frame)
         account.pulled_at = self.ledger.updates
         return answer
@@ -95,16 +93,25 @@ class ParameterStore:
         """
         assert isinstance(self.rule, SynchronousRule)
         updates = [frame.vector() for frame in frames]
-        before = None if all(map(validation.is_moderate, updates)) else self.state.store.copy()
+        before = self._before(updates)
         self.rule.combine(self.state.store, updates, [frame.rows for frame in frames])
-        if before is not None and not np.isfinite(self.state.store).all():
-            self.state.store[:] = before
-            largest = max(frames, key=lambda frame: float(np.abs(frame.vector()).max()))
-            raise WireError(f"Commit {largest.sequence} of worker {largest.worker} makes a weight infinite or not a number.")
+        self._require_finite(before, frames)
         for frame in frames:
             account = self.ledger.worker(frame.worker)
             account.pulled_at = self.ledger.updates
             self.ledger.record(account, frame)
+
+    def _before(self, updates: Sequence[Vector]) -> Matrix | None:
+        """Return a copy of the weights where these updates may make one infinite; None where they cannot."""
+        return None if all(map(validation.is_moderate, updates)) else self.state.store.copy()
+
+    def _require_finite(self, before: Matrix | None, frames: Sequence[Frame]) -> None:
+        """Undo commits that have made a weight infinite or not a number, and raise WireError, which names the largest."""
+        if before is None or np.isfinite(self.state.store).all():
+            return
+        self.state.store[:] = before
+        largest = max(frames, key=lambda frame: float(np.abs(frame.vector()).max()))
+        raise WireError(f"Commit {largest.sequence} of worker {largest.worker} makes a weight infinite or not a number.")
 
     def record_evaluation(self, frame: Frame, metrics: dict[str, float], stop: bool, awaited: int) -> None:
         """Record one worker's metrics at the end of an epoch, and stop training if it is time.
