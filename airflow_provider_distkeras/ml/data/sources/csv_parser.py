@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.ml.data.profiling import BadRecord
-from airflow_provider_distkeras.ml.data.sources.csv_quotes import Fault, QuoteCheck, unescaped
+from airflow_provider_distkeras.ml.data.sources.csv_quotes import Fault, QuoteReader
 from airflow_provider_distkeras.ml.data.sources.times import parse_times
 from airflow_provider_distkeras.ml.data.sql import BRACKETS, NUMBER, SEPARATOR
 
@@ -68,7 +68,8 @@ class CsvParser:
         self._columns, self._kinds, self._dialect = list(columns), dict(kinds), dialect
         self._names = [(renamed or {}).get(name, name) for name in kinds]
         self._nulls = pa.array(dialect.all_null_values)
-        self._quotes = QuoteCheck(dialect)
+        self._quotes = QuoteReader(dialect)
+        self._null_numbers = pa.array(dialect.null_numbers, pa.float64())
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
         self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
 
@@ -91,8 +92,7 @@ class CsvParser:
         Args:
             records: strings or bytes, in the dialect's encoding, without line ends.
         """
-        plain = unescaped(records, self._dialect)
-        faults = self._quotes.faults(plain)
+        plain, faults = self._quotes.read(records)
         positions = np.delete(np.arange(len(records)), [position for fault in faults for position in fault.positions])
         plain = plain.take(pa.array(positions)) if faults else plain
         bad: dict[int, str] = {}
@@ -188,8 +188,8 @@ class CsvParser:
         if converts is self._as_text:
             return table, wrong
         for position, (name, kind) in enumerate(self._kinds.items()):
-            if kind == "number" and self._dialect.null_numbers:
-                is_null = pc.is_in(table[name], pa.array(self._dialect.null_numbers, pa.float64()))
+            if kind == "number" and len(self._null_numbers):
+                is_null = pc.is_in(table[name], self._null_numbers)
                 table = table.set_column(position, name, pc.if_else(is_null, None, table[name]))
             elif kind != "number":
                 table = table.set_column(position, name, self._converted(table[name].combine_chunks(), name, kind))

@@ -56,12 +56,9 @@ class _Places:
         return records[counts % 2 == 1]
 
 
-def unescaped(records: pa.Array, dialect: Dialect) -> pa.Array:
+def _unescaped(records: pa.Array, places: _Places, dialect: Dialect) -> pa.Array:
     """Return the records with their quotes doubled where they were escaped, and without spaces before an opening quote."""
-    quote, escape = dialect.quote, dialect.escape
-    if quote is None:
-        return records
-    places = _Places.of(records, quote)
+    quote, escape = str(dialect.quote), dialect.escape
     if escape is not None and places.follow(escape):
         records = records.cast(pa.binary())
         for pattern, by in ((escape * 2, _ESCAPED), (escape + quote, quote * 2), (_ESCAPED, escape)):
@@ -105,8 +102,8 @@ class Fault:
         return range(self.first, self.first + self.count)
 
 
-class QuoteCheck:
-    """Finds records that cannot be right by their quotes; it is called with the blocks of a task in their order.
+class QuoteReader:
+    """Reads the quotes of records, as far as pyarrow does not; it is called with the blocks of a task in their order.
 
     Args:
         dialect: how the records are written.
@@ -116,11 +113,16 @@ class QuoteCheck:
         self._dialect = dialect
         self._opened: int | None = None
 
-    def faults(self, records: pa.Array) -> list[Fault]:
-        """Return the lines that are parts of one record, and the records whose quotes are escaped in another way."""
+    def read(self, records: pa.Array) -> tuple[pa.Array, list[Fault]]:
+        """Return the records as pyarrow reads them, and those of them that cannot be right by their quotes."""
         if self._dialect.quote is None:
-            return []
+            return records, []
         places = _Places.of(records, self._dialect.quote)
+        plain = _unescaped(records, places, self._dialect)
+        return plain, self._faults(plain, places if plain is records else _Places.of(plain, self._dialect.quote))
+
+    def _faults(self, records: pa.Array, places: _Places) -> list[Fault]:
+        """Return the lines that are parts of one record, and the records whose quotes are escaped in another way."""
         parts = self._parts(records, places) if self._dialect.by_line else []
         inside = {position for part in parts for position in part.positions}
         escaped = self._escaped(records) if self._dialect.escape is None and places.follow("\\") else []
