@@ -11,14 +11,12 @@ from dataclasses import fields
 from typing import Any
 
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.feature import StringIndexerModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
-from airflow_provider_distkeras.ml.data.feature_layout import index_of
-from airflow_provider_distkeras.ml.data.pipeline import FEATURES
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes
 from airflow_provider_distkeras.ml.data.prepare import PreparedData, label_of, prepare, role_columns
 from airflow_provider_distkeras.ml.data.profile import TextProfile
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_prepared_like, listed, log_dropped
@@ -183,20 +181,14 @@ def _named(source: Source, selected: SelectColumns, stages: Sequence[Transformer
     """Return the source with the columns that a preparation uses, and the label's name if it has one."""
     names, label = source.columns_in_files, selected.getOrDefault("labelCol")
     used = selected.used(names)
-    kinds = {**selected.getOrDefault("kinds"), label: "text" if _classes(stages, label) else "number"}
+    kinds = {**selected.getOrDefault("kinds"), label: "text" if label_classes(stages, label) else "number"}
     source = source.with_names(used, [name for name in names if name not in used])
     return source.with_kinds({new: kinds[new] for new in used.values()}), label if label in used.values() else None
 
 
-def _classes(stages: Sequence[Transformer], label: str) -> list[str]:
-    """Return the classes of a label that is text."""
-    indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
-    return next((list(stage.labels) for stage in indexers if stage.getOutputCol() == index_of(label)), [])
-
-
 def _warn_of_new_classes(stages: Sequence[Transformer], profile: DataProfile, label: str) -> None:
     """Warn of labels that are no class of the training files."""
-    classes, labels = _classes(stages, label), profile.profiles[label]
+    classes, labels = label_classes(stages, label), profile.profiles[label]
     if isinstance(labels, TextProfile):
         new = {text: count for text, count in labels.counts.most_common() if text not in classes}
         if new:

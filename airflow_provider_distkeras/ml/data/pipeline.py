@@ -70,6 +70,12 @@ def label_indexer(label_col: str, classes: Sequence[str]) -> StringIndexerModel:
     return StringIndexerModel.from_labels(sorted(classes), label_col, index_of(label_col), handleInvalid="keep")
 
 
+def label_classes(stages: Sequence[Transformer], label_col: str) -> list[str]:
+    """Return the classes of a label that is text, by number, out of the fitted stages; none for one that is numbers."""
+    indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
+    return next((list(stage.labels) for stage in indexers if stage.getOutputCol() == index_of(label_col)), [])
+
+
 def _is_missing(column: str, inputs: Sequence[FeatureInput]) -> str:
     """Return SQL that is 1 where there is no value, else 0."""
     is_number = any(each.column == column and each.kind == "number" for each in inputs)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.ml import Transformer
-from pyspark.ml.feature import StringIndexerModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
@@ -19,7 +18,7 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.data import feature_layout, prepare
+from airflow_provider_distkeras.ml.data import pipeline, prepare
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
@@ -74,9 +73,7 @@ class TrainedModel:
         if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
             raise ArtifactError(f"{wrong}.")
         _allow_modules(network, path)
-        indexed = feature_layout.index_of(selected.getOrDefault("labelCol"))
-        indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
-        texts = next((list(stage.labels) for stage in indexers if stage.getOutputCol() == indexed), [])
+        texts = pipeline.label_classes(stages, selected.getOrDefault("labelCol"))
         return cls(stages, selected, network, texts)
 
     def label(self, data: DataFrame, rows: ScoringInput) -> Column:
