@@ -12,7 +12,7 @@ from airflow_provider_distkeras.contract.errors import MalformedError
 _T = TypeVar("_T")
 
 #: Larger numbers are no measurement, and overflow where they are formatted.
-_MAX_NUMBER = 1e100
+MAX_NUMBER = 1e100
 
 
 def parse_object(content: str | bytes, what: str) -> dict[str, Any]:
@@ -61,5 +61,5 @@ def _is_valid(value: Any, wanted: type) -> bool:
     if isinstance(value, bool):
         return wanted is bool
     if wanted in (int, float):
-        return isinstance(value, int if wanted is int else int | float) and abs(value) < _MAX_NUMBER
+        return isinstance(value, int if wanted is int else int | float) and abs(value) < MAX_NUMBER
     return isinstance(value, wanted)

@@ -12,12 +12,11 @@ from typing import Any
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.map_key import MapKey
+from airflow_provider_distkeras.contract.json_object import MAX_NUMBER
 
 #: The latest runs that a page reads, and the most XComs of theirs.
 MAX_RUNS = 200
 _MAX_XCOMS = 30_000
-#: Larger values cannot be drawn.
-_MAX_VALUE = 1e100
 #: The keys that only a train task pushes together.
 _KEYS = ("model_path", "report_path", "metrics", MapKey.XCOM)
 
@@ -70,7 +69,7 @@ class ModelRecord:
         """Return a statistic of a metric, such as the mean of r2; None if it is missing, or no number that can be drawn."""
         statistics = self.metrics.get(metric)
         value = statistics.get(name) if isinstance(statistics, dict) else None
-        return float(value) if isinstance(value, int | float) and abs(value) < _MAX_VALUE else None
+        return float(value) if isinstance(value, int | float) and abs(value) < MAX_NUMBER else None
 
 
 def dag_exists(dag_id: str) -> bool:

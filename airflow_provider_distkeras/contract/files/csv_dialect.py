@@ -10,8 +10,9 @@ from typing import Any, Self
 #: The kinds of columns, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
 KINDS = ("number", "boolean", "timestamp", "text")
 
-
-_NUMBER = r"(?i)\s*[+-]?(inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*"
+#: A decimal number without its sign, as a regular expression for Python, Java and RE2.
+DECIMAL = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_NUMBER = rf"(?i)\s*[+-]?(inf(inity)?|{DECIMAL})\s*"
 
 
 def length_of(kind: str) -> int | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect
 from airflow_provider_distkeras.contract.files.storage import Storage
 
 #: The columns that the pipeline and the model add.
@@ -40,7 +40,7 @@ _NO_TEXT = {
 }
 _DELIMITERS = ",;\t|"
 #: A name that is rather a value: a number, a date, or a time.
-_VALUE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d.*)?")
+_VALUE = re.compile(rf"[+-]?{DECIMAL}|\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}([ T].*)?|\d{{1,2}}:\d\d(:\d\d.*)?")
 
 #: Takes the beginning of a compressed file and the number of bytes that are of use; raises OSError for what is not compressed.
 Decompress = Callable[[bytes, int], bytes]

@@ -20,11 +20,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect, length_of
 from airflow_provider_distkeras.spark.columns import quoted
 
 #: A number as text, as a regular expression for Java and for RE2.
-NUMBER = r"(?i)^[+-]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$"
+NUMBER = rf"(?i)^[+-]?(nan|inf(inity)?|{DECIMAL})$"
 #: What surrounds the numbers of an array, and what separates them, as regular expressions for Java and for RE2.
 BRACKETS, SEPARATOR = "[](){} \t\n", r"[\s,;|]+"
 _TIMES = (TimestampType, TimestampNTZType, DateType)
