@@ -24,6 +24,7 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 pytest_plugins = [
     "tests.fixtures.airflow",
     "tests.fixtures.dag_run",
+    "tests.fixtures.files",
     "tests.fixtures.jobs",
     "tests.fixtures.models",
     "tests.fixtures.operators",

@@ -15,15 +15,6 @@ TEST = "y.z,c,x\n2,b,2\n3,c,\n4,d,4\n"
 OPTIONS = {"columns_renamed": {"y.z": "label"}, "categorical_columns": ["c"], "scaling": "standard", "missing": {"x": "mean"}}
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_csv(content, name="train.csv"):
-        (tmp_path / name).write_text(content)
-        return str(tmp_path / name)
-
-    return write_csv
-
-
 def rows(data):
     """Features per label."""
     return {row.label: row.features.toArray().round(6).tolist() for row in data.collect()}

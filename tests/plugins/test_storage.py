@@ -132,7 +132,7 @@ def test_a_storage_reads_below_its_own_root_only(root, tmp_path):
 def test_the_default_root_is_readable_where_none_is_configured(monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "secret"))
     assert list_names(tmp_path / "secret" / "distkeras") == []
-    monkeypatch.setenv("AIRFLOW__DISTKERAS__ARTIFACT_ROOT", "s3a://bucket/root")
+    monkeypatch.setenv("AIRFLOW__DISTKERAS__ARTIFACT_ROOT", "s3a://bucket/base")
     with pytest.raises(ArtifactError, match="readable_roots"):
         list_names(tmp_path / "secret" / "distkeras")
 
@@ -159,14 +159,14 @@ def test_objects_have_the_same_bounds(root, monkeypatch):
 
 def test_a_bucket_counts_with_its_connection(monkeypatch):
     """Whoever writes an XCom must not choose the connection that reads it."""
-    monkeypatch.setenv("AIRFLOW__DISTKERAS__ARTIFACT_ROOT", "s3a://bucket/root")
-    assert require_readable_root("s3a://bucket/root/a") == "s3a://bucket/root"
+    monkeypatch.setenv("AIRFLOW__DISTKERAS__ARTIFACT_ROOT", "s3a://bucket/base")
+    assert require_readable_root("s3a://bucket/base/a") == "s3a://bucket/base"
     for other in (
-        "s3a://admin@bucket/root/a",
-        "s3a://bucket/rooted",
+        "s3a://admin@bucket/base/a",
+        "s3a://bucket/based",
         "s3a://bucket",
-        "s3://bucket/root/a",
-        "s3a://bucket/root/../a",
+        "s3://bucket/base/a",
+        "s3a://bucket/base/../a",
     ):
         with pytest.raises(ArtifactError, match="readable_roots"):
             require_readable_root(other)

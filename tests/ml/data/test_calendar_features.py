@@ -34,16 +34,6 @@ def test_parts_that_come_round_are_placed_on_a_circle_and_others_are_not():
     assert np.hypot(sines[2] - sines[0], cosines[2] - cosines[0]) < 0.27  # an hour of 24
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_csv(content):
-        path = tmp_path / "a.csv"
-        path.write_text(content)
-        return str(path)
-
-    return write_csv
-
-
 def features(data):
     return {row.label: row.features.toArray().tolist() for row in data.collect()}
 

@@ -21,13 +21,9 @@ USUAL = {"columns_renamed": [("cnt", "label")], "excluded_columns": ["id"], "cat
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write_csv(content=BIKES, name="a.csv"):
-        path = tmp_path / name
-        path.write_text(content)
-        return str(path)
-
-    return write_csv
+def write(write):
+    """As the fixture of all tests, with rows of bikes unless others are given."""
+    return lambda content=BIKES, name="a.csv": write(content, name)
 
 
 def rows(data):

@@ -11,16 +11,6 @@ from airflow_provider_distkeras.ml import process_csv
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_csv(content):
-        path = tmp_path / "a.csv"
-        path.write_text(content)
-        return str(path)
-
-    return write_csv
-
-
 GAPS = "a,b,c,label\n1,,3,1\n2,2,,0\n,3,3,1\n4,4,4,\n5,5,5,0\n"
 
 

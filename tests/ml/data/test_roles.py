@@ -9,16 +9,6 @@ from airflow_provider_distkeras.ml import process_csv
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_csv(content):
-        path = tmp_path / "a.csv"
-        path.write_text(content)
-        return str(path)
-
-    return write_csv
-
-
 def features(data):
     return {row.label: row.features.toArray().tolist() for row in data.collect()}
 
