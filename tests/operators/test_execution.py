@@ -143,11 +143,11 @@ def test_each_mapped_task_is_compared_with_its_own_previous_period(stub, run, cs
     for day in (1, 2, 3):
         assert run(mapped, logical_date=datetime(2026, 1, day, tzinfo=UTC)).state == "success"
 
-    requests = [request_of(call) for call in stub.calls()]
-    folders = [request["attempt"]["period_path"] for request in requests]
-    assert [folder.split("/")[-2] for folder in folders] == ["0", "1"] * 3
-    for request, folder in zip(requests[2:], folders, strict=False):  # of the day before
-        assert request["spec"]["compare_with"].startswith(f"{folder}/")
+    requests = {request["attempt"]["period_path"]: request["spec"] for request in map(request_of, stub.calls())}
+    assert len(requests) == 6
+    for segment, day in itertools.product((0, 1), (2, 3)):
+        period, before = (f"file://{root}/dag/prepare/{segment}/period=2026-01-{each:02}T000000Z" for each in (day, day - 1))
+        assert requests[period]["compare_with"].startswith(f"{before}/")
 
 
 def test_only_what_a_preprocess_task_made_is_compared_with(stub, prepare, run, root):
