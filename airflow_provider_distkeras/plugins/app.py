@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.plugins.metrics_page import metrics_page
-from airflow_provider_distkeras.plugins.models import dag_exists, find_models
+from airflow_provider_distkeras.plugins.models import find_missing, find_models
 from airflow_provider_distkeras.plugins.progress_page import empty_page, find_progress_page
 from airflow_provider_distkeras.plugins.rendering import message_page
 from airflow_provider_distkeras.plugins.reports import read_report
@@ -86,6 +86,9 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 def _report(dag_id: str, run_id: str, task_id: str, map_index: _MapIndex = -1) -> Response:
     """Respond with a task instance's report, else with its progress."""
+    missing = find_missing(dag_id, run_id, task_id)
+    if missing is not None:
+        return _respond(message_page("Training report", missing), _REPORT_POLICY, 404)
     instance = (dag_id, run_id, task_id, map_index)
     try:
         page = read_report(*instance) or find_progress_page(*instance)
@@ -97,6 +100,9 @@ def _report(dag_id: str, run_id: str, task_id: str, map_index: _MapIndex = -1) -
 
 def _run(dag_id: str, run_id: str) -> Response:
     """Respond with the one report of a DAG run, else with a list of its reports."""
+    missing = find_missing(dag_id, run_id)
+    if missing is not None:
+        return _respond(message_page("Training reports", missing), _PAGE_POLICY, 404)
     models = find_models(dag_id, run_id)
     if len(models) == 1:
         with contextlib.suppress(ArtifactError):  # its page says why it cannot be read
@@ -108,8 +114,8 @@ def _run(dag_id: str, run_id: str) -> Response:
 
 def _metrics(dag_id: str) -> Response:
     """Respond with the metrics of a DAG's models."""
-    if not dag_exists(dag_id):
-        missing = f"There is no DAG {dag_id}, so none of its runs has trained a model."
+    missing = find_missing(dag_id)
+    if missing is not None:
         return _respond(message_page("Model metrics", missing), _PAGE_POLICY, 404)
     return _respond(metrics_page(dag_id), _PAGE_POLICY)
 

@@ -72,16 +72,29 @@ class ModelRecord:
         return float(value) if isinstance(value, int | float) and abs(value) < MAX_NUMBER else None
 
 
-def dag_exists(dag_id: str) -> bool:
-    """Return whether there is a DAG, or a run of one that was removed."""
+def find_missing(dag_id: str, run_id: str | None = None, task_id: str | None = None) -> str | None:
+    """Return a sentence on the first of a DAG, its run and the run's task that does not exist; None if all do.
+
+    A DAG that was removed exists while it has a run.
+    """
     from airflow.models.dag import DagModel
     from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import exists, or_, select
 
-    is_known = or_(exists().where(DagModel.dag_id == dag_id), exists().where(DagRun.dag_id == dag_id))
+    is_dag = or_(exists().where(DagModel.dag_id == dag_id), exists().where(DagRun.dag_id == dag_id))
+    is_run = exists().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    of_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+    is_task = exists().where(*of_run, TaskInstance.task_id == task_id)
     with create_session() as session:
-        return bool(session.scalar(select(is_known)))
+        if not session.scalar(select(is_dag)):
+            return f"There is no DAG {dag_id}, so none of its runs has trained a model."
+        if run_id is not None and not session.scalar(select(is_run)):
+            return f"The DAG {dag_id} has no run {run_id}, so none of its tasks has trained a model."
+        if task_id is not None and not session.scalar(select(is_task)):
+            return f"The run {run_id} of the DAG {dag_id} has no task {task_id}, so there is no report of one."
+    return None
 
 
 def find_models(dag_id: str, run_id: str | None = None) -> list[ModelRecord]:

@@ -24,11 +24,11 @@ def find_progress_page(dag_id: str, run_id: str, task_id: str, map_index: int) -
     instance = (State.dag_id == dag_id, State.run_id == run_id, State.task_id == task_id, State.map_index == map_index)
     with create_session() as session:
         row = session.execute(select(State.value, State.updated_at).where(*instance, State.key == PROGRESS)).first()
-    return None if row is None else progress_page(row.value, row.updated_at) or _unreadable_page(row.value)
+    return None if row is None else progress_page(row.value, row.updated_at)
 
 
 def progress_page(state: str, updated_at: datetime) -> str | None:
-    """Return the page for a task's state as HTML; None if the task is done, or no operator wrote the state.
+    """Return the page for a task's state as HTML, in words where no operator wrote the state; None if the task is done.
 
     Args:
         state: the progress, or the error, as JSON.
@@ -36,9 +36,9 @@ def progress_page(state: str, updated_at: datetime) -> str | None:
     """
     try:
         progress, error = _parse(state)
-    except MalformedError:
-        return None
-    if progress.percent == 100:
+    except MalformedError as reason:
+        return message_page("Training report", _NONE, str(reason))
+    if progress.percent == 100 and not error:
         return None
     lines = [error] if error else str(progress).split(" | ")
     return render("progress.html.jinja", lines=lines, updated_at=updated_at)
@@ -47,15 +47,6 @@ def progress_page(state: str, updated_at: datetime) -> str | None:
 def empty_page() -> str:
     """Return the page of a task instance that has neither a report nor a progress, as HTML."""
     return message_page("Training report", _NONE)
-
-
-def _unreadable_page(state: str) -> str | None:
-    """Return the page on a state that is no progress, as HTML; None if it is one."""
-    try:
-        _parse(state)
-    except MalformedError as error:
-        return message_page("Training report", _NONE, str(error))
-    return None
 
 
 def _parse(state: str) -> tuple[Progress, str]:

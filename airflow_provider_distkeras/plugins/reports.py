@@ -17,7 +17,7 @@ def read_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
     task, and the manifest beside it names the same path.
 
     Raises:
-        ArtifactError: The report cannot be read, as when its folder is gone.
+        ArtifactError: The report cannot be read, or is gone.
     """
     from airflow.models.xcom import XComModel as XCom
     from airflow.utils.session import create_session
@@ -42,5 +42,7 @@ def read_report(dag_id: str, run_id: str, task_id: str, map_index: int) -> bytes
         return storage_for(path, MAX_REPORT_BYTES).read_bytes(path)
     except ArtifactError:
         raise
+    except FileNotFoundError:
+        raise ArtifactError(f"The report at {path} is gone; the manifest beside it still names it.") from None
     except Exception as error:  # each storage's driver raises its own kind
         raise ArtifactError(f"{path} cannot be read: {error!r}.") from error

@@ -145,10 +145,9 @@ class TrainingMonitor:
                     file.write(json.dumps(record) + "\n")
             except OSError as error:
                 logger.warning("progress_path: %s could not be written: %s; training goes on", self._options.progress_path, error)
-        done, total = record["epoch"], self._options.num_epoch
+        done, total = record["epoch"], self.num_epoch
         speed, loss, eta = record["samples_per_second"], record["loss"], record["eta_seconds"]
-        percent = min(int(100 * done / total), 100)
-        logger.info(ProgressLine(percent, "training", done, total, "epochs", speed, loss, eta_seconds=eta))
+        logger.info(ProgressLine(int(100 * done / total), "training", done, total, "epochs", speed, loss, eta_seconds=eta))
 
     def record(self) -> dict[str, Any] | None:
         """Return the fit's progress: seconds, epochs, rows, speed, loss and staleness; None before the first row is trained."""
@@ -162,11 +161,11 @@ class TrainingMonitor:
         speed = (rows - self._began_rows) / max(now - (self._began or self._started), 1e-9) or rows / (now - self._started)
         return {
             "seconds": round(now - self._started, 3),
-            "epoch": round(rows / total, 3),
+            "epoch": round(min(rows / total, self.num_epoch), 3),  # an estimate, as the total is
             "rows": rows,
             "samples_per_second": round(speed, 1),
             "loss": next(epoch.mean_loss for epoch in reversed(list(ledger.epochs)) if epoch.rows),
-            "eta_seconds": round(max(total * self._options.num_epoch - rows, 0) / speed, 1),
+            "eta_seconds": round(max(total * self.num_epoch - rows, 0) / speed, 1),
             "staleness": round(ledger.mean_staleness, 3),
             "updates": ledger.updates,
         }

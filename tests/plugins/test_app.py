@@ -15,6 +15,7 @@ from tests.fixtures.dag_run import APRIL, register
 pytestmark = pytest.mark.airflow
 
 PAGES = ["/distkeras/metrics/dag", "/distkeras/run/dag?run_id=any"]
+REPORT_PAGE = "/distkeras/report/dag?run_id=any&task_id=train"
 REPORT = "<p>r2 0.9</p>"
 
 
@@ -98,17 +99,17 @@ def test_a_run_lists_a_report_that_is_gone(stub, run, train, get):
     assert "r2 0.9000 ± 0.0100" in answer.text
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, REPORT_PAGE])
 def test_nobody_comes_in_without_logging_in(client, page):
     assert client.get(page).status_code == 401
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, REPORT_PAGE])
 def test_user_without_a_role_is_refused(client, log_in, page):
     assert client.get(page, headers=log_in(None)).status_code == 403
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, REPORT_PAGE])
 def test_user_without_the_right_to_the_dag_is_refused(client, log_in, page, monkeypatch):
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -140,17 +141,40 @@ def test_a_dag_that_has_trained_nothing(get, airflow_db):
     from airflow.sdk import DAG
 
     register(DAG("idle", schedule=None))
-    for page in ("/distkeras/metrics/idle", "/distkeras/run/idle?run_id=any", "/distkeras/run/unknown?run_id=any"):
-        answer = get(page)
-        assert (answer.status_code, "has trained" in answer.text) == (200, True)
+    answer = get("/distkeras/metrics/idle")
+    assert (answer.status_code, "has trained" in answer.text) == (200, True)
 
 
-@pytest.mark.parametrize("page", ["/distkeras/metrics/unknown", "/distkeras/metrics/~"])
-def test_metrics_of_a_dag_that_does_not_exist(get, page):
-    answer = get(page)
+def test_a_run_that_has_trained_nothing(stub, run, prepare, get):
+    done = run(prepare)
+    answer = get("/distkeras/run/dag", run_id=done.dag_run.run_id)
+    assert (answer.status_code, "has trained no model, or not yet" in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize("page", ["metrics", "run", "report"])
+@pytest.mark.parametrize("dag_id", ["unknown", "~"])
+def test_pages_of_a_dag_that_does_not_exist(get, page, dag_id):
+    answer = get(f"/distkeras/{page}/{dag_id}", run_id="any", task_id="train")
 
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert f"There is no DAG {page.rpartition('/')[2]}, so none of its runs has trained a model." in answer.text
+    assert f"There is no DAG {dag_id}, so none of its runs has trained a model." in answer.text
+
+
+@pytest.mark.parametrize("page", ["run", "report"])
+def test_pages_of_a_run_that_does_not_exist(stub, run, train, get, page):
+    run(train)
+    answer = get(f"/distkeras/{page}/dag", run_id="any", task_id="train")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "The DAG dag has no run any, so none of its tasks has trained a model." in answer.text
+
+
+def test_the_report_of_a_task_that_does_not_exist(stub, run, train, get):
+    done = run(train)
+    answer = get("/distkeras/report/dag", run_id=done.dag_run.run_id, task_id="other")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "of the DAG dag has no task other, so there is no report of one." in answer.text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ def test_it_shows_the_error_of_a_task_that_failed():
     assert "<li>DataError: &lt;b&gt;</li>" in page
 
 
+def test_it_shows_the_error_of_a_task_that_failed_after_its_job():
+    page = progress_page(json.dumps({"percent": 100, "stage": "failed", "error": "ArtifactError: There is no manifest"}), NOON)
+    assert "<li>ArtifactError: There is no manifest</li>" in page
+
+
 @pytest.mark.parametrize("field", ["error", "stage"])
 def test_texts_are_escaped(field):
     hostile, harmless = (
@@ -50,10 +55,16 @@ def test_texts_are_escaped(field):
         '{"percent": 3, "stage": "failed", "error": ["e"]}',
         "[" * 100_000,
         '{"percent": 3, "stage": ' + "[" * 100_000,
+        '{"percent": 250, "stage": "x"}',
+        '{"percent": -5, "stage": "x"}',
+        '{"percent": 3, "stage": "x", "done": -1}',
+        '{"percent": 3, "stage": "x", "done": 5, "total": 4}',
     ],
 )
-def test_a_state_that_no_operator_wrote_has_no_page(state):
-    assert progress_page(state, NOON) is None
+def test_a_state_that_no_operator_wrote_is_told_in_words(state):
+    page = progress_page(state, NOON)
+    assert "This task instance has no training report, or not yet." in page
+    assert "is not valid" in page or "cannot be read" in page
 
 
 def test_a_task_that_is_done_has_its_report():

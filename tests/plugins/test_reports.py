@@ -184,6 +184,17 @@ def test_a_report_whose_folder_is_gone_says_so(get, trained):
 
     assert answer.status_code == 404
     assert "There is no manifest at file://" in answer.text
+    assert "or its folder is gone" in answer.text
+
+
+def test_a_report_that_is_gone_says_so_in_words(get, trained):
+    path = trained.xcoms("train")["report_path"]
+    local_path(path).unlink()
+    answer = get()
+
+    assert answer.status_code == 404
+    assert f"The report at {path} is gone" in answer.text
+    assert "FileNotFoundError" not in answer.text
 
 
 def test_a_report_below_no_root_of_the_options_says_so(get, monkeypatch):

@@ -73,7 +73,8 @@ class Manifest:
             details = spec_class.details_class.from_dict(content.pop("details", {}))
             manifest = cls(kind=spec_class.kind, **content, details=details)
         except FileNotFoundError:
-            raise ArtifactError(f"There is no manifest at {path}: the job did not commit a result.") from None
+            gone = f"There is no manifest at {path}: the job did not commit a result, or its folder is gone."
+            raise ArtifactError(gone) from None
         except ArtifactError:
             raise
         except Exception as error:  # each storage's driver raises its own kind

@@ -169,7 +169,21 @@ class Progress(JobEvent):
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Return the progress that `to_dict` gave. Raises MalformedError for anything else."""
         progress = super().from_dict(fields)
+        progress._check_ranges()
         return progress if "best" not in fields else replace(progress, best=BestTrial.from_dict(fields["best"]))
+
+    def _check_ranges(self) -> None:
+        """Raise MalformedError if the percentage or a count is one that no job has, such as 5 of 4 fits."""
+        if not 0 <= self.percent <= 100:
+            raise MalformedError(f"The event progress is not valid: expected a percent from 0 to 100, received {self.percent}.")
+        for name in ("done", "total", "samples_per_second", "eta_seconds"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise MalformedError(f"The event progress is not valid: expected {name!r} of at least 0, received {value:g}.")
+        if self.done is not None and self.total is not None and self.done > self.total:
+            raise MalformedError(
+                f"The event progress is not valid: expected 'done' of at most {self.total:g}, the total, received {self.done:g}."
+            )
 
 
 _EVENTS: dict[str, type[JobEvent]] = {event.name: event for event in (JobStarted, JobFailed, Progress)}

@@ -64,7 +64,7 @@ class SearchProgress:
 
     def _search_progress(self) -> StageProgress:
         progress, running = self.study.progress(), monitor.running_fits()
-        done = progress.completed + round(sum(min(fit.epoch / fit.num_epoch, 1.0) for fit in running), 1)
+        done = progress.completed + round(sum(fit.epoch / fit.num_epoch for fit in running), 1)
         speed = sum(fit.samples_per_second for fit in running) or self._task_speed(progress)
         return StageProgress(
             done, progress.expected, "fits", max(0.0, progress.elapsed * progress.expected - done),

@@ -81,6 +81,11 @@ def test_the_start_of_a_job_is_an_event(ui, prose):
         'distkeras.progress {"percent": 5, "stage": "reading", "best": {"metric": "r2", "value": null, "trial": 1}}',
         'distkeras.progress {"percent": 5, "stage": ' + "[" * 100_000 + "}",
         'distkeras.started {"kind": "train", "application_id": null}',
+        'distkeras.progress {"percent": 250, "stage": "reading"}',
+        'distkeras.progress {"percent": -5, "stage": "reading"}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "done": -1, "total": 3}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "done": 5, "total": 4}',
+        'distkeras.progress {"percent": 5, "stage": "reading", "eta_seconds": -1}',
     ],
 )
 def test_other_lines_hold_no_event(line):
