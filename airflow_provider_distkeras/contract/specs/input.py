@@ -13,6 +13,7 @@ from airflow_provider_distkeras.contract.fields import boolean, choice, integer,
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import format_of, within
 from airflow_provider_distkeras.contract.files.storage import Storage
+from airflow_provider_distkeras.contract.files.time_format import check_time_format
 from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
 from airflow_provider_distkeras.contract.specs.paths import uris
 
@@ -46,11 +47,7 @@ def _encoding(name: str, value: Any) -> str:
 
 def _time_format(name: str, value: Any) -> str:
     time_format = text(name, value)
-    if "%Z" in time_format:
-        raise SpecError(
-            f"{name}: names of time zones, such as EST, have no one meaning, so {value!r} is not read. Write offsets and %z; or, "
-            "if all times have the same zone, its name in place of %Z: they are then taken as they stand."
-        )
+    check_time_format(name, time_format)
     return time_format
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_distkeras.contract.files.time_format import pieces_of
+
 _NAIVE = pa.timestamp("us")
 _DATE = r"^\d{4}-\d\d-\d\d"
 _ISO = rf"{_DATE}([T ]\d\d(:\d\d(:\d\d([.,]\d{{1,9}})?)?)?)?$"
 _ISO_WITH_ZONE = rf"{_DATE}[T ]\d\d(:\d\d(:\d\d([.,]\d{{1,9}})?)?)?(Z|[+-]\d\d(:?\d\d)?)$"
-#: Directives of C that Python does not know, as those that it knows.
-_SHORT = {"%T": "%H:%M:%S", "%D": "%m/%d/%y", "%F": "%Y-%m-%d", "%R": "%H:%M", "%e": "%d", "%h": "%b"}
-#: Before this year, `strptime` has read fewer digits than %Y stands for.
-_FIRST_YEAR = 1000
+#: The directives of numbers that may be written by one digit, and all that Arrow reads as Python does: their texts, as regular
+#: expressions for RE2.
+_NUMBERS = {"%m": r"\d\d", "%d": r"\d\d", "%H": r"\d\d", "%I": r"\d\d", "%M": r"\d\d", "%S": r"[0-5]\d"}
+_ARROW = _NUMBERS | {
+    "%Y": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3}", "%p": "[AaPp][Mm]", "%z": r"(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)", "%%": "%"
+}  # fmt: skip
 
 
 def parse_times(texts: pa.Array, formats: Sequence[str] = ()) -> tuple[pa.Array, str | None]:
@@ -64,22 +68,32 @@ def _by_cast(texts: pa.Array, pattern: str, kind: pa.DataType) -> pa.Array:
 
 
 def _by_format(texts: pa.Array, time_format: str) -> pa.Array:
-    """Return the times of texts in a format, null for others."""
-    time_format = re.sub("%.", lambda directive: _SHORT.get(directive[0], directive[0]), time_format)
-    if "%f" in time_format:  # Arrow has no fractions of a second
+    """Return the times of texts in a format, null for others: as Python's own parser would, by Arrow's where that is as right."""
+    pieces = pieces_of(time_format)
+    time_format, pattern = "".join(pieces), _pattern(pieces)
+    if pattern is None:
         return _by_python(texts, time_format)
-    try:
-        times = pc.strptime(texts, format=time_format, unit="us", error_is_null=True).cast(_NAIVE)
-    except pa.ArrowInvalid:
-        return pa.nulls(len(texts), _NAIVE)
-    times = pc.if_else(pc.greater_equal(pc.year(times), _FIRST_YEAR), times, None)
-    # Arrow takes 31 February for 3 March. Written in the format again, that is another text.
+    likely = pc.match_substring_regex(texts, pattern)
+    candidates = pc.if_else(likely, texts, None)
+    times = pc.strptime(candidates, format=time_format, unit="us", error_is_null=True).cast(_NAIVE)
+    # Arrow takes 31 February for 3 March, and knows a year 0.
     after_short = pc.and_(pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])), pc.less_equal(pc.day(times), 3))
-    suspects = pc.fill_null(after_short, False)
-    if "%z" not in time_format:  # a time without a zone cannot be written so
-        again = pc.strftime(times.filter(suspects), format=time_format)
-        suspects = pc.replace_with_mask(suspects, suspects, pc.not_equal(again, texts.filter(suspects)))
+    outside = pc.or_(pc.less(pc.year(times), MINYEAR), pc.greater(pc.year(times), MAXYEAR))
+    suspects = pc.or_(pc.fill_null(pc.or_(after_short, outside), False), pc.invert(likely))
     return pc.replace_with_mask(times, suspects, _by_python(texts.filter(suspects), time_format))
+
+
+def _pattern(pieces: Sequence[str]) -> str | None:
+    """Return a regular expression of texts that Arrow reads as Python does; None for a format of which it reads none so."""
+    if any(piece.startswith("%") and piece not in _ARROW for piece in pieces):
+        return None
+    pattern = ""
+    for before, piece, behind in zip(["", *pieces], pieces, [*pieces[1:], ""], strict=False):
+        text = _ARROW.get(piece) or (r"\s+" if piece.isspace() else re.escape(piece))
+        # Of digits that follow each other, Arrow would take too many for a number of one digit.
+        is_apart = not any(each.startswith("%") or each.isdigit() for each in (before, behind))
+        pattern += f"({text}|\\d)" if piece in _NUMBERS and is_apart else text
+    return f"^{pattern}$"
 
 
 def _by_python(texts: pa.Array, time_format: str) -> pa.Array:
@@ -93,6 +107,6 @@ def _python_time(text: str, time_format: str) -> datetime | None:
     """Return a time in a format, in UTC without a zone; None for a text that does not fit."""
     try:
         time = datetime.strptime(text, time_format)
-    except ValueError:
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the first year has begun later in UTC
         return None
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)

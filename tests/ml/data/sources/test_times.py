@@ -1,10 +1,14 @@
 """Times written as text: each is read by the first way that it fits, whatever its neighbours are."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from airflow_provider_distkeras.contract.files.time_format import check_time_format
 from airflow_provider_distkeras.ml.data.sources.times import parse_times
 
 US, EUROPE = "%m/%d/%Y", "%d/%m/%Y"
@@ -43,6 +47,13 @@ def read(text, *formats):
         ("01.03.2020 10:00 +0200", ["%d.%m.%Y %H:%M %z"], datetime(2020, 3, 1, 8)),
         ("01.03.2020 10:00Z", ["%d.%m.%Y %H:%M%z"], datetime(2020, 3, 1, 10)),
         ("3/1/20 10:00", ["%D %R"], datetime(2020, 3, 1, 10)),
+        ("0001-01-01 00:00 +0200", ["%Y-%m-%d %H:%M %z"], None),
+        ("2020-W10-7", ["%G-W%V-%u"], datetime(2020, 3, 8)),
+        ("060 2020", ["%j %Y"], datetime(2020, 2, 29)),
+        ("2020 9 Sun", ["%Y %U %a"], datetime(2020, 3, 1)),
+        ("01/03/2020 %Z", ["%d/%m/%Y %%Z"], datetime(2020, 3, 1)),
+        ("2020-01-01 00:00:60", ["%Y-%m-%d %H:%M:%S"], None),
+        ("11120", ["%d%m%y"], datetime(2020, 1, 11)),
         ("1 Mar 2020 01:05 PM", ["%d %b %Y %I:%M %p"], datetime(2020, 3, 1, 13, 5)),
     ],
 )
@@ -59,3 +70,49 @@ def test_equal_texts_are_equal_times_wherever_they_stand_in_a_file():
     texts = ["01/02/2020"] * 3 + ["25/12/2020"] + ["01/02/2020"] * 3
     times = parse_times(pa.array(texts), [US, EUROPE])[0].to_pylist()
     assert {*times[:3], *times[4:]} == {datetime(2020, 1, 2)}
+
+
+LITERALS = ["-", "/", ".", " ", "  ", ":", "T", "W", "%%", "(", "1", "", "Ü", "%%Z"]
+
+
+@st.composite
+def formats_and_times(draw):
+    """A format that is taken, and times."""
+    date = draw(st.sampled_from(["Ymd", "dmy", "dbY", "dBY", "Yj", "YUa", "YWw", "GVu", "Aymd", "Ym", "Y", ""]))
+    hour = draw(st.sampled_from(["", "H", "HM", "HMS", "HMSf", "IMp", "IMSpz", "HMz"]))
+    parts = draw(st.permutations([*date])) + draw(st.permutations([*hour]))
+    literals = draw(st.lists(st.sampled_from(LITERALS), min_size=len(parts), max_size=len(parts)))
+    times = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 30), timezones=st.just(timezone(timedelta(hours=-3))))
+    whole = "".join(f"{literal}%{part}" for literal, part in zip(literals, parts, strict=True))
+    return whole or "%Y", draw(st.lists(times, min_size=1, max_size=4))
+
+
+def mangled(text, draw):
+    """A text that somebody might have written instead."""
+    change = draw(st.sampled_from(["as it is", "without zeros", "short", "spaced", "lower", "another digit"]))
+    at = draw(st.integers(0, max(0, len(text) - 1)))
+    return {
+        "as it is": text, "without zeros": re.sub(r"\b0(\d)\b", r"\1", text), "short": text[:at] + text[at + 1 :],
+        "spaced": f"{text[:at]} {text[at:]}", "lower": text.lower(),
+        "another digit": text[:at] + draw(st.sampled_from("0123456789")) + text[at + 1 :],
+    }[change]  # fmt: skip
+
+
+def by_python(text, time_format):
+    """The time that Python reads, in UTC; None for a text that does not fit."""
+    try:
+        time = datetime.strptime(text, time_format)
+    except ValueError:
+        return None
+    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_texts_are_read_as_python_reads_them(data):
+    time_format, times = data.draw(formats_and_times())
+    check_time_format("timestamp_formats", time_format)
+    texts = [mangled(time.strftime(time_format), data.draw) for time in times]
+    in_iso = [parse_times(pa.array([text]))[0][0].as_py() for text in texts]
+    expected = [by_python(text, time_format) or iso for text, iso in zip(texts, in_iso, strict=True)]
+    assert parse_times(pa.array(texts), [time_format])[0].to_pylist() == expected
