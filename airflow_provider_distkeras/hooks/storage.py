@@ -14,7 +14,15 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.files.csv_header import InputFiles
-from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, as_uri, is_hidden, is_local, local_path
+from airflow_provider_distkeras.contract.files.storage import (
+    LocalStorage,
+    Storage,
+    as_uri,
+    is_hidden,
+    is_local,
+    local_path,
+    split_glob,
+)
 from airflow_provider_distkeras.contract.specs import Spec
 
 _GLOB = frozenset("*?[")
@@ -80,11 +88,9 @@ class ObjectStorage:
 
     def _matches(self, pattern: str) -> list[ObjectStoragePath]:
         """Return the paths that a pattern matches; each part with a wildcard is matched against the names in its folder."""
-        if _GLOB.isdisjoint(pattern) or self.exists(pattern):
-            return [path for path in [ObjectStoragePath(pattern)] if path.exists()]
-        root = f"{urlsplit(pattern).scheme}://{urlsplit(pattern).netloc}"
-        paths = [root]
-        for part in pattern[len(root) :].strip("/").split("/"):
+        base, rest = split_glob(pattern, self.exists)
+        paths = [base]
+        for part in filter(None, rest.split("/")):
             if _GLOB.isdisjoint(part):
                 paths = [f"{folder}/{part}" for folder in paths]
             else:

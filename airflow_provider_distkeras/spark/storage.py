@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import IllegalArgumentException
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local
+from airflow_provider_distkeras.contract.files.storage import LocalStorage, Storage, is_hidden, is_local, split_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,7 +40,7 @@ def literal(path: str) -> str:
 
 @contextmanager
 def _reach(path: str) -> Iterator[None]:
-    """Raise ArtifactError, with the cause in one line, if the file system cannot be reached."""
+    """Raise ArtifactError, with the cause in one line, if the file system cannot be reached, or takes no such name."""
     try:
         yield
     except Py4JJavaError as error:
@@ -47,6 +48,11 @@ def _reach(path: str) -> Iterator[None]:
         raise ArtifactError(
             f"Cannot reach {path}: {cause}. Check the address and the rights; a file system such as s3a needs its connector "
             "among the job's packages."
+        ) from error
+    except IllegalArgumentException as error:
+        raise ArtifactError(
+            f"Hadoop cannot list {path}: {str(error).splitlines()[0]}. It takes no names with a colon where it looks for a glob: "
+            "rename them."
         ) from error
 
 
@@ -130,8 +136,12 @@ class HadoopStorage:
         """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
         sizes: dict[str, int] = {}
         with _reach(pattern):
-            file_system, java_path = self._locate(pattern)
-            found = [file_system.getFileStatus(java_path)] if file_system.exists(java_path) else file_system.globStatus(java_path)
+            base, rest = split_glob(pattern, self.exists)
+            file_system, java_path = self._locate(f"{literal(base)}/{rest}" if rest else base)
+            if rest:
+                found = file_system.globStatus(java_path)
+            else:
+                found = [file_system.getFileStatus(java_path)] if file_system.exists(java_path) else []
             for match in found or []:
                 inside = file_system.listStatus(match.getPath()) if match.isDirectory() else [match]
                 for status in inside:

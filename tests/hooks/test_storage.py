@@ -107,3 +107,8 @@ def test_a_default_root_that_cannot_be_made_is_an_error_of_what_is_written_there
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     with pytest.raises(ArtifactError, match="Cannot write"):
         storage_for(made_home_root()).write_bytes(f"{made_home_root()}/a", b"")
+
+
+def test_folders_that_exist_are_meant_by_their_names(storage, bucket):
+    storage.write_bytes(f"{bucket}/[ab]/x.csv", b"")
+    assert list(storage.list_files(f"{bucket}/[ab]/*.csv")) == [f"{bucket}/[ab]/x.csv"]

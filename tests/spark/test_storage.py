@@ -90,3 +90,17 @@ def test_a_file_system_that_cannot_be_reached_is_named_in_one_line(spark):
             ArtifactError, match=r"^Cannot reach foo://somewhere/x: .*No FileSystem for scheme \"foo\".*packages\.$"
         ):
             ask("foo://somewhere/x")
+
+
+def test_folders_that_exist_are_meant_by_their_names(storage, tmp_path):
+    for folder in ("h1", "h[1]"):
+        storage.write_bytes(f"file://{tmp_path}/{folder}/a.csv", b"")
+    assert [path.split("/")[-2] for path in storage.list_files(f"file://{tmp_path}/h[1]/*.csv")] == ["h[1]"]
+    assert [path.split("/")[-2] for path in storage.list_files(f"file://{tmp_path}/h?/*.csv")] == ["h1"]
+    assert [path.split("/")[-2] for path in storage.list_files(f"file://{tmp_path}/h[1]")] == ["h[1]"]
+
+
+def test_a_name_that_hadoop_cannot_list_is_told_in_one_line(spark, tmp_path):
+    (tmp_path / "10:00.csv").write_text("")
+    with pytest.raises(ArtifactError, match=r"Hadoop cannot list \S*: .*10:00\.csv\. .*: rename them\.$"):
+        HadoopStorage(spark).list_files(f"file://{tmp_path}/*.csv")

@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect
+from airflow_provider_distkeras.contract.files.listing import refuse_colons
 from airflow_provider_distkeras.contract.files.storage import Storage
 
 #: The columns that the pipeline and the model add.
@@ -126,7 +127,7 @@ def inspect(
 
 
 def _find(storage: Storage, patterns: list[str]) -> dict[str, int]:
-    """Return the size in bytes of each file. Raise DataError for a pattern that matches none."""
+    """Return the size in bytes of each file. Raise DataError for a pattern that matches none, or a name with a colon."""
     sizes: dict[str, int] = {}
     for pattern in patterns:
         matches = storage.list_files(pattern)
@@ -137,6 +138,7 @@ def _find(storage: Storage, patterns: list[str]) -> dict[str, int]:
         if not matches:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(matches)
+    refuse_colons(sizes)
     return sizes
 
 

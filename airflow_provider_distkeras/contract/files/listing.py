@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
+from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden, is_local
 from airflow_provider_distkeras.contract.params import INPUT_FORMATS
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -16,7 +16,7 @@ def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
     """Return the size in bytes of each file of paths, globs or directories, those in partition folders included.
 
     Raises:
-        DataError: nothing matches one of them.
+        DataError: nothing matches one of them, or Spark cannot open a file by its name.
     """
     sizes: dict[str, int] = {}
     for pattern in patterns:
@@ -24,7 +24,15 @@ def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
         if not files:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
         sizes.update(files)
+    refuse_colons(sizes)
     return sizes
+
+
+def refuse_colons(paths: Iterable[str]) -> None:
+    """Raise DataError for a file of this machine that Hadoop, and so Spark, cannot open by its name."""
+    for path in filter(is_local, paths):
+        if ":" in path.rpartition("/")[2]:
+            raise DataError(f"Spark cannot open {path}: the name of a file may have no colon. Rename the file.")
 
 
 def format_of(files: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import errno
 import glob
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 
 #: What a file system without hard links, such as a share of Windows, answers.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_WILDCARDS = frozenset("*?[{")
 
 
 class Storage(Protocol):
@@ -46,7 +47,7 @@ class Storage(Protocol):
     def list_files(self, pattern: str) -> dict[str, int]:
         """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files.
 
-        What exists under the very name is meant, although the name may be a glob, too.
+        What exists under the very name is meant, although the name may be a glob, too; so are the folders of a glob.
         """
 
 
@@ -66,6 +67,16 @@ def local_path(path: str) -> Path:
     """Return the local path of a file:// URI or a plain path."""
     # Not by urlsplit: in a local path, ? and # are wildcards and letters, not parts of a URL.
     return Path(path.removeprefix("file://") if path.startswith("file://") else path.removeprefix("file:"))
+
+
+def split_glob(pattern: str, exists: Callable[[str], bool]) -> tuple[str, str]:
+    """Return the beginning of a path that is no glob or exists by its very name, and the glob behind it, which may be empty."""
+    parts = pattern.split("/")
+    for count in range(len(parts), 1, -1):
+        base = "/".join(parts[:count])
+        if _WILDCARDS.isdisjoint(base) or exists(base):
+            return base, "/".join(parts[count:])
+    return "", pattern
 
 
 def is_hidden(name: str) -> bool:
@@ -145,8 +156,8 @@ class LocalStorage:
     def list_files(self, pattern: str) -> dict[str, int]:
         """Return the size in bytes of each file of a path, a glob or a directory, sorted by path, without hidden files."""
         sizes: dict[str, int] = {}
-        as_named = local_path(pattern)
-        for path in [as_named] if as_named.exists() else sorted(map(Path, glob.glob(str(as_named)))):
+        base, rest = split_glob(str(local_path(pattern)), self.exists)
+        for path in [Path(base, name) for name in sorted(glob.glob(rest, root_dir=base or None))] if rest else [Path(base)]:
             files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file() and not is_hidden(p.name))
             sizes.update({as_uri(str(file)): file.stat().st_size for file in files})
         return sizes

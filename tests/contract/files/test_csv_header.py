@@ -180,3 +180,26 @@ def test_a_file_that_exists_is_meant_by_its_name_and_no_other(tmp_path, name):
     (tmp_path / "d1.csv").write_text("b\n2\n")
     (tmp_path / "abc.csv").write_text("b\n2\n")
     assert inspect(LocalStorage(), [f"{tmp_path}/{name}"], Dialect()).columns == ["a"]
+
+
+def test_folders_that_exist_are_meant_by_their_names_and_no_others(tmp_path):
+    for number, folder in enumerate(("h1", "h[1]", "h[2]", "h2/{a}")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.csv").write_text(f"c{number}\n1\n")
+    for pattern, column in (
+        ("h[1]/*.csv", "c1"),
+        ("h[1]/x.csv", "c1"),
+        ("h[1]", "c1"),
+        ("h[13]/*.csv", "c0"),
+        ("h2/{a}/?.csv", "c3"),
+    ):
+        assert inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], Dialect()).columns == [column]
+
+
+def test_a_file_that_spark_cannot_open_by_its_name_is_refused(tmp_path):
+    (tmp_path / "day=10:00").mkdir()
+    (tmp_path / "day=10:00" / "x.csv").write_text("a\n1\n")
+    assert inspect(LocalStorage(), [f"{tmp_path}/day=10:00"], Dialect()).columns == ["a"]
+    (tmp_path / "10:00.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match=r"Spark cannot open file:///\S*/10:00\.csv: .* no colon\. Rename the file\."):
+        inspect(LocalStorage(), [str(tmp_path)], Dialect())

@@ -57,3 +57,11 @@ def test_the_format_follows_from_the_names(write, name, expected):
 def test_partition_folders_have_values(path, base, values):
     assert listing.base_of(path) == base
     assert listing.partitions_of(path) == values
+
+
+def test_a_file_that_spark_cannot_open_by_its_name_is_refused(write):
+    folder = write("day=10:00/a.parquet")
+    assert list(listing.find(STORAGE, [folder])) == [f"file://{folder}/day=10:00/a.parquet"]
+    write("b:1.parquet")
+    with pytest.raises(DataError, match=r"Spark cannot open file:///\S*/b:1\.parquet: .* Rename the file\."):
+        listing.find(STORAGE, [folder])
