@@ -1,4 +1,4 @@
-"""The processes of spark-submit: which properties may stand among their arguments, who waits for them, and their end."""
+"""The processes of spark-submit: which properties stand among their arguments or in a file, who waits for them, and their end."""
 
 from __future__ import annotations
 
@@ -10,35 +10,72 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from airflow.providers.common.compat.sdk import mask_secret
+
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.secrets import is_secret, secret_texts
 
 #: Seconds between SIGTERM and SIGKILL. Airflow kills a task five seconds after SIGTERM.
 GRACE_S = 2.0
 _POLL_S = 0.02
-_REDACTION = "spark.redaction.regex"
-#: What Spark's UI and event log hide unless `spark.redaction.regex` says otherwise.
-_DEFAULT = "(?i)secret|password|token|access[.]?key"
+#: The property with the pattern of what Spark's UI and event log hide.
+REDACTION = "spark.redaction.regex"
+#: What java.util.Properties would not read as it is: in names; and in values, of which the first character may not be a space.
+_IN_NAMES, _IN_VALUES = re.compile(r"[^\x21-\x7e]|[\\:=#!]"), re.compile(r"^ |[^\x20-\x7e]|\\")
+_LINE_BREAKS = {"\n": "\\n", "\r": "\\r"}
 
 
 def split_secrets(properties: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the properties that may be seen, and the secret ones: those that Spark itself would hide, by name or value.
+    """Return the properties that may be seen, and the secret ones, by name or value; the user's pattern may name more.
 
     All users of a machine can read the arguments of its processes.
     """
-    patterns = [re.compile(_DEFAULT)]
-    with contextlib.suppress(re.error):  # Java's expressions are not all Python's
-        patterns.append(re.compile(str(properties.get(_REDACTION, _DEFAULT))))
+    pattern = None
+    with contextlib.suppress(re.error, KeyError):  # Java's expressions are not all Python's
+        pattern = re.compile(str(properties[REDACTION]))
     secret = {
         name: str(value)
         for name, value in properties.items()
-        if name != _REDACTION and any(pattern.search(text) for pattern in patterns for text in (name, str(value)))
+        if name != REDACTION
+        and (is_secret(name, str(value)) or (pattern and (pattern.search(name) or pattern.search(str(value)))))
     }
     return {name: value for name, value in properties.items() if name not in secret}, secret
 
 
+def mask_secrets(*properties: object) -> None:
+    """Have Airflow hide the secrets of properties or variables, where they are dicts, in its log and its rendered templates."""
+    for each in properties:
+        secrets = split_secrets(each)[1] if isinstance(each, dict) else {}
+        mask_secret([text for value in secrets.values() for text in secret_texts(value)])
+
+
+def read_properties(file: Path) -> str:
+    """Return the content of a properties file; raise SpecError if it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise SpecError(
+            f"properties_file: expected a file of Spark properties in UTF-8 on this machine, received {str(file)!r}: {cause}. "
+            "Correct the path, or the file."
+        ) from error
+
+
 def property_line(name: str, value: str) -> str:
-    """Return a property as a line of a properties file."""
-    return f"{name}={value}".replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    """Return a property as a line of a properties file, which java.util.Properties reads."""
+    return f"{_IN_NAMES.sub(_escape, name)}={_IN_VALUES.sub(_escape, value)}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Return what a properties file has for a character; one beyond 16 bits takes two escapes, as in Java."""
+    character = match[0]
+    if character in _LINE_BREAKS or " " <= character <= "~":
+        return _LINE_BREAKS.get(character, f"\\{character}")
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def end_group(leader: subprocess.Popen[str] | None, grace_s: float | None = None) -> None:

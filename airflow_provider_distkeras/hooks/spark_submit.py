@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
+from airflow_provider_distkeras.contract.secrets import SECRET
 from airflow_provider_distkeras.hooks import log_filter, process, spark_application
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
@@ -140,7 +141,7 @@ class DistKerasSubmitHook(SparkSubmitHook):
 
     def prepare(
         self, request: Request, lease: LeaseKeeper, on_claim: Callable[[], None],
-        *, name: str, conf: dict[str, Any], secret_conf: dict[str, str],
+        *, name: str, conf: dict[str, Any],
     ) -> None:  # fmt: skip
         """Set what `submit` submits.
 
@@ -149,14 +150,12 @@ class DistKerasSubmitHook(SparkSubmitHook):
             lease: The lease of the job; granted in cluster mode.
             on_claim: Called after the attempt is claimed and before spark-submit runs.
             name: The application's name.
-            conf: Spark properties. Those that Spark would hide do not appear on the command line.
-            secret_conf: Further properties that must not.
+            conf: Spark properties. The secret ones do not appear on the command line.
         """
         self._request, self._lease, self._on_claim = request, lease, on_claim
         self._name = name
-        self._conf, secrets = process.split_secrets(conf)
-        self._secret_conf = {**secrets, **secret_conf}
-        mask_secret([*self._secret_conf.values()])
+        self._conf, self._secret_conf = process.split_secrets(conf)
+        process.mask_secrets(self._secret_conf, self._env_vars)
         if self._yarn_track_via_rm_api:
             # Airflow retries what failed, as a new attempt; YARN would run it again as the same one.
             self._conf.setdefault("spark.yarn.maxAppAttempts", "1")
@@ -175,8 +174,9 @@ class DistKerasSubmitHook(SparkSubmitHook):
         self._hide_secret_variables()
         with submission_folder() as folder:
             self._py_files = ",".join(filter(None, [str(zip_package(folder)), self._py_files]))
+            defaults = self._read_defaults()
             if self._secret_conf:
-                self._properties_file = str(self._write_properties(folder))
+                self._properties_file = str(self._write_properties(folder, defaults))
             self._claim()
             try:
                 return super().submit(str(job_file(self._request.spec.kind)), start_new_session=True, **kwargs)
@@ -218,16 +218,22 @@ class DistKerasSubmitHook(SparkSubmitHook):
             self._env_vars, secrets = process.split_secrets(self._env_vars or {})
             self._secret_conf |= {f"{prefix}{name}": value for name, value in secrets.items()}
 
-    def _write_properties(self, directory: Path) -> Path:
-        """Write a properties file of the properties that spark-submit would read anyway, and the secret ones."""
-        lines = [process.property_line(name, value) for name, value in self._secret_conf.items()]
+    def _read_defaults(self) -> str:
+        """Return the properties that spark-submit reads from a file; raise SpecError if properties_file names none."""
         environ = {**os.environ, **self._environment}
         conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(environ.get("SPARK_HOME", ""), "conf")
-        base = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))
-        defaults = base.read_text() if self._properties_file or base.is_file() else ""
+        file = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))
+        return process.read_properties(file) if self._properties_file or file.is_file() else ""
+
+    def _write_properties(self, directory: Path, defaults: str) -> Path:
+        """Write a properties file of those that spark-submit would read anyway, and the secret ones."""
+        hidden = self._secret_conf
+        if process.REDACTION not in defaults and process.REDACTION not in self._conf:
+            hidden = {process.REDACTION: SECRET, **hidden}  # Spark's own pattern lacks some
         file = directory / "spark.properties"
         file.touch(mode=0o600)
-        file.write_text("\n".join([defaults, *lines, ""]))
+        lines = [process.property_line(name, value) for name, value in hidden.items()]
+        file.write_text("\n".join([defaults, *lines, ""]), encoding="utf-8")
         return file
 
     def _build_spark_submit_command(self, application: str) -> list[str]:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.openlineage.utils.spark import (
     inject_parent_job_information_into_spark_properties,
     inject_transport_information_into_spark_properties,
 )
-from airflow.providers.common.compat.sdk import mask_secret
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_distkeras.contract.artifacts.request import Request
-
-#: Properties of OpenLineage's listener in Spark that may hold a secret: how it logs in, and the headers it sends.
-_SECRET = re.compile(r"spark\.openlineage\.transport\.(?:.*\.)?(?:auth\.(?!type$)|headers\.)")
-#: Spark's own pattern of what its UI and its event log hide, and the above.
-_REDACTED = rf"(?i)secret|password|token|access[.]?key|{_SECRET.pattern}"
 
 
 class LineageMixin:
@@ -49,8 +42,8 @@ class LineageMixin:
         request, result = self._finished
         return facets.completed(request, result, self.path_fields)
 
-    def spark_properties(self, context: Context) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the task's Spark properties with those of OpenLineage, where they are configured: plain ones, and secret ones.
+    def spark_properties(self, context: Context) -> dict[str, Any]:
+        """Return the task's Spark properties with those of OpenLineage, where they are configured.
 
         The provider adds them as well, but with API keys on the command line.
         """
@@ -60,8 +53,4 @@ class LineageMixin:
         if self._openlineage_inject_transport_info:
             properties = inject_transport_information_into_spark_properties(properties, context)
         self._openlineage_inject_parent_job_info = self._openlineage_inject_transport_info = False
-        secrets = {name: str(properties.pop(name)) for name in [*properties] if _SECRET.match(name)}
-        if not secrets:
-            return properties, {}
-        mask_secret(list(secrets.values()))
-        return properties, {"spark.redaction.regex": _REDACTED, **secrets}
+        return properties

@@ -62,13 +62,11 @@ class SparkApplicationOperator(SparkResourcesOperator):
             self.log.info("deferrable has no effect in client mode: the task itself holds the Spark driver.")
         return hook
 
-    def _submit(self, run: JobRun, hook: DistKerasSubmitHook, spark_conf: dict[str, Any], secret_conf: dict[str, str]) -> None:
+    def _submit(self, run: JobRun, hook: DistKerasSubmitHook, spark_conf: dict[str, Any]) -> None:
         """Submit the job, or find an earlier try's again, and wait until it has a result."""
         self.external_id_key = run.external_id_key
-        hook.prepare(
-            run.request, self._lease(run, run.attempt), run.store_attempt,
-            name=self.name or run.name, conf=spark_conf, secret_conf=secret_conf,
-        )  # fmt: skip
+        lease = self._lease(run, run.attempt)
+        hook.prepare(run.request, lease, run.store_attempt, name=self.name or run.name, conf=spark_conf)
         try:
             super().execute(run.context)
         except ClusterError:

@@ -84,6 +84,7 @@ class DistKerasBaseOperator(LineageMixin, SparkApplicationOperator):
         """
         if is_constant(self.if_exists):
             _check_if_exists("if_exists", self.if_exists)
+        self.check_uris()
         for name in ("artifact_root", *self.path_fields):
             value = getattr(self, name, None)
             for path in value if isinstance(value, list) else [value]:
@@ -145,7 +146,7 @@ class DistKerasBaseOperator(LineageMixin, SparkApplicationOperator):
             reads_files = "input_path" in self.path_fields
             run.result = committed_result(run.request, if_exists, self.log, reads_files=reads_files) or run.result
             if run.result is None:
-                self._submit(run, hook, *self.spark_properties(context))
+                self._submit(run, hook, self.spark_properties(context))
                 run.result = self._read_result(run)
             return self.conclude(run)
 

@@ -6,11 +6,17 @@ from typing import Any, ClassVar
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import Field, integer, memory, text
+from airflow_provider_distkeras.contract.secrets import holds_credentials
+from airflow_provider_distkeras.hooks.process import mask_secrets
+from airflow_provider_distkeras.operators.templates import is_constant
 
 _INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
 _TEXTS = ("conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode")
 _MEMORIES = ("executor_memory", "driver_memory")
+#: What holds URIs, and stands among the arguments of spark-submit.
+_URIS = ("archives", "exclude_packages", "files", "jars", "packages", "py_files", "repositories")
 
 
 class SparkResourcesOperator(SparkSubmitOperator):
@@ -79,8 +85,29 @@ class SparkResourcesOperator(SparkSubmitOperator):
         self.deploy_mode = deploy_mode
         self.name = name
 
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        """Render the templates of a task, mapped or not, and have Airflow hide the secrets among the results, which it shows."""
+        super()._do_render_template_fields(*args, **kwargs)
+        mask_secrets(self.conf, self.env_vars)
+
+    def check_uris(self) -> None:
+        """Raise SpecError for a password, or a signature, in an argument with URIs that holds no template."""
+        for name in _URIS:
+            value = getattr(self, name)
+            if isinstance(value, str) and is_constant(value) and holds_credentials(value):
+                raise SpecError(
+                    f"{name}: expected URIs without user and password, or signature, for they are stored and shown; received one "
+                    "with them. Set Spark properties in conf in its place, which keeps secrets in a file of their own: those of "
+                    "the file system, such as spark.hadoop.fs.s3a.access.key, or spark.jars.repositories."
+                )
+
     def cast_resources(self) -> None:
-        """Set the provider's attributes to the rendered resources, in the types that its hook expects; an empty text is None."""
+        """Set the provider's attributes to the rendered resources, in the types that its hook expects; an empty text is None.
+
+        Raises:
+            SpecError: A resource is not of its type, or a URI has a password.
+        """
+        self.check_uris()
         for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (memory, _MEMORIES)):
             for name in names:
                 value = getattr(self, name)

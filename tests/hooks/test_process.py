@@ -1,8 +1,9 @@
-"""Spark properties that hold secrets, apart from those that may be seen."""
+"""Spark properties that hold secrets, apart from those that may be seen, and their file."""
 
 import pytest
 
-from airflow_provider_distkeras.hooks.process import property_line, split_secrets
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.hooks.process import property_line, read_properties, split_secrets
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,24 @@ def test_the_user_may_have_more_hidden():
 
 def test_a_property_is_one_line_of_the_file():
     assert property_line("a", "C:\\x\ny") == "a=C:\\\\x\\ny"
+
+
+@pytest.mark.spark
+def test_java_reads_every_property_as_it_was(spark):
+    texts = ["a b", " a", "  #a", "!a", "a=b:c", "C:\\x\\", "é ü €", "\U0001f6b2", "a\nb\r\n\tc", "\x00\x7f\u2028", "'\"", "#"]
+    properties = {f"name {text}": text for text in texts} | dict.fromkeys(texts, "x") | {"empty": ""}
+    content = "\n".join(["spark.ui.enabled false", *(property_line(*pair) for pair in properties.items()), ""])
+
+    read = spark._jvm.java.util.Properties()
+    read.load(spark._jvm.java.io.StringReader(content))
+
+    assert content.isascii()
+    assert read.size() == len(properties) + 1
+    assert {name: read.getProperty(name) for name in properties} == properties
+
+
+def test_a_properties_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "latin").write_bytes(b"a=\xe9")
+    for name, cause in (("none", "No such file"), ("", "Is a directory"), ("latin", "'utf-8' codec can't decode")):
+        with pytest.raises(SpecError, match=f"properties_file: expected a file of Spark properties .* received .*{cause}"):
+            read_properties(tmp_path / name)

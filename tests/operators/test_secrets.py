@@ -1,5 +1,6 @@
 """Secrets among a task's arguments: Spark gets them, the machine's other users, the log and what is stored do not."""
 
+import json
 import re
 from pathlib import Path
 
@@ -51,6 +52,91 @@ def test_secret_variables_of_a_driver_on_the_cluster_are_no_arguments(yarn, stub
     assert confs(call["argv"])["spark.yarn.appMasterEnv.MLFLOW_TRACKING_URI"] == "http://mlflow"
     assert "pa55word" not in " ".join(call["argv"])
     assert "spark.yarn.appMasterEnv.MLFLOW_TRACKING_PASSWORD=pa55word" in properties.read_text().splitlines()
+
+
+def rendered(done):
+    """What Airflow shows of the task's templates."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+
+    (ti,) = done.dag_run.get_task_instances()
+    return RenderedTaskInstanceFields.get_templated_fields(ti)
+
+
+#: Secrets whose names Spark does not know, or which have none.
+HIDDEN = {
+    "spark.hadoop.fs.azure.account.key.bikes.dfs.core.windows.net": "k3y-of-azure",
+    "spark.hadoop.fs.defaultFS": "hdfs://ann:pa55word@host:8020",
+    "spark.jars.repositories": "https://ann:t0p-hush@maven.example.com/x",
+    "spark.driver.extraJavaOptions": "-Xss4m -Dstore.Password=hush-hush",
+    "spark.hadoop.b in=d": "https://a/b?sig=s1gnature#\u20ac",
+}
+
+
+def test_secrets_without_a_name_that_spark_knows_are_seen_nowhere(stub, run, prepare, properties, capfd):
+    done = run(lambda: prepare(conf=HIDDEN, env_vars={"AZURE_STORAGE_KEY": "k3y-of-env"}))
+
+    assert done.state == "success"
+    (call,) = stub.calls()
+    assert not confs(call["argv"]).keys() & HIDDEN
+    lines = properties.read_text().splitlines()
+    assert [line for line in lines if line.startswith("spark.hadoop.b")] == [
+        r"spark.hadoop.b\ in\=d=https://a/b?sig=s1gnature#\u20ac"
+    ]
+    shown = rendered(done)
+    assert shown["conf"].keys() == HIDDEN.keys()
+    seen = " ".join(call["argv"]) + json.dumps(shown) + "".join(capfd.readouterr())
+    parts = ("k3y-of-azure", "pa55word", "t0p-hush", "hush-hush", "s1gnature", "k3y-of-env")
+    assert [part for part in parts if part in seen] == []
+    assert any(line.startswith("spark.redaction.regex=(?i)secret|") for line in lines)
+
+
+def test_secrets_of_a_mapped_task_are_not_shown(stub, run, csv, root):
+    def mapped():
+        conf = {"spark.driver.extraJavaOptions": "-Dstore.Password={{ 'hush' }}-{{ 'hush' }}"}
+        fields = {"task_id": "prepare", "artifact_root": str(root), "columns_renamed": {"cnt": "label"}}
+        DistKerasPreprocessOperator.partial(**fields, conf=conf).expand(input_path=[str(csv)])
+
+    done = run(mapped)
+
+    assert done.state == "success"
+    assert rendered(done)["conf"] == {"spark.driver.extraJavaOptions": "***"}
+
+
+def test_a_pattern_of_the_user_stays(stub, run, prepare, properties):
+    defaults = stub.home / "conf" / "spark-defaults.conf"
+    defaults.parent.mkdir()
+    defaults.write_text("spark.redaction.regex hush")
+
+    assert run(lambda: prepare(conf=SECRETS)).state == "success"
+    assert properties.read_text().count("spark.redaction.regex") == 1
+
+
+@pytest.mark.parametrize("conf", [None, SECRETS])
+def test_a_properties_file_that_is_missing_is_named(stub, run, prepare, root, conf):
+    done = run(lambda: prepare(conf=conf, properties_file=f"{root}/spark.conf", retries=2))
+
+    assert done.message.startswith("properties_file: expected a file of Spark properties in UTF-8 on this machine, received")
+    assert f"'{root}/spark.conf': No such file or directory. Correct the path" in done.message
+    assert (len(done.errors), stub.calls()) == (1, [])
+
+
+URIS = ["archives", "exclude_packages", "files", "jars", "packages", "py_files", "repositories"]
+
+
+@pytest.mark.parametrize("argument", URIS)
+def test_a_password_in_an_argument_with_uris_is_an_error_of_the_dag_file_and_not_repeated(argument):
+    uris = "https://plain.example.com/a,https://ann:cr3t@example.com/b"
+    with pytest.raises(SpecError, match=f"{argument}: expected URIs without user and password") as raised:
+        DistKerasPreprocessOperator(task_id="prepare", input_path="/rows.csv", **{argument: uris})
+    assert "cr3t" not in str(raised.value)
+
+
+def test_a_password_that_a_template_gives_to_such_an_argument_is_refused_before_spark(stub, run, prepare):
+    done = run(lambda: prepare(repositories="https://{{ 'ann:secr3t' }}@example.com"))
+
+    assert done.message.startswith("repositories: expected URIs without user and password")
+    assert "secr3t" not in done.message
+    assert stub.calls() == []
 
 
 @pytest.mark.parametrize("argument", ["input_path", "artifact_root", "compare_with"])

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import list_of, text
 from airflow_provider_distkeras.contract.files.storage import as_uri
-
-#: A user and a password: in an object store's URI, where a colon begins no port, and in another one; and a signature.
-_SECRETS = (
-    re.compile(r"(?:^|[\s,{])(?:s3[an]?|gs)://[^/@]*(?:@|:[^@]*@)"),
-    re.compile(r"(?:^|[\s,{])[A-Za-z][\w+.-]*://[^/@]*:(?!\d+(?:/|$))[^@]*@"),
-    re.compile(r"://[^?]*\?(?:.*&)?sig=", re.IGNORECASE),
-)
+from airflow_provider_distkeras.contract.secrets import holds_credentials
 
 
 def uri(name: str, value: Any) -> str:
     """Return a path as a URI. Raises SpecError for what is no text, an empty one, or a URI with a password."""
     path = text(name, value)
-    if any(secret.search(unquote(path)) for secret in _SECRETS):
+    if holds_credentials(path):
         raise SpecError(
             f"{name}: expected a URI without user and password, or signature, for it is stored and shown; received such a one of "
             f"{path.partition('://')[0].strip()}://. Give them to Spark as properties, such as spark.hadoop.fs.s3a.access.key "

@@ -1,0 +1,67 @@
+"""What counts as a secret: names of properties and variables, and credentials in URIs."""
+
+import pytest
+
+from airflow_provider_distkeras.contract.secrets import holds_credentials, is_secret, secret_texts
+
+SECRET_NAMES = [
+    "spark.hadoop.fs.s3a.access.key", "spark.hadoop.fs.s3a.bucket.bikes.secret.key", "spark.hadoop.fs.s3a.session.token",
+    "spark.hadoop.fs.s3a.encryption.key", "spark.hadoop.fs.azure.account.key.bikes.dfs.core.windows.net",
+    "spark.hadoop.fs.azure.account.oauth2.client.secret.bikes.dfs.core.windows.net",
+    "spark.hadoop.fs.azure.sas.files.bikes.blob.core.windows.net", "spark.hadoop.fs.azure.sas.fixed.token",
+    "spark.hadoop.fs.adl.oauth2.credential", "spark.hadoop.fs.gs.auth.service.account.private.key",
+    "spark.hadoop.fs.oss.accessKeyId", "spark.ssl.keyPassword", "spark.openlineage.transport.auth.apiKey",
+    "spark.openlineage.transport.transports.a.headers.X", "AWS_ACCESS_KEY_ID", "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING", "OPENAI_API_KEY", "my.passphrase",
+]  # fmt: skip
+
+PLAIN = {
+    "spark.master": "k8s://https://host:443",
+    "spark.jars.packages": "org.apache.hadoop:hadoop-aws:3.4.2,com.acme:x:1",
+    "spark.jars": "s3a://jars/a.jar,hdfs://one:8020,two:8020/b@c.jar",
+    "spark.hadoop.fs.defaultFS": "abfss://files@bikes.dfs.core.windows.net",
+    "spark.yarn.stagingDir": "hdfs://ann@host:8020/staging",
+    "spark.driver.extraJavaOptions": "-Dproxy=http://proxy:8080 -Dmail=ann@example.com -Dlog=file:/etc/a:b@c",
+    "spark.openlineage.transport.auth.type": "api_key",
+    "spark.openlineage.transport.url": "http://lineage",
+    "spark.sql.keyOrder": "a",
+}
+
+CREDENTIALS = [
+    "hdfs://ann:pa55@host:8020/a", "https://ann:pa55@maven.example.com/x", "s3a://AKIA@bikes", "https://a/b?sv=1&sig=abc",
+    "https://b.s3.amazonaws.com/a?X-Amz-Algorithm=AWS4&X-Amz-Signature=0f", "jdbc:postgresql://ann:pa55@host/db",
+    "-Dhttp.proxy=http://ann:pa55@proxy:8080", "https://plain.example.com,https://ann:12@b.example.com",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_name_of_a_secret_is_known(name):
+    assert is_secret(name, "x")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_plain_stays_so(name):
+    assert not is_secret(name, PLAIN[name])
+
+
+@pytest.mark.parametrize("text", CREDENTIALS)
+def test_credentials_in_a_uri_are_found_wherever_it_stands(text):
+    assert holds_credentials(text)
+    assert is_secret("spark.hadoop.fs.defaultFS", text)
+
+
+def test_the_parts_of_a_secret_are_hidden_too():
+    options = """-Xmx2g -Dx.Password=pa55 -Dy.token="a b" -Dz=plain"""
+    assert [*secret_texts(options)] == [options, "pa55", "a b"]
+    assert is_secret("spark.driver.extraJavaOptions", "-Dmy.api.key=x")
+    assert [*secret_texts("s3a://AKIA:se/cr3t@bikes")] == ["s3a://AKIA:se/cr3t@bikes", "se/cr3t"]
+
+
+@pytest.mark.spark
+def test_spark_hides_the_same(spark):
+    from airflow_provider_distkeras.contract.secrets import SECRET
+
+    pattern = spark._jvm.java.util.regex.Pattern.compile(SECRET)
+    hidden = [*SECRET_NAMES, *CREDENTIALS]
+    assert [text for text in hidden if not pattern.matcher(text).find()] == []
+    assert [name for name in PLAIN if pattern.matcher(name).find()] == []
