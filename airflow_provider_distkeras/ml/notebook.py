@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,7 +18,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes
-from airflow_provider_distkeras.ml.data.prepare import PreparedData, label_of, prepare, role_columns
+from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
 from airflow_provider_distkeras.ml.data.profile import TextProfile
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_prepared_like, listed, log_dropped
 from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileRequest
@@ -54,8 +55,8 @@ def process_csv(
         **options: the other fields of `PreprocessSpec`, such as label_col, categorical_columns, missing, scaling, delimiter.
 
     Returns:
-        The features' columns, `features`, the label, and the columns of weights, folds and validation rows that were named; with
-        `like` the features' columns, `features`, and the label if the files have it.
+        The features' columns, `features`, and the columns that were named for the label, weights, folds and the like; with `like`
+        the same ones, as far as the files have them.
 
     Raises:
         SpecError: an option that does not exist or has a wrong value.
@@ -151,20 +152,19 @@ def _prepared_like(
     spec = _FilesLike.build(input_path=paths, num_workers=num_workers, **{**selected.getOrDefault("dialect"), **options})
     source = open_source(spark, spec)
     selected.check(source.columns_in_files)
-    source, label = _named(source, selected, stages)
+    source, roles = _named(source, selected, stages)
     required = [name for name in source.kinds if selected.getOrDefault("missing").get(name) == "drop"]
-    profile = source.profile(spark, ProfileRequest(tuple(source.kinds), tuple(required)))
+    profile = source.profile(spark, ProfileRequest(tuple(source.kinds), tuple(required), held_out=roles.get("validation")))
     check_bad_records(spark, spec, source, profile)
-    check_prepared_like(selected, profile, label)
+    check_prepared_like(selected, profile, roles)
     log_dropped(profile)
-    if label is not None:
-        _warn_of_new_classes(stages, profile, label)
+    if "label" in roles:
+        _warn_of_new_classes(stages, profile, roles["label"])
     # The source has renamed the columns.
     typed = selected.copy({selected.renamed: {}, selected.dialect: spec.dialect.to_dict()})
     rows = source.rows(spark)
     data = PipelineModel([typed, *stages]).transform(rows.dropna(subset=required) if required else rows)
-    labels = [] if label is None else [label_of(data, label)]
-    data = data.select(*selected.getOrDefault("kinds"), _named_features(data, preparation), *labels)
+    data = data.select(*selected.getOrDefault("kinds"), _named_features(data, preparation), *role_columns(data, roles).values())
     return data.repartition(spec.num_workers) if spec.num_workers else data
 
 
@@ -177,20 +177,24 @@ class _FilesLike(PreprocessSpec):
         return
 
 
-def _named(source: Source, selected: SelectColumns, stages: Sequence[Transformer]) -> tuple[Source, str | None]:
-    """Return the source with the columns that a preparation uses, and the label's name if it has one."""
+def _named(source: Source, selected: SelectColumns, stages: Sequence[Transformer]) -> tuple[Source, dict[str, str]]:
+    """Return the source with the columns that a preparation uses, and those of them that are no features, by role."""
     names, label = source.columns_in_files, selected.getOrDefault("labelCol")
-    used = selected.used(names)
-    kinds = {**selected.getOrDefault("kinds"), label: "text" if label_classes(stages, label) else "number"}
+    roles = {"label": [label, "text" if label_classes(stages, label) else "number"], **selected.getOrDefault("roles")}
+    kinds = {**selected.getOrDefault("kinds"), **dict(roles.values())}
+    used = selected.used(names, kinds)
     source = source.with_names(used, [name for name in names if name not in used])
-    return source.with_kinds({new: kinds[new] for new in used.values()}), label if label in used.values() else None
+    in_files = {role: name for role, (name, _) in roles.items() if name in used.values()}
+    return source.with_kinds({new: kinds[new] for new in used.values()}), in_files
 
 
 def _warn_of_new_classes(stages: Sequence[Transformer], profile: DataProfile, label: str) -> None:
     """Warn of labels that are no class of the training files."""
-    classes, labels = label_classes(stages, label), profile.profiles[label]
-    if isinstance(labels, TextProfile):
-        new = {text: count for text, count in labels.counts.most_common() if text not in classes}
+    classes = label_classes(stages, label)
+    if classes:
+        parts = (profile.profiles[label], profile.held_out[label])
+        counts = sum((part.counts for part in parts if isinstance(part, TextProfile)), Counter[str]())
+        new = {text: count for text, count in counts.most_common() if text not in classes}
         if new:
             logger.warning(
                 "%d labels in %r are no class of the training files, so that no prediction of them is right: %s. Expected %s.",

@@ -73,6 +73,44 @@ def test_a_label_may_be_lacking_and_its_classes_are_those_of_the_training_files(
     assert "'c.' (1 rows). Expected 'a', 'b', 'c'." in caplog.text
 
 
+ROLES = {"weight_col": "w", "fold_col": "f", "validation_col": "v", "missing": {"x": "mean", "w": "drop"}}
+
+
+def test_a_test_set_has_the_columns_of_the_training_set(spark, write, tmp_path):
+    train = process_csv(write("x,W,f,v,label\n1,0.5,0,false,1\n3,1,1,true,2\n"), columns_renamed={"W": "w"}, **ROLES)
+    preparation_of(train).save(f"{tmp_path}/preparation")
+    path = write("v,W,f,x,label\n1,2,3,4,5\n0,,1,,6\n0,1,0.5,,7\n", "test.csv")
+    for like in (train, PipelineModel.load(f"{tmp_path}/preparation")):
+        test = process_csv(path, like=like)
+        assert test.schema.fieldNames() == train.schema.fieldNames()
+        assert test.dtypes == train.dtypes
+        assert {(row.label, row.w, row.f, row.v, *row.features) for row in test.collect()} == {
+            (5, 2, 3, True, 4), (7, 1, None, False, 1)
+        }  # fmt: skip
+    assert process_csv(write("x,f\n1,2\n", "test.csv"), like=train).columns == ["x", "features", "f"]
+
+
+def test_the_order_and_the_groups_of_a_test_set_are_as_in_training(spark, write):
+    train = process_csv(write("x,day,label\n1,2026-01-01,1\n"), time_col="day")
+    assert process_csv(write("day,x\n2026-01-02,1\n", "test.csv"), like=train).dtypes[-1] == ("day", "timestamp_ntz")
+    train = process_csv(write("x,g,label\n1,7,1\n"), group_col="g")
+    assert process_csv(write("g,x\n01,1\n", "test.csv"), like=train).first()["g"] == "01"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,-1,0,0,1", "weight_col: expected numbers of at least 0 in 'w', received -1"),
+        ("1,1,,0,1", r"Missing values in 'f' \(1 rows\), for which the preparation has no policy"),
+        ("1,1,0,2,1", "'v' is '2', expected true or false, or 1 or 0"),
+    ],
+)
+def test_weights_folds_and_marks_are_checked_as_in_training(spark, write, row, message):
+    train = process_csv(write("x,w,f,v,label\n1,0.5,0,false,1\n3,1,1,true,2\n"), **ROLES)
+    with pytest.raises(DataError, match=message):
+        process_csv(write(f"x,w,f,v,label\n{row}\n", "test.csv"), like=train)
+
+
 def test_rows_are_dropped_as_in_training(spark, write, caplog):
     train = process_csv(write(TRAIN), **{**OPTIONS, "missing": "drop"})
     assert sorted(rows(process_csv(write(TEST + ",a,1\n", "test.csv"), like=train))) == [2, 4]

@@ -123,7 +123,8 @@ class FeaturePlan:
             renamed=dict(renamed),
             kinds={column.name: column.kind for column in self.features},
             labelCol=self.label.name,
-            missing={column.name: column.missing for column in (*self.features, self.label)},
+            missing={column.name: column.missing for column in self.columns},
             unseen=self.unseen_categories,
             dialect=self.dialect.to_dict(),
+            roles={column.role: [column.name, column.kind] for column in self.columns if column.role not in (None, "label")},
         )

@@ -75,7 +75,8 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
 def role_columns(data: DataFrame, roles: Mapping[str, str]) -> dict[str, Column]:
     """Return the columns that are no features, under their own names, by role. A fold that is no whole number is null."""
     columns = {role: F.col(name) for role, name in roles.items()}
-    columns["label"] = label_of(data, roles["label"])
+    if "label" in columns:
+        columns["label"] = label_of(data, roles["label"])
     if "fold" in columns:
         fold = columns["fold"]
         columns["fold"] = F.when(fold == F.floor(fold), fold.cast("int"))

@@ -73,7 +73,7 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
         if not column.count:
             raise DataError(f"The column {name!r} has no value in any row. Add it to excluded_columns, or fill it.")
     _check_infinite(profile)
-    _check_roles(plan, profile)
+    _check_roles(plan.roles, profile)
     _check_missing(plan, profile)
 
 
@@ -99,18 +99,19 @@ def log_dropped(profile: DataProfile) -> None:
         )
 
 
-def check_prepared_like(selected: SelectColumns, profile: DataProfile, label: str | None) -> None:
+def check_prepared_like(selected: SelectColumns, profile: DataProfile, roles: Mapping[str, str]) -> None:
     """Raise DataError for values that a pipeline that was fitted on other files cannot take.
 
     Args:
         selected: The pipeline's first stage.
         profile: The profile of its columns.
-        label: The label, if the files have it.
+        roles: The columns that are no features, by what they are for, as far as the files have them.
     """
     if not profile.complete:
         raise DataError("The files hold no row that fits, or all lack a value whose rows are dropped.")
     _check_infinite(profile)
-    required = [*selected.with_policy("fail"), label]
+    _check_roles(roles, profile)
+    required = [*selected.with_policy("fail"), *roles.values()]
     lacking = {name: count for name, count in profile.count("missing").items() if name in required}
     if lacking:
         raise DataError(
@@ -171,9 +172,9 @@ def _can_be_filled(column: PlannedColumn) -> bool:
     return column.role is None and length_of(column.kind) is None
 
 
-def _check_roles(plan: FeaturePlan, profile: DataProfile) -> None:
+def _check_roles(roles: Mapping[str, str], profile: DataProfile) -> None:
     """Raise DataError for weights and folds below zero, and for marks of validation rows other than 0 and 1."""
-    for role, name in plan.roles.items():
+    for role, name in roles.items():
         training, held_out = profile.profiles[name], profile.held_out[name]
         if not isinstance(training, NumberProfile) or not isinstance(held_out, NumberProfile):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyspark.ml import Transformer
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.fields import json_value, mapping_of, text
+from airflow_provider_distkeras.contract.fields import json_value, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.params import MISSING
 from airflow_provider_distkeras.ml.data.sql import as_kind, without_nulls
@@ -30,10 +30,11 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         kinds: the kind of each feature (see `contract.files.csv_dialect.KINDS`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
         missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it. For the
-            label, what was done in training.
+            label and the columns with other roles, what was done in training.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
         dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
             fitted before that was kept. Its null values are missing values in data of any source.
+        roles: name and kind of the training files' columns that are neither features nor the label, by what they are for.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -49,19 +50,22 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     dialect: Param = Param(
         Params._dummy(), "dialect", "How the training files were written.", lambda v: mapping_of(json_value)("dialect", v)
     )
+    roles: Param = Param(
+        Params._dummy(), "roles", "Name and kind per other column.", lambda v: mapping_of(list_of(text))("roles", v)
+    )
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={})
+        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={}, roles={})
         self._set(**params)
 
-    def used(self, columns: Sequence[str]) -> dict[str, str]:
-        """Return the new name per raw column that is a feature or the label, of data with these columns.
+    def used(self, columns: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:
+        """Return the new name per raw column that is a feature, the label or one of some others, of data with these columns.
 
         Another column, which training left out, may have one of the new names.
         """
         raw_names = {new: raw for raw, new in self.getOrDefault("renamed").items() if raw in columns}
-        names = [*self.getOrDefault("kinds"), self.getOrDefault("labelCol")]
+        names = [*self.getOrDefault("kinds"), self.getOrDefault("labelCol"), *others]
         return {raw_names.get(name, name): name for name in names if raw_names.get(name, name) in columns}
 
     def kinds_of(self, columns: Sequence[str]) -> dict[str, str]:
