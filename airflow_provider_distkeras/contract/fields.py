@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,16 @@ def _error(name: str, expected: str, value: Any) -> SpecError:
     return SpecError(f"{name}: expected {expected}, received {value!r} ({type(value).__name__}).")
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number, of the size of a float."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def integer(minimum: int = 1) -> Check:
     """Return the check of a whole number of at least `minimum`; it takes 3.0, but not True."""
 
     def check(name: str, value: Any) -> int:
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+        whole = _is_number(value) and value == int(value)
         if not whole or value < minimum:
             raise _error(name, f"an integer of at least {minimum}", value)
         return int(value)
@@ -42,8 +48,7 @@ def number(minimum: float = -math.inf, below: float = math.inf, *, positive: boo
     expected = interval + (f" and below {below:g}" if below < math.inf else "")
 
     def check(name: str, value: Any) -> float:
-        finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not finite or not minimum <= value < below or (positive and value <= 0):
+        if not _is_number(value) or not minimum <= value < below or (positive and value <= 0):
             raise _error(name, expected, value)
         return float(value)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 from airflow_provider_distkeras.contract.errors import MalformedError
 
@@ -13,6 +14,14 @@ _T = TypeVar("_T")
 
 #: Larger numbers are no measurement, and overflow where they are formatted.
 MAX_NUMBER = 1e100
+
+
+class Count(int):
+    """A whole number of at least 0, as a type that `check_members` takes."""
+
+
+#: What JSON must hold: a type, such as int, dict[str, int], of which the values are not checked, or float | None.
+JsonType = type | UnionType
 
 
 def parse_object(content: str | bytes, what: str) -> dict[str, Any]:
@@ -34,7 +43,7 @@ def parse_object(content: str | bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def check_members(content: Mapping[str, Any], types: Mapping[str, type], what: str) -> None:
+def check_members(content: Mapping[str, Any], types: Mapping[str, JsonType], what: str) -> None:
     """Raise MalformedError if a member of an object that is there has another type, or is no number that can be shown.
 
     Args:
@@ -44,11 +53,11 @@ def check_members(content: Mapping[str, Any], types: Mapping[str, type], what: s
     """
     for name in types.keys() & content.keys():
         if not _is_valid(content[name], types[name]):
-            expected, received = types[name].__name__, reprlib.repr(content[name])
+            expected, received = _name(types[name]), reprlib.repr(content[name])
             raise MalformedError(f"{what} is not valid: expected a {expected} as {name!r}, received {received}.")
 
 
-def build(made: type[_T], content: Mapping[str, Any], types: Mapping[str, type], what: str) -> _T:
+def build(made: type[_T], content: Mapping[str, Any], types: Mapping[str, JsonType], what: str) -> _T:
     """Return a dataclass of an object's members, checked as by `check_members`. Raises MalformedError for any other object."""
     check_members(content, types, what)
     try:
@@ -57,9 +66,19 @@ def build(made: type[_T], content: Mapping[str, Any], types: Mapping[str, type],
         raise MalformedError(f"{what} is not valid: {error}.") from error
 
 
-def _is_valid(value: Any, wanted: type) -> bool:
+def _name(wanted: JsonType) -> str:
+    if wanted is Count:
+        return "whole number of at least 0"
+    return wanted.__name__ if isinstance(wanted, type) else str(wanted)
+
+
+def _is_valid(value: Any, wanted: JsonType) -> bool:
+    if isinstance(wanted, UnionType):
+        return any(_is_valid(value, each) for each in get_args(wanted))
     if isinstance(value, bool):
         return wanted is bool
+    if wanted is Count:
+        return isinstance(value, int) and 0 <= value < MAX_NUMBER
     if wanted in (int, float):
         return isinstance(value, int if wanted is int else int | float) and abs(value) < MAX_NUMBER
-    return isinstance(value, wanted)
+    return isinstance(value, get_origin(wanted) or wanted)

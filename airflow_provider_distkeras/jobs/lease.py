@@ -49,7 +49,7 @@ class LeaseWatch:
         try:
             content = self._storage.read_bytes(self._path)
             lease = Lease.read(content)
-        except (OSError, ValueError, KeyError, TypeError, DistKerasError):
+        except (OSError, DistKerasError):
             # Where the file cannot be read it cannot be renewed either: that time does not count.
             self._changed_at = self._clock()
             return None

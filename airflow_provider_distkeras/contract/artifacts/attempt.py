@@ -8,6 +8,7 @@ one has a manifest or may still get one: it has a request (_SPEC.json), and no f
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,8 @@ from airflow_provider_distkeras.contract.artifacts.map_key import segment_folder
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
 from airflow_provider_distkeras.contract.period import is_older, slug, sort_key
+
+logger = logging.getLogger(__name__)
 
 _CURRENT = "CURRENT"
 _STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -55,11 +58,21 @@ class Attempt:
     def after(self, others: Iterable[Attempt]) -> Attempt:
         """Return this attempt; with a later stamp if another one has it, or a later one: the clocks of machines differ."""
         stamp = self.name.partition("-")[0]
-        newest = max((match[1] for each in others if (match := _NAME.fullmatch(each.name))), default="")
-        if stamp > newest:
-            return self
-        later = datetime.strptime(newest, _STAMP) + timedelta(microseconds=1)
-        return replace(self, name=self.name.replace(stamp, later.strftime(_STAMP), 1))
+        rivals = [each for each in others if _NAME.fullmatch(each.name) and each.name.partition("-")[0] >= stamp]
+        later = max((moment for each in rivals if (moment := each._after_claim()) is not None), default=None)
+        return self if later is None else replace(self, name=self.name.replace(stamp, later.strftime(_STAMP), 1))
+
+    def _after_claim(self) -> datetime | None:
+        """Return the moment after the time in the name; None, with a warning, if that is no time, or the last one."""
+        try:
+            return datetime.strptime(self.name.partition("-")[0], _STAMP) + timedelta(microseconds=1)
+        except (ValueError, OverflowError) as error:
+            logger.warning(
+                "%s is passed over: expected a name that begins with the time of a claim, such as 20260301T060000000000Z (%s). "
+                "Delete or rename the folder: with a manifest, or a request alone, it counts as newer than all others.",
+                self.path, error,
+            )  # fmt: skip
+            return None
 
     def is_retry_of(self, earlier: Attempt) -> bool:
         """Return whether this is a later try of the same run than an attempt before it."""

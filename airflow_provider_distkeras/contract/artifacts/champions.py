@@ -13,12 +13,12 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.errors import ArtifactError, MalformedError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.json_object import parse_object
+from airflow_provider_distkeras.contract.json_object import Count, build, parse_object
 from airflow_provider_distkeras.contract.period import slug
 
-_RECORD = re.compile(r"\d{6}(-[0-9a-f]{8})?\.json")
+_RECORD = re.compile(r"(\d{6,})(-[0-9a-f]{8})?\.json", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class Champions:
         records = self._records()
         if (self._read(records[-1]) if records else None) != over:
             raise self._promoted_meanwhile(champion)
-        number = f"{int(records[-1][:6]) + 1 if records else 1:06d}"
+        number = _number(records[-1]) + 1 if records else 1
         with contextlib.suppress(FileExistsError):
-            self._storage.create_bytes(f"{self.folder}/{number}.json", json.dumps(content, indent=2).encode())
+            self._storage.create_bytes(f"{self.folder}/{number:06d}.json", json.dumps(content, indent=2).encode())
         # What stands there decides: a driver may have tried again what had succeeded, or cannot look and write in one step.
-        if self._read([record for record in self._records() if record.startswith(number)][-1]) != champion:
+        if self._read([record for record in self._records() if _number(record) == number][-1]) != champion:
             raise self._promoted_meanwhile(champion)
 
     def _promoted_meanwhile(self, champion: Champion) -> ArtifactError:
@@ -108,14 +108,23 @@ class Champions:
         )
 
     def _records(self) -> list[str]:
-        return [name for name in self._storage.list_names(self.folder) if _RECORD.fullmatch(name)]
+        names = [name for name in self._storage.list_names(self.folder) if _RECORD.fullmatch(name)]
+        return sorted(names, key=lambda name: (_number(name), name))
 
     def _read(self, record: str) -> Champion:
         path = f"{self.folder}/{record}"
         try:
-            return Champion(**parse_object(self._storage.read_bytes(path), "The record"), record_path=path)
-        except (OSError, ValueError, TypeError) as error:
+            content = parse_object(self._storage.read_bytes(path), "The record")
+            return build(Champion, {**content, "record_path": path}, {"metrics": dict, "rows": Count}, "the record")
+        except Exception as error:  # each storage's driver raises its own kind
+            if isinstance(error, ArtifactError) and not isinstance(error, MalformedError):
+                raise
             raise ArtifactError(
                 f"The champion of {self.name!r} is not known, as its record {path} cannot be read: {error}. "
                 "Restore it, or delete it: then the champion before it counts again."
             ) from error
+
+
+def _number(record: str) -> int:
+    """Return the number in the name of a record."""
+    return int(re.split(r"\D", record, maxsplit=1)[0])

@@ -6,7 +6,8 @@ import json
 import time
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.contract.json_object import parse_object
+from airflow_provider_distkeras.contract.errors import MalformedError
+from airflow_provider_distkeras.contract.json_object import check_members, parse_object
 
 #: The longest time between two reads of a lease by its job, in seconds; a short lease is read more often.
 POLL_S = 10.0
@@ -32,9 +33,12 @@ class Lease:
 
     @classmethod
     def read(cls, content: bytes) -> Lease:
-        """Return the lease that a file holds. Raises ValueError, KeyError or TypeError if it holds none."""
+        """Return the lease that a file holds. Raises MalformedError if it holds none."""
         fields = parse_object(content, "The lease")
-        return cls(float(fields["seconds"]), bool(fields["revoked"]))
+        check_members(fields, {"seconds": float, "revoked": bool}, "The lease")
+        if fields.get("seconds", 0) <= 0 or "revoked" not in fields:
+            raise MalformedError(f"The lease is not valid: expected seconds above 0 and revoked, received {fields}.")
+        return cls(float(fields["seconds"]), fields["revoked"])
 
     @property
     def poll_s(self) -> float:

@@ -9,13 +9,14 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.json_object import check_members, parse_object
+from airflow_provider_distkeras.contract.json_object import Count, check_members, parse_object
 from airflow_provider_distkeras.contract.migration import Migration, migrate
 from airflow_provider_distkeras.contract.specs import JobDetails, spec_class_of
 
 _DetailsT = TypeVar("_DetailsT", bound=JobDetails)
 
 _MEMBERS = {"spec_sha256": str, "result": dict, "inputs": dict, "details": dict}
+_COUNTS = dict.fromkeys(("rows", "rejected_rows", "quarantined_rows"), Count)
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +71,8 @@ class Manifest:
             content = migrate(what, content, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
             spec_class = spec_class_of(content.pop("kind", None), what)
             check_members(content, _MEMBERS, what)
-            details = spec_class.details_class.from_dict(content.pop("details", {}))
+            check_members(content.get("result", {}), _COUNTS, f"{what}, its result,")
+            details = spec_class.details_class.from_dict(content.pop("details", {}), f"{what}, its details,")
             manifest = cls(kind=spec_class.kind, **content, details=details)
         except FileNotFoundError:
             gone = f"There is no manifest at {path}: the job did not commit a result, or its folder is gone."

@@ -12,9 +12,11 @@ from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attem
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.contract.json_object import parse_object
+from airflow_provider_distkeras.contract.json_object import build, check_members, parse_object
 from airflow_provider_distkeras.contract.migration import Migration, migrate
 from airflow_provider_distkeras.contract.specs import Spec, spec_class_of
+
+_MEMBERS = {"kind": str, "spec": dict, "attempt": dict, "inputs": dict}
 
 #: The environment variable with the ids, separated by commas, of the processes that a job in client mode must not outlive.
 SUBMITTERS = "DISTKERAS_SUBMITTERS"
@@ -66,9 +68,11 @@ class Request:
             values = parse_object(content, "The request")
             written = values.get("version", values.get("contract"))
             values = migrate("The request", values, written=written, current=cls.VERSION, migrations=cls.MIGRATIONS)
-            kind, spec, spec_version = values["kind"], dict(values["spec"]), values["spec_version"]
-            attempt, inputs = Attempt(**values["attempt"]), values["inputs"]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            check_members(values, _MEMBERS, "The request")
+            kind, spec, spec_version = values["kind"], values["spec"], values["spec_version"]
+            attempt = build(Attempt, values["attempt"], {"period_path": str, "name": str}, "The attempt of the request")
+            inputs = values["inputs"]
+        except KeyError as error:
             raise ArtifactError(f"The request cannot be read: {error!r}.") from error
         return cls(spec_class_of(kind, "The request").from_dict(spec, spec_version), attempt, inputs)
 

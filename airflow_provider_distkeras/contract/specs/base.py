@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING as REQUIRED
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_type_hints
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
 from airflow_provider_distkeras.contract.fields import Check, Field, check_names
+from airflow_provider_distkeras.contract.json_object import check_members
 from airflow_provider_distkeras.contract.migration import Migration, migrate
 
 _spec_classes: dict[str, type[Spec]] = {}
@@ -44,10 +45,19 @@ class JobDetails:
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the details that a manifest holds; names that are no field of this class are left out."""
-        names = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in names})
+    def from_dict(cls, content: Mapping[str, Any], what: str) -> Self:
+        """Return the details that a manifest holds; names that are no field of this class are left out.
+
+        Args:
+            content: the details.
+            what: what holds them, for messages.
+
+        Raises:
+            MalformedError: a field has another type.
+        """
+        types = get_type_hints(cls)
+        check_members(content, types, what)
+        return cls(**{name: value for name, value in content.items() if name in types})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the details as plain JSON values."""

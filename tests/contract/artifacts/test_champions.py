@@ -161,7 +161,24 @@ def test_files_that_are_no_records_are_left_alone(champions):
     assert champions.present() == model(1)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"model_path": "m"}'])
+def test_the_record_after_the_last_of_six_digits_has_seven(champions):
+    LocalStorage().write_bytes(f"{champions.folder}/999999.json", json.dumps(fields(model(1))).encode())
+    champions.promote(model(2), over=model(1))
+    champions.promote(model(3), over=model(2))
+    assert champions.history() == [model(1), model(2), model(3)]
+    assert champions.present().record_path == f"{champions.folder}/1000001.json"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b'{"model_path": "m"}',
+        json.dumps(fields(model(2)) | {"metrics": []}).encode(),
+        json.dumps(fields(model(2)) | {"rows": -1}).encode(),
+    ],
+)
 def test_a_record_that_cannot_be_read_is_named_and_deleting_it_brings_the_one_before_it_back(champions, content):
     champions.promote(model(1), over=None)
     damaged = f"{champions.folder}/000002-00000000.json"

@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
+from airflow_provider_distkeras.contract.errors import ArtifactError
 
 
 def test_every_renewal_differs_and_holds_the_same_lease():
@@ -14,9 +15,22 @@ def test_every_renewal_differs_and_holds_the_same_lease():
     assert Lease.read(first) == Lease.read(second) == lease
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"seconds": null, "revoked": false}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"seconds": null, "revoked": false}',
+        b'{"seconds": -1, "revoked": false}',
+        b'{"seconds": NaN, "revoked": false}',
+        b'{"seconds": 9, "revoked": "no"}',
+        b'{"seconds": 9}',
+        b'{"seconds": 1' + b"0" * 400 + b', "revoked": false}',
+    ],
+)
 def test_what_is_no_lease_is_refused(content):
-    with pytest.raises((ValueError, KeyError, TypeError)):
+    with pytest.raises(ArtifactError, match="The lease"):
         Lease.read(content)
 
 

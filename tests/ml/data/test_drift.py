@@ -121,7 +121,8 @@ def test_only_what_has_moved_too_far_is_refused_and_never_times():
     ],
 )
 def test_what_has_no_profile_is_refused(tmp_path, spec, details, message):
-    manifest = Manifest(spec.kind, "0" * 64, dict.fromkeys(spec.result_fields), {}, spec.details_class(**details))
+    result = dict.fromkeys(spec.result_fields) | {"rows": 1, "rejected_rows": 0}
+    manifest = Manifest(spec.kind, "0" * 64, result, {}, spec.details_class(**details))
     path = f"file://{tmp_path}/_MANIFEST.json"
     LocalStorage().write_bytes(path, manifest.to_json().encode())
     with pytest.raises(ArtifactError) as error:
