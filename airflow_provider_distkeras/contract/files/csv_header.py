@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect
-from airflow_provider_distkeras.contract.files.listing import refuse_colons
+from airflow_provider_distkeras.contract.files.listing import find
 from airflow_provider_distkeras.contract.files.storage import Storage
 
 #: The columns that the pipeline and the model add.
@@ -102,7 +102,7 @@ def inspect(
     Raises:
         DataError: nothing matches, a file is empty, there is no row at all, or the files' columns differ.
     """
-    files = InputFiles(_find(storage, patterns))
+    files = InputFiles(find(storage, patterns, partitions=False))
     readable = [path for path in files.sizes if unzstd is not None or not path.endswith(".zst")]
     any_row = len(readable) < len(files.sizes)
     for path in readable:
@@ -124,22 +124,6 @@ def inspect(
         hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
         raise DataError(f"There is no row in {', '.join(list(files.sizes)[:3])}: the files hold only a header.{hint}")
     return replace(files, columns=_shared_columns(files.headers, left_out))
-
-
-def _find(storage: Storage, patterns: list[str]) -> dict[str, int]:
-    """Return the size in bytes of each file. Raise DataError for a pattern that matches none, or a name with a colon."""
-    sizes: dict[str, int] = {}
-    for pattern in patterns:
-        matches = storage.list_files(pattern)
-        if not matches and storage.exists(pattern):
-            raise DataError(
-                f"There is no file in {pattern!r} itself: for those in folders below it, set '{pattern.rstrip('/')}/*'."
-            )
-        if not matches:
-            raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
-        sizes.update(matches)
-    refuse_colons(sizes)
-    return sizes
 
 
 def _head(

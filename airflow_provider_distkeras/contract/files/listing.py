@@ -12,27 +12,28 @@ from airflow_provider_distkeras.contract.params import INPUT_FORMATS
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-def find(storage: Storage, patterns: list[str]) -> dict[str, int]:
-    """Return the size in bytes of each file of paths, globs or directories, those in partition folders included.
+def find(storage: Storage, patterns: list[str], *, partitions: bool = True) -> dict[str, int]:
+    """Return the size in bytes of each file of paths, globs or directories.
+
+    Args:
+        storage: the file system of the files.
+        patterns: paths, globs or directories.
+        partitions: whether files in partition folders count.
 
     Raises:
         DataError: nothing matches one of them, or Spark cannot open a file by its name.
     """
     sizes: dict[str, int] = {}
     for pattern in patterns:
-        files = within(storage, pattern.rstrip("/"))
-        if not files:
+        folder = pattern.rstrip("/")
+        matches = within(storage, folder) if partitions else storage.list_files(pattern)
+        if not matches and not partitions and storage.exists(pattern):
+            raise DataError(f"There is no file in {pattern!r} itself: for those in folders below it, set '{folder}/*'.")
+        if not matches:
             raise DataError(f"No file matches {pattern!r}. Check the path, and that every machine that reads it can reach it.")
-        sizes.update(files)
-    refuse_colons(sizes)
+        sizes.update(matches)
+    _refuse_colons(sizes)
     return sizes
-
-
-def refuse_colons(paths: Iterable[str]) -> None:
-    """Raise DataError for a file of this machine that Hadoop, and so Spark, cannot open by its name."""
-    for path in filter(is_local, paths):
-        if ":" in path.rpartition("/")[2]:
-            raise DataError(f"Spark cannot open {path}: the name of a file may have no colon. Rename the file.")
 
 
 def format_of(files: Iterable[str]) -> str:
@@ -48,6 +49,13 @@ def within(storage: Storage, folder: str) -> dict[str, int]:
         if "=" in name and not is_hidden(name) and f"{folder}/{name}" not in sizes:
             sizes.update(within(storage, f"{folder}/{name}"))
     return sizes
+
+
+def _refuse_colons(paths: Iterable[str]) -> None:
+    """Raise DataError for a file of this machine that Hadoop, and so Spark, cannot open by its name."""
+    for path in filter(is_local, paths):
+        if ":" in path.rpartition("/")[2]:
+            raise DataError(f"Spark cannot open {path}: the name of a file may have no colon. Rename the file.")
 
 
 def partitions_of(path: str) -> dict[str, str | None]:

@@ -1,16 +1,13 @@
 """Runs on executors. Rows that a machine stores once, in mapped files, and the rows of single fits.
 
-The files have no names: links to the descriptors of the process that wrote them lead the machine's other processes there. So the
-rows are gone with the processes that use them, however those end, and need not be on a disk.
+See `shared_files` for the files: they are gone with the processes that use them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, FeatureMap, Moments, add_moments, filled_in
-from airflow_provider_distkeras.ml.estimator import sample_weights
+from airflow_provider_distkeras.ml.estimator import sample_weights, shared_files
 from airflow_provider_distkeras.ml.estimator.fold import PART, VALIDATION, Fold
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
-from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.dataset import FEATURES, RecordStore, Rows, as_matrix
+from airflow_provider_distkeras.training.dataset import FEATURES, Rows, as_matrix
+from airflow_provider_distkeras.training.record_store import RecordStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,13 +33,8 @@ _SLICE_FILES = ("training.npy", "validation.npy", "held_out.npy")
 _PART, _VALIDATED = -2, -1
 _MAX_MAPPED = 16
 _BLOCK_ROWS = 16_384
-_MARK_BYTES = 16
-#: Whether one process can open another one's files; elsewhere than on Linux, the files keep their names.
-_SHOWS_DESCRIPTORS = os.path.isdir("/proc/self/fd")
 #: Per key of the stored rows and name of the slice, the files that this process has mapped.
 _mapped: dict[tuple[str, str], SliceRows] = {}
-#: Per folder, the descriptors of the files that this process has written, by name.
-_written: dict[Path, dict[str, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -144,7 +136,7 @@ def store(key: str, folder: str, batches: Iterable[pa.RecordBatch], cache_bytes:
         np.save(place / _ROWS_FILE, np.empty((0, 3), np.float32) if rows is None else rows.close())
         np.save(place / _FILLED_FILE, np.concatenate(filled, axis=1) if filled else np.empty((2, 0), np.int64))
 
-    _write_files(_rows_folder(key, folder), (_ROWS_FILE, _FILLED_FILE), write)
+    shared_files.write(_rows_folder(key, folder), (_ROWS_FILE, _FILLED_FILE), write)
     return RowSummary(counts, moments)
 
 
@@ -161,14 +153,14 @@ def load(key: str, fold_slice: FoldSlice, num_labels: int, folder: str) -> Slice
     if name not in _mapped:
         base = _rows_folder(key, folder)
         place = base / fold_slice.name
-        files = _read_files(place, _SLICE_FILES)
+        files = shared_files.read(place, _SLICE_FILES)
         if files is None:
-            stored = _read_files(base, (_ROWS_FILE, _FILLED_FILE))
+            stored = shared_files.read(base, (_ROWS_FILE, _FILLED_FILE))
             if stored is None:
                 return None
             rows, filled = stored
-            _write_files(place, _SLICE_FILES, partial(_write_slice, rows, filled, fold_slice, num_labels))
-            files = _read_files(place, _SLICE_FILES)
+            shared_files.write(place, _SLICE_FILES, partial(_write_slice, rows, filled, fold_slice, num_labels))
+            files = shared_files.read(place, _SLICE_FILES)
             if files is None:
                 return None
         while len(_mapped) >= _MAX_MAPPED:
@@ -182,79 +174,11 @@ def delete(key: str, folder: str) -> None:
     for name in [name for name in _mapped if name[0] == key]:
         del _mapped[name]
     shutil.rmtree(_rows_folder(key, folder), ignore_errors=True)
-    _close_deleted()
+    shared_files.close_deleted()
 
 
 def _rows_folder(key: str, folder: str) -> Path:
     return Path(folder, f"distkeras-rows-{key}")
-
-
-def _write_files(place: Path, names: Sequence[str], write: Callable[[Path], None]) -> None:
-    """Write the files of a folder, unless another process has done so meanwhile.
-
-    Args:
-        place: the folder.
-        names: the names of the links.
-        write: writes all of the files in a folder, by the names.
-    """
-    _close_deleted()
-    part = Path(tempfile.mkdtemp(prefix="distkeras-part-", dir=place.parent))
-    files: dict[str, int] = {}
-    try:
-        if _SHOWS_DESCRIPTORS or environment.keeps_rows_off_disk():
-            for name in names:
-                files[name] = dataset.unnamed_file(str(place.parent))
-                os.symlink(_descriptor(files[name]), part / name)
-        write(part)
-        mark = _mark(place) + os.urandom(_MARK_BYTES)
-        for name in names:
-            with (part / name).open("ab") as file:
-                file.write(mark)
-        place.mkdir(mode=0o700, exist_ok=True)
-        if _read_files(place, names) is None:
-            for name in names:
-                os.replace(part / name, place / name)
-            _written[place], files = files, {}
-    finally:
-        for descriptor in files.values():
-            os.close(descriptor)
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _read_files(place: Path, names: Sequence[str]) -> list[NDArray[Any]] | None:
-    """Map the files of a folder; return None if there are none, or the process that wrote them has ended."""
-    own = _written.get(place, {})
-    paths = [_descriptor(own[name]) if own else place / name for name in names]
-    marks = set()
-    try:
-        if not place.exists():
-            return None
-        for path in paths:
-            with path.open("rb") as file:
-                file.seek(-2 * _MARK_BYTES, os.SEEK_END)
-                marks.add(file.read())
-        if len(marks) != 1 or not marks.pop().startswith(_mark(place)):  # another process has got the id of one that has ended
-            return None
-        return [np.load(path, mmap_mode="r") for path in paths]
-    except OSError:
-        return None
-
-
-def _descriptor(number: int) -> Path:
-    """Return a path by which this machine's processes open a file of this process."""
-    return Path(f"/proc/{os.getpid()}/fd/{number}")
-
-
-def _mark(place: Path) -> bytes:
-    """Return what the last bytes of a folder's files begin with."""
-    return hashlib.sha256(str(place).encode()).digest()[:_MARK_BYTES]
-
-
-def _close_deleted() -> None:
-    """Close the files of folders that have been deleted, by whatever process."""
-    for place in [place for place in _written if not place.exists()]:
-        for descriptor in _written.pop(place).values():
-            os.close(descriptor)
 
 
 def _write_slice(

@@ -35,6 +35,13 @@ def test_a_path_without_files_is_refused(tmp_path):
         listing.find(STORAGE, [str(tmp_path)])
 
 
+def test_files_in_partition_folders_are_left_out_where_they_are_not_asked_for(write):
+    folder = write("day=1/a.csv")
+    with pytest.raises(DataError, match=f"There is no file in '{folder}/' itself: .* set '{folder}/\\*'"):
+        listing.find(STORAGE, [f"{folder}/"], partitions=False)
+    assert list(listing.find(STORAGE, [f"{folder}/*"], partitions=False)) == [f"file://{folder}/day=1/a.csv"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("a.parquet", "parquet"), ("a.csv", "csv"), ("day=1/a.snappy.parquet", "parquet"), ("a.txt.gz", "csv"), ("_none", "csv")],
