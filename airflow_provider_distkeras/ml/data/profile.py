@@ -65,7 +65,7 @@ class NumberProfile:
         rows: values seen; missing, infinite: how many of them are null or NaN, or no finite float32; the rest is described by
         mean, m2 (the sum of squared distances from the mean), minimum, maximum and samples.
         too_large: one of the infinite values; NaN if there is none.
-        twins: two different whole numbers that are one number in float32; NaN if none were seen.
+        twins: two different whole numbers of one block that are one number in float32; NaN if none were seen.
     """
 
     kind: ClassVar[str] = "number"
@@ -119,6 +119,12 @@ class NumberProfile:
         self.samples += other.samples
         self.too_large = other.too_large if math.isnan(self.too_large) else self.too_large
         self.twins = other.twins if math.isnan(self.twins[0]) else self.twins
+
+    def equal_in_float32(self) -> tuple[float, float]:
+        """Return two different whole numbers that are one number in float32, of a block or of the sample; NaN for none."""
+        if not math.isnan(self.twins[0]):
+            return self.twins
+        return _twins(np.concatenate([sample.values for sample in self.samples])) or self.twins
 
     @property
     def texts(self) -> pa.Array:

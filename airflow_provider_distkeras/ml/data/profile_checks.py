@@ -24,6 +24,15 @@ logger = logging.getLogger(__name__)
 #: The value in the reason of a record with something else than a number.
 _NO_NUMBER = re.compile(r" is '(.*)', expected a number$")
 
+#: What numbers that are one number in float32 mean in the columns that are used so, by their role, and what to do about them.
+_FIXES_OF_TWINS = {
+    None: "the network cannot tell them apart. If they are identifiers, leave them out by excluded_columns, or list them in "
+    "categorical_columns",
+    "label": "training takes them as one. If the difference counts, write the label from another zero; classes belong in "
+    "categorical_columns",
+    "weight": "training takes them as one. If the difference counts, write smaller weights",
+}
+
 
 def accepts_bad_records(spec: InputSpec, bad: int, records: int) -> bool:
     """Return whether so many records may not fit."""
@@ -78,15 +87,18 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
 
 
 def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
-    """Warn of rows that are dropped, and of numbers that are one number in float32, which features are."""
+    """Warn of rows that are dropped, and of numbers that are one number in float32, in which training takes them."""
     log_dropped(profile)
-    for column in plan.features:
+    for column in plan.columns:
         values = profile.profiles[column.name]
-        if column.kind == "number" and isinstance(values, NumberProfile) and _are_one(values, plan.scaling):
+        are_numbers = column.kind == "number" or length_of(column.kind) is not None
+        if column.role not in _FIXES_OF_TWINS or not are_numbers or not isinstance(values, NumberProfile):
+            continue
+        twins = values.equal_in_float32()
+        if _are_one(twins, values, plan.scaling if column.role is None else None):
             logger.warning(
-                "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: the network cannot tell them "
-                "apart. If they are identifiers, leave them out by excluded_columns, or list them in categorical_columns.",
-                column.name, *values.twins,
+                "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: %s.",
+                column.name, *twins, _FIXES_OF_TWINS[column.role],
             )  # fmt: skip
 
 
@@ -130,12 +142,12 @@ def _check_infinite(profile: DataProfile) -> None:
         )
 
 
-def _are_one(values: NumberProfile, scaling: str | None) -> bool:
-    """Return whether the twins of a column are one number as features, too."""
+def _are_one(twins: tuple[float, float], values: NumberProfile, scaling: str | None) -> bool:
+    """Return whether two numbers of a column, which are one in float32, are one after scaling, too."""
     start, width = {"standard": (values.mean, values.std), "minmax": (values.minimum, values.maximum - values.minimum)}.get(
         scaling or "", (0.0, 1.0)
     )
-    first, second = ((np.array(values.twins) - start) / width).astype(np.float32)
+    first, second = ((np.array(twins) - start) / width).astype(np.float32)
     return bool(first == second)  # NaN, for no twins, is not even itself
 
 

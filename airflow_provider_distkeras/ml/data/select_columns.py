@@ -7,7 +7,6 @@ from typing import Any
 
 from pyspark.ml import Transformer
 from pyspark.ml.functions import array_to_vector
-from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
@@ -114,18 +113,16 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
 def _typed(name: str, kind: str, data_type: DataType, dialect: Dialect) -> Column:
     """Return a column as its kind, arrays as vectors. Raise DataError if its type does not allow that."""
-    is_array = length_of(kind) is not None
-    if is_array and isinstance(data_type, VectorUDT):
-        return F.col(name)
     values = as_kind(name, kind, data_type)
     if values is None:
         raise DataError(
             f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "
             f"received {data_type.simpleString()}. Convert it, or train a model on such data."
         )
-    if is_array:
-        return F.when(values.isNotNull(), array_to_vector(F.coalesce(values, F.array(F.lit(0.0)))))
-    return without_nulls(values, kind, dialect)
+    values = without_nulls(values, kind, dialect)
+    if length_of(kind) is None:
+        return values
+    return F.when(values.isNotNull(), array_to_vector(F.coalesce(values, F.array(F.lit(0.0)))))
 
 
 def _filled(name: str, kind: str, value: Any) -> Column:

@@ -56,7 +56,7 @@ def holds_arrays(data_type: DataType) -> bool:
 def as_kind(name: str, kind: str, data_type: DataType) -> Column | None:
     """Return a column as doubles, text, times without a zone, or arrays of doubles; None if its type does not allow that.
 
-    What is text, but not of the kind, is missing, and so is an array of another length.
+    What is text, but not of the kind, is missing, and so is an array of another length, or with a number that is missing.
     """
     length = length_of(kind)
     if length is not None:
@@ -71,9 +71,13 @@ def as_kind(name: str, kind: str, data_type: DataType) -> Column | None:
 
 
 def without_nulls(values: Column, kind: str, dialect: Dialect) -> Column:
-    """Return a column of a kind with null for what stands for a missing value in a dialect."""
-    nulls = {"number": dialect.null_numbers, "boolean": dialect.null_numbers, "text": dialect.null_values}.get(kind, ())
-    return F.when(~values.isin(*nulls), values) if nulls else values
+    """Return a column of a kind with null for what stands for a missing value in a dialect, and for arrays that hold such."""
+    nulls: tuple[str | float, ...] = {"text": dialect.null_values, "timestamp": ()}.get(kind, dialect.null_numbers)
+    if not nulls:
+        return values
+    if length_of(kind) is None:
+        return F.when(~values.isin(*nulls), values)
+    return F.when(~F.exists(values, lambda value: value.isin(*nulls)), values)
 
 
 def as_number(name: str) -> str:
@@ -138,4 +142,4 @@ def _as_array(name: str, length: int, data_type: DataType) -> Column | None:
         values = F.col(quoted(name)).cast("array<double>")
     else:
         return None
-    return F.when((F.size(values) == length) & ~F.exists(values, lambda value: value.isNull()), values)
+    return F.when((F.size(values) == length) & ~F.exists(values, lambda value: value.isNull() | F.isnan(value)), values)

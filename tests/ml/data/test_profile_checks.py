@@ -98,15 +98,35 @@ def test_numbers_that_float32_makes_equal_are_told(spark, write, caplog, content
 
 
 @pytest.mark.parametrize(
+    ("content", "options", "advice"),
+    [
+        ("x,label\n1,16777216\n1,16777217\n", {}, "'label' .*: .* write the label from another zero"),
+        ("x,w,label\n1,16777216,1\n1,16777217,1\n", {"weight_col": "w"}, "'w' .*: .* write smaller weights"),
+        ("x,label\n1 16777217,1\n3 16777216,2\n", {"schema": {"x": "array[2]"}}, "'x' .*: the network cannot tell them apart"),
+    ],
+    ids=["label", "weight", "array"],
+)
+def test_they_are_told_in_all_columns_that_are_trained_on(spark, write, caplog, content, options, advice):
+    process_csv(write(content), **options)
+    assert re.search(advice.replace(".*:", "holds whole numbers that are one number in float32, such as .*:"), caplog.text)
+
+
+def test_they_are_told_across_files(spark, write, tmp_path, caplog):
+    for number in range(2):
+        write(f"id,label\n{16_777_216 + number},1\n", f"{number}.csv")
+    process_csv(str(tmp_path))
+    assert "such as 16777216 and 16777217" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("content", "options"),
     [
         (IDS, {"scaling": "standard"}),
         (IDS, {"categorical_columns": ["id"]}),
-        (IDS.replace("id,", "label,").replace(",label\n", ",x\n"), {}),
         ("x,label\n" + "".join(f"{20_000_001 * number},1\n" for number in range(9)), {}),
         ("x,label\n" + "20000001,1\n" * 9, {}),
     ],
-    ids=["scaled", "categories", "label", "far apart", "the same"],
+    ids=["scaled", "categories", "far apart", "the same"],
 )
 def test_numbers_that_stay_apart_are_not_told(spark, write, caplog, content, options):
     process_csv(write(content), **options)

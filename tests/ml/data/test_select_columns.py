@@ -46,6 +46,29 @@ def test_values_of_other_types_have_the_same_meaning(spark, value, kind, ddl, ex
     assert selected(spark, value, kind, ddl) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "ddl", "expected"),
+    [
+        (-1.0, "boolean", "double", None),
+        ("-1.0", "boolean", "string", None),
+        ("true", "boolean", "string", 1.0),
+        ([1.0, -1.0], "array[2]", "array<double>", None),
+        ([1, 2], "array[2]", "array<int>", Vectors.dense(1, 2)),
+        ("[1, -1.0]", "array[2]", "string", None),
+        ([1.0, float("nan")], "array[2]", "array<float>", None),
+    ],
+)
+def test_numbers_that_stand_for_a_missing_value_do_so_in_columns_of_all_types(spark, value, kind, ddl, expected):
+    assert selected(spark, value, kind, ddl, dialect=Dialect(null_values=("-1",)).to_dict()) == expected
+
+
+def test_vectors_are_looked_through_for_missing_values_too(spark):
+    vectors = [(Vectors.dense(1, 2),), (Vectors.sparse(2, [1], [-1.0]),), (Vectors.dense(1, float("nan")),)]
+    stage = SelectColumns(kinds={"a": "array[2]"}, dialect=Dialect(null_values=("-1",)).to_dict())
+    rows = stage.transform(spark.createDataFrame(vectors, ["a"])).collect()
+    assert [row.a for row in rows] == [Vectors.dense(1, 2), None, None]
+
+
 def test_instants_are_in_utc_whatever_the_sessions_zone(spark):
     data = spark.sql("SELECT timestamp'2026-03-01T12:00:00Z' AS a")
     zone = spark.conf.get("spark.sql.session.timeZone")

@@ -71,7 +71,9 @@ class CsvParser:
         self._quotes = QuoteReader(dialect)
         self._null_numbers = pa.array(dialect.null_numbers, pa.float64())
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
-        self._converts, self._as_text = self._conversions(_PARSED), self._conversions({})
+        # Arrow's parser finds null values as texts: a truth value that is missing may be written as another number.
+        self._parsed = {kind: of for kind, of in _PARSED.items() if kind == "number" or not dialect.null_numbers}
+        self._converts, self._as_text = self._conversions(self._parsed), self._conversions({})
 
     def _conversions(self, parsed: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
         """Return pyarrow's options: these types by kind, all other columns as text."""
@@ -138,7 +140,7 @@ class CsvParser:
         seen = np.delete(_positions(records), [row.number - 1 for row in wrong])
         misfits: dict[int, str] = {}
         # As in a record parsed alone, the first column at fault counts, of those that pyarrow itself converts before the others.
-        for name, kind in sorted(self._kinds.items(), key=lambda column: column[1] not in _PARSED):
+        for name, kind in sorted(self._kinds.items(), key=lambda column: column[1] not in self._parsed):
             values = table[name].slice(0, len(seen)).combine_chunks().dictionary_encode()
             reasons = self._refusals(values.dictionary, name, kind)
             rows = np.flatnonzero(pc.is_in(values.indices, pa.array(list(reasons), pa.int32())))
@@ -158,7 +160,7 @@ class CsvParser:
 
     def _check(self, texts: pa.Array, name: str, kind: str) -> None:
         """Raise Misfit if some texts are not of the column's kind."""
-        if kind not in _PARSED:
+        if kind not in self._parsed:
             self._converted(texts, name, kind)
             return
         fits = _all_numbers(texts) if kind == "number" else pc.all(pc.is_in(texts, pa.array([*_TRUE, *_FALSE]))).as_py()
@@ -197,7 +199,7 @@ class CsvParser:
 
     def _converted(self, column: pa.Array, name: str, kind: str) -> pa.Array:
         """Return texts without the spaces around them, or as times or arrays; booleans as numbers."""
-        if kind == "boolean":
+        if pa.types.is_boolean(column.type):
             return column.cast(pa.float64())
         trimmed = pc.utf8_trim_whitespace(column)
         texts = pc.if_else(pc.is_in(trimmed, self._nulls), None, trimmed)
@@ -205,7 +207,9 @@ class CsvParser:
         try:
             if kind == "timestamp":
                 return self._times(texts)
-            return texts if length is None else parse_arrays(texts, length)
+            if kind == "boolean":
+                return self._truths(texts)
+            return texts if length is None else parse_arrays(texts, length, self._nulls, self._null_numbers)
         except Misfit as error:
             raise Misfit(f"{name!r} {error}") from error
 
@@ -215,6 +219,16 @@ class CsvParser:
             others = "".join(f" or one written as {each!r}" for each in self._dialect.timestamp_formats)
             raise Misfit(f"is {unread[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
         return times
+
+    def _truths(self, texts: pa.Array) -> pa.Array:
+        """Return texts as 1 and 0, null for numbers that stand for a missing value."""
+        numbers = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None).cast(pa.float64())
+        texts = pc.if_else(pc.is_in(numbers, self._null_numbers), None, texts)
+        is_true, is_false = (pc.is_in(texts, pa.array(values)) for values in (_TRUE, _FALSE))
+        others = texts.filter(pc.and_(pc.is_valid(texts), pc.invert(pc.or_(is_true, is_false))))
+        if len(others):
+            raise Misfit(f"is '{others[0]}', expected {_EXPECTED['boolean']}")
+        return pc.if_else(pc.is_valid(texts), is_true.cast(pa.float64()), None)
 
     def _encoded(self, records: pa.Array) -> bytes:
         """Return the records and `_END`, a line each, in UTF-8."""
@@ -246,17 +260,28 @@ class CsvParser:
         return f"{name!r} is {value}, expected {_EXPECTED[self._kinds[name]]}"
 
 
-def parse_arrays(texts: pa.Array, length: int) -> pa.Array:
-    """Convert texts of `length` numbers, such as "1 2 3" or "[1, 2, 3]", to lists. Raise Misfit if some are anything else."""
+def parse_arrays(texts: pa.Array, length: int, nulls: pa.Array, null_numbers: pa.Array) -> pa.Array:
+    """Convert texts of `length` numbers, such as "1 2 3" or "[1, 2, 3]", to lists. Raise Misfit if some are anything else.
+
+    Args:
+        texts: Strings.
+        length: How many numbers each holds.
+        nulls: What stands for a missing number. An array with one is missing.
+        null_numbers: The same, as numbers.
+    """
     lists = pc.split_pattern_regex(pc.utf8_trim(texts, characters=BRACKETS), SEPARATOR)
     other = [other for other in pc.unique(pc.list_value_length(lists).drop_null()).to_pylist() if other != length]
     if other:
         raise Misfit(f"holds {other[0]} numbers, expected {length}")
     try:
-        values = lists.flatten().cast(pa.float64())
+        elements = lists.flatten()
+        values = pc.if_else(pc.is_in(elements, nulls), None, elements).cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise Misfit(f"does not hold {length} numbers: {error}") from error
-    return pa.ListArray.from_arrays(lists.offsets, values, mask=lists.is_null())
+    missing = pc.or_(pc.is_null(values, nan_is_null=True), pc.is_in(values, null_numbers))
+    incomplete = np.zeros(len(lists), bool)
+    incomplete[np.searchsorted(lists.offsets, pc.indices_nonzero(missing), side="right") - 1] = True
+    return pa.ListArray.from_arrays(lists.offsets, values, mask=pc.or_(lists.is_null(), pa.array(incomplete)))
 
 
 def _all_numbers(texts: pa.Array) -> bool:

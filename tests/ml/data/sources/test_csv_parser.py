@@ -68,6 +68,24 @@ def test_dialects():
     assert parse(['1,"a\nb"'], kinds, Dialect(multiline=True))[0] == [(1.0, "a\nb")]
 
 
+@pytest.mark.parametrize("null", ["-1", "-1.0"])
+@pytest.mark.parametrize("field", ["-1", "-1.0", " -1e0 ", '"-1.00"'])
+def test_numbers_that_stand_for_a_missing_value_do_so_however_they_are_written(null, field):
+    dialect = Dialect(null_values=(null, "NA"))
+    assert parse(["1", field, "0", "NA"], {"x": "number"}, dialect)[0] == [(1.0,), (None,), (0.0,), (None,)]
+    rows, bad = parse(["1", " true", field, "FALSE", "NA", "0", "", "-2"], {"x": "boolean"}, dialect)
+    assert rows == [(1.0,), (1.0,), (None,), (0.0,), (None,), (0.0,)]
+    assert bad == [(7, "'x' is '-2', expected true or false, or 1 or 0")]
+
+
+@pytest.mark.parametrize("element", ["-200", "-200.0", "-2e2", "NA", "nan"])
+def test_an_array_with_a_number_that_is_missing_is_missing(element):
+    dialect = Dialect(null_values=("-200", "NA"))
+    records = ["1 2 3", f"1 {element} 3", "[4 5 6]", "", f"{element} 8 9"]
+    rows, bad = parse([f"{record},x" for record in records], {"v": "array[3]", "t": "text"}, dialect)
+    assert (rows, bad) == ([([1, 2, 3], "x"), (None, "x"), ([4, 5, 6], "x"), (None, "x"), (None, "x")], [])
+
+
 def test_bytes_in_another_encoding_are_reported():
     assert parse([b"1,ok", b"2,\xff"], {"x": "number", "y": "text"}) == ([(1.0, "ok")], [(1, "not in the encoding utf-8")])
 
