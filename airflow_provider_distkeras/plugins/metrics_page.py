@@ -60,6 +60,11 @@ def _section(models: Sequence[ModelRecord], champions: Sequence[NamedChampion]) 
     metric, doubt = deciding_metric(newest)
     notes = [f"{metric}: mean over the folds of the cross validation; the bars are one standard deviation."]
     notes += [doubt] if doubt else []
+    if newest.map_index >= 0 and not newest.map_key:
+        notes.append(
+            f"These models are filed by the map index, {newest.map_index}, alone: if the list that the task is mapped over has "
+            "changed, they are of different segments. Set map_key to a text that names the segment."
+        )
     notes += [_champion_note(each, models) for each in champions]
     names = _champion_names(champions)
     points = [_point(model, metric, names.get(model.model_path, "")) for model in models]

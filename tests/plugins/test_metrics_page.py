@@ -209,6 +209,12 @@ def test_a_manifest_of_another_shape_has_a_note(show, train, result, note):
     assert note in show(trained)
 
 
+def test_where_the_map_index_is_all_there_is_the_page_says_so(show, train):
+    note = "These models are filed by the map index, 2, alone"
+    assert note in show(train("2026-03", map_index=2))
+    assert note not in show(train("2026-03"))
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"model_path": "m"}', b"[" * 100_000])
 def test_a_damaged_record_has_a_note_and_the_other_champions_are_shown(show, train, promote, content):
     trained = train("2026-03")
