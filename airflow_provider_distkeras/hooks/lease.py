@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, write_within
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.hooks.storage import storage_for
 
@@ -90,5 +90,5 @@ class LeaseKeeper:
             self._log.warning("The lease of the job could not be revoked; it ends %.0f s from now: %s", self._seconds, error)
 
     def _write(self, lease: Lease) -> None:
-        storage_for(self._attempt.path).write_bytes(self._attempt.lease_path, lease.renewed())
+        write_within(storage_for(self._attempt.path), self._attempt, self._attempt.lease_path, lease.renewed())
         self._renewed_at = time.monotonic()

@@ -33,12 +33,13 @@ class UnreadableHere(ArtifactError):
 
 
 @contextlib.contextmanager
-def _writing(path: str) -> Iterator[ObjectStoragePath]:
-    """Give a path whose directories are made; for errors but FileExistsError, raise ArtifactError."""
+def _writing(path: str, *, makes_parents: bool = True) -> Iterator[ObjectStoragePath]:
+    """Give a path whose directories are made, unless they exist; for errors but FileExistsError, raise ArtifactError."""
     target = ObjectStoragePath(path)
     try:
         with contextlib.suppress(FileExistsError):  # a parent that is a file: the body fails
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if makes_parents:
+                target.parent.mkdir(parents=True, exist_ok=True)
         yield target
     except FileExistsError:
         raise
@@ -58,9 +59,9 @@ class ObjectStorage:
         with ObjectStoragePath(path).open("rb") as file:
             return bytes(file.read(-1 if limit is None else limit))
 
-    def write_bytes(self, path: str, content: bytes) -> None:
+    def write_bytes(self, path: str, content: bytes, *, within: str | None = None) -> None:
         """Write a file at once; raise ArtifactError if that fails."""
-        with _writing(path) as target:
+        with _writing(path, makes_parents=within is None) as target:
             target.write_bytes(content)
 
     def create_bytes(self, path: str, content: bytes) -> None:

@@ -10,7 +10,7 @@ from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, require_claim
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, require_claim, write_within
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
 from airflow_provider_distkeras.contract.errors import DataError
@@ -48,7 +48,7 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
         data = spark.read.parquet(literal(spec.dataset_path))
         interrupted = [f"{earlier.path}/{_TRIALS}" for earlier in cut_off(storage, attempt, spec)]
         check = functools.partial(require_claim, storage, attempt)
-        journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted, before_record=check)
+        journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted, before_record=check, within=attempt.path)
         result = search(data, spec, manifest.details_as(PreprocessDetails).to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         check()  # what Spark writes makes its folders anew
@@ -56,10 +56,10 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
         model_path, report_path = f"{attempt.path}/model", f"{attempt.path}/report.html"
         model.write().save(model_path)
         page = report.render(result, spec, manifest, versions(spark))
-        storage.write_bytes(report_path, page.encode())
+        write_within(storage, attempt, report_path, page.encode())
         if spec.tensorboard:
             for name, content in tensorboard.event_files(result, spec.metric_names).items():
-                storage.write_bytes(f"{attempt.path}/tensorboard/{name}", content)
+                write_within(storage, attempt, f"{attempt.path}/tensorboard/{name}", content)
         logged = run.log(result, spec.metric_names, model, page, attempt.path) if run is not None else None
     return JobResult(
         result={

@@ -91,8 +91,8 @@ class HadoopStorage:
         finally:
             stream.close()
 
-    def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file in one step, making its directories. Raises ArtifactError if that fails."""
+    def write_bytes(self, path: str, content: bytes, *, within: str | None = None) -> None:
+        """Write a file in one step; Hadoop makes its directories. Raises ArtifactError if that fails."""
         try:
             if urlsplit(path).scheme in _ATOMIC_CREATE:
                 self._create(path, content)

@@ -24,7 +24,7 @@ class PutStorage:
             raise FileNotFoundError(path)
         return self.files[path][:limit]
 
-    def write_bytes(self, path, content):
+    def write_bytes(self, path, content, *, within=None):
         self.step()
         self.files[path] = content
 
@@ -47,7 +47,7 @@ class PutStorage:
 class RenameStorage(PutStorage):
     """As HDFS: a file is written under another name, which everybody sees, and then renamed, over another file or not."""
 
-    def write_bytes(self, path, content):
+    def write_bytes(self, path, content, *, within=None):
         part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}"
         super().write_bytes(part, content)
         self.step()
@@ -71,9 +71,9 @@ class Stepped:
     def __getattr__(self, name):
         operation = getattr(self._storage, name)
 
-        def run(*arguments):
+        def run(*arguments, **options):
             self._step()
-            return operation(*arguments)
+            return operation(*arguments, **options)
 
         return run
 

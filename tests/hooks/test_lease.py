@@ -38,6 +38,12 @@ def test_lasts_until_a_retry_has_reconnected_to_the_job(arguments, expected):
     assert seconds(**arguments) == expected
 
 
+def claim(folder):
+    """Make the folder of an attempt, with its request."""
+    (folder / "p" / "a").mkdir(parents=True)
+    (folder / "p" / "a" / "_SPEC.json").write_text("{}")
+
+
 class Log:
     def __init__(self):
         self.warnings = []
@@ -53,6 +59,7 @@ def test_a_failed_renewal_is_logged_and_tried_again(tmp_path):
 
     keeper.renew()
     (tmp_path / "p").unlink()
+    claim(tmp_path)
     keeper.renew()
 
     assert len(log.warnings) == 1
@@ -61,6 +68,7 @@ def test_a_failed_renewal_is_logged_and_tried_again(tmp_path):
 
 
 def test_not_renewed_more_often_than_needed(tmp_path):
+    claim(tmp_path)
     keeper = LeaseKeeper(Attempt(f"file://{tmp_path}/p", "a"), 120.0, Log())
     keeper.grant()
     before = (tmp_path / "p" / "a" / "_LEASE.json").read_bytes()
@@ -68,3 +76,14 @@ def test_not_renewed_more_often_than_needed(tmp_path):
     keeper.renew()
 
     assert (tmp_path / "p" / "a" / "_LEASE.json").read_bytes() == before
+
+
+def test_a_root_that_is_gone_is_not_made_anew(tmp_path):
+    log = Log()
+    keeper = LeaseKeeper(Attempt(f"file://{tmp_path}/p", "a"), 120.0, log)
+
+    keeper.renew()
+    keeper.revoke()
+
+    assert len(log.warnings) == 2
+    assert list(tmp_path.iterdir()) == []

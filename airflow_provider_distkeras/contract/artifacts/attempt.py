@@ -117,7 +117,7 @@ class Attempt:
 
     @property
     def current_path(self) -> str:
-        """The path of the pointer to the period's committed attempt, which nothing here reads."""
+        """The path of the pointer to the period's committed attempt, for others: this package goes by the manifests."""
         return f"{self.period_path}/{_CURRENT}"
 
     def root_of(self, dag_id: str, task_id: str, segment: int | str) -> str | None:
@@ -195,7 +195,16 @@ def require_claim(storage: Storage, attempt: Attempt) -> None:
 def write_within(storage: Storage, attempt: Attempt, path: str, content: bytes) -> None:
     """Write a file of an attempt. Raises ArtifactError if its request is gone: nothing is made anew in its place."""
     _require_request(storage, attempt)
-    storage.write_bytes(path, content)
+    try:
+        storage.write_bytes(path, content, within=attempt.path)
+    except ArtifactError:
+        _require_request(storage, attempt)  # names what is gone, where that is the cause
+        raise
+    try:
+        _require_request(storage, attempt)
+    except ArtifactError:  # a file system that makes folders by itself has made them anew
+        storage.delete(path)
+        raise
 
 
 def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
@@ -206,23 +215,39 @@ def commit(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
         ArtifactError: the attempt's request is gone, or the attempt has been given up.
     """
     require_claim(storage, attempt)
-    storage.write_bytes(attempt.manifest_path, manifest.to_json().encode())
+    write_within(storage, attempt, attempt.manifest_path, manifest.to_json().encode())
     newest = current(storage, attempt.period_path)
     if newest is not None and newest.name > attempt.name:  # committed between the look and the manifest
         storage.delete(attempt.manifest_path)
         raise _superseded(attempt, newest)
-    point_current(storage, attempt.period_path)
+    _point_at(storage, newest)
 
 
 def point_current(storage: Storage, period_path: str) -> None:
-    """Make CURRENT name the committed attempt, for people and other programs.
+    """Make CURRENT name the committed attempt, for people and other programs, if it does not."""
+    _point_at(storage, current(storage, period_path))
+
+
+def _point_at(storage: Storage, newest: Attempt | None) -> None:
+    """Make CURRENT name the committed attempt.
 
     Of several calls at a time, the last to return leaves the name of the newest attempt with a manifest.
     """
-    named = None
-    while (newest := current(storage, period_path)) is not None and newest != named:
-        storage.write_bytes(newest.current_path, json.dumps({"attempt": newest.name}).encode())
-        named = newest
+    while newest is not None and not _is_named(storage, newest):
+        storage.write_bytes(newest.current_path, _pointer_to(newest), within=newest.period_path)
+        newest = current(storage, newest.period_path)
+
+
+def _is_named(storage: Storage, attempt: Attempt) -> bool:
+    """Return whether CURRENT names an attempt."""
+    try:
+        return storage.read_bytes(attempt.current_path) == _pointer_to(attempt)
+    except OSError:
+        return False
+
+
+def _pointer_to(attempt: Attempt) -> bytes:
+    return json.dumps({"attempt": attempt.name}).encode()
 
 
 def _is_running(storage: Storage, attempt: Attempt) -> bool:

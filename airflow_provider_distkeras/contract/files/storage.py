@@ -28,8 +28,15 @@ class Storage(Protocol):
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
         """Return the content of a file, or its first `limit` bytes. Raises FileNotFoundError if it does not exist."""
 
-    def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file, making its directories; a reader sees the old content or the new, never a part of it."""
+    def write_bytes(self, path: str, content: bytes, *, within: str | None = None) -> None:
+        """Write a file, making its directories; a reader sees the old content or the new, never a part of it.
+
+        Args:
+            path: the file.
+            content: all that it is to hold.
+            within: a directory that must exist, below which alone directories are made; a file system that makes directories
+                by itself does not look.
+        """
 
     def create_bytes(self, path: str, content: bytes) -> None:
         """Write a file as `write_bytes`, but only where there is none: of several writers at one moment, one succeeds.
@@ -85,8 +92,8 @@ def is_hidden(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _finished_part(path: str, content: bytes) -> Iterator[Path]:
-    """Give a hidden file of the content beside a path, whose directories are made; delete what is left of it.
+def _finished_part(path: str, content: bytes, within: str | None = None) -> Iterator[Path]:
+    """Give a hidden file of the content beside a path, whose directories are made as `write_bytes` does; delete what is left.
 
     Raises:
         FileExistsError: as the body does.
@@ -96,7 +103,7 @@ def _finished_part(path: str, content: bytes) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with contextlib.suppress(FileExistsError):  # a parent that is a file: opening the part says so
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_parent(target, None if within is None else local_path(within))
         with part.open("wb") as file:
             file.write(content)
             file.flush()
@@ -113,6 +120,17 @@ def _finished_part(path: str, content: bytes) -> Iterator[Path]:
             part.unlink()
 
 
+def _make_parent(file: Path, within: Path | None) -> None:
+    """Make the directory of a file; of a directory that the file is within, nothing that is missing is made."""
+    if within is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return
+    directory = within
+    for name in file.parent.relative_to(within).parts:
+        directory /= name
+        directory.mkdir(exist_ok=True)
+
+
 class LocalStorage:
     """The files of this machine."""
 
@@ -125,9 +143,9 @@ class LocalStorage:
         with local_path(path).open("rb") as file:
             return file.read(-1 if limit is None else limit)
 
-    def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file in one step, making its directories. Raises ArtifactError if that fails."""
-        with _finished_part(path, content) as part:
+    def write_bytes(self, path: str, content: bytes, *, within: str | None = None) -> None:
+        """Write a file in one step, making its directories. Raises ArtifactError if that fails, or `within` does not exist."""
+        with _finished_part(path, content, within) as part:
             os.replace(part, local_path(path))
 
     def create_bytes(self, path: str, content: bytes) -> None:

@@ -28,6 +28,7 @@ class Journal:
         folder: where to record.
         earlier: folders of studies of the same spec, which were cut off.
         before_record: called before each record; raises an error if nothing may be written any more.
+        within: a folder around that of the records, which must exist; None for any.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Journal:
         folder: str,
         earlier: list[str] | None = None,
         before_record: Callable[[], None] = lambda: None,
+        within: str | None = None,
     ) -> None:
-        self._storage, self._folder, self._before_record = storage, folder, before_record
+        self._storage, self._folder, self._before_record, self._within = storage, folder, before_record, within
         self._results: dict[str, FoldResult] = {}
         self._begun: dict[str, TrialParams] = {}
         for place in earlier or []:
@@ -61,7 +63,7 @@ class Journal:
         """Write the result of a trial on a fold."""
         self._before_record()
         content = json.dumps({"params": params, "fold": fold, "outcome": asdict(result)})
-        self._storage.write_bytes(f"{self._folder}/{_record_name(params, fold)}", content.encode())
+        self._storage.write_bytes(f"{self._folder}/{_record_name(params, fold)}", content.encode(), within=self._within)
 
     def _read(self, folder: str) -> None:
         for name in filter(_RECORD_NAME.fullmatch, self._storage.list_names(folder)):  # a killed job leaves temporary files too

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed, current_before
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed, current_before, point_current
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
@@ -82,10 +82,10 @@ def test_a_commit_that_fails_half_way_leaves_the_previous_artifact_unless_it_has
     commit(STORAGE, claim(tmp_path), manifest(1))
 
     class Breaks(LocalStorage):
-        def write_bytes(self, path, content):
+        def write_bytes(self, path, content, *, within=None):
             if path.endswith(breaks_at):
                 raise OSError("disk full")
-            super().write_bytes(path, content)
+            super().write_bytes(path, content, within=within)
 
     with pytest.raises(OSError, match="disk full"):
         commit(Breaks(), claim(tmp_path, minutes=1), manifest(2))
@@ -159,6 +159,41 @@ def test_a_root_that_has_vanished_is_named_and_not_made_anew(tmp_path):
     with pytest.raises(ArtifactError, match=f"there is no {root} any more, .* Bring it back, and run the task again"):
         commit(STORAGE, attempt, manifest(1))
     assert list((tmp_path / "share").iterdir()) == []
+
+
+def test_a_root_that_vanishes_between_the_look_and_the_write_is_named_and_not_made_anew(tmp_path):
+    root = tmp_path / "share" / "distkeras"
+    attempt = claim(root)
+
+    class Vanishes(LocalStorage):
+        def write_bytes(self, path, content, *, within=None):
+            shutil.rmtree(root)
+            super().write_bytes(path, content, within=within)
+
+    with pytest.raises(ArtifactError, match=f"there is no {root} any more"):
+        commit(Vanishes(), attempt, manifest(1))
+    assert list((tmp_path / "share").iterdir()) == []
+
+
+def test_a_commit_lists_the_attempts_three_times_and_leaves_a_pointer_alone_that_is_right(tmp_path):
+    calls = []
+
+    class Recorded(LocalStorage):
+        def list_names(self, directory):
+            calls.append("list")
+            return super().list_names(directory)
+
+        def write_bytes(self, path, content, *, within=None):
+            calls.append(path.rpartition("/")[2])
+            super().write_bytes(path, content, within=within)
+
+    attempt = claim(tmp_path)
+    commit(Recorded(), attempt, manifest(1))
+    assert calls == ["list", "_MANIFEST.json", "list", "CURRENT", "list"]
+
+    calls.clear()
+    point_current(Recorded(), attempt.period_path)
+    assert calls == ["list"]
 
 
 def test_an_attempt_that_has_vanished_from_its_root_is_named(tmp_path):

@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import attempts, committed, current
 from airflow_provider_distkeras.contract.artifacts.request import cut_off
-from airflow_provider_distkeras.contract.errors import SupersededError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from tests.fakes.storages import Interruption, PutStorage, RenameStorage, Stepped
 from tests.fixtures.lifetimes import SPEC, claim, finish, live
@@ -100,6 +102,29 @@ def test_an_older_attempt_that_passes_wherever_a_newer_one_has_stopped_is_not_sh
         assert shown(storage, root, period) == newer
         check_newest_is_shown(storage, root, period, [*returned, newer])
     assert at >= 16
+
+
+@pytest.mark.parametrize("opened", ["local", "put"], indirect=True)
+def test_a_root_that_vanishes_anywhere_is_an_error_and_gets_no_manifest(opened, root):
+    for at in itertools.count():
+        storage, place = opened(), f"{root}/share-{at}"
+        attempt, had_manifest = claim(storage, place, "p", minute=0), []
+
+        def vanish(storage=storage, place=place, attempt=attempt, had_manifest=had_manifest):
+            had_manifest.append(storage.exists(attempt.manifest_path))
+            shutil.rmtree(place, ignore_errors=True)
+            for path in [path for path in getattr(storage, "files", []) if path.startswith(f"{place}/")]:
+                del storage.files[path]
+
+        step = Interruption(at, vanish)
+        with contextlib.suppress(ArtifactError):
+            finish(opened(step), attempt)
+            assert all(had_manifest)
+        if not step.happened:
+            break
+        assert not os.path.exists(place)
+        assert not storage.exists(attempt.manifest_path)
+    assert at >= 14
 
 
 def check_after_a_kill(storage, root, period, previous):

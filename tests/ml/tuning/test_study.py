@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from airflow_provider_distkeras.contract.errors import DivergenceError, TrainingError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DivergenceError, TrainingError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.samplers import AshaSampler, GridSampler, TpeSampler
@@ -174,6 +174,17 @@ def test_a_fit_that_failed_with_a_transient_error_is_run_again(tmp_path):
     again = Journal(LocalStorage(), f"{tmp_path}/second", [f"{tmp_path}/first"])
     assert again.resume({"x": 1}, 0) == BAD
     assert again.resume({"x": 1}, 1) is None
+
+
+def test_a_folder_around_the_records_that_is_gone_is_not_made_anew(tmp_path):
+    journal = Journal(LocalStorage(), f"{tmp_path}/attempt/trials", within=f"{tmp_path}/attempt")
+    with pytest.raises(ArtifactError, match="Cannot write"):
+        journal.record({"x": 1}, 0, BAD)
+    assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "attempt").mkdir()
+    journal.record({"x": 1}, 0, BAD)
+    assert len(list((tmp_path / "attempt" / "trials").iterdir())) == 1
 
 
 def test_a_record_of_an_earlier_version_is_taken_over(tmp_path):
