@@ -9,10 +9,12 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt
 from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
 from airflow_provider_distkeras.hooks import monitor
+from airflow_provider_distkeras.jobs.lease import LeaseWatch
 from airflow_provider_distkeras.links.spark import HistoryServerLink
 from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
 from airflow_provider_distkeras.triggers import spark_application
@@ -81,6 +83,21 @@ def test_trigger_holds_only_the_name_of_the_connection(yarn, defer_there, run, r
     assert timedelta(hours=2) < deferral["timeout"] < timedelta(hours=2, minutes=1)
     (lease,) = root.rglob("_LEASE.json")
     assert Lease.read(lease.read_bytes()).seconds == 600
+
+
+def test_job_of_a_task_that_is_marked_before_a_triggerer_takes_it_up_ends_with_its_lease(yarn, defer_there, run, monkeypatch):
+    now, reasons = [0.0], []
+
+    async def not_taken_up(trigger):
+        watch = LeaseWatch(LocalStorage(), Attempt(**trigger.attempt), lambda: now[0])
+        for now[0] in (0.0, 599.0, 601.0):
+            reasons.append(watch.check())
+        yield trigger._event("failed", "Marked.")
+
+    monkeypatch.setattr(spark_application.SparkApplicationTrigger, "run", not_taken_up)
+    run(defer_there)
+
+    assert reasons == [None, None, "Nobody has waited for this job for 600 s, so it ends without a result."]
 
 
 def test_task_without_a_timeout_waits_for_good(yarn, defer_there, run, deferrals):
