@@ -47,9 +47,9 @@ def split_secrets(properties: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 def mask_secrets(*properties: object) -> None:
     """Have Airflow hide the secrets of properties or variables, where they are dicts, in its log and its rendered templates."""
-    for each in properties:
-        secrets = split_secrets(each)[1] if isinstance(each, dict) else {}
-        mask_secret([text for value in secrets.values() for text in secret_texts(value)])
+    secrets = [value for each in properties if isinstance(each, dict) for value in split_secrets(each)[1].values()]
+    if secrets:
+        mask_secret([text for value in secrets for text in secret_texts(value)])
 
 
 def read_properties(file: Path) -> str:

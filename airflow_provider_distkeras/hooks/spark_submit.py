@@ -154,8 +154,8 @@ class DistKerasSubmitHook(SparkSubmitHook):
         """
         self._request, self._lease, self._on_claim = request, lease, on_claim
         self._name = name
+        process.mask_secrets(conf, self._env_vars)
         self._conf, self._secret_conf = process.split_secrets(conf)
-        process.mask_secrets(self._secret_conf, self._env_vars)
         if self._yarn_track_via_rm_api:
             # Airflow retries what failed, as a new attempt; YARN would run it again as the same one.
             self._conf.setdefault("spark.yarn.maxAppAttempts", "1")
