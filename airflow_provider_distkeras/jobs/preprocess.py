@@ -62,6 +62,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             features=count_values(prepared.data, FEATURES),
             label_col=spec.label_col,
             bad_lines=profile.bad,
+            repeated_headers=profile.headers,
             lacking=profile.lacking,
             validation_rows=profile.held_out[spec.label_col].rows,
             scaling=spec.scaling,

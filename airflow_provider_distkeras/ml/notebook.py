@@ -20,7 +20,13 @@ from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes
 from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
 from airflow_provider_distkeras.ml.data.profile import TextProfile
-from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_prepared_like, listed, log_dropped
+from airflow_provider_distkeras.ml.data.profile_checks import (
+    check_bad_records,
+    check_header,
+    check_prepared_like,
+    listed,
+    log_left_out,
+)
 from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
@@ -156,8 +162,9 @@ def _prepared_like(
     required = [name for name in source.kinds if selected.getOrDefault("missing").get(name) == "drop"]
     profile = source.profile(spark, ProfileRequest(tuple(source.kinds), tuple(required), held_out=roles.get("validation")))
     check_bad_records(spark, spec, source, profile)
+    check_header(spec, source, profile)
     check_prepared_like(selected, profile, roles)
-    log_dropped(profile)
+    log_left_out(profile)
     if "label" in roles:
         _warn_of_new_classes(stages, profile, roles["label"])
     # The source has renamed the columns.

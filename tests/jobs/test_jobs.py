@@ -173,6 +173,12 @@ def test_a_dataset_that_no_preprocess_task_made_is_refused(run_job, tmp_path):
         run_job(TrainSpec.build(dataset_path=f"file://{tmp_path}/dataset", **TRAINING))
 
 
+def test_lines_that_repeat_the_header_are_counted_in_the_manifest(run_job, write):
+    path = write('x,label\n1,1\nx,label\n2,2\n"x", "label"\n3,3\n')
+    done = run_job(PreprocessSpec.build(input_path=path))
+    assert (done.result["rows"], done.result["rejected_rows"], done.details.repeated_headers) == (3, 0, 2)
+
+
 def test_a_job_that_fails_leaves_its_cause_and_the_previous_result(run_job, bikes, tmp_path):
     usual = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["id", "busy"], "categorical_columns": ["season"]}
     good = PreprocessSpec.build(input_path=bikes(gaps=False), **usual)

@@ -40,8 +40,16 @@ _NO_TEXT = {
     b"PAR1": "is a Parquet file: expected CSV",
 }
 _DELIMITERS = ",;\t|"
-#: A name that is rather a value: a number, a date, or a time.
-_VALUE = re.compile(rf"[+-]?{DECIMAL}|\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}([ T].*)?|\d{{1,2}}:\d\d(:\d\d.*)?")
+#: What to do about a first line that may be no header.
+WITHOUT_HEADER = (
+    "If the file has no header, set header=False: its columns are then named '0', '1' and so on. If these are names, set "
+    "header=True."
+)
+#: A name that is rather a value: a number, a date, a time, an amount of money or in percent, true or false.
+_VALUE = re.compile(
+    rf"[+-]?{DECIMAL}|\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}([ T].*)?|\d{{1,2}}:\d\d(:\d\d.*)?"
+    r"|[+-]?[$€£¥]\s?\d[\d.,' ]*|[+-]?\d[\d.,' ]*[%$€£¥]|(?i:true|false)"
+)
 
 #: Takes the beginning of a compressed file and the number of bytes that are of use; raises OSError for what is not compressed.
 Decompress = Callable[[bytes, int], bytes]
@@ -109,7 +117,7 @@ def inspect(
         head, lines, records = _head(storage, path, dialect, unzstd)
         if not records:
             raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
-        first = [name.strip() for name in records[0]]
+        first = _stripped(records[0])
         _check_text(path, first, head, dialect)
         if dialect.header is False:
             header, lines, rows = [str(number) for number in range(len(first))], (), records
@@ -119,7 +127,7 @@ def inspect(
         files.headers[path], files.lines[path] = header, lines
         any_row = any_row or bool(rows)
         if len(files.samples) < _SAMPLED_FILES:  # joined files repeat their header
-            files.samples[path] = [row for row in rows if len(row) == len(header) and (row != records[0] or not lines)]
+            files.samples[path] = [row for row in rows if len(row) == len(header) and (_stripped(row) != first or not lines)]
     if not any_row:
         hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
         raise DataError(f"There is no row in {', '.join(list(files.sizes)[:3])}: the files hold only a header.{hint}")
@@ -181,10 +189,7 @@ def _check_header(path: str, header: list[str], line: bytes, dialect: Dialect, l
     refuse_twins(used, f"in the header of {path}", "Rename one in the file, or leave it out by excluded_columns.")
     values = [name for name in header if _VALUE.fullmatch(name)] if dialect.header is None else []
     if values:
-        raise DataError(
-            f"The header of {path} looks like values, such as {values[0]!r}. If the file has no header, set header=False: its "
-            "columns are then named '0', '1' and so on. If these are names, set header=True."
-        )
+        raise DataError(f"The header of {path} looks like values, such as {values[0]!r}. {WITHOUT_HEADER}")
     if dialect.by_line and len(_parsed([_text(line, dialect)], dialect)[0]) != len(header):
         raise DataError(f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line.")
 
@@ -217,7 +222,11 @@ def _members(content: bytes, limit: int, new: Callable[[], Any]) -> bytes:
 
 def fields_of(lines: list[str], dialect: Dialect) -> list[list[str]]:
     """Return the fields of lines that are a record each, without the spaces around them."""
-    return [[field.strip() for record in _parsed([line], dialect) for field in record] for line in lines]
+    return [[field for record in _parsed([line], dialect) for field in _stripped(record)] for line in lines]
+
+
+def _stripped(record: list[str]) -> list[str]:
+    return [field.strip() for field in record]
 
 
 def _parsed(lines: list[str], dialect: Dialect) -> list[list[str]]:

@@ -56,6 +56,7 @@ class PreprocessDetails(JobDetails):
         features: the length of a row's features.
         label_col: the column to predict, by its new name.
         bad_lines: lines that do not fit the files' header.
+        repeated_headers: lines that repeat the header of their file, and are no rows.
         lacking: rows without a value, per column whose policy drops such rows.
         validation_rows: rows to validate on.
         scaling: how numbers were scaled; None if they were not.
@@ -70,6 +71,7 @@ class PreprocessDetails(JobDetails):
     features: int | None = None
     label_col: str | None = None
     bad_lines: int = 0
+    repeated_headers: int = 0
     lacking: dict[str, int] = field(default_factory=dict)
     validation_rows: int = 0
     scaling: str | None = None

@@ -13,7 +13,7 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
-from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_profile, log_losses
+from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records, check_header, check_profile, log_losses
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import Source
@@ -57,6 +57,7 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     source = source.with_kinds(plan.kinds)
     profile = source.profile(spark, plan.profile_request)
     check_bad_records(spark, spec, source, profile)
+    check_header(spec, source, profile)
     check_profile(plan, profile)
     log_losses(plan, profile)
     inputs = feature_layout.inputs_of(plan, profile.profiles)

@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
+from airflow_provider_distkeras.contract.files.csv_header import WITHOUT_HEADER
 from airflow_provider_distkeras.contract.specs import InputSpec
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, PlannedColumn
-from airflow_provider_distkeras.ml.data.profile import NumberProfile
+from airflow_provider_distkeras.ml.data.profile import NumberProfile, TextProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.schema import stands_for_nothing
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 #: The value in the reason of a record with something else than a number.
 _NO_NUMBER = re.compile(r" is '(.*)', expected a number$")
 
+#: The share of lines that repeat the header, above which they are more likely rows, where rows hold nothing but texts.
+_MOST_HEADERS = 0.01
 #: What numbers that are one number in float32 mean in the columns that are used so, by their role, and what to do about them.
 _FIXES_OF_TWINS = {
     None: "the network cannot tell them apart. If they are identifiers, leave them out by excluded_columns, or list them in "
@@ -49,6 +52,29 @@ def check_bad_records(spark: SparkSession, spec: InputSpec, source: Source, prof
         f"{profile.bad:,} of {profile.rows + profile.bad:,} lines do not fit, such as {place}, {text[:200]!r}: {reason}. "
         f"{_fix(spec, profile)}"
     )
+
+
+def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
+    """Raise DataError for a first line that was taken for the header and is more likely a row: its names are values, too."""
+    if source.typed or spec.dialect.header is not None:
+        return
+    texts = [name for name, kind in source.kinds.items() if kind == "text"]
+    for name in texts:
+        value = source.names_in_files[name]
+        parts = (profile.profiles[name], profile.held_out[name])
+        count = sum(part.counts[value] for part in parts if isinstance(part, TextProfile))
+        if count:
+            raise DataError(
+                f"The first line names a column {value!r}, which holds {value!r} as a value, too, in {count:,} rows. "
+                f"{WITHOUT_HEADER}"
+            )
+    lines = profile.rows + profile.bad + profile.headers
+    # A line like the header is no row if there is a column of numbers, whose name would be none.
+    if len(texts) == len(source.kinds) and profile.headers > _MOST_HEADERS * lines:
+        raise DataError(
+            f"{profile.headers:,} of {lines:,} lines are the same as the first one, which was taken for the header. "
+            f"{WITHOUT_HEADER}"
+        )
 
 
 def _fix(spec: InputSpec, profile: DataProfile) -> str:
@@ -87,8 +113,8 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
 
 
 def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
-    """Warn of rows that are dropped, and of numbers that are one number in float32, in which training takes them."""
-    log_dropped(profile)
+    """Warn of lines that are left out, and of numbers that are one number in float32, in which training takes them."""
+    log_left_out(profile)
     for column in plan.columns:
         values = profile.profiles[column.name]
         are_numbers = column.kind == "number" or length_of(column.kind) is not None
@@ -102,8 +128,10 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
             )  # fmt: skip
 
 
-def log_dropped(profile: DataProfile) -> None:
-    """Warn of rows that are dropped."""
+def log_left_out(profile: DataProfile) -> None:
+    """Warn of rows that are dropped, and of lines that repeat the header."""
+    if profile.headers:
+        logger.warning("%s lines repeat the header and are no rows.", f"{profile.headers:,}")
     dropped = profile.rows - profile.complete
     if dropped:
         logger.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +38,12 @@ class BadRecord:
     reason: str
 
 
-#: The batches of a parsed block, and its records that do not fit.
-ParsedBlock = tuple[list[pa.RecordBatch], list[BadRecord]]
+class ParsedBlock(NamedTuple):
+    """The batches of a parsed block, its records that do not fit, and how many headers were left out."""
+
+    batches: list[pa.RecordBatch]
+    bad: list[BadRecord]
+    headers: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class DataProfile:
         held_out: Profile per column of the other complete rows.
         bad: Records that do not fit.
         examples: Beginning of some of them, and the reason.
+        headers: Lines that were left out, for they repeat the header.
     """
 
     rows: int
@@ -63,6 +68,7 @@ class DataProfile:
     held_out: dict[str, Profile]
     bad: int
     examples: list[tuple[str, str]]
+    headers: int = 0
 
     def count(self, attribute: str) -> dict[str, int]:
         """Count the values that are `missing`, or `infinite`, in the complete rows, per column that has some."""
@@ -96,11 +102,11 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
     A row each holds the counts, an example of a bad record, and a column's profile.
     """
     profiles = _empty_profiles(request, kinds)
-    counts, examples = np.zeros(3, np.int64), list[BadRecord]()
+    counts, examples = np.zeros(4, np.int64), list[BadRecord]()
     lacking = np.zeros(len(request.required), np.int64)
-    for batches, bad in blocks:
+    for batches, bad, headers in blocks:
         examples += bad[: _EXAMPLES - len(examples)]
-        counts[2] += len(bad)
+        counts[2:] += len(bad), headers
         for batch in batches:
             complete, without = _with_values(batch, request.required)
             lacking += without
@@ -123,7 +129,7 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
 def merge_reports(report: Iterable[Mapping[str, Any]], request: ProfileRequest, kinds: Mapping[str, str]) -> DataProfile:
     """Merge the rows that `profile_blocks` yielded in all tasks."""
     profiles = _empty_profiles(request, kinds)
-    counts, examples, lacking = np.zeros(3, np.int64), list[tuple[str, str]](), Counter[str]()
+    counts, examples, lacking = np.zeros(4, np.int64), list[tuple[str, str]](), Counter[str]()
     for row in report:
         if row["part"] == _COUNTS:
             counts += row["counts"]
@@ -133,8 +139,10 @@ def merge_reports(report: Iterable[Mapping[str, Any]], request: ProfileRequest, 
             examples.append((row["texts"][0], row["texts"][1]))
         else:
             profiles[row["part"]][row["name"]].merge_row(dict(row))
-    rows, complete, bad = map(int, counts)
-    return DataProfile(rows, complete, dict(+lacking), profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES])
+    rows, complete, bad, headers = map(int, counts)
+    return DataProfile(
+        rows, complete, dict(+lacking), profiles[_TRAINING], profiles[_HELD_OUT], bad, examples[:_EXAMPLES], headers
+    )
 
 
 def _empty_profiles(request: ProfileRequest, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:

@@ -128,7 +128,13 @@ def test_all_members_of_a_compressed_file_belong_to_its_beginning(tmp_path):
     assert list(inspect(LocalStorage(), [str(tmp_path)], Dialect()).samples.values()) == [[["3", "4"]]] * 2
 
 
-@pytest.mark.parametrize("line", ["5.1,3.5,x", "a,1", "2026-03-01,a", "a,-2e5", "01/02/2020 10:00,b", "b,10:30"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5.1,3.5,x", "a,1", "2026-03-01,a", "a,-2e5", "01/02/2020 10:00,b", "b,10:30",
+        "true,a", "b,FALSE", "$5,x", "12%,y", "b,€ 1 000.50", "-12.5 €,b",
+    ],
+)  # fmt: skip
 def test_a_header_that_looks_like_values_is_refused_with_the_options_that_read_it(tmp_path, line):
     with pytest.raises(
         DataError, match=r"looks like values, such as '.*'\. If the file has no header, set header=False: .*header=True"
@@ -137,7 +143,7 @@ def test_a_header_that_looks_like_values_is_refused_with_the_options_that_read_i
     assert look(tmp_path, f"{line}\n{line}\n", header=True).columns == line.split(",")
 
 
-@pytest.mark.parametrize("line", ["a1,b", "x.1,y", "2nd,3d", "day 1,-", "1a,v2", "nan,inf"])
+@pytest.mark.parametrize("line", ["a1,b", "x.1,y", "2nd,3d", "day 1,-", "1a,v2", "nan,inf", "$,%", "US$,truth", "% of 5,$x"])
 def test_a_header_with_digits_is_one(tmp_path, line):
     assert look(tmp_path, f"{line}\n1,2\n").columns == line.split(",")
 

@@ -166,6 +166,45 @@ def test_a_repeated_header_does_not_count_for_the_types_of_columns(spark, write)
     assert sorted(rows(process_csv(write("a,label\n1,2\na,label\n3,4\n")))) == [2, 4]
 
 
+def test_repeated_headers_are_counted_and_told(spark, write, tmp_path, caplog):
+    write("a,label\n1,2\n" + 'a, "label"\n3,4\n' * 3)
+    write("a,label\n5,6\n", "b.csv")
+    assert process_csv(str(tmp_path)).count() == 5
+    assert "3 lines repeat the header and are no rows." in caplog.text
+
+
+TEXTS = {"label_col": "small", "categorical_columns": ["red", "small"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "red,small\nblue,large\nred,large\nred,small\n",
+            "The first line names a column 'red', which holds 'red' as a value, too, in 1 rows. If the file has no header, set "
+            "header=False",
+        ),
+        (
+            "red,small\n" + "blue,large\nred,small\n" * 2,
+            "2 of 4 lines are the same as the first one, which was taken for the header. If the file has no header, set header=False",
+        ),
+    ],
+)
+def test_a_first_line_that_is_more_likely_a_row_is_refused(spark, write, content, message):
+    with pytest.raises(DataError) as error:
+        process_csv(write(content), **TEXTS)
+    assert message in str(error.value)
+    assert process_csv(write(content), header=True, **TEXTS).count() == 2
+    without = {"label_col": "1", "categorical_columns": ["0", "1"], "header": False}
+    assert process_csv(write(content), **without).count() == content.count("\n")
+
+
+def test_texts_of_joined_files_may_repeat_their_header(spark, write, caplog):
+    content = "red,small\n" + "blue,large\ngreen,small size\n" * 50
+    assert process_csv(write(content * 2), **TEXTS).count() == 200
+    assert "1 lines repeat the header" in caplog.text
+
+
 def test_no_file_matches(spark, tmp_path):
     with pytest.raises(DataError, match=r"No file matches '.*/\*\.csv'"):
         process_csv(f"{tmp_path}/*.csv")

@@ -24,10 +24,17 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 @dataclass(frozen=True)
 class CsvBlock:
-    """Some records, in the files' encoding and without line breaks, and the file of each, if it was requested."""
+    """Some records, in the files' encoding and without line breaks.
+
+    Attributes:
+        records: the records.
+        files: the file of each, if it was requested.
+        headers: how many headers were left out among them, see `CsvFeed.own_headers`.
+    """
 
     records: pa.Array
     files: pa.Array | None
+    headers: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,11 @@ class CsvFeed:
     paths: tuple[str, ...]
     whole: bool
 
+    @property
+    def own_headers(self) -> int:
+        """How many of the headers that all blocks count head a file; the others are repeated."""
+        return len(self.paths) if self.lines and not self.whole else 0
+
     def open(self, spark: SparkSession, named: bool = False) -> DataFrame:
         """Return a DataFrame of lines, or of whole files, for `blocks`; `named` with the file of every line."""
         paths = [literal(path) for path in self.paths]
@@ -60,27 +72,30 @@ class CsvFeed:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
                     for records in _without_first(bool(self.lines), split(path, content.as_buffer(), dialect, above)):
-                        kept = records.filter(pc.invert(self._are_headers(records, dialect)))
-                        yield CsvBlock(kept, pa.repeat(path, len(kept)))
+                        headers = self._are_headers(records, dialect)
+                        kept = records.filter(pc.invert(headers))
+                        yield CsvBlock(kept, pa.repeat(path, len(kept)), headers.true_count)
                 continue
             lines = batch.column(0).cast(pa.binary())
-            same = [pc.equal(lines, line.rstrip(b"\r\n")) for line in self.lines]
-            kept = pc.invert(reduce(pc.or_, same, self._are_headers(lines, dialect)))
-            yield CsvBlock(lines.filter(kept), _decoded_names(batch.column(1).filter(kept)) if batch.num_columns > 1 else None)
+            headers = self._are_headers(lines, dialect)
+            above_header = [pc.equal(lines, line.rstrip(b"\r\n")) for line in self.lines[:-1]]
+            kept = pc.invert(reduce(pc.or_, above_header, headers))
+            files = _decoded_names(batch.column(1).filter(kept)) if batch.num_columns > 1 else None
+            yield CsvBlock(lines.filter(kept), files, headers.true_count)
 
     def _are_headers(self, lines: pa.Array, dialect: Dialect) -> pa.Array:
-        """Return which lines name the columns, however they are quoted."""
+        """Return which lines name the columns, however they are quoted and spaced."""
         if not self.lines:
             return pa.repeat(False, len(lines))
-        encoding, quote = "utf-8" if dialect.is_wide else dialect.encoding, dialect.quote or ""
+        encoding = "utf-8" if dialect.is_wide else dialect.encoding
         first, last = (name.encode(encoding) for name in (self.columns[0], self.columns[-1]))
         # Most lines are seen to be others by their ends.
-        begin = pc.or_(pc.starts_with(lines, first), pc.starts_with(lines, quote.encode() + first))
-        end = pc.or_(pc.ends_with(lines, last), pc.ends_with(lines, last + quote.encode()))
-        likely = pc.and_(begin, end)
+        trimmed = pc.ascii_trim(lines.view(pa.string()), f" {dialect.quote or ''}").view(pa.binary())
+        likely = pc.and_(pc.starts_with(trimmed, first), pc.ends_with(trimmed, last))
         texts = [line.decode(encoding, "replace") for line in lines.filter(likely).to_pylist()]
         same = [record == list(self.columns) for record in fields_of(texts, dialect)]
-        return pc.replace_with_mask(likely, likely, pa.array(same, pa.bool_()))
+        likely = pc.replace_with_mask(likely, likely, pa.array(same, pa.bool_()))
+        return pc.or_(likely, pc.equal(lines, self.lines[-1].rstrip(b"\r\n")))
 
 
 def _decoded_names(names: pa.Array) -> pa.Array:

@@ -80,7 +80,8 @@ class CsvSource(Source):
         with read_errors(list(self.sizes)):
             work = partial(_profile, request=request, kinds=self.kinds)
             report = self._map(spark, work, REPORT).toArrow().to_pylist()
-        return merge_reports(report, request, self.kinds)
+        profile = merge_reports(report, request, self.kinds)
+        return replace(profile, headers=profile.headers - sum(feed.own_headers for feed in feeds(self.files, self.dialect)))
 
     def rows(self, spark: SparkSession, *, with_bad: bool = False) -> DataFrame:
         """Return the records that fit; `with_bad` as `Source.rows` describes it."""
@@ -140,12 +141,12 @@ def _parsed(
     batches: Iterable[pa.RecordBatch], work: _Work, feed: CsvFeed, dialect: Dialect, parser: CsvParser
 ) -> Iterator[pa.RecordBatch]:
     """Parse the records of a task and hand them to a function. Runs on executors."""
-    return work((block, parser.parse(block.records)) for block in feed.blocks(batches, dialect))
+    return work((block, ParsedBlock(*parser.parse(block.records), block.headers)) for block in feed.blocks(batches, dialect))
 
 
 def _rows(blocks: Iterator[tuple[CsvBlock, ParsedBlock]]) -> Iterator[pa.RecordBatch]:
     """Yield the records that fit. Runs on executors."""
-    for _, (batches, _) in blocks:
+    for _, (batches, *_) in blocks:
         yield from batches
 
 
@@ -157,7 +158,7 @@ def _rows_and_bad(blocks: Iterator[tuple[CsvBlock, ParsedBlock]], schema: pa.Sch
         schema: The columns of a task none of whose records fit.
     """
     count = 0
-    for _, (batches, bad) in blocks:
+    for _, (batches, bad, _) in blocks:
         count += len(bad)
         for batch in batches:
             schema = batch.schema  # all batches of a task must have one: the rows of nulls, too
@@ -169,7 +170,7 @@ def _rows_and_bad(blocks: Iterator[tuple[CsvBlock, ParsedBlock]], schema: pa.Sch
 
 def _bad_records(blocks: Iterator[tuple[CsvBlock, ParsedBlock]]) -> Iterator[pa.RecordBatch]:
     """Yield the records that do not fit, with their file. Runs on executors."""
-    for block, (_, bad) in blocks:
+    for block, (_, bad, _) in blocks:
         if bad and block.files is not None:
             texts, reasons = pa.array([record.text for record in bad]), pa.array([record.reason for record in bad])
             files = block.files.take(pa.array([record.position for record in bad]))

@@ -14,7 +14,14 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import base_of
-from airflow_provider_distkeras.ml.data.profiling import REPORT, DataProfile, ProfileRequest, merge_reports, profile_blocks
+from airflow_provider_distkeras.ml.data.profiling import (
+    REPORT,
+    DataProfile,
+    ParsedBlock,
+    ProfileRequest,
+    merge_reports,
+    profile_blocks,
+)
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, Source, read_errors
 from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, without_nulls
 from airflow_provider_distkeras.spark.columns import as_floats, quoted
@@ -105,4 +112,4 @@ def read_table(spark: SparkSession, paths: Iterable[str], file_format: str) -> D
 
 def _profile(batches: Iterable[pa.RecordBatch], request: ProfileRequest, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """Profile the rows of a task. Runs on executors."""
-    return profile_blocks((([batch], []) for batch in batches), request, kinds)
+    return profile_blocks((ParsedBlock([batch], []) for batch in batches), request, kinds)

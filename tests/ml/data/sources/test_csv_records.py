@@ -70,10 +70,20 @@ def test_a_carriage_return_alone_ends_a_line_of_a_whole_file_too(tmp_path, conte
 
 
 @pytest.mark.parametrize("dialect", [Dialect(), Dialect(multiline=True)])
-@pytest.mark.parametrize("repeated", [b"a,b", b'"a","b"', b'a,"b"'])
+@pytest.mark.parametrize("repeated", [b"a,b", b'"a","b"', b'a,"b"', b' "a", "b"', b"a , b ", b'"a" ,  "b" '])
 def test_a_repeated_header_is_no_row_however_it_is_quoted(tmp_path, dialect, repeated):
     content = b"a,b\n1,2\n" + repeated + b"\naa,b\na,bb\n3,4\n"
     assert rows_of(tmp_path, content, dialect) == [b"1,2", b"aa,b", b"a,bb", b"3,4"]
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(multiline=True)])
+@pytest.mark.parametrize("header", [b"a,b", b' "a","b"', b'"say ""a""",b'])
+def test_headers_are_counted(tmp_path, dialect, header):
+    (tmp_path / "x.csv").write_bytes(header + b"\n1,2\n" + header + b"\n" + header + b"\n3,4\n")
+    (feed,) = feeds(inspect(LocalStorage(), [str(tmp_path)], dialect), dialect)
+    blocks = list(feed.blocks([batch_of(tmp_path, feed)], dialect))
+    assert sum(block.headers for block in blocks) - feed.own_headers == 2
+    assert [record for block in blocks for record in block.records.to_pylist()] == [b"1,2", b"3,4"]
 
 
 @pytest.mark.parametrize("dialect", [Dialect(header=False), Dialect(multiline=True, header=False)])
@@ -92,7 +102,11 @@ def rows_of(tmp_path, content, dialect):
     (tmp_path / "x.csv").write_bytes(content)
     files = inspect(LocalStorage(), [str(tmp_path)], dialect)
     (feed,) = feeds(files, dialect)
+    return [record for block in feed.blocks([batch_of(tmp_path, feed)], dialect) for record in block.records.to_pylist()]
+
+
+def batch_of(tmp_path, feed):
+    """A file as Spark hands it to a feed."""
+    content = (tmp_path / "x.csv").read_bytes()
     columns = {"content": [content], "path": ["x.csv"]} if feed.whole else {"value": content.decode().splitlines()}
-    return [
-        record for block in feed.blocks([pa.RecordBatch.from_pydict(columns)], dialect) for record in block.records.to_pylist()
-    ]
+    return pa.RecordBatch.from_pydict(columns)
