@@ -159,12 +159,15 @@ class Components:
         return True
 
     def end(self):
-        """End all components with all that they have started."""
-        for process in [*reversed(self._processes.values()), *self._killed]:
+        """End all components with all that they have started, within five seconds."""
+        processes, deadline = [*self._processes.values(), *self._killed], time.monotonic() + 5
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -30,7 +30,7 @@ def require_postgresql():
     missing += [name for name in ("psycopg2", "asyncpg") if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(
-            f"PostgreSQL is not installed here: apt-get install postgresql, pip install psycopg2-binary asyncpg; missing: {missing}"
+            f"PostgreSQL is not installed here: apt-get install postgresql, make test for the drivers; missing: {missing}"
         )
 
 
