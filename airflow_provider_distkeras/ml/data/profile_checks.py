@@ -56,10 +56,10 @@ def check_bad_records(spark: SparkSession, spec: InputSpec, source: Source, prof
 
 def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
     """Raise DataError for a first line that was taken for the header and is more likely a row: its names are values, too."""
-    if source.typed or spec.dialect.header is not None:
+    # A column of numbers shows that the first line, whose name there is none, is no row.
+    if source.typed or spec.dialect.header is not None or {*source.kinds.values()} != {"text"}:
         return
-    texts = [name for name, kind in source.kinds.items() if kind == "text"]
-    for name in texts:
+    for name in source.kinds:
         value = source.names_in_files[name]
         parts = (profile.profiles[name], profile.held_out[name])
         count = sum(part.counts[value] for part in parts if isinstance(part, TextProfile))
@@ -69,8 +69,7 @@ def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
                 f"{WITHOUT_HEADER}"
             )
     lines = profile.rows + profile.bad + profile.headers
-    # A line like the header is no row if there is a column of numbers, whose name would be none.
-    if len(texts) == len(source.kinds) and profile.headers > _MOST_HEADERS * lines:
+    if profile.headers > _MOST_HEADERS * lines:
         raise DataError(
             f"{profile.headers:,} of {lines:,} lines are the same as the first one, which was taken for the header. "
             f"{WITHOUT_HEADER}"

@@ -199,6 +199,11 @@ def test_a_first_line_that_is_more_likely_a_row_is_refused(spark, write, content
     assert process_csv(write(content), **without).count() == content.count("\n")
 
 
+def test_a_name_may_be_a_value_of_its_column_where_another_column_holds_numbers(spark, write):
+    data = process_csv(write("red,label\nred,1\nblue,2\n"), categorical_columns=["red"])
+    assert rows(data) == {1: [0, 1], 2: [1, 0]}
+
+
 def test_texts_of_joined_files_may_repeat_their_header(spark, write, caplog):
     content = "red,small\n" + "blue,large\ngreen,small size\n" * 50
     assert process_csv(write(content * 2), **TEXTS).count() == 200
