@@ -25,7 +25,9 @@ def yarn(monkeypatch):
 
 @pytest.fixture
 def make(yarn, tmp_path):
-    """Makes a trigger as the triggerer does: from what another one has serialized."""
+    """Makes a trigger as the triggerer does: from what another one has serialized; its attempt is claimed."""
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    (tmp_path / "p" / "a" / "_SPEC.json").write_text("{}")
 
     def make(**more):
         attempt = {"period_path": f"file://{tmp_path}/p", "name": "a"}
