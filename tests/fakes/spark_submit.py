@@ -98,7 +98,7 @@ def main() -> int:
         storage.write_bytes(attempt.error_path, json.dumps(cause).encode())
         return 0 if in_cluster else 1
     elif mode == "overtaken":  # by another run about the same period
-        storage.write_bytes(Attempt(attempt.period_path, f"9{attempt.name}").spec_path, b"{}")
+        storage.write_bytes(Attempt(attempt.period_path, f"9{attempt.name[1:]}").spec_path, b"{}")
         try:
             commit(storage, attempt, Manifest(request.spec.kind, request.spec.sha256, {}))
         except SupersededError as error:

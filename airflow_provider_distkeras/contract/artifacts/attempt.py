@@ -8,21 +8,18 @@ one has a manifest or may still get one: it has a request (_SPEC.json), and no f
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.map_key import segment_folder
 from airflow_provider_distkeras.contract.errors import ArtifactError, SupersededError
-from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden
+from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.period import is_older, slug, sort_key
-
-logger = logging.getLogger(__name__)
 
 _CURRENT = "CURRENT"
 _STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -55,24 +52,23 @@ class Attempt:
         folder = f"{task_path(root, dag_id, task_id, segment)}/period={period}"
         return cls(folder, f"{stamp}-g{generation}-t{try_number}-{spec_sha256[:8]}")
 
+    @property
+    def claimed_at(self) -> datetime | None:
+        """The time in the name; None if it is not the name of an attempt, or of the last year, which no claim could follow."""
+        match = _NAME.fullmatch(self.name)
+        try:
+            moment = datetime.strptime(match[1], _STAMP) if match else None
+        except ValueError:
+            return None
+        return moment if moment is not None and moment.year < MAXYEAR else None
+
     def after(self, others: Iterable[Attempt]) -> Attempt:
         """Return this attempt; with a later stamp if another one has it, or a later one: the clocks of machines differ."""
-        stamp = self.name.partition("-")[0]
-        rivals = [each for each in others if _NAME.fullmatch(each.name) and each.name.partition("-")[0] >= stamp]
-        later = max((moment for each in rivals if (moment := each._after_claim()) is not None), default=None)
-        return self if later is None else replace(self, name=self.name.replace(stamp, later.strftime(_STAMP), 1))
-
-    def _after_claim(self) -> datetime | None:
-        """Return the moment after the time in the name; None, with a warning, if that is no time, or the last one."""
-        try:
-            return datetime.strptime(self.name.partition("-")[0], _STAMP) + timedelta(microseconds=1)
-        except (ValueError, OverflowError) as error:
-            logger.warning(
-                "%s is passed over: expected a name that begins with the time of a claim, such as 20260301T060000000000Z (%s). "
-                "Delete or rename the folder: with a manifest, or a request alone, it counts as newer than all others.",
-                self.path, error,
-            )  # fmt: skip
-            return None
+        mine, times = self.claimed_at, [moment for each in others if (moment := each.claimed_at) is not None]
+        if mine is None or not times or mine > max(times):
+            return self
+        later = max(times) + timedelta(microseconds=1)
+        return replace(self, name=self.name.replace(mine.strftime(_STAMP), later.strftime(_STAMP), 1))
 
     def is_retry_of(self, earlier: Attempt) -> bool:
         """Return whether this is a later try of the same run than an attempt before it."""
@@ -143,9 +139,9 @@ def task_path(root: str, dag_id: str, task_id: str, segment: int | str) -> str:
 
 
 def attempts(storage: Storage, period_path: str) -> list[Attempt]:
-    """Return the attempts of a period, the oldest first."""
-    names = storage.list_names(period_path)
-    return [Attempt(period_path, name) for name in names if name != _CURRENT and not is_hidden(name)]
+    """Return the attempts of a period, the oldest first; what is named otherwise is none, such as a copy that someone made."""
+    folders = [Attempt(period_path, name) for name in storage.list_names(period_path)]
+    return [attempt for attempt in folders if attempt.claimed_at is not None]
 
 
 def current(storage: Storage, period_path: str) -> Attempt | None:

@@ -135,12 +135,22 @@ def test_a_claim_is_newer_than_all_before_it_whatever_the_clocks_say(tmp_path):
     assert now.after([Attempt(now.period_path, name) for name in ("CURRENT", "notes", "9-g0-t1-abababab")]) == now
 
 
-@pytest.mark.parametrize("name", ["99999999T999999999999Z-g0-t1-abababab", "99991231T235959999999Z-g0-t1-abababab"])
-def test_a_name_that_no_clock_gives_is_passed_over_and_the_log_names_it(name, caplog):
-    mine, later = Attempt("p", "20260301T120000000000Z-g0-t1-abababab"), Attempt("p", "20260301T120000000007Z-g0-t1-abababab")
-    assert mine.after([Attempt("p", name)]) == mine
-    assert mine.after([later, Attempt("p", name)]).name == "20260301T120000000008Z-g0-t1-abababab"
-    assert f"p/{name} is passed over: expected a name that begins with the time of a claim" in caplog.text
+@pytest.mark.parametrize(
+    "name",
+    [
+        "99999999T999999999999Z-g0-t1-abababab",
+        "99991231T235959999999Z-g0-t1-abababab",
+        "old-20260301T120000000000Z-g0-t1-abababab",
+    ],
+)
+def test_a_folder_that_no_claim_has_named_is_no_attempt(tmp_path, name):
+    attempt = claim(tmp_path)
+    odd = Attempt(attempt.period_path, name)
+    for path in (odd.spec_path, odd.manifest_path):
+        STORAGE.write_bytes(path, b"{}")
+    assert attempt.after([odd]) == attempt
+    commit(STORAGE, attempt, manifest(1))
+    assert committed(STORAGE, attempt.period_path).result == manifest(1).result
 
 
 def test_the_pointer_for_people_is_read_by_nothing(tmp_path):

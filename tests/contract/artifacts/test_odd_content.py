@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.artifacts.lease import Lease
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.progress import Progress
 from airflow_provider_distkeras.contract.artifacts.request import Request
-from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
+from airflow_provider_distkeras.contract.errors import ArtifactError, DistKerasError, SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, PromoteSpec, ScoreSpec, TrainSpec
 
 numbers = st.one_of(st.integers(), st.floats(), st.sampled_from([-1, 250, 10**20, 10**400, -(10**400), 1e308]))
@@ -103,7 +103,10 @@ def test_a_request_is_read_with_a_valid_spec_or_refused(spec):
         (RECORD, lambda content: Champions(storage(content), "/root", "bikes").present()),
         (PROGRESS, lambda content: str(Progress.from_dict(json.loads(content)))),
         ({"seconds": 120.0, "revoked": False, "renewed_at": 1.5}, lambda content: Lease.read(content).poll_s > 0),
-        ({"type": "DataError", "message": "No rows.", "permanent": True}, lambda content: str(Failure.from_json(content).error)),
+        (
+            {"type": "DataError", "message": "No rows.", "permanent": True},
+            lambda content: isinstance(Failure.from_json(content).error, DistKerasError),
+        ),
     ],
     ids=["champion", "progress", "lease", "failure"],
 )

@@ -232,7 +232,9 @@ def test_the_spec_of_a_new_job_needs_no_registry(tmp_path):
 
         bread_path: str = spec_field(uri, "The bread.")
 
-    request = Request(ToastSpec.build(bread_path="/bread"), Attempt(f"{tmp_path}/period=1", "a"))
+    request = Request(
+        ToastSpec.build(bread_path="/bread"), Attempt(f"{tmp_path}/period=1", "20260301T120000000000Z-g0-t1-1a3be997")
+    )
     manifest = Manifest("toast", request.spec.sha256, {"toast_path": "/t"}, details=ToastDetails(slices=2))
     LocalStorage().write_bytes(request.attempt.spec_path, request.to_json().encode())
     commit(LocalStorage(), request.attempt, manifest)
