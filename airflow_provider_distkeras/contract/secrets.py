@@ -6,18 +6,20 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-#: A user and a password: in an object store's URI, where a colon begins no port, and in another one; and a signature.
+#: A user and a password: in an object store's URI, where a colon begins no port, and in another one; a user alone where it may
+#: be a token; and a signature.
 _CREDENTIALS = (
     r"(?<![\w+.-])(?:s3[an]?|gs)://[^/@]*(?:@|:[^@]*@)"
     r"|(?<![\w+.-])[a-z][\w+.-]*://[^/@]*:(?!\d+(?:[/,?#\s]|$))[^@]*@"
-    r"|[?&](?:sig|x-(?:amz|goog)-signature)="
+    r"|(?<![\w+.-])(?:https?|ftps?)://[^/@\s]+@"
+    r"|[?&](?:sig|signature|(?:access_)?token|x-(?:amz|goog)-signature)="
 )
 #: What Spark hides by itself, in names as in values.
 _SPARK = r"secret|password|token|access[.]?key"
 #: Further names: of keys and signatures of stores, and of OpenLineage's log-ins.
 _NAMES = (
     r"passphrase|passwd|(?:access|account|api|encryption|private|shared|storage)[._-]?key"
-    r"|connection[._-]?string|oauth2[.]credential|fs[.]azure[.]sas[.]"
+    r"|connection[._-]?string|credential(?!s?[.]provider)|authorization|[._](?:pwd|pass)$|fs[.]azure[.]sas[.]"
     r"|spark[.]openlineage[.]transport[.](?:.*[.])?(?:auth[.](?!type$)|headers[.])"
 )
 #: All of it, as spark.redaction.regex takes it, which is Java's.
@@ -25,7 +27,7 @@ SECRET = f"(?i){_SPARK}|{_NAMES}|{_CREDENTIALS}"
 
 _credentials = re.compile(f"(?i){_CREDENTIALS}")
 _secret_name = re.compile(f"(?i){_SPARK}|{_NAMES}")
-_secret_value = re.compile(f"(?i){_SPARK}|{_CREDENTIALS}")
+_secret_value = re.compile(f"(?i){_SPARK}|accountkey=|{_CREDENTIALS}")
 _PASSWORD = re.compile(r"://[^/@\s]*?:([^@\s]+)@")
 _JAVA_OPTION = re.compile(r"""-D([^\s=]+)=("[^"]*"|'[^']*'|\S+)""")
 

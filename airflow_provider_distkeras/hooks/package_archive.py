@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
+import stat
 import tempfile
 import time
 import zipfile
@@ -40,12 +42,22 @@ def submission_folder() -> Iterator[Path]:
 
 def _remove_left_behind() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, one in use, or one that is gone by now
-            if time.time() - folder.stat().st_mtime < _MAKING_S:
-                continue
-            with (folder / _LOCK).open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # one in use, or one that is gone by now
+            if _is_left_behind(folder):
+                with open(folder / _LOCK, "w", opener=_open_own) as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+
+
+def _is_left_behind(folder: Path) -> bool:
+    """Return whether a folder is this user's own, no link, and older than one that is being made."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and time.time() - status.st_mtime >= _MAKING_S
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file that is no link, and no pipe that would be waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
 
 
 def zip_package(directory: Path) -> Path:

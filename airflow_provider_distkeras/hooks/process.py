@@ -23,6 +23,7 @@ GRACE_S = 2.0
 _POLL_S = 0.02
 #: The property with the pattern of what Spark's UI and event log hide.
 REDACTION = "spark.redaction.regex"
+_SETS_REDACTION = re.compile(rf"^[ \t\f]*{re.escape(REDACTION)}[ \t\f:=]", re.MULTILINE)
 #: What java.util.Properties would not read as it is: in names; and in values, of which the first character may not be a space.
 _IN_NAMES, _IN_VALUES = re.compile(r"[^\x21-\x7e]|[\\:=#!]"), re.compile(r"^ |[^\x20-\x7e]|\\")
 _LINE_BREAKS = {"\n": "\\n", "\r": "\\r"}
@@ -53,15 +54,19 @@ def mask_secrets(*properties: object) -> None:
 
 
 def read_properties(file: Path) -> str:
-    """Return the content of a properties file; raise SpecError if it cannot be read."""
+    """Return the content of a properties file, as Spark decodes it; raise SpecError if it cannot be read."""
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = getattr(error, "strerror", None) or error
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         raise SpecError(
-            f"properties_file: expected a file of Spark properties in UTF-8 on this machine, received {str(file)!r}: {cause}. "
-            "Correct the path, or the file."
+            f"properties_file: expected a file of Spark properties on this machine, received {str(file)!r}: {error.strerror}. "
+            "Correct the path, or the file's rights."
         ) from error
+
+
+def sets_redaction(properties: str) -> bool:
+    """Return whether the content of a properties file sets the pattern of what Spark hides."""
+    return _SETS_REDACTION.search(properties) is not None
 
 
 def property_line(name: str, value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -221,19 +222,21 @@ class DistKerasSubmitHook(SparkSubmitHook):
     def _read_defaults(self) -> str:
         """Return the properties that spark-submit reads from a file; raise SpecError if properties_file names none."""
         environ = {**os.environ, **self._environment}
-        conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(environ.get("SPARK_HOME", ""), "conf")
+        program = shutil.which(self._connection["spark_binary"], path=environ.get("PATH")) or ""
+        home = environ.get("SPARK_HOME") or Path(program).absolute().parent.parent  # where spark-submit looks, too
+        conf_dir = environ.get("SPARK_CONF_DIR") or os.path.join(home, "conf")
         file = Path(self._properties_file or os.path.join(conf_dir, "spark-defaults.conf"))
         return process.read_properties(file) if self._properties_file or file.is_file() else ""
 
     def _write_properties(self, directory: Path, defaults: str) -> Path:
         """Write a properties file of those that spark-submit would read anyway, and the secret ones."""
         hidden = self._secret_conf
-        if process.REDACTION not in defaults and process.REDACTION not in self._conf:
+        if not process.sets_redaction(defaults) and process.REDACTION not in self._conf:
             hidden = {process.REDACTION: SECRET, **hidden}  # Spark's own pattern lacks some
         file = directory / "spark.properties"
         file.touch(mode=0o600)
         lines = [process.property_line(name, value) for name, value in hidden.items()]
-        file.write_text("\n".join([defaults, *lines, ""]), encoding="utf-8")
+        file.write_text("\n".join([defaults, "", *lines, ""]), encoding="utf-8")  # an empty line ends one that goes on
         return file
 
     def _build_spark_submit_command(self, application: str) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts, task_path
+from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts, require_request, task_path
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.period import period_key
@@ -102,14 +102,20 @@ class JobRun:
         return f"distkeras_attempt:{self.external_id_key}"
 
     def name_attempt(self) -> Attempt:
-        """Return a new attempt of this task at the run's period; it is claimed when its request is written."""
-        ti = self.context["ti"]
+        """Return a new attempt of this task at the run's period; it is claimed when its request is written.
+
+        Raises:
+            ArtifactError: The attempt of an earlier try is gone, as after a share was unmounted.
+        """
+        ti, storage = self.context["ti"], storage_for(self.root)
+        if (earlier := self._stored_attempt()) is not None:
+            require_request(storage, earlier)
         generation = f"{ti.max_tries}c{self._clear_number}" if self._clear_number else ti.max_tries
         attempt = Attempt.claim(
             self.root, ti.dag_id, ti.task_id, self.segment, self.period,
             claimed_at=datetime.now(UTC), generation=generation, try_number=ti.try_number, spec_sha256=self.spec.sha256,
         )  # fmt: skip
-        return attempt.after(attempts(storage_for(self.root), attempt.period_path))
+        return attempt.after(attempts(storage, attempt.period_path))
 
     def store_attempt(self) -> None:
         """Store the claimed attempt in the task's state, for a retry that finds its job again."""
@@ -124,13 +130,16 @@ class JobRun:
         Raises:
             ArtifactError: No attempt is stored.
         """
+        self.claimed = self.claimed or self._stored_attempt()
         if self.claimed is None:
-            store = self.context.get("task_state_store")
-            content = store.get(self._attempt_key) if store is not None else None
-            if not isinstance(content, dict):
-                raise ArtifactError("The job was found again, but not the attempt it writes into. Clear the task to run it anew.")
-            self.claimed = Attempt(str(content["period_path"]), str(content["name"]))
+            raise ArtifactError("The job was found again, but not the attempt it writes into. Clear the task to run it anew.")
         return self.claimed
+
+    def _stored_attempt(self) -> Attempt | None:
+        """Return the attempt that an earlier try of this task has claimed and stored; None if none has."""
+        store = self.context.get("task_state_store")
+        content = store.get(self._attempt_key) if store is not None else None
+        return Attempt(str(content["period_path"]), str(content["name"])) if isinstance(content, dict) else None
 
 
 def has_committed(attempt: Attempt) -> bool:

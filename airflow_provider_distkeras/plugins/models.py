@@ -83,6 +83,8 @@ def find_missing(dag_id: str, run_id: str | None = None, task_id: str | None = N
     from airflow.utils.session import create_session
     from sqlalchemy import exists, or_, select
 
+    if "\0" in f"{dag_id}{run_id}{task_id}":  # which not every database takes
+        return "No DAG, run or task has a name with the character NUL."
     is_dag = or_(exists().where(DagModel.dag_id == dag_id), exists().where(DagRun.dag_id == dag_id))
     is_run = exists().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     of_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)

@@ -12,7 +12,8 @@ SECRET_NAMES = [
     "spark.hadoop.fs.adl.oauth2.credential", "spark.hadoop.fs.gs.auth.service.account.private.key",
     "spark.hadoop.fs.oss.accessKeyId", "spark.ssl.keyPassword", "spark.openlineage.transport.auth.apiKey",
     "spark.openlineage.transport.transports.a.headers.X", "AWS_ACCESS_KEY_ID", "AZURE_STORAGE_KEY",
-    "AZURE_STORAGE_CONNECTION_STRING", "OPENAI_API_KEY", "my.passphrase",
+    "AZURE_STORAGE_CONNECTION_STRING", "OPENAI_API_KEY", "my.passphrase", "spark.executorEnv.MYSQL_PWD", "DB_PASS",
+    "spark.x.credential", "spark.x.authorization",
 ]  # fmt: skip
 
 PLAIN = {
@@ -25,12 +26,16 @@ PLAIN = {
     "spark.openlineage.transport.auth.type": "api_key",
     "spark.openlineage.transport.url": "http://lineage",
     "spark.sql.keyOrder": "a",
+    "spark.hadoop.security.credential.provider.path": "jceks://file/etc/store.jceks",
+    "spark.hadoop.fs.s3a.aws.credentials.provider": "com.acme.Provider",
+    "spark.x.passes": "3",
 }
 
 CREDENTIALS = [
     "hdfs://ann:pa55@host:8020/a", "https://ann:pa55@maven.example.com/x", "s3a://AKIA@bikes", "https://a/b?sv=1&sig=abc",
     "https://b.s3.amazonaws.com/a?X-Amz-Algorithm=AWS4&X-Amz-Signature=0f", "jdbc:postgresql://ann:pa55@host/db",
     "-Dhttp.proxy=http://ann:pa55@proxy:8080", "https://plain.example.com,https://ann:12@b.example.com",
+    "https://t0ken@example.com/x.jar", "https://example.com/x.jar?access_token=abc", "s3a://b/x?a=1&Signature=abc",
 ]  # fmt: skip
 
 

@@ -59,6 +59,19 @@ def test_the_folder_of_a_submission_is_its_users_and_goes_with_it(temporary):
     assert [*temporary.iterdir()] == []
 
 
+def test_what_others_have_put_in_the_place_of_a_folder_is_left_alone(temporary, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (temporary / "distkeras-submission-link").symlink_to(elsewhere)
+    for name, put in {"pipe": os.mkfifo, "locklink": lambda path: path.symlink_to(elsewhere / "made")}.items():
+        folder = temporary / f"distkeras-submission-{name}"
+        folder.mkdir()
+        put(folder / "lock")
+        os.utime(folder, (time.time() - 100,) * 2)
+    with submission_folder():  # returns, although nobody writes into the pipe
+        assert len([*temporary.iterdir()]) == 4
+    assert [*elsewhere.iterdir()] == []
+
+
 def test_what_a_killed_task_leaves_behind_is_removed_by_the_next_one_and_what_is_in_use_is_not(temporary):
     holders = [
         subprocess.Popen([sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

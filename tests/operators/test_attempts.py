@@ -1,10 +1,12 @@
 """Which attempt a run writes into, and which one its period shows."""
 
 import json
+import sys
 
 import pytest
 
 from airflow_provider_distkeras.contract.files.storage import local_path
+from tests.fakes.spark_installation import STUB, write_script
 from tests.fixtures.dag_run import APRIL, MARCH
 
 pytestmark = pytest.mark.airflow
@@ -163,3 +165,16 @@ def test_fail_refuses_before_spark_and_names_the_result(stub, prepare, run, peri
 
 def test_fail_runs_where_nothing_is_committed(stub, prepare, run):
     assert run(lambda: prepare(if_exists="fail")).state == "success"
+
+
+def test_a_retry_makes_no_root_anew_that_has_vanished(stub, prepare, run, root, tmp_path):
+    gone = tmp_path / "unmounted"
+    write_script(
+        stub.home / "bin" / "spark-submit",
+        f'#!/bin/sh\n[ -e "{gone}" ] || {{ mv "{root}" "{gone}"; exit 1; }}\nexec "{sys.executable}" "{STUB}" "$@"\n',
+    )
+    done = run(lambda: prepare(retries=1))
+
+    assert done.state == "failed"
+    assert f"has vanished while the task ran: there is no file://{root} any more" in done.message
+    assert not root.exists()

@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.operators import DistKerasPreprocessOperator, DistKerasScoreOperator
+from tests.fakes.spark_installation import STUB, write_script
 
 from .test_execution import confs
 
@@ -102,6 +104,34 @@ def test_secrets_of_a_mapped_task_are_not_shown(stub, run, csv, root):
     assert rendered(done)["conf"] == {"spark.driver.extraJavaOptions": "***"}
 
 
+@pytest.mark.parametrize(
+    "content", ["spark.my.important yes", "spark.my.important yes\\", "# f\xfcr alle\nspark.my.important yes"]
+)
+def test_the_defaults_of_a_spark_of_ones_own_are_kept_beside_secrets(
+    stub, run, prepare, properties, tmp_path, monkeypatch, content
+):
+    monkeypatch.delenv("SPARK_HOME", raising=False)
+    own = tmp_path / "own"
+    write_script(own / "bin" / "spark-submit", f'#!/bin/sh\nexec "{sys.executable}" "{STUB}" "$@"\n')
+    (own / "conf").mkdir()
+    (own / "conf" / "spark-defaults.conf").write_bytes(content.encode("latin-1"))
+
+    assert run(lambda: prepare(conf=SECRETS, spark_binary=str(own / "bin" / "spark-submit"))).state == "success"
+    lines = properties.read_text().splitlines()
+    assert {"my.password=pa55\\\\word", "spark.hadoop.fs.s3a.access.key=id-of-s3"} <= {*lines}
+    assert not content.endswith("yes") or "spark.my.important yes" in lines
+    assert lines[lines.index(next(line for line in lines if "important" in line)) + 1] == ""
+
+
+def test_a_pattern_in_a_comment_is_none(stub, run, prepare, properties):
+    defaults = stub.home / "conf" / "spark-defaults.conf"
+    defaults.parent.mkdir()
+    defaults.write_text("# spark.redaction.regex hush")
+
+    assert run(lambda: prepare(conf=SECRETS)).state == "success"
+    assert properties.read_text().count("\nspark.redaction.regex=") == 1
+
+
 def test_a_pattern_of_the_user_stays(stub, run, prepare, properties):
     defaults = stub.home / "conf" / "spark-defaults.conf"
     defaults.parent.mkdir()
@@ -115,7 +145,7 @@ def test_a_pattern_of_the_user_stays(stub, run, prepare, properties):
 def test_a_properties_file_that_is_missing_is_named(stub, run, prepare, root, conf):
     done = run(lambda: prepare(conf=conf, properties_file=f"{root}/spark.conf", retries=2))
 
-    assert done.message.startswith("properties_file: expected a file of Spark properties in UTF-8 on this machine, received")
+    assert done.message.startswith("properties_file: expected a file of Spark properties on this machine, received")
     assert f"'{root}/spark.conf': No such file or directory. Correct the path" in done.message
     assert (len(done.errors), stub.calls()) == (1, [])
 

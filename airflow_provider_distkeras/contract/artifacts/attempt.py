@@ -63,11 +63,20 @@ class Attempt:
         return moment if moment is not None and moment.year < MAXYEAR else None
 
     def after(self, others: Iterable[Attempt]) -> Attempt:
-        """Return this attempt; with a later stamp if another one has it, or a later one: the clocks of machines differ."""
+        """Return this attempt; with a later stamp if another one has it, or a later one: the clocks of machines differ.
+
+        Raises:
+            ArtifactError: another one has the last stamp that there is.
+        """
         mine, times = self.claimed_at, [moment for each in others if (moment := each.claimed_at) is not None]
         if mine is None or not times or mine > max(times):
             return self
         later = max(times) + timedelta(microseconds=1)
+        if later.year == MAXYEAR:
+            raise ArtifactError(
+                f"No attempt can follow {max(times).strftime(_STAMP)} in {self.period_path}: expected a time that a clock gave. "
+                "Delete that folder."
+            )
         return replace(self, name=self.name.replace(mine.strftime(_STAMP), later.strftime(_STAMP), 1))
 
     def is_retry_of(self, earlier: Attempt) -> bool:
@@ -173,6 +182,20 @@ def current_before(storage: Storage, folder: str, period: str) -> Attempt | None
     return next((found for name in newest_first if (found := current(storage, f"{folder}/period={name}")) is not None), None)
 
 
+def require_request(storage: Storage, attempt: Attempt) -> None:
+    """Raise ArtifactError, which names the topmost folder that is gone, if an attempt's request is not there any more."""
+    if storage.exists(attempt.spec_path):
+        return
+    gone, parts = attempt.spec_path, urlsplit(attempt.spec_path)
+    top = f"{parts.scheme}://{parts.netloc}" if parts.scheme else ""
+    while len(parent := gone.rpartition("/")[0]) > len(top) and not storage.exists(parent):
+        gone = parent
+    raise ArtifactError(
+        f"The artifact root of {attempt.path} has vanished while the task ran: there is no {gone} any more, as after a share was "
+        "unmounted. Nothing more is written there. Bring it back, and run the task again."
+    )
+
+
 def require_claim(storage: Storage, attempt: Attempt) -> None:
     """Raise an error unless an attempt may still write.
 
@@ -180,7 +203,7 @@ def require_claim(storage: Storage, attempt: Attempt) -> None:
         SupersededError: a newer attempt has a result, or may still get one.
         ArtifactError: the attempt's request is gone, or the attempt has been given up.
     """
-    _require_request(storage, attempt)
+    require_request(storage, attempt)
     if storage.exists(attempt.error_path):
         raise ArtifactError(f"Attempt {attempt.path} has been given up, as {attempt.error_path} says: nothing is committed.")
     for newer in attempts(storage, attempt.period_path):
@@ -190,14 +213,14 @@ def require_claim(storage: Storage, attempt: Attempt) -> None:
 
 def write_within(storage: Storage, attempt: Attempt, path: str, content: bytes) -> None:
     """Write a file of an attempt. Raises ArtifactError if its request is gone: nothing is made anew in its place."""
-    _require_request(storage, attempt)
+    require_request(storage, attempt)
     try:
         storage.write_bytes(path, content, within=attempt.path)
     except ArtifactError:
-        _require_request(storage, attempt)  # names what is gone, where that is the cause
+        require_request(storage, attempt)  # names what is gone, where that is the cause
         raise
     try:
-        _require_request(storage, attempt)
+        require_request(storage, attempt)
     except ArtifactError:  # a file system that makes folders by itself has made them anew
         storage.delete(path)
         raise
@@ -255,18 +278,4 @@ def _superseded(attempt: Attempt, newer: Attempt) -> SupersededError:
     return SupersededError(
         f"Attempt {attempt.name} is not committed: the newer attempt {newer.name} has claimed {attempt.period_path} since. "
         "It is a later try of this task, or another run about the same period. The newest attempt decides."
-    )
-
-
-def _require_request(storage: Storage, attempt: Attempt) -> None:
-    """Raise ArtifactError, which names the topmost folder that is gone, if an attempt's request is not there any more."""
-    if storage.exists(attempt.spec_path):
-        return
-    gone, parts = attempt.spec_path, urlsplit(attempt.spec_path)
-    top = f"{parts.scheme}://{parts.netloc}" if parts.scheme else ""
-    while len(parent := gone.rpartition("/")[0]) > len(top) and not storage.exists(parent):
-        gone = parent
-    raise ArtifactError(
-        f"The artifact root of {attempt.path} has vanished while the job ran: there is no {gone} any more, as after a share was "
-        "unmounted. Nothing more is written there. Bring it back, and run the task again."
     )

@@ -51,6 +51,7 @@ def test_a_slug_is_safe_and_differs_for_different_texts():
     assert slug("a/b") != slug("a:b")
     assert "/" not in slug("../../etc")
     assert slug("..") != ".."
+    assert slug(slug("a b")) != slug("a b")
 
 
 def test_nothing_is_shown_before_the_first_commit_and_the_newest_afterwards(tmp_path):
@@ -151,6 +152,12 @@ def test_a_folder_that_no_claim_has_named_is_no_attempt(tmp_path, name):
     assert attempt.after([odd]) == attempt
     commit(STORAGE, attempt, manifest(1))
     assert committed(STORAGE, attempt.period_path).result == manifest(1).result
+
+
+def test_after_the_last_time_of_all_a_claim_is_refused():
+    mine, last = Attempt("p", "20260301T120000000000Z-g0-t1-abababab"), Attempt("p", "99981231T235959999999Z-g0-t1-abababab")
+    with pytest.raises(ArtifactError, match=r"No attempt can follow 99981231T235959999999Z in p: .* Delete that folder\."):
+        mine.after([last])
 
 
 def test_the_pointer_for_people_is_read_by_nothing(tmp_path):
