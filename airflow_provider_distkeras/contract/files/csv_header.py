@@ -51,6 +51,9 @@ _VALUE = re.compile(
     r"|[+-]?[$€£¥]\s?\d[\d.,' ]*|[+-]?\d[\d.,' ]*[%$€£¥]|(?i:true|false)"
 )
 
+#: What MySQL and Hive write for a missing value.
+_NULL = re.compile(r"(?<!\\)\\N(?!\w)")
+
 #: Takes the beginning of a compressed file and the number of bytes that are of use; raises OSError for what is not compressed.
 Decompress = Callable[[bytes, int], bytes]
 
@@ -185,11 +188,14 @@ def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> N
 
 def _check_header(path: str, header: list[str], line: bytes, dialect: Dialect, left_out: Collection[str] | None) -> None:
     """Raise DataError for a header that cannot be right."""
-    used = [name for name in header if name not in left_out] if left_out is not None else []
-    refuse_twins(used, f"in the header of {path}", "Rename one in the file, or leave it out by excluded_columns.")
-    values = [name for name in header if _VALUE.fullmatch(name)] if dialect.header is None else []
+    used = [name for name in header if name not in (left_out or ())]
+    values = [name for name in used if _VALUE.fullmatch(name)] if dialect.header is None else []
     if values:
         raise DataError(f"The header of {path} looks like values, such as {values[0]!r}. {WITHOUT_HEADER}")
+    if left_out is not None:
+        no_header = " If the file has no header, set header=False." if dialect.header is None else ""
+        fix = f"Rename one in the file, or leave it out by excluded_columns.{no_header}"
+        refuse_twins(used, f"in the header of {path}", fix)
     if dialect.by_line and len(_parsed([_text(line, dialect)], dialect)[0]) != len(header):
         raise DataError(f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line.")
 
@@ -231,6 +237,8 @@ def _stripped(record: list[str]) -> list[str]:
 
 def _parsed(lines: list[str], dialect: Dialect) -> list[list[str]]:
     """Return the records in lines, without empty ones."""
+    if dialect.escape == "\\":  # \N is a missing value, not an escaped letter
+        lines = [_NULL.sub(r"\\\\N", line) for line in lines]
     if dialect.quote:
         reader = csv.reader(
             lines, delimiter=dialect.delimiter, quotechar=dialect.quote, escapechar=dialect.escape, skipinitialspace=True

@@ -17,7 +17,7 @@ from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records,
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import Source
-from airflow_provider_distkeras.ml.data.sql import as_number
+from airflow_provider_distkeras.ml.data.sources.sql import as_number
 
 
 @dataclass(frozen=True)

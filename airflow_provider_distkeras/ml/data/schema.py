@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
@@ -16,6 +17,8 @@ from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
 _NOTHING = frozenset(
     ("na", "n/a", "n.a.", "#n/a", "<na>", "nil", "null", "none", "missing", "unknown", "undefined", "-", "--", ".", "?", "*")
 )
+#: How many different texts among numbers may stand for missing values.
+_FEW_TEXTS = 3
 #: A number with a currency, a percent sign or separators of thousands.
 _SIGNED = re.compile(r"[^\w\s]{0,2}\s?(\d{1,3}([.,' ]\d{3})*|\d+)([.,]\d+)?\s?[^\w\s]?")
 
@@ -36,7 +39,10 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     is_time_to_order_by = kind == "timestamp" and name == spec.time_col
     if kind in ("number", "boolean") or is_array_feature or is_time_to_order_by:
         return kind
-    raise DataError(_unusable(spec, name, name_in_files, kind, _examples(source.sample(name), kind, spec.dialect)))
+    sample = source.sample(name).drop_null()
+    texts = _examples(sample, kind, spec.dialect)
+    mostly_numbers = kind == "text" and not source.typed and pc.sum(pc.is_in(sample, pa.array(texts))).as_py() < len(sample) / 2
+    raise DataError(_unusable(spec, name, name_in_files, kind, texts, mostly_numbers))
 
 
 def stands_for_nothing(text: str) -> bool:
@@ -46,12 +52,12 @@ def stands_for_nothing(text: str) -> bool:
 
 def _examples(values: pa.Array, kind: str, dialect: Dialect) -> list[str]:
     """Return the different values, of text those that are no number."""
-    texts: list[str] = values.drop_null().unique().to_pylist()
+    texts: list[str] = values.unique().to_pylist()
     others = [text for text in texts if infer_kind(pa.array([text]), dialect) != "number"] if kind == "text" else []
     return others or texts or [""]
 
 
-def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, examples: list[str]) -> str:
+def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, examples: list[str], mostly_numbers: bool) -> str:
     """Return a message about a column of a kind that cannot be used without more."""
     example = examples[0]
     if kind == "timestamp" and name not in spec.roles.values():
@@ -60,7 +66,7 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
             f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{name_in_files!r}] to leave it out."
         )
     role = next((role for role, column in spec.roles.items() if column == name), None)
-    of_texts = _fix_of_texts(spec, examples) if kind == "text" else None
+    of_texts = _fix_of_texts(spec, examples, mostly_numbers) if kind == "text" else None
     if of_texts is not None:
         fix = of_texts
     elif role is not None and role != "label":
@@ -77,10 +83,10 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
     return f"The {f'{role} ' if role else ''}column {name!r} holds text such as {example!r}; expected numbers. {fix}"
 
 
-def _fix_of_texts(spec: PreprocessSpec, texts: list[str]) -> str | None:
-    """Return what to do about texts that stand for nothing, or that are numbers with signs; None if they are others."""
-    if all(map(stands_for_nothing, texts)):
-        return f"If they stand for missing values, set null_values={[*spec.dialect.null_values, *texts]!r}."
+def _fix_of_texts(spec: PreprocessSpec, texts: list[str], mostly_numbers: bool) -> str | None:
+    """Return what to do about texts that are numbers with signs, or that stand for nothing; None if they are others."""
     if all(map(_SIGNED.fullmatch, texts)):
         return "Write the numbers alone: without currencies, percent signs and separators of thousands, and with a decimal point."
+    if all(map(stands_for_nothing, texts)) or (mostly_numbers and len(texts) <= _FEW_TEXTS):
+        return f"If they stand for missing values, set null_values={[*spec.dialect.null_values, *texts]!r}."
     return None

@@ -17,7 +17,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.params import MISSING
-from airflow_provider_distkeras.ml.data.sql import as_kind, without_nulls
+from airflow_provider_distkeras.ml.data.sources.sql import as_kind, without_nulls
 from airflow_provider_distkeras.spark.columns import quoted
 
 
@@ -113,7 +113,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
 def _typed(name: str, kind: str, data_type: DataType, dialect: Dialect) -> Column:
     """Return a column as its kind, arrays as vectors. Raise DataError if its type does not allow that."""
-    values = as_kind(name, kind, data_type)
+    values = as_kind(name, kind, data_type, dialect)
     if values is None:
         raise DataError(
             f"The column {name!r} has another type than the pipeline was fitted with: expected {kind}, "

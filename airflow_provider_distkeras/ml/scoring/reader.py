@@ -26,7 +26,7 @@ from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, WorkerReader
-from airflow_provider_distkeras.ml.data.sql import as_number, holds_arrays, kind_of_type, without_nulls
+from airflow_provider_distkeras.ml.data.sources.sql import as_number, holds_arrays, kind_of_type, without_nulls
 from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring import parquet_writer, writer
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput

@@ -14,10 +14,10 @@ from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_u
 from airflow_provider_distkeras.spark.zstd import decompress_head
 
 
-def look(tmp_path, *contents, pattern="*.csv", **dialect):
+def look(tmp_path, *contents, pattern="*.csv", left_out=(), **dialect):
     for number, content in enumerate(contents):
         (tmp_path / f"{number}.csv").write_text(content)
-    return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], Dialect(**dialect))
+    return inspect(LocalStorage(), [f"{tmp_path}/{pattern}"], Dialect(**dialect), left_out=left_out)
 
 
 def test_columns_are_those_of_the_first_file_and_order_may_differ(tmp_path):
@@ -141,6 +141,26 @@ def test_a_header_that_looks_like_values_is_refused_with_the_options_that_read_i
     ):
         look(tmp_path, f"{line}\n{line}\n")
     assert look(tmp_path, f"{line}\n{line}\n", header=True).columns == line.split(",")
+
+
+@pytest.mark.parametrize("line", ["vhigh,vhigh,2,2,low", "B,1,1,1"])
+def test_equal_values_in_a_first_line_are_seen_to_be_values_before_they_are_seen_to_be_equal(tmp_path, line):
+    with pytest.raises(DataError, match=r"looks like values, such as .*set header=False"):
+        look(tmp_path, f"{line}\n{line}\n")
+
+
+def test_equal_words_in_a_first_line_may_be_values_too(tmp_path):
+    with pytest.raises(DataError, match=r"Duplicate column 'x' .* If the file has no header, set header=False\."):
+        look(tmp_path, "p,x,x\ne,x,s\n")
+
+
+def test_a_name_that_is_left_out_may_look_like_a_value(tmp_path):
+    assert look(tmp_path, "country,2019\nde,1\n", left_out=["2019"]).columns == ["country", "2019"]
+
+
+def test_a_missing_value_of_mysql_is_none_beside_escapes(tmp_path):
+    files = look(tmp_path, 'a,b\n\\N,"x\\"y"\n1,\\N\n', escape="\\")
+    assert list(files.samples.values()) == [[["\\N", 'x"y'], ["1", "\\N"]]]
 
 
 @pytest.mark.parametrize("line", ["a1,b", "x.1,y", "2nd,3d", "day 1,-", "1a,v2", "nan,inf", "$,%", "US$,truth", "% of 5,$x"])

@@ -99,6 +99,11 @@ def test_quotes_spaces_and_another_delimiter_are_understood(spark, write):
             "The column 'season' holds text such as 'winter'; expected numbers. Add it to categ",
         ),
         (
+            "x,cnt\n1,1\n2,2\n#DIV/0!,3\n",
+            {"excluded_columns": [], "categorical_columns": []},
+            "The column 'x' holds text such as '#DIV/0!'; expected numbers. If they stand for missing values, set null_values=",
+        ),
+        (
             "day,cnt\n2026-03-01,1\n",
             {"excluded_columns": [], "categorical_columns": []},
             "The column 'day' holds times such as '2026-03-01'. Add it to timestamp_columns={'day': ",

@@ -69,6 +69,13 @@ def test_vectors_are_looked_through_for_missing_values_too(spark):
     assert [row.a for row in rows] == [Vectors.dense(1, 2), None, None]
 
 
+def test_times_in_text_are_read_by_the_formats_first(spark):
+    texts = ["25/12/2020", "03/04/2020", "2020-03-04", "4.3.2020", None]
+    stage = SelectColumns(kinds={"a": "timestamp"}, dialect=Dialect(timestamp_formats=("%d/%m/%Y",)).to_dict())
+    rows = stage.transform(spark.createDataFrame([(text,) for text in texts], "a string")).collect()
+    assert [row.a for row in rows] == [datetime(2020, 12, 25), datetime(2020, 4, 3), datetime(2020, 3, 4), None, None]
+
+
 def test_instants_are_in_utc_whatever_the_sessions_zone(spark):
     data = spark.sql("SELECT timestamp'2026-03-01T12:00:00Z' AS a")
     zone = spark.conf.get("spark.sql.session.timeZone")

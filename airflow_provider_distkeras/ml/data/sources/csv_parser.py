@@ -14,8 +14,8 @@ from pyarrow import csv
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.ml.data.profiling import BadRecord
 from airflow_provider_distkeras.ml.data.sources.csv_quotes import Fault, QuoteReader
+from airflow_provider_distkeras.ml.data.sources.sql import BRACKETS, NUMBER, SEPARATOR
 from airflow_provider_distkeras.ml.data.sources.times import parse_times
-from airflow_provider_distkeras.ml.data.sql import BRACKETS, NUMBER, SEPARATOR
 
 
 def _spaced(texts: Sequence[str]) -> list[str]:

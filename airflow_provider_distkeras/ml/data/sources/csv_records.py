@@ -91,8 +91,9 @@ class CsvFeed:
         first, last = (name.encode(encoding) for name in (self.columns[0], self.columns[-1]))
         # Most lines are seen to be others by their ends.
         trimmed = pc.ascii_trim(lines.view(pa.string()), f" {dialect.quote or ''}").view(pa.binary())
-        likely = pc.and_(pc.starts_with(trimmed, first), pc.ends_with(trimmed, last))
-        texts = [line.decode(encoding, "replace") for line in lines.filter(likely).to_pylist()]
+        begins = pc.or_(pc.starts_with(trimmed, first), pc.starts_with(trimmed, MARK))
+        likely = pc.and_(begins, pc.ends_with(trimmed, last))
+        texts = [line.removeprefix(MARK).decode(encoding, "replace") for line in lines.filter(likely).to_pylist()]
         same = [record == list(self.columns) for record in fields_of(texts, dialect)]
         likely = pc.replace_with_mask(likely, likely, pa.array(same, pa.bool_()))
         return pc.or_(likely, pc.equal(lines, self.lines[-1].rstrip(b"\r\n")))

@@ -23,7 +23,7 @@ from airflow_provider_distkeras.ml.data.profiling import (
     profile_blocks,
 )
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, Source, read_errors
-from airflow_provider_distkeras.ml.data.sql import as_kind, holds_arrays, kind_of_type, without_nulls
+from airflow_provider_distkeras.ml.data.sources.sql import as_kind, holds_arrays, kind_of_type, without_nulls
 from airflow_provider_distkeras.spark.columns import as_floats, quoted
 from airflow_provider_distkeras.spark.storage import literal
 
@@ -89,7 +89,7 @@ class TableSource(Source):
         if kind == AS_IT_IS:
             return F.col(quoted(name))
         data_type = self.table.schema[name].dataType
-        column = as_kind(name, kind, data_type)
+        column = as_kind(name, kind, data_type, self.dialect)
         if column is None:
             raise DataError(
                 f"The column {name!r} has the type {data_type.simpleString()}, expected one that can be read as {kind}. Convert "

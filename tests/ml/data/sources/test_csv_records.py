@@ -70,7 +70,7 @@ def test_a_carriage_return_alone_ends_a_line_of_a_whole_file_too(tmp_path, conte
 
 
 @pytest.mark.parametrize("dialect", [Dialect(), Dialect(multiline=True)])
-@pytest.mark.parametrize("repeated", [b"a,b", b'"a","b"', b'a,"b"', b' "a", "b"', b"a , b ", b'"a" ,  "b" '])
+@pytest.mark.parametrize("repeated", [b"a,b", b'"a","b"', b'a,"b"', b' "a", "b"', b"a , b ", b'"a" ,  "b" ', b"\xef\xbb\xbfa,b"])
 def test_a_repeated_header_is_no_row_however_it_is_quoted(tmp_path, dialect, repeated):
     content = b"a,b\n1,2\n" + repeated + b"\naa,b\na,bb\n3,4\n"
     assert rows_of(tmp_path, content, dialect) == [b"1,2", b"aa,b", b"a,bb", b"3,4"]

@@ -32,6 +32,12 @@ def rows(data):
     return {row.label: row.features.toArray().tolist() for row in data.collect()}
 
 
+def test_times_in_text_are_written_as_declared(spark, write):
+    path = write(at=["02/01/2020", "25/12/2020", "2020-03-04"])
+    options = {"timestamp_columns": {"at": ["month", "day"]}, "timestamp_formats": ["%d/%m/%Y"]}
+    assert rows(process_csv(path, **options)) == {10: [1, 2], 20: [12, 25], 30: [3, 4]}
+
+
 def test_columns_are_what_their_types_say(spark, write):
     times = pa.array([datetime(2026, 3, day, 12) for day in (1, 2, 3)], pa.timestamp("us"))
     path = write(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import Column
@@ -21,6 +25,7 @@ from pyspark.sql.types import (
 )
 
 from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect, length_of
+from airflow_provider_distkeras.ml.data.sources.times import parse_times
 from airflow_provider_distkeras.spark.columns import quoted
 
 #: A number as text, as a regular expression for Java and for RE2.
@@ -53,16 +58,19 @@ def holds_arrays(data_type: DataType) -> bool:
     return isinstance(data_type, VectorUDT)
 
 
-def as_kind(name: str, kind: str, data_type: DataType) -> Column | None:
+def as_kind(name: str, kind: str, data_type: DataType, dialect: Dialect) -> Column | None:
     """Return a column as doubles, text, times without a zone, or arrays of doubles; None if its type does not allow that.
 
-    What is text, but not of the kind, is missing, and so is an array of another length, or with a number that is missing.
+    What is text, but not of the kind, is missing, and so is an array of another length, or with a number that is missing. Text
+    holds times in the dialect's formats.
     """
     length = length_of(kind)
     if length is not None:
         return _as_array(name, length, data_type)
     if isinstance(data_type, BinaryType) or not isinstance(data_type, (StringType, *_SAME[kind])):
         return None
+    if kind == "timestamp" and isinstance(data_type, StringType) and dialect.timestamp_formats:
+        return _time_in_formats(name, dialect.timestamp_formats)
     if kind == "timestamp":
         return F.expr(_time(name, data_type))
     if kind == "text":
@@ -103,6 +111,19 @@ def _text_of_number(name: str) -> str:
 def _time_of_text(name: str) -> str:
     """Return SQL of a column of text in ISO 8601 as a time; one with a zone in UTC."""
     return f"coalesce(CASE WHEN {quoted(name)} RLIKE r'(Z|[+-]\\d\\d:?\\d\\d)$' THEN {_text_in_utc(name)} END, {_naive(name)})"
+
+
+def _time_in_formats(name: str, formats: Sequence[str]) -> Column:
+    """Return a column of text, written in one of these formats or in ISO 8601, as times."""
+    from pyspark.sql.functions import arrow_udf
+
+    def parse(texts: pa.Array) -> pa.Array:
+        return parse_times(texts, formats)[0]
+
+    parse.__annotations__ = {"texts": pa.Array, "return": pa.Array}
+    make_udf: Any = arrow_udf
+    column: Column = make_udf(parse, returnType="timestamp_ntz")(F.col(quoted(name)))
+    return column
 
 
 def _instant_in_utc(name: str) -> str:
