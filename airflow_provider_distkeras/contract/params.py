@@ -25,6 +25,7 @@ from airflow_provider_distkeras.contract.fields import (
 REGULARIZERS = ("l1", "l2", "l1_l2")
 BACKENDS = ("tensorflow", "jax", "torch")
 DTYPES = ("float32", "mixed_bfloat16")
+SETTINGS = ("keras", "raw")
 ENCRYPTIONS = ("none", "tls")
 CALLBACKS_ON = ("chief", "every")
 MISSING = ("fail", "mean", "median", "indicator", "drop")
@@ -148,6 +149,12 @@ HYPERPARAMETERS: dict[str, Field] = {
 
 #: The params of a fit; each is a Param of the Estimator.
 FITTING: dict[str, Field] = {
+    "settings": Field(
+        choice("settings", SETTINGS),
+        "raw",
+        "raw: batch_size, learning_rate and lr_decay are every worker's, as in the algorithm's paper; "
+        "keras: they mean what they mean in keras.Model.fit, and the workers' are derived from them.",
+    ),
     "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),
     "validation_split": Field(number(0.0, 1.0), 0.0, "Share of the rows to validate on after every epoch, in [0, 1)."),
     "patience": Field(

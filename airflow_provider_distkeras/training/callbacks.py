@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.backends import weights
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,7 @@ DistKeras(trainers.ADAG, {"batch_size": 256, "communication_window": 3, "num_epo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import check_names
@@ -29,9 +29,15 @@ class Trainer:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
     """
 
+    #: Steps between two commits of workers that share out a batch, unless the user sets them: a worker that starts each step
+    #: from the newest weights misses least of the others' steps.
+    _DIVIDED_WINDOW = 1
+
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
         check_names(f"parameter of {type(self).__name__}", parameters, fields)
+        self._given = parameters
+        self._divided = False
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -50,6 +56,22 @@ class Trainer:
             requested: the optimizer that the user set.
         """
         return requested
+
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return the share of a worker's window by which the server's weights move.
+
+        Args:
+            optimizer: the optimizer that the user set.
+        """
+        return 1.0
+
+    def divided(self) -> Self:
+        """Return the trainer whose workers share out a batch of this one's among them, see `training.settings`."""
+        workers = type(self)(**{**self._given, "batch_size": max(1, round(self.batch_size / self.num_workers))})
+        workers._divided = True
+        if "communication_window" in self.parameters and "communication_window" not in self._given:
+            workers.parameters["communication_window"] = self._DIVIDED_WINDOW
+        return workers
 
     @property
     def batch_size(self) -> int:
@@ -96,6 +118,10 @@ class EnsembleTrainer(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.EnsembleRule(trainable, self.num_workers)
 
+    def divided(self) -> Self:
+        """Return the trainer itself: every member trains alone."""
+        return self
+
     @property
     def num_workers(self) -> int:
         """Spark tasks that train: one per member."""
@@ -113,10 +139,14 @@ class AveragingTrainer(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.SynchronousRule(trainable, self.num_workers)
 
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / num_workers; see `Trainer.gain`."""
+        return 1.0 / self.num_workers
+
     @property
     def communication_window(self) -> int | None:
         """None: one commit per epoch."""
-        return None
+        return self._DIVIDED_WINDOW if self._divided else None
 
 
 class LocalSGD(Trainer):
@@ -130,6 +160,10 @@ class LocalSGD(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
         return algorithms.SynchronousRule(trainable, self.num_workers, *outer)
+
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / num_workers; see `Trainer.gain`."""
+        return 1.0 / self.num_workers
 
 
 class DOWNPOUR(Trainer):
@@ -154,6 +188,10 @@ class ADAG(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.AdagRule(trainable, self.num_workers)
 
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / communication_window; see `Trainer.gain`."""
+        return 1.0 / self.parameters["communication_window"]
+
 
 class DynSGD(Trainer):
     """Asynchronous training that divides an update by its staleness + 1 (see `algorithms.DynSGDRule`).
@@ -167,6 +205,10 @@ class DynSGD(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.DynSGDRule(trainable, self.num_workers)
 
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / num_workers, which workers of equal speed have as 1 / (staleness + 1); see `Trainer.gain`."""
+        return 1.0 / self.num_workers
+
 
 class Experimental(Trainer):
     """ADAG that damps an update where the server weights have moved since the pull (see `algorithms.ExperimentalRule`).
@@ -178,6 +220,10 @@ class Experimental(Trainer):
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
 
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / communication_window; see `Trainer.gain`."""
+        return 1.0 / self.parameters["communication_window"]
+
 
 class AEASGD(Trainer):
     """Asynchronous elastic averaging: workers explore on their own, tied to the server weights (see `algorithms.AEASGDRule`).
@@ -185,10 +231,14 @@ class AEASGD(Trainer):
     Start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
 
+    #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one. By half, one
+    #: worker trains as without a server.
+    _DIVIDED_ALPHA = 0.5
+
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         """Return the update rule; see `Trainer.rule`. Raise SpecError if rho * learning_rate exceeds 1."""
         rho = self.parameters["rho"]
-        best = 0.9 / self.num_workers
+        best = self._DIVIDED_ALPHA if self._divided else 0.9 / self.num_workers
         alpha = best if rho is None else rho * learning_rate
         if alpha > 1:
             raise SpecError(
@@ -196,6 +246,10 @@ class AEASGD(Trainer):
                 f"{best:g} (0.9 / num_workers). Set rho to {best / learning_rate:g}, or leave it out."
             )
         return algorithms.AEASGDRule(trainable, self.num_workers, alpha)
+
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return 1 / (num_workers + 1): workers and server move together, and only workers take steps; see `Trainer.gain`."""
+        return 1.0 / (self.num_workers + 1)
 
 
 class EAMSGD(AEASGD):
@@ -210,11 +264,18 @@ class EAMSGD(AEASGD):
 
     def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
         """Return SGD with Nesterov momentum. Raise SpecError if the user set another optimizer."""
+        if self._divided and requested != "sgd":
+            return requested
         if requested != "sgd":
             raise SpecError(
                 f"optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received {requested!r}. Leave it out."
             )
         return {"name": "sgd", "momentum": self.parameters["momentum"], "nesterov": self.parameters["momentum"] > 0}
+
+    def gain(self, optimizer: str | dict[str, Any]) -> float:
+        """Return AEASGD's; without a momentum or optimizer of the user's, a rate is that of SGD without momentum."""
+        own = optimizer == "sgd" and "momentum" not in self._given
+        return super().gain(optimizer) / (1.0 - self.parameters["momentum"] if own else 1.0)
 
 
 _TRAINERS: dict[str, type[Trainer]] = {

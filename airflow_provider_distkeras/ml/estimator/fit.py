@@ -38,6 +38,7 @@ from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms import Matrix
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
+from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.summary import TrainingSummary
 from airflow_provider_distkeras.training.trainers import Trainer
@@ -54,14 +55,14 @@ class FitPlan:
 
     Attributes:
         params: the Params of the estimator.
-        trainer: the trainer with its parameters.
+        settings: the trainer and the optimizer, as the workers take them.
         backend: the Keras backend's name.
         options: the values of HYPERPARAMETERS and FITTING.
         network: the network, with its initial weights.
     """
 
     params: DistKerasParams
-    trainer: Trainer
+    settings: WorkerSettings
     backend: str
     options: dict[str, Any]
     network: BuiltNetwork
@@ -81,8 +82,15 @@ class FitPlan:
         """
         trainer, backend = make_trainer(params), _installed_backend(params)
         options = params.values_of({**HYPERPARAMETERS, **FITTING})
-        network = (networks or NetworkCache()).get(params, dataset, trainer, options, backend)
-        return cls(params, trainer, backend, options, network)
+        derive = WorkerSettings.raw if options["settings"] == "raw" else WorkerSettings.derived
+        settings = derive(trainer, options)
+        network = (networks or NetworkCache()).get(params, dataset, settings, options, backend)
+        return cls(params, settings, backend, options, network)
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer, with its workers' parameters."""
+        return self.settings.trainer
 
     @property
     def is_single_task(self) -> bool:
@@ -115,6 +123,11 @@ class FitPlan:
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster and return the model."""
+        if self.options["settings"] != "raw":
+            logger.info(
+                "%s, derived from batches of %s rows and a learning rate of %g.",
+                self.settings, make_trainer(self.params).batch_size, self.options["learning_rate"],
+            )  # fmt: skip
         members, summary = driver.train(self._training_rows(dataset), self._training_config(dataset), self.network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
@@ -187,8 +200,8 @@ class FitPlan:
             plan=network.plan,
             values=network.values,
             trainable=network.trainable,
-            learning_rate=options["learning_rate"],
-            lr_decay=options["lr_decay"],
+            learning_rate=self.settings.learning_rate,
+            lr_decay=self.settings.lr_decay,
             seed=self.params.getSeed() % 2**32,
             backend=self.backend,
             validates=bool(self.params.isDefined("validationIndicatorCol") or options["validation_split"]),

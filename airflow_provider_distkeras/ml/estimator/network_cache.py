@@ -11,7 +11,8 @@ from airflow_provider_distkeras.contract.params import HYPERPARAMETERS, check_ne
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network
 from airflow_provider_distkeras.spark.columns import as_labels, count_values
-from airflow_provider_distkeras.training.trainers import EnsembleTrainer, Trainer
+from airflow_provider_distkeras.training.settings import WorkerSettings
+from airflow_provider_distkeras.training.trainers import EnsembleTrainer
 
 #: Hyper-parameters that a network is the same without.
 _NOT_BUILT = ("learning_rate", "lr_decay")
@@ -31,14 +32,14 @@ class NetworkCache:
         self._networks: dict[str, BuiltNetwork] = {}
 
     def get(
-        self, params: DistKerasParams, dataset: DataFrame, trainer: Trainer, options: dict[str, Any], backend: str
+        self, params: DistKerasParams, dataset: DataFrame, settings: WorkerSettings, options: dict[str, Any], backend: str
     ) -> BuiltNetwork:
         """Return the network of an estimator's Params, built now if no earlier fit has built it.
 
         Args:
             params: the estimator's Params.
             dataset: the rows, for the sizes of their columns.
-            trainer: decides the optimizer and the number of networks.
+            settings: the optimizer and the number of networks.
             options: the values of HYPERPARAMETERS, among others.
             backend: the Keras backend.
 
@@ -47,7 +48,7 @@ class NetworkCache:
             DataError: a column cannot hold features, or labels.
         """
         features, labels = params.feature_columns(), params.label_columns()
-        optimizer = trainer.optimizer(options["optimizer"])
+        trainer, optimizer = settings.trainer, settings.optimizer
         members = trainer.num_workers if isinstance(trainer, EnsembleTrainer) else 1
         built_from = {name: value for name, value in options.items() if name in HYPERPARAMETERS and name not in _NOT_BUILT}
         key = repr((features, labels, built_from, optimizer, members, params.getSeed(), backend))

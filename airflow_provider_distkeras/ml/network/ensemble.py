@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_distkeras.training import weights
 from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.backends import weights
 
 if TYPE_CHECKING:
     import keras

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.training import dataset, weights
+from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms import Vector
-from airflow_provider_distkeras.training.backends import arguments, objective
+from airflow_provider_distkeras.training.backends import arguments, objective, weights
 
 if TYPE_CHECKING:
     import keras

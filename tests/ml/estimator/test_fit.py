@@ -52,6 +52,21 @@ def test_an_ensemble_predicts_the_mean_of_its_members(data):
     np.testing.assert_allclose(ours, np.mean(outputs, axis=0)[:, 0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("trainer", ["LocalSGD", "AveragingTrainer"])
+@pytest.mark.parametrize("optimizer", ["sgd", {"name": "sgd", "momentum": 0.9}], ids=["sgd", "momentum"])
+def test_with_the_settings_of_keras_workers_that_average_each_step_train_as_one(data, trainer, optimizer, caplog):
+    rows = data.limit(300).repartition(2)  # a batch of all rows is shared out evenly, so the order of the rows is of no account
+    settings = {"optimizer": optimizer, "learning_rate": 0.02, "lr_decay": 0.01, "settings": "keras"}
+    alone = estimator("SingleTrainer", {"batch_size": 300, "num_epoch": 20}, **settings).fit(rows)
+    with caplog.at_level("INFO", "airflow_provider_distkeras.ml.estimator.fit"):
+        together = estimator(trainer, {"batch_size": 300, "num_epoch": 20, "num_workers": 2}, **settings).fit(rows)
+    assert f"{trainer}: 2 workers take batches of 150 rows" in caplog.text
+    assert "derived from batches of 300 rows and a learning rate of 0.02." in caplog.text
+    assert together.summary.steps == 2 * alone.summary.steps
+    for ours, theirs in zip(together.keras_network().get_weights(), alone.keras_network().get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("trainer", ["SingleTrainer", "LocalSGD", "AveragingTrainer"])
 def test_a_seed_repeats_a_fit_bit_by_bit(data, trainer):
     one, other = (estimator(trainer, dropout_rate=0.3).fit(data.repartition(parts)) for parts in (2, 2))

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training import weights
-from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, compile_forward, compile_window
+from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, compile_forward, compile_window, weights
 from airflow_provider_distkeras.training.dataset import Rows
 
 BATCH, WINDOW, FEATURES = 4, 3, 5

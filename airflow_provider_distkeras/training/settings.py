@@ -1,0 +1,76 @@
+"""From the settings of one network to those of the workers that train it together.
+
+With n workers that each take 1 / n of a batch, a round of all of them sees as many rows as a step of `keras.Model.fit` does, and
+an epoch has as many rounds as `fit` has steps. Two corrections are left. The gradient of a smaller batch is noisier: SGD takes a
+rate in proportion to the batch (P. Goyal et al., arXiv 1706.02677), an optimizer that divides by the gradient's size, such as
+Adam, one in proportion to the batch's square root (S. Malladi et al., NeurIPS 2022, arXiv 2205.10287). And a trainer moves the
+server's weights by a share of a worker's window, its gain, by which the rate is divided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_distkeras.training.trainers import Trainer
+
+#: Optimizers whose step is proportional to the gradient.
+_LINEAR = ("sgd",)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker takes.
+
+    Attributes:
+        trainer: the trainer, with the rows per step of a worker and its steps between two commits.
+        optimizer: the worker's optimizer, by name or as a dict.
+        learning_rate: its rate at step 0.
+        lr_decay: its decay, learning_rate / (1 + lr_decay * step), by the steps of all workers.
+    """
+
+    trainer: Trainer
+    optimizer: str | dict[str, Any]
+    learning_rate: float
+    lr_decay: float
+
+    @classmethod
+    def raw(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
+        """Return what the user set: the published algorithm's own settings, per worker.
+
+        Args:
+            trainer: the trainer with the user's parameters.
+            options: `optimizer`, `learning_rate` and `lr_decay`, among others.
+        """
+        optimizer = trainer.optimizer(options["optimizer"])
+        return cls(trainer, optimizer, options["learning_rate"], options["lr_decay"])
+
+    @classmethod
+    def derived(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
+        """Return the settings with which the workers together train as `keras.Model.fit` does with the user's.
+
+        Args:
+            trainer: the trainer with the user's parameters.
+            options: `optimizer`, `learning_rate` and `lr_decay`, among others.
+        """
+        workers = trainer.divided()
+        optimizer = workers.optimizer(options["optimizer"])
+        share = workers.batch_size / trainer.batch_size  # of a user's batch that a worker takes
+        config: dict[str, Any] = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+        noise = share if config["name"].lower() in _LINEAR else share**0.5
+        if decay := config.get("weight_decay"):
+            optimizer = {**config, "weight_decay": decay * share / noise}
+        return cls(
+            trainer=workers,
+            optimizer=optimizer,
+            learning_rate=options["learning_rate"] * noise / workers.gain(options["optimizer"]),
+            lr_decay=options["lr_decay"] * share,
+        )
+
+    def __str__(self) -> str:
+        trainer, window = self.trainer, self.trainer.communication_window
+        steps = "an epoch" if window is None else f"windows of {window} steps"
+        return (
+            f"{type(trainer).__name__}: {trainer.num_workers} workers take batches of {trainer.batch_size} rows, {steps}, and a "
+            f"learning rate of {self.learning_rate:.3g}"
+        )

@@ -1,0 +1,78 @@
+"""What workers take so that together they train as one network with the user's settings does."""
+
+import pytest
+
+from airflow_provider_distkeras.training import trainers
+from airflow_provider_distkeras.training.settings import WorkerSettings
+
+OPTIONS = {"optimizer": "sgd", "learning_rate": 0.12, "lr_decay": 1e-3}
+
+
+def derived(trainer, optimizer="sgd", **parameters):
+    made = trainers.get(trainer)(**{"batch_size": 64, "num_workers": 4, **parameters})
+    return WorkerSettings.derived(made, {**OPTIONS, "optimizer": optimizer})
+
+
+@pytest.mark.parametrize(
+    ("trainer", "given", "rate"),
+    [
+        ("DOWNPOUR", {}, 0.03),
+        ("DOWNPOUR", {"communication_window": 5}, 0.03),
+        ("ADAG", {}, 0.03),
+        ("ADAG", {"communication_window": 4}, 0.12),
+        ("Experimental", {"communication_window": 2}, 0.06),
+        ("DynSGD", {}, 0.12),
+        ("LocalSGD", {}, 0.12),
+        ("AveragingTrainer", {}, 0.12),
+        ("AEASGD", {}, 0.15),
+        ("EAMSGD", {"momentum": 0.9}, 0.15),
+        ("EAMSGD", {}, 0.015),
+    ],
+)
+def test_a_round_of_all_workers_moves_the_server_as_one_step_of_sgd_does(trainer, given, rate):
+    settings = derived(trainer, **given)
+    assert settings.learning_rate == pytest.approx(rate)
+    assert settings.trainer.batch_size == 16
+    assert settings.trainer.communication_window == given.get("communication_window", 1)
+    assert settings.lr_decay == pytest.approx(1e-3 / 4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "AdamW", {"name": "rmsprop", "rho": 0.8}])
+def test_an_optimizer_that_divides_by_the_size_of_gradients_takes_the_root_of_the_share(optimizer):
+    assert derived("LocalSGD", optimizer).learning_rate == pytest.approx(0.24)
+    assert derived("DOWNPOUR", optimizer).learning_rate == pytest.approx(0.06)
+
+
+def test_weights_decay_as_fast_as_in_one_network():
+    adamw = {"name": "adamw", "weight_decay": 0.004}
+    settings = derived("LocalSGD", adamw)
+    assert settings.learning_rate * settings.optimizer["weight_decay"] == pytest.approx(0.12 * 0.004)
+    assert adamw["weight_decay"] == 0.004
+
+
+@pytest.mark.parametrize("trainer", ["SingleTrainer", "EnsembleTrainer"])
+def test_workers_that_share_nothing_take_what_the_user_set(trainer):
+    settings = WorkerSettings.derived(trainers.get(trainer)(batch_size=64), OPTIONS)
+    assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
+
+
+@pytest.mark.parametrize("trainer", ["DOWNPOUR", "ADAG", "DynSGD", "LocalSGD", "AveragingTrainer"])
+def test_one_worker_takes_what_the_user_set(trainer):
+    settings = derived(trainer, "adam", num_workers=1)
+    assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
+
+
+def test_more_workers_than_a_batch_has_rows_take_a_row_each_at_a_higher_rate():
+    settings = derived("LocalSGD", batch_size=2)
+    assert settings.trainer.batch_size == 1
+    assert settings.learning_rate == pytest.approx(0.24)  # rounds are of 4 rows, twice the batch
+
+
+def test_what_the_workers_take_is_said_in_one_line():
+    assert str(derived("ADAG")) == "ADAG: 4 workers take batches of 16 rows, windows of 1 steps, and a learning rate of 0.03"
+
+
+def test_raw_settings_are_every_workers():
+    settings = WorkerSettings.raw(trainers.get("ADAG")(batch_size=64, num_workers=4), OPTIONS)
+    assert (settings.learning_rate, settings.lr_decay) == (0.12, 1e-3)
+    assert (settings.trainer.batch_size, settings.trainer.communication_window) == (64, 12)
