@@ -7,15 +7,13 @@ import re
 from datetime import UTC, datetime
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]")
-#: How the slug of a text with unsafe characters ends.
-_DIGEST = re.compile(r"-[0-9a-f]{8}$")
 _DATED = re.compile(r"\d{4}-\d\d")
 
 
 def slug(text: str) -> str:
-    """Return a text as one part of a path that every file system takes; different texts give different slugs."""
+    """Return a text as one part of a path that every file system takes: one of its own, but a slug is its own slug."""
     safe = _UNSAFE.sub("_", text)
-    if safe == text and safe not in ("", ".", "..") and not _DIGEST.search(text):
+    if safe == text and safe not in ("", ".", ".."):
         return safe
     return f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

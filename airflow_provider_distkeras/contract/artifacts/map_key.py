@@ -6,6 +6,7 @@ The map index depends on the order of a list, which may be another one in the ne
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +15,8 @@ from airflow_provider_distkeras.contract.json_object import build
 from airflow_provider_distkeras.contract.period import slug
 
 _MAX_LETTERS = 100
+#: How the slug of a text with unsafe characters ends.
+_DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def segment_folder(segment: int | str) -> str:
     if isinstance(segment, int):
         return str(segment) if segment >= 0 else ""
     folder = slug(segment)
-    if folder.isdecimal() or "=" in folder or len(folder) > _MAX_LETTERS:  # as a map index, as a period, or too long for a file
+    is_as_another = folder.isdecimal() or "=" in folder  # as a map index, or a period
+    is_as_a_slug = folder == segment and _DIGEST.search(folder) is not None  # of another key
+    if is_as_another or is_as_a_slug or len(folder) > _MAX_LETTERS:  # which no file system takes
         digest = hashlib.sha256(segment.encode()).hexdigest()[:8]
         return f"{folder[:_MAX_LETTERS].replace('=', '_')}-{digest}"
     return folder

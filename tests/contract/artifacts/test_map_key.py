@@ -29,7 +29,7 @@ def test_a_segment_has_a_folder(segment, folder):
 
 
 def test_no_key_has_the_folder_of_a_map_index_or_of_another_key():
-    keys = ["0", "00", "Oslo", "oslo", "a/b", "a_b", "a=b", "x" * 300, "x" * 301]
+    keys = ["0", "00", "Oslo", "oslo", "a/b", "a_b", "a=b", "a b", "a_b-c8687a08", "x" * 300, "x" * 301]
     assert len({segment_folder(key) for key in keys} - {segment_folder(index) for index in range(100)}) == len(keys)
 
 
