@@ -210,7 +210,7 @@ class DynSGD(Trainer):
         return 1.0 / self.num_workers
 
 
-class Experimental(Trainer):
+class Experimental(ADAG):
     """ADAG that damps an update where the server weights have moved since the pull (see `algorithms.ExperimentalRule`).
 
     Its parameters are set as ADAG's.
@@ -219,10 +219,6 @@ class Experimental(Trainer):
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         """Return the update rule; see `Trainer.rule`."""
         return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
-
-    def gain(self, optimizer: str | dict[str, Any]) -> float:
-        """Return 1 / communication_window; see `Trainer.gain`."""
-        return 1.0 / self.parameters["communication_window"]
 
 
 class AEASGD(Trainer):

@@ -123,22 +123,18 @@ def test_the_defaults_of_a_spark_of_ones_own_are_kept_beside_secrets(
     assert lines[lines.index(next(line for line in lines if "important" in line)) + 1] == ""
 
 
-def test_a_pattern_in_a_comment_is_none(stub, run, prepare, properties):
-    defaults = stub.home / "conf" / "spark-defaults.conf"
-    defaults.parent.mkdir()
-    defaults.write_text("# spark.redaction.regex hush")
+@pytest.mark.parametrize(
+    ("defaults", "pattern"),
+    [("# spark.redaction.regex hush", "\nspark.redaction.regex="), ("spark.redaction.regex hush", "spark.redaction.regex")],
+    ids=["in-a-comment", "of-the-user"],
+)
+def test_one_pattern_is_set_and_that_of_the_user_stays(stub, run, prepare, properties, defaults, pattern):
+    file = stub.home / "conf" / "spark-defaults.conf"
+    file.parent.mkdir()
+    file.write_text(defaults)
 
     assert run(lambda: prepare(conf=SECRETS)).state == "success"
-    assert properties.read_text().count("\nspark.redaction.regex=") == 1
-
-
-def test_a_pattern_of_the_user_stays(stub, run, prepare, properties):
-    defaults = stub.home / "conf" / "spark-defaults.conf"
-    defaults.parent.mkdir()
-    defaults.write_text("spark.redaction.regex hush")
-
-    assert run(lambda: prepare(conf=SECRETS)).state == "success"
-    assert properties.read_text().count("spark.redaction.regex") == 1
+    assert properties.read_text().count(pattern) == 1
 
 
 @pytest.mark.parametrize("conf", [None, SECRETS])

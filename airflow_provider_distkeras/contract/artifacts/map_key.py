@@ -63,9 +63,9 @@ def segment_folder(segment: int | str) -> str:
     if isinstance(segment, int):
         return str(segment) if segment >= 0 else ""
     folder = slug(segment)
-    is_as_another = folder.isdecimal() or "=" in folder  # as a map index, or a period
-    is_as_a_slug = folder == segment and _DIGEST.search(folder) is not None  # of another key
-    if is_as_another or is_as_a_slug or len(folder) > _MAX_LETTERS:  # which no file system takes
+    # As a map index, as a period, as the slug of another key, or too long for a file.
+    is_taken = folder.isdecimal() or "=" in folder or (folder == segment and _DIGEST.search(folder))
+    if is_taken or len(folder) > _MAX_LETTERS:
         digest = hashlib.sha256(segment.encode()).hexdigest()[:8]
         return f"{folder[:_MAX_LETTERS].replace('=', '_')}-{digest}"
     return folder
