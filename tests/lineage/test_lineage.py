@@ -194,7 +194,7 @@ def test_spark_receives_its_parent_and_the_server_but_no_secret_on_the_command_l
     properties_of_spark = dict(argv[n + 1].split("=", 1) for n, part in enumerate(argv) if part == "--conf")
     assert properties_of_spark["spark.openlineage.parentJobName"] == "dag.prepare"
     assert properties_of_spark["spark.openlineage.transport.url"] == "http://127.0.0.1:9"
-    properties = Path(tmp_path / "copied").read_text().splitlines()
+    properties = [line for line in Path(tmp_path / "copied").read_text().splitlines() if line]
     assert properties[1].startswith("spark.redaction.regex=(?i)secret|password|")
     assert [properties[0], *properties[2:]] == [
         "spark.ui.enabled false",
