@@ -69,7 +69,8 @@ def test_a_fit_whose_driver_was_killed_resumes_from_its_snapshot(restarted):
     assert fit["updates"] == COMMITS
     assert restarted["booked"] == 20 * (COMMITS // 2 + HALTS_AT)
     assert fit["trained_here"] == EPOCHS * ROWS - restarted["booked"]
-    assert max(fit["first_losses_here"]) < 0.5 * fit["loss"][0]
+    untrained = max(restarted["empty"]["first_losses_here"])  # of whichever worker began first
+    assert max(fit["first_losses_here"]) < 0.9 * untrained
     assert len(fit["loss"]) == EPOCHS
 
 
