@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
+from airflow_provider_distkeras.contract.secrets import holds_credentials
 
 Check = Callable[[str, Any], Any]
 
@@ -22,7 +22,8 @@ _MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
 
 
 def _error(name: str, expected: str, value: Any) -> SpecError:
-    return SpecError(f"{name}: expected {expected}, received {value!r} ({type(value).__name__}).")
+    received = "what holds a password" if holds_credentials(str(value)) else repr(value)
+    return SpecError(f"{name}: expected {expected}, received {received} ({type(value).__name__}).")
 
 
 def _is_number(value: Any) -> bool:
@@ -78,12 +79,12 @@ def memory(name: str, value: Any) -> str:
 
 
 def uri_without_secret(name: str, value: Any) -> str:
-    """Check for a URI without user and password, since specs are written to files and shown."""
+    """Check for a URI without user and password, or token, since specs are written to files and shown."""
     uri = text(name, value)
-    if "@" in urlsplit(uri).netloc:
+    if holds_credentials(uri):
         raise SpecError(
-            f"{name}: expected a URI without user and password, for it is written to files; received one with "
-            f"(…@{uri.rpartition('@')[2]}). Give them by environment variables."
+            f"{name}: expected a URI without user and password, or token, for it is written to files; received one with them. "
+            "Give them by environment variables."
         )
     return uri
 

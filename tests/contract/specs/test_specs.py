@@ -179,11 +179,21 @@ def test_a_port_a_container_and_signs_in_names_are_no_passwords(path):
         "s3a://key:se/cr+et@bucket/a", "hdfs://me:12ab@host/a", "s3a://key:123@bucket", "x://:p@h/a", " s3a://a:b@bucket/c",
         "s3a://key:1/secret@bucket", "s3a://key%3Asecret@bucket", "s3a://key@bucket/a", "{/a,s3a://key:secret@bucket/b}",
         "https://account/container/a.csv?sv=1&sig=abc", "abfss://files@account/a?sig=abc",
+        "https%3A%2F%2Fann%3Ahunter22%40h/x", "wasbs%3A//ann:hunter22@h",
     ],
 )  # fmt: skip
 def test_a_password_in_a_path_is_refused(path):
-    with pytest.raises(SpecError, match=r"input_path\[0\]: expected a URI without user and password, or signature"):
+    with pytest.raises(SpecError, match=r"input_path\[0\]: expected a URI without user and password, or signature") as refused:
         ScoreSpec.build(model_path="/m", input_path=path)
+    scheme, mark, rest = path.strip().partition("://")
+    received = f"received one with them, of {scheme}://. Give" if mark and "," not in scheme else "received one with them. Give"
+    assert received in str(refused.value)
+    assert (rest or path) not in str(refused.value)
+
+
+def test_a_password_in_a_value_of_another_type_is_not_repeated():
+    with pytest.raises(SpecError, match=r"model_path: expected a text .*, received what holds a password \(list\)"):
+        ScoreSpec.build(model_path=["https://ann:hunter22@h/x"], input_path="/a")
 
 
 def test_every_trainer_of_params_exists_and_takes_its_defaults():
