@@ -24,6 +24,7 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import as_uri, is_local, local_path
+from airflow_provider_distkeras.contract.secrets import holds_credentials
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.hooks.storage import storage_for
 
@@ -92,8 +93,12 @@ def completed(request: Request, result: dict[str, Any], path_fields: Sequence[st
 
 
 def _names(paths: Iterable[Any], files: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the datasets of arguments: a path is one; a pattern stands for the folders of the files that it matched."""
+    """Return the datasets of arguments: a path is one; a pattern stands for the folders of the files that it matched.
+
+    A path with a password, which the task is about to refuse, is none.
+    """
     listed = [path for value in paths for path in (value if isinstance(value, (list, tuple)) else [value]) if path]
+    listed = [path for path in listed if not holds_credentials(path)]
     plain = [path for path in listed if _WILDCARD.search(path) is None]
     patterns = [path for path in listed if _WILDCARD.search(path) is not None]
     matched = [file for file in files if not any(f"{file}/".startswith(f"{as_uri(path).rstrip('/')}/") for path in plain)]

@@ -161,6 +161,10 @@ def test_a_pattern_stands_for_its_folder_while_its_files_are_not_known():
     assert [(i.namespace, i.name) for i in lineage.inputs] == [("s3://bikes", "more.csv"), ("s3://bikes", "in")]
 
 
+def test_a_path_with_a_password_is_not_told():
+    assert started([["hdfs://ann:pa55@host/a.csv", "/b.csv"], None]).inputs == started(["/b.csv"]).inputs
+
+
 @pytest.fixture
 def over_http(monkeypatch, airflow_db):
     """OpenLineage is configured with a server and its key; nothing is sent."""
