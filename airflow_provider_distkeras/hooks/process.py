@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,33 +25,61 @@ _POLL_S = 0.02
 #: The property with the pattern of what Spark's UI and event log hide.
 REDACTION = "spark.redaction.regex"
 _SETS_REDACTION = re.compile(rf"^[ \t\f]*{re.escape(REDACTION)}[ \t\f:=]", re.MULTILINE)
+_ANYTHING = re.compile("")
 #: What java.util.Properties would not read as it is: in names; and in values, of which the first character may not be a space.
 _IN_NAMES, _IN_VALUES = re.compile(r"[^\x21-\x7e]|[\\:=#!]"), re.compile(r"^ |[^\x20-\x7e]|\\")
 _LINE_BREAKS = {"\n": "\\n", "\r": "\\r"}
 
 
-def split_secrets(properties: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the properties that may be seen, and the secret ones, by name or value; the user's pattern may name more.
+def read_redaction(conf: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """Return the user's pattern of secrets among Spark properties, if any; raise SpecError if only Java can read it."""
+    if REDACTION not in conf:
+        return None
+    pattern = str(conf[REDACTION])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of sets within sets, which only Java has
+            return re.compile(pattern)
+    except (re.error, OverflowError, FutureWarning) as error:
+        raise SpecError(
+            f"conf: expected a {REDACTION} that both Java and Python read, for Spark hides by it, and so does Airflow; received "
+            f"{pattern!r}, which Python does not: {error}. Write it without what only Java knows, such as \\p{{Lower}} or "
+            "[a-z&&[^x]]."
+        ) from error
+
+
+def split_secrets(properties: Mapping[str, Any], conf: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the properties or variables that may be seen, and the secret ones, by name or value.
 
     All users of a machine can read the arguments of its processes.
+
+    Args:
+        properties: The properties or variables.
+        conf: The Spark properties, in which the user's pattern may name more; default: `properties`.
     """
-    pattern = None
-    with contextlib.suppress(re.error, KeyError):  # Java's expressions are not all Python's
-        pattern = re.compile(str(properties[REDACTION]))
+    try:
+        more = read_redaction(properties if conf is None else conf)
+    except SpecError:
+        more = _ANYTHING  # until the task is refused
     secret = {
-        name: str(value)
-        for name, value in properties.items()
-        if name != REDACTION
-        and (is_secret(name, str(value)) or (pattern and (pattern.search(name) or pattern.search(str(value)))))
+        name: str(value) for name, value in properties.items() if name != REDACTION and is_secret(str(name), str(value), more)
     }
     return {name: value for name, value in properties.items() if name not in secret}, secret
 
 
-def mask_secrets(*properties: object) -> None:
-    """Have Airflow hide the secrets of properties or variables, where they are dicts, in its log and its rendered templates."""
-    secrets = [value for each in properties if isinstance(each, dict) for value in split_secrets(each)[1].values()]
-    if secrets:
-        mask_secret([text for value in secrets for text in secret_texts(value)])
+def mask_secrets(conf: object, *others: object) -> None:
+    """Have Airflow hide the secrets of Spark properties, and of variables or commands, in its log and its rendered templates."""
+    properties = conf if isinstance(conf, dict) else {}
+    values = [value for each in (conf, *others) for value in split_secrets(_named(each), properties)[1].values()]
+    if values:
+        mask_secret([text for value in values for text in secret_texts(value)])
+
+
+def _named(argument: object) -> dict[Any, Any]:
+    """Return an argument's values by their names; by numbers, where it is of another type than that of names and values."""
+    if isinstance(argument, dict):
+        return argument
+    return dict(enumerate(argument if isinstance(argument, list | tuple) else [argument]))
 
 
 def read_properties(file: Path) -> str:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from airflow_provider_distkeras.contract.artifacts.request import SUBMITTERS
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.secrets import SECRET
+from airflow_provider_distkeras.contract.secrets import SECRET, holds_credentials
 from airflow_provider_distkeras.hooks import log_filter, process, spark_application
 from airflow_provider_distkeras.hooks.deferred_log import DeferredLog
 from airflow_provider_distkeras.hooks.lease import TASK_S, LeaseKeeper
@@ -42,7 +42,7 @@ def spark_connection(conn_id: str | None) -> Connection:
     """Return a Spark connection; the provider's hook would fall back to YARN without a word.
 
     Raises:
-        SpecError: The connection does not exist, or is of another type.
+        SpecError: The connection does not exist, is of another type, or its host holds a password.
         SparkEnvironmentError: The master is Kubernetes, and Airflow's Kubernetes provider is not installed.
     """
     if conn_id is None:
@@ -57,7 +57,14 @@ def spark_connection(conn_id: str | None) -> Connection:
         ) from error
     if connection.conn_type != "spark":
         raise SpecError(f"The connection {conn_id!r} is of type {connection.conn_type!r}; expected a Spark connection.")
-    if "k8s" in f"{connection.host}":
+    host = f"{connection.host}"
+    if holds_credentials(host if "://" in host else f"spark://{host}"):
+        raise SpecError(
+            f"The connection {conn_id!r}: expected a host without user and password, for it stands among the arguments of "
+            "spark-submit; received one with them. Set what Spark needs to log in as properties, such as "
+            "spark.authenticate.secret in conf."
+        )
+    if "k8s" in host:
         spark_application.kube_client()
     return connection
 
@@ -216,7 +223,7 @@ class DistKerasSubmitHook(SparkSubmitHook):
         """Take the secret ones of `env_vars` out of what the provider puts on the command line: the driver's on a cluster."""
         prefix = "spark.yarn.appMasterEnv." if self._is_yarn else "spark.kubernetes.driverEnv."
         if self._is_yarn or self._is_kubernetes:
-            self._env_vars, secrets = process.split_secrets(self._env_vars or {})
+            self._env_vars, secrets = process.split_secrets(self._env_vars or {}, self._conf)
             self._secret_conf |= {f"{prefix}{name}": value for name, value in secrets.items()}
 
     def _read_defaults(self) -> str:

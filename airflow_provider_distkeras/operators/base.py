@@ -84,7 +84,7 @@ class DistKerasBaseOperator(LineageMixin, SparkApplicationOperator):
         """
         if is_constant(self.if_exists):
             _check_if_exists("if_exists", self.if_exists)
-        self.check_uris()
+        self.check_spark_arguments(rendered=False)
         for name in ("artifact_root", *self.path_fields):
             value = getattr(self, name, None)
             for path in value if isinstance(value, list) else [value]:

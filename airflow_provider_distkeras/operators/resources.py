@@ -9,14 +9,24 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import Field, integer, memory, text
 from airflow_provider_distkeras.contract.secrets import holds_credentials
-from airflow_provider_distkeras.hooks.process import mask_secrets
+from airflow_provider_distkeras.hooks.process import REDACTION, mask_secrets, read_redaction, split_secrets
 from airflow_provider_distkeras.operators.templates import is_constant
 
 _INTEGERS = ("total_executor_cores", "executor_cores", "num_executors", "status_poll_interval")
 _TEXTS = ("conn_id", "archives", "repositories", "spark_binary", "yarn_queue", "deploy_mode")
 _MEMORIES = ("executor_memory", "driver_memory")
-#: What holds URIs, and stands among the arguments of spark-submit.
-_URIS = ("archives", "exclude_packages", "files", "jars", "packages", "py_files", "repositories")
+#: What may hold URIs, and stands among the arguments of spark-submit.
+_URIS = (
+    "archives", "driver_class_path", "exclude_packages", "files", "jars", "keytab", "name", "packages", "principal",
+    "properties_file", "proxy_user", "py_files", "repositories",
+)  # fmt: skip
+_A_DICT = "a dict (of a template that is a whole dict, Airflow makes one with the DAG's render_template_as_native_obj=True)"
+_TYPES = {
+    **dict.fromkeys(_URIS, (str, "a text, of several values with commas between them")),
+    "conf": (dict, _A_DICT),
+    "env_vars": (dict, _A_DICT),
+    "post_submit_commands": (list | tuple, "a list of texts"),
+}
 
 
 class SparkResourcesOperator(SparkSubmitOperator):
@@ -85,21 +95,40 @@ class SparkResourcesOperator(SparkSubmitOperator):
         self.deploy_mode = deploy_mode
         self.name = name
 
-    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
         """Render the templates of a task, mapped or not, and have Airflow hide the secrets among the results, which it shows."""
-        super()._do_render_template_fields(*args, **kwargs)
-        mask_secrets(self.conf, self.env_vars)
+        super()._do_render_template_fields(parent, *args, **kwargs)
+        if parent is not self:  # a part of an argument
+            return
+        values = [getattr(self, name) for name in self.template_fields]
+        parts = [part for value in values for part in (value if isinstance(value, list | tuple) else [value])]
+        refused = [part for part in parts if isinstance(part, str) and holds_credentials(part)]
+        mask_secrets(self.conf, self.env_vars, self.post_submit_commands, refused)
+        conf = self.conf if isinstance(self.conf, dict) else {}
+        for name in ("conf", "env_vars"):
+            if isinstance(argument := getattr(self, name), dict):
+                setattr(self, name, argument | split_secrets(argument, conf)[1])  # as texts: Airflow hides no numbers
 
-    def check_uris(self) -> None:
-        """Raise SpecError for a password, or a signature, in an argument with URIs that holds no template."""
-        for name in _URIS:
+    def check_spark_arguments(self, *, rendered: bool) -> None:
+        """Raise SpecError for an argument of spark-submit of another type, or with a password that it would show.
+
+        Args:
+            rendered: The templates are rendered; otherwise arguments with templates are left out.
+        """
+        for name, (kind, expected) in _TYPES.items():
             value = getattr(self, name)
-            if isinstance(value, str) and is_constant(value) and holds_credentials(value):
+            if value is None or not (rendered or is_constant(value)):
+                continue
+            if not isinstance(value, kind):
+                raise SpecError(f"{name}: expected {expected}, received what is of the type {type(value).__name__}.")
+            if name in _URIS and holds_credentials(value):
                 raise SpecError(
                     f"{name}: expected URIs without user and password, or signature, for they are stored and shown; received one "
                     "with them. Set Spark properties in conf in its place, which keeps secrets in a file of their own: those of "
                     "the file system, such as spark.hadoop.fs.s3a.access.key, or spark.jars.repositories."
                 )
+        if isinstance(self.conf, dict) and (rendered or is_constant(self.conf.get(REDACTION))):
+            read_redaction(self.conf)
 
     def cast_resources(self) -> None:
         """Set the provider's attributes to the rendered resources, in the types that its hook expects; an empty text is None.
@@ -107,7 +136,7 @@ class SparkResourcesOperator(SparkSubmitOperator):
         Raises:
             SpecError: A resource is not of its type, or a URI has a password.
         """
-        self.check_uris()
+        self.check_spark_arguments(rendered=True)
         for check, names in ((integer(1), _INTEGERS), (text, _TEXTS), (memory, _MEMORIES)):
             for name in names:
                 value = getattr(self, name)

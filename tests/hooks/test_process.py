@@ -3,7 +3,7 @@
 import pytest
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.hooks.process import property_line, read_properties, split_secrets
+from airflow_provider_distkeras.hooks.process import property_line, read_properties, read_redaction, split_secrets
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ def test_the_user_may_have_more_hidden():
     conf = {"spark.redaction.regex": "(?i)hush", "my.hush": 1, "my.password": "x", "my.size": 2}
     assert split_secrets(conf) == ({"spark.redaction.regex": "(?i)hush", "my.size": 2}, {"my.hush": "1", "my.password": "x"})
     assert split_secrets({"spark.redaction.regex": r"\p{Alpha", "my.password": "x"})[1] == {"my.password": "x"}
+
+
+def test_a_pattern_of_the_user_counts_among_variables_too():
+    conf = {"spark.redaction.regex": "(?i)hush"}
+    assert split_secrets({"MY_HUSH": 1, "HUSH_ON": "true", "A": "b"}, conf) == ({"HUSH_ON": "true", "A": "b"}, {"MY_HUSH": "1"})
+
+
+@pytest.mark.parametrize("pattern", [r"(?i)my\.k\p{Lower}y", "[a-z&&[^x]]", "a{99999999999}", "("])
+def test_a_pattern_that_python_does_not_read_is_refused_and_hides_all_until_then(pattern):
+    conf = {"spark.redaction.regex": pattern}
+    with pytest.raises(SpecError, match=r"conf: expected a spark.redaction.regex that both .* received .* Python does not:"):
+        read_redaction(conf)
+    assert split_secrets({"A": "b"}, conf) == ({}, {"A": "b"})
 
 
 def test_a_property_is_one_line_of_the_file():

@@ -92,6 +92,39 @@ def test_secrets_without_a_name_that_spark_knows_are_seen_nowhere(stub, run, pre
     assert any(line.startswith("spark.redaction.regex=(?i)secret|") for line in lines)
 
 
+def test_secrets_that_are_numbers_are_hidden_in_what_is_shown(stub, run, prepare, properties):
+    numbers = {"n.password": 91827364, "my.hush": 5647382}
+    conf = {"spark.redaction.regex": "(?i)hush", "spark.x.size": 11223344, **numbers}
+    done = run(lambda: prepare(conf=conf, env_vars={"MY_HUSH": 66554433, "AZURE_STORAGE_KEY": 77889900, "SIZE": 22334455}))
+
+    assert done.state == "success"
+    assert {"n.password=91827364", "my.hush=5647382"} <= {*properties.read_text().splitlines()}
+    shown = rendered(done)
+    assert shown["conf"] == {**conf, **dict.fromkeys(numbers, "***")}
+    assert shown["env_vars"] == {"MY_HUSH": "***", "AZURE_STORAGE_KEY": "***", "SIZE": 22334455}
+
+
+def test_a_variable_that_the_users_pattern_names_is_no_argument(yarn, stub, run, prepare_on_yarn, properties):
+    conf = {"spark.redaction.regex": "(?i)hush"}
+    assert run(lambda: prepare_on_yarn(conf=conf, env_vars={"MY_HUSH": "hu5h-hush"})).state == "success"
+
+    assert "hu5h" not in " ".join(stub.calls()[0]["argv"])
+    assert "spark.yarn.appMasterEnv.MY_HUSH=hu5h-hush" in properties.read_text().splitlines()
+
+
+def test_a_command_with_a_secret_is_not_shown(stub, run, prepare):
+    commands = ["true --password=pa55word", "true"]
+    assert rendered(run(lambda: prepare(post_submit_commands=commands)))["post_submit_commands"] == ["***", "true"]
+
+
+def test_switches_of_secrets_stay_readable(stub, run, prepare):
+    switches = {"spark.security.credentials.hive.enabled": "false", "spark.x.accessKey": True}
+    done = run(lambda: prepare(conf=switches))
+
+    assert rendered(done)["conf"] == switches
+    assert switches.keys() <= confs(stub.calls()[0]["argv"]).keys()
+
+
 def test_secrets_of_a_mapped_task_are_not_shown(stub, run, csv, root):
     def mapped():
         conf = {"spark.driver.extraJavaOptions": "-Dstore.Password={{ 'hush' }}-{{ 'hush' }}"}
@@ -146,7 +179,17 @@ def test_a_properties_file_that_is_missing_is_named(stub, run, prepare, root, co
     assert (len(done.errors), stub.calls()) == (1, [])
 
 
-URIS = ["archives", "exclude_packages", "files", "jars", "packages", "py_files", "repositories"]
+URIS = [
+    "archives", "driver_class_path", "exclude_packages", "files", "jars", "keytab", "name", "packages", "principal",
+    "properties_file", "proxy_user", "py_files", "repositories",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ["?private_token=cr3t", "?apikey=cr3t", "?X-Amz-Security-Token=cr3t", "#a=1&password=cr3t"])
+def test_a_secret_parameter_in_an_argument_with_uris_is_refused_and_not_repeated(query):
+    with pytest.raises(SpecError, match="jars: expected URIs without user and password, or signature") as raised:
+        DistKerasPreprocessOperator(task_id="prepare", input_path="/rows.csv", jars=f"/a.jar,https://example.com/x.jar{query}")
+    assert "cr3t" not in str(raised.value)
 
 
 @pytest.mark.parametrize("argument", URIS)
@@ -162,6 +205,58 @@ def test_a_password_that_a_template_gives_to_such_an_argument_is_refused_before_
 
     assert done.message.startswith("repositories: expected URIs without user and password")
     assert "secr3t" not in done.message
+    assert "secr3t" not in json.dumps(rendered(done))
+    assert stub.calls() == []
+
+
+@pytest.mark.parametrize("host", ["spark://ann:secr3t@host", "ann:secr3t@host"])
+def test_a_password_in_the_host_of_a_spark_connection_is_refused(stub, run, prepare, monkeypatch, host):
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": host, "port": 7077}))
+
+    done = run(prepare)
+
+    assert done.message.startswith("The connection 'spark_default': expected a host without user and password")
+    assert "secr3t" not in done.message
+    assert stub.calls() == []
+
+
+WRONG_TYPES = pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("conf", "{'my.password': 'pa55word'}", "a dict .*render_template_as_native_obj=True"),
+        ("env_vars", "MY_PASSWORD=pa55word", "a dict"),
+        ("jars", ["https://ann:pa55word@host/a.jar"], "a text, of several values with commas between them"),
+        ("repositories", ["https://ann:pa55word@host"], "a text"),
+        ("post_submit_commands", "true --password=pa55word", "a list of texts"),
+    ],
+)
+
+
+@WRONG_TYPES
+def test_an_argument_of_another_type_is_named_without_its_value(argument, value, expected):
+    with pytest.raises(SpecError, match=f"^{argument}: expected {expected}.*, received .* type {type(value).__name__}") as raised:
+        DistKerasPreprocessOperator(task_id="prepare", input_path="/rows.csv", **{argument: value})
+    assert "pa55word" not in str(raised.value)
+
+
+@WRONG_TYPES
+def test_an_argument_that_a_template_gives_in_another_type_is_named_and_not_shown(stub, run, prepare, argument, value, expected):
+    templated = [f"{{{{ '' }}}}{part}" for part in value] if isinstance(value, list) else f"{{{{ '' }}}}{value}"
+    done = run(lambda: prepare(retries=2, **{argument: templated}))
+
+    assert re.match(f"{argument}: expected {expected}", done.message)
+    assert "pa55word" not in done.message + json.dumps(rendered(done))
+    assert (len(done.errors), stub.calls()) == (1, [])
+
+
+def test_a_pattern_of_what_to_hide_that_python_does_not_read_is_refused_early(stub, run, prepare):
+    pattern = r"(?i)my\.k\p{Lower}y"
+    with pytest.raises(SpecError, match=r"conf: expected a spark\.redaction\.regex that both Java and Python read"):
+        prepare(conf={"spark.redaction.regex": pattern, "a": "{{ ds }}"})
+
+    done = run(lambda: prepare(conf={"spark.redaction.regex": "{{ '' }}" + pattern, "my.key": "hu5h-hush"}))
+    assert done.message.startswith("conf: expected a spark.redaction.regex that both Java and Python read")
+    assert "hu5h" not in json.dumps(rendered(done))
     assert stub.calls() == []
 
 
@@ -184,4 +279,5 @@ def test_a_password_that_a_template_gives_is_refused_before_spark(stub, run, pre
     assert done.state == "failed"
     assert done.message.startswith("input_path[0]: expected a URI without user and password")
     assert "secr3t" not in done.message
+    assert "secr3t" not in json.dumps(rendered(done))
     assert stub.calls() == []
