@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel
 
+from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PromoteSpec, ScoreSpec
 from airflow_provider_distkeras.ml import SelectColumns
 
@@ -34,6 +35,14 @@ def test_files_are_read_as_in_training_unless_the_task_says_otherwise(spark, sen
     assert f"{read}timestamp_formats=['%d.%m.%Y'] (as in training)" in caplog.text
     assert predictions(spark, scoring(sensor, "x,label\n7,7\n-200,7\n", delimiter=",", null_values=[])) == [-200, 7]
     assert "the rows are read with delimiter=',' (as this task says), null_values=[] (as this task says)" in caplog.text
+
+
+def test_names_that_training_left_out_may_look_like_values(spark, save, network, scoring):
+    content = "2020,x,label\n1,7,7\n2,8,8\n"
+    model = save(network([[1.0]], [0.0]), training=content, excluded_columns=["2020"])
+    assert predictions(spark, scoring(model, content)) == [7, 8]
+    with pytest.raises(DataError, match=r"found 7, a\. '7' looks like a value: if the files have no header, give them that of"):
+        scoring(model, "7,a\n8,b\n")
 
 
 def test_a_label_that_means_nothing_is_not_measured(sensor, scoring):

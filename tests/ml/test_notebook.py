@@ -135,6 +135,40 @@ def test_files_and_options_that_do_not_fit_are_refused(spark, write, content, op
         process_csv(write(content, "test.csv"), **{"like": train, **options})
 
 
+def test_a_column_that_training_left_out_may_have_the_name_of_a_value(spark, write):
+    content = "2020,x,label\n1,2,3\n2,3,4\n"
+    train = process_csv(write(content), excluded_columns=["2020"])
+    assert rows(process_csv(write(content, "test.csv"), like=train)) == rows(train)
+
+
+@pytest.mark.parametrize(
+    ("training", "content", "trained", "options", "message"),
+    [
+        ("x,label\n1,2\n", "1,2\n3,4\n", {}, {}, "such as '1'. If the file has no header, give it that of the training files"),
+        (
+            "x,label\n1,2\n",
+            "1,2\n",
+            {},
+            {"header": False},
+            "found 0, 1. '0' looks like a value: if the files have no header, give",
+        ),
+        ("x,label\n1,2\n", "1,a\n3,b\n", {}, {}, "found 1, a. '1' looks like a value: if the files have no header, give them"),
+        (
+            "1,2\n",
+            "x,label\n1,2\n",
+            {"header": False, "label_col": "1"},
+            {},
+            "and the model's training files had none: remove it.",
+        ),
+    ],
+)
+def test_files_have_a_header_as_the_training_files_had(spark, write, training, content, trained, options, message):
+    train = process_csv(write(training), **trained)
+    with pytest.raises(DataError) as error:
+        process_csv(write(content, "test.csv"), like=train, **options)
+    assert message in str(error.value)
+
+
 def test_a_frame_that_was_made_elsewhere_has_no_preparation(spark, write):
     frame = process_csv(write(TRAIN), **OPTIONS).drop("features")
     with pytest.raises(SpecError, match=r"use the PipelineModel that preparation_of\(df_train\)\.save\(path\) has saved"):

@@ -37,3 +37,10 @@ def test_the_dialect_is_the_models_unless_the_task_says_otherwise(inspect):
     assert inspect("a,b\n1,2\n", {}) == ["a", "b"]
     with pytest.raises(DataError, match="Set delimiter=','"):
         inspect("a,b\n1,2\n", {"delimiter": ";"})
+
+
+def test_a_name_that_the_model_may_not_use_may_look_like_a_value(inspect):
+    assert inspect("2020,x\n1,2\n", {}) == ["2020", "x"]
+    assert inspect("2020,2021\n1,2\n", {}, header=True) == ["2020", "2021"]
+    with pytest.raises(DataError, match="give it that of the training files"):
+        inspect("2020,2021\n1,2\n", {})

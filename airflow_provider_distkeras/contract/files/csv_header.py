@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.files.csv_dialect import DECIMAL, Dialect
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_names import is_value, refuse_values
 from airflow_provider_distkeras.contract.files.listing import find
 from airflow_provider_distkeras.contract.files.storage import Storage
 
@@ -40,17 +41,6 @@ _NO_TEXT = {
     b"PAR1": "is a Parquet file: expected CSV",
 }
 _DELIMITERS = ",;\t|"
-#: What to do about a first line that may be no header.
-WITHOUT_HEADER = (
-    "If the file has no header, set header=False: its columns are then named '0', '1' and so on. If these are names, set "
-    "header=True."
-)
-#: A name that is rather a value: a number, a date, a time, an amount of money or in percent, true or false.
-_VALUE = re.compile(
-    rf"[+-]?{DECIMAL}|\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}([ T].*)?|\d{{1,2}}:\d\d(:\d\d.*)?"
-    r"|[+-]?[$€£¥]\s?\d[\d.,' ]*|[+-]?\d[\d.,' ]*[%$€£¥]|(?i:true|false)"
-)
-
 #: What MySQL and Hive write for a missing value.
 _NULL = re.compile(r"(?<!\\)\\N(?!\w)")
 
@@ -126,11 +116,12 @@ def inspect(
             header, lines, rows = [str(number) for number in range(len(first))], (), records
         else:
             header, rows = first, records[1:]
-            _check_header(path, header, lines[-1], dialect, left_out)
         files.headers[path], files.lines[path] = header, lines
         any_row = any_row or bool(rows)
         if len(files.samples) < _SAMPLED_FILES:  # joined files repeat their header
             files.samples[path] = [row for row in rows if len(row) == len(header) and (_stripped(row) != first or not lines)]
+    if dialect.header is not False:
+        _check_headers(files, dialect, left_out)
     if not any_row:
         hint = "" if dialect.encoding == "utf-8" else f" Are they written in {dialect.encoding}?"
         raise DataError(f"There is no row in {', '.join(list(files.sizes)[:3])}: the files hold only a header.{hint}")
@@ -179,6 +170,8 @@ def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> N
     if "\ufffd" in "".join(first):
         raise DataError(f"The header of {path} is no text in {dialect.encoding}. Set encoding, or restore the file.")
     others = [each for each in _DELIMITERS if each != dialect.delimiter and each in first[0]]
+    if dialect.header is None and sum(map(is_value, first[0].split())) > 1:  # a name may hold a number, and spaces
+        others.append(" ")
     if len(first) == 1 and others:
         raise DataError(
             f"The header of {path} is one field, {first[0][:200]!r}: expected fields that {dialect.delimiter!r} sets apart. "
@@ -186,18 +179,19 @@ def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> N
         )
 
 
-def _check_header(path: str, header: list[str], line: bytes, dialect: Dialect, left_out: Collection[str] | None) -> None:
+def _check_headers(files: InputFiles, dialect: Dialect, left_out: Collection[str] | None) -> None:
     """Raise DataError for a header that cannot be right."""
-    used = [name for name in header if name not in (left_out or ())]
-    values = [name for name in used if _VALUE.fullmatch(name)] if dialect.header is None else []
-    if values:
-        raise DataError(f"The header of {path} looks like values, such as {values[0]!r}. {WITHOUT_HEADER}")
-    if left_out is not None:
-        no_header = " If the file has no header, set header=False." if dialect.header is None else ""
-        fix = f"Rename one in the file, or leave it out by excluded_columns.{no_header}"
-        refuse_twins(used, f"in the header of {path}", fix)
-    if dialect.by_line and len(_parsed([_text(line, dialect)], dialect)[0]) != len(header):
-        raise DataError(f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line.")
+    if dialect.header is None:
+        refuse_values(files.headers, left_out)
+    for path, header in files.headers.items():
+        if left_out is not None:
+            no_header = " If the file has no header, set header=False." if dialect.header is None else ""
+            fix = f"Rename one in the file, or leave it out by excluded_columns.{no_header}"
+            refuse_twins([name for name in header if name not in left_out], f"in the header of {path}", fix)
+        if dialect.by_line and len(_parsed([_text(files.lines[path][-1], dialect)], dialect)[0]) != len(header):
+            raise DataError(
+                f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line."
+            )
 
 
 def _decompressed(path: str, head: bytes, limit: int, unzstd: Decompress | None) -> bytes:

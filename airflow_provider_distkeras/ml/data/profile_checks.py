@@ -11,19 +11,19 @@ from pyspark.sql import SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
-from airflow_provider_distkeras.contract.files.csv_header import WITHOUT_HEADER
+from airflow_provider_distkeras.contract.files.csv_names import WITHOUT_HEADER
 from airflow_provider_distkeras.contract.specs import InputSpec
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, PlannedColumn
 from airflow_provider_distkeras.ml.data.profile import NumberProfile, TextProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
-from airflow_provider_distkeras.ml.data.schema import stands_for_nothing
+from airflow_provider_distkeras.ml.data.schema import begins_with_header, fix_of_header, stands_for_nothing
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources.base import Source
 
 logger = logging.getLogger(__name__)
 
-#: The value in the reason of a record with something else than a number.
-_NO_NUMBER = re.compile(r" is '(.*)', expected a number$")
+#: The value in the reason of a record with one that does not fit, and whether a number was expected.
+_MISFIT = re.compile(r" is '(.*)', expected (a number$)?")
 
 #: The share of lines that repeat the header, above which they are more likely rows, where rows hold nothing but texts.
 _MOST_HEADERS = 0.01
@@ -50,16 +50,15 @@ def check_bad_records(spark: SparkSession, spec: InputSpec, source: Source, prof
     place = source.locate(spark, text)
     raise DataError(
         f"{profile.bad:,} of {profile.rows + profile.bad:,} lines do not fit, such as {place}, {text[:200]!r}: {reason}. "
-        f"{_fix(spec, profile)}"
+        f"{_fix(spec, source, profile)}"
     )
 
 
 def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
     """Raise DataError for a first line that was taken for the header and is more likely a row: its names are values, too."""
-    # A column of numbers shows that the first line, whose name there is none, is no row.
-    if source.typed or spec.dialect.header is not None or {*source.kinds.values()} != {"text"}:
+    if not source.header_fits:  # a name that is no number, in a column of numbers, shows that the line is no row
         return
-    for name in source.kinds:
+    for name, kind in source.kinds.items():
         value = source.names_in_files[name]
         parts = (profile.profiles[name], profile.held_out[name])
         count = sum(part.counts[value] for part in parts if isinstance(part, TextProfile))
@@ -67,6 +66,11 @@ def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
             raise DataError(
                 f"The first line names a column {value!r}, which holds {value!r} as a value, too, in {count:,} rows. "
                 f"{WITHOUT_HEADER}"
+            )
+        if kind != "text" or value in spec.dialect.all_null_values:
+            raise DataError(
+                f"The first line was taken for the header and fits as a row, too: {value!r} is a value, or stands for a missing "
+                f"one, in a column of kind {kind!r}. {WITHOUT_HEADER}"
             )
     lines = profile.rows + profile.bad + profile.headers
     if profile.headers > _MOST_HEADERS * lines:
@@ -76,12 +80,14 @@ def check_header(spec: InputSpec, source: Source, profile: DataProfile) -> None:
         )
 
 
-def _fix(spec: InputSpec, profile: DataProfile) -> str:
+def _fix(spec: InputSpec, source: Source, profile: DataProfile) -> str:
     """Return what to do about records that do not fit."""
     if "not in the encoding" in profile.examples[0][1]:
         return "Set encoding to what they are written in, such as 'cp1252' or 'utf-16'."
-    value = _NO_NUMBER.search(profile.examples[0][1])
-    if value and stands_for_nothing(value[1]):
+    value = _MISFIT.search(profile.examples[0][1])
+    if value and value[1] in source.first_row.values() and begins_with_header(source):
+        return fix_of_header(spec)
+    if value and value[2] and stands_for_nothing(value[1]):
         return f"If {value[1]!r} stands for a missing value, set null_values=[{value[1]!r}]; if not, correct them."
     if not profile.rows:
         return "As no line fits, the options do not: check schema, timestamp_columns and the delimiter."

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
-from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.files.csv_names import is_value
+from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
 
@@ -41,6 +42,8 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
         return kind
     sample = source.sample(name).drop_null()
     texts = _examples(sample, kind, spec.dialect)
+    if source.first_row.get(name_in_files) == texts[0] and begins_with_header(source):
+        raise DataError(f"The column {name!r} holds text such as {texts[0]!r}; expected numbers. {fix_of_header(spec)}")
     mostly_numbers = kind == "text" and not source.typed and pc.sum(pc.is_in(sample, pa.array(texts))).as_py() < len(sample) / 2
     raise DataError(_unusable(spec, name, name_in_files, kind, texts, mostly_numbers))
 
@@ -48,6 +51,22 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
 def stands_for_nothing(text: str) -> bool:
     """Return whether a text often stands for a missing value."""
     return text.strip().lower() in _NOTHING
+
+
+def begins_with_header(source: Source) -> bool:
+    """Return whether the first row of files that are read without a header looks like one: no value, one of them above values."""
+    row = source.first_row
+    if not row or any(text is None or is_value(text) or stands_for_nothing(text) for text in row.values()):
+        return False
+    below = ({*source.sample(name).drop_null().to_pylist()} - {row[in_files]} for name, in_files in source.names_in_files.items())
+    return any(values and all(map(is_value, values)) for values in below)
+
+
+def fix_of_header(spec: InputSpec) -> str:
+    """Return what to do about a header that is read as a row."""
+    if spec.left_out is None:
+        return "The first line looks like a header, and the model's training files had none: remove it."
+    return "The first line looks like a header: leave header=False out, or set header=True."
 
 
 def _examples(values: pa.Array, kind: str, dialect: Dialect) -> list[str]:

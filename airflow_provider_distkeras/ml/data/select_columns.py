@@ -16,6 +16,7 @@ from pyspark.sql.types import DataType
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.contract.files.csv_names import is_value
 from airflow_provider_distkeras.contract.params import MISSING
 from airflow_provider_distkeras.ml.data.sources.sql import as_kind, without_nulls
 from airflow_provider_distkeras.spark.columns import quoted
@@ -89,9 +90,12 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         expected = {name: old.get(name, name) for name in self.getOrDefault("kinds")}
         lacking = [repr(raw) for name, raw in expected.items() if name not in names]
         if lacking:
+            value, no_header = next(filter(is_value, columns), None), ""
+            if value is not None and len(lacking) == len(expected) and not any(map(is_value, expected.values())):
+                no_header = f" {value!r} looks like a value: if the files have no header, give them that of the training files."
             raise DataError(
                 f"The data lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)} that the pipeline was "
-                f"fitted with. Expected {', '.join(expected.values())}; found {', '.join(columns)}."
+                f"fitted with. Expected {', '.join(expected.values())}; found {', '.join(columns)}.{no_header}"
             )
 
     def _transform(self, dataset: DataFrame) -> DataFrame:

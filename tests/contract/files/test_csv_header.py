@@ -64,6 +64,7 @@ def test_hidden_files_of_a_directory_are_left_out(tmp_path):
         (["a,\0b\n1,2\n"], "holds NUL: this is no text in utf-8"),
         (["a,,b\n1,2,3\n"], "A column without a name in the header of"),
         (["a,b\n1,2\n", "a,c\n1,2\n"], "lacking ['b'], added ['c']"),
+        (["5.1 3.5 a\n1.2 2.2 b\n"], "is one field, '5.1 3.5 a': expected fields that ',' sets apart. Set delimiter=' '"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, contents, message):
@@ -156,6 +157,28 @@ def test_equal_words_in_a_first_line_may_be_values_too(tmp_path):
 
 def test_a_name_that_is_left_out_may_look_like_a_value(tmp_path):
     assert look(tmp_path, "country,2019\nde,1\n", left_out=["2019"]).columns == ["country", "2019"]
+
+
+@pytest.mark.parametrize("contents", [("a,b\n1,2\n", "3,4\n"), ("3,4\n", "a,b\n1,2\n")])
+def test_files_with_and_without_a_header_are_not_read_together(tmp_path, contents):
+    named, other = sorted(range(2), key=lambda number: contents[number], reverse=True)
+    message = rf"{other}\.csv looks like values, such as '3', and that of \S*/{named}\.csv does not: .* Give each its header\."
+    with pytest.raises(DataError, match=message) as error:
+        look(tmp_path, *contents)
+    assert "header=False" not in str(error.value)
+
+
+def test_where_the_model_knows_its_columns_only_a_header_without_any_name_looks_like_values(tmp_path):
+    assert look(tmp_path, "2020,x\n1,2\n", left_out=None).columns == ["2020", "x"]
+    with pytest.raises(
+        DataError, match=r"looks like values, such as '1'\. If the file has no header, give it that of the training"
+    ):
+        look(tmp_path, "1,2\n3,4\n", left_out=None)
+
+
+@pytest.mark.parametrize(("line", "dialect"), [("day 1", {}), ("0 17 255", {"header": False}), ("2 x 4", {"header": True})])
+def test_a_field_with_spaces_may_be_the_only_one(tmp_path, line, dialect):
+    assert len(look(tmp_path, f"{line}\n{line}.\n", **dialect).columns) == 1
 
 
 def test_a_missing_value_of_mysql_is_none_beside_escapes(tmp_path):

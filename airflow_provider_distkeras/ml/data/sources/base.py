@@ -90,6 +90,16 @@ class Source(ABC):
     def sample(self, column: str) -> pa.Array:
         """Return a column's values in the first rows, as text; null where they are missing."""
 
+    @property
+    def first_row(self) -> Mapping[str, str | None]:
+        """The first row, by the columns' names in the files, if they are read without a header; empty if not."""
+        return {}
+
+    @property
+    def header_fits(self) -> bool:
+        """Whether what was taken for the header could as well be a row: each name is a value of the kind that is read there."""
+        return False
+
     @abstractmethod
     def profile(self, spark: SparkSession, request: ProfileRequest) -> DataProfile:
         """Profile every record. Raise DataError if a file cannot be read."""

@@ -103,6 +103,11 @@ class CsvParser:
         faults += [Fault(position, 1, reason) for position, reason in bad.items()]
         return batches, [self._bad(records, fault) for fault in sorted(faults, key=lambda fault: fault.first)]
 
+    def takes(self, texts: Mapping[str, str]) -> bool:
+        """Return whether texts, one per column to parse, are values of its kind, or stand for a missing one."""
+        given = {name: text for name, text in texts.items() if text not in self._dialect.all_null_values}
+        return not any(self._refusals(pa.array([text]), name, self._kinds[name]) for name, text in given.items())
+
     def _parse(self, records: pa.Array, positions: Positions, bad: dict[int, str]) -> Iterator[pa.RecordBatch]:
         """Parse a block at once; if anything is wrong with it, without the records at fault, or by halves down to them."""
         if not len(records):

@@ -70,10 +70,28 @@ class CsvSource(Source):
 
     def sample(self, column: str) -> pa.Array:
         """Return a column's values in the first rows of the first files, as text; null where they are missing."""
-        name, nulls = self.names_in_files[column], self.dialect.all_null_values
-        headers, samples = self.files.headers, self.files.samples
-        values = [row[headers[path].index(name)].strip() for path, rows in samples.items() for row in rows]
-        return pa.array([None if value in nulls else value for value in values], pa.string())
+        name, headers = self.names_in_files[column], self.files.headers
+        values = [row[headers[path].index(name)] for path, rows in self.files.samples.items() for row in rows]
+        return pa.array(map(self._value, values), pa.string())
+
+    @property
+    def first_row(self) -> Mapping[str, str | None]:
+        """The first row, by the columns' names in the files, if they are read without a header; empty if not."""
+        if self.dialect.header is not False:
+            return {}
+        path, rows = next(iter(self.files.samples.items()))
+        return dict(zip(self.files.headers[path], map(self._value, rows[0]), strict=True))
+
+    @property
+    def header_fits(self) -> bool:
+        """Whether what was taken for the header could as well be a row: each name is a value of the kind that is read there."""
+        names = {self.names_in_files[name]: kind for name, kind in self.kinds.items()}
+        return self.dialect.header is None and CsvParser([*names], names, self.dialect).takes({name: name for name in names})
+
+    def _value(self, text: str) -> str | None:
+        """Return a field without the spaces around it; None where it stands for a missing value."""
+        value = text.strip()
+        return None if value in self.dialect.all_null_values else value
 
     def profile(self, spark: SparkSession, request: ProfileRequest) -> DataProfile:
         """Profile every record. Raise DataError if a file cannot be read."""
