@@ -1,98 +1,139 @@
-"""Every trainer at its recommended settings against `keras.Model.fit`, with equal epochs, on a CSV file of yours.
+"""Every trainer against `keras.Model.fit` with the same learning rate, batch size, optimizer and number of epochs.
 
-python -m benchmarks.faithfulness hour.csv cnt instant,dteday,casual,registered [ADAG,DynSGD]
+python -m benchmarks.faithfulness                                      four generated data sets
+python -m benchmarks.faithfulness --csv hour.csv --label cnt --exclude instant,dteday,casual,registered
 
-Features and label are standardized. Workers of a distributed trainer take batches of 64 / num_workers, so that a round of all of
-them sees as many rows as a step of `fit` does; the other settings of a trainer are in SETTINGS. Prints a table in Markdown.
+On each data set and for each optimizer, the best of RATES for `fit` is looked up, then `fit` and the trainers are compared on
+held-out rows at that rate, a third and three times of it: the median of so many seeds. Prints tables in Markdown, one line per
+trainer: the difference to `fit` at the three rates; below zero, the trainer is worse.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.lib import cluster, report
+from benchmarks.lib.datasets import GENERATED, Dataset, split
 
-EPOCHS, BATCH, RATE = report.sized(30, quick=1), 64, 0.003
-WORKERS = report.sized((2, 4, 8), quick=(2,))
-LAYERS = [64, 32, 1]
-
-#: Per trainer, from the number of workers: its parameters, its optimizer, and its learning rate. DynSGD's workers take turns, as
-#: equal ones would: where several share a core, one runs ahead while the others' updates grow stale and count for nothing.
-SETTINGS: dict[str, Callable[[int], tuple[dict[str, Any], str, float]]] = {
-    "ADAG": lambda n: ({"communication_window": 4}, "adam", RATE * 4 / n),
-    "DOWNPOUR": lambda n: ({"communication_window": 2}, "adam", RATE * 2 / n),
-    "DynSGD": lambda _: ({"communication_window": 5, "deterministic": True}, "adam", RATE),
-    "Experimental": lambda n: ({"communication_window": 4}, "adam", RATE * 4 / n),
-    "AEASGD": lambda _: ({"communication_window": 8}, "adam", RATE),
-    "EAMSGD": lambda n: ({"communication_window": 4}, "sgd", 0.02 if n < 8 else 0.01),
-    "LocalSGD": lambda _: ({"communication_window": 8}, "adam", RATE * 2),
-    "AveragingTrainer": lambda _: ({}, "adam", RATE * 2),
-    "EnsembleTrainer": lambda _: ({}, "adam", RATE),
-}
+ROWS = report.sized(6000, quick=300)
+EPOCHS, BATCH = report.sized(10, quick=1), 32
+HIDDEN = [64, 32]
+RATES = report.sized([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3], quick=[0.01])
+OPTIMIZERS: dict[str, str | dict[str, Any]] = {"sgd": "sgd", "momentum": {"name": "sgd", "momentum": 0.9}, "adam": "adam"}
+TRAINERS = [
+    "SingleTrainer", "ADAG", "DOWNPOUR", "DynSGD", "Experimental", "AEASGD", "EAMSGD", "LocalSGD", "AveragingTrainer",
+]  # fmt: skip
+WORST = -1.0  # of a fit that diverges
 
 
-def main(path: str, label: str, excluded: Iterable[str], trainers: Iterable[str]) -> None:
-    """Print the table of held-out r2."""
-    import pandas as pd
-
-    frame = pd.read_csv(path).drop(columns=list(excluded))
-    labels, features = frame.pop(label).to_numpy(np.float32), frame.to_numpy(np.float32)
-    order = np.random.default_rng(0).permutation(len(labels))
-    train, test = np.split(order, [int(0.8 * len(order))])
-    features = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
-    labels = (labels - labels[train].mean()) / labels[train].std()
-    spark = cluster.session(max(WORKERS))
-    data = spark.createDataFrame(pd.DataFrame({"features": list(features[train].astype(float)), "label": labels[train]})).cache()
-
-    def r2(network: Any) -> float:
-        error = network.predict(features[test], verbose=0)[:, 0] - labels[test]
-        return float(1 - (error**2).sum() / ((labels[test] - labels[test].mean()) ** 2).sum())
-
-    reference = r2(_keras_fit(features[train], labels[train]))
-    print(f"`keras.Model.fit`, {EPOCHS} epochs, batch {BATCH}, Adam at {RATE:g}: {reference:.4f}\n")
-    print("| trainer | " + " | ".join(f"{n} workers" for n in WORKERS) + " |\n|---|" + "---|" * len(WORKERS))
-    for trainer in trainers:
-        row = []
-        for workers in WORKERS:
-            started = time.perf_counter()
-            score = r2(_fit(data, trainer, workers, *SETTINGS[trainer](workers)))
-            row.append(f"{score:.4f} ({score - reference:+.4f})")
-            print(f"{trainer} {workers}: {row[-1]}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
-        print(f"| {trainer} | " + " | ".join(row) + " |", flush=True)
+def main() -> None:
+    """Print a table for each data set and optimizer."""
+    options = _options()
+    spark = cluster.session(max(options.workers))
+    for name, data in _datasets(options).items():
+        rows = _dataframe(spark, data)
+        for optimizer in options.optimizers:
+            _compare(f"{name}, {optimizer}", data, rows, OPTIMIZERS[optimizer], options)
     spark.stop()
 
 
-def _keras_fit(features: NDArray[np.float32], labels: NDArray[np.float32]) -> Any:
+def _options() -> argparse.Namespace:
+    def texts(value: str) -> list[str]:
+        return value.split(",")
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=texts, default=[*GENERATED], help="of the generated data sets: smooth,outliers")
+    parser.add_argument("--csv", help="a file of numbers with a header, instead")
+    parser.add_argument("--label", help="the column to predict")
+    parser.add_argument("--exclude", type=texts, default=[], help="columns to leave out")
+    parser.add_argument("--optimizers", type=texts, default=[*OPTIMIZERS], help=",".join(OPTIMIZERS))
+    parser.add_argument("--trainers", type=texts, default=TRAINERS, help="names of trainers")
+    parser.add_argument("--workers", type=lambda value: [int(each) for each in texts(value)], default=[1, 2, 4, 8])
+    parser.add_argument("--factors", type=lambda value: [float(each) for each in texts(value)], default=[1 / 3, 1.0, 3.0])
+    parser.add_argument("--seeds", type=int, default=report.sized(5, quick=1), help="fits of which the median counts")
+    return parser.parse_args()
+
+
+def _datasets(options: argparse.Namespace) -> dict[str, Dataset]:
+    if options.csv is None:
+        return {name: GENERATED[name](ROWS) for name in options.data}
+    import pandas as pd
+
+    frame = pd.read_csv(options.csv).drop(columns=options.exclude)
+    labels = frame.pop(options.label).to_numpy(float)
+    return {os.path.basename(options.csv): split(frame.to_numpy(float), labels)}
+
+
+def _dataframe(spark: Any, data: Dataset) -> Any:
+    import pandas as pd
+
+    frame = pd.DataFrame({"features": list(data.features.astype(float)), "label": data.labels.astype(float)})
+    return spark.createDataFrame(frame).cache()
+
+
+def _compare(title: str, data: Dataset, rows: Any, optimizer: str | dict[str, Any], options: argparse.Namespace) -> None:
+    """Print the table of one data set and optimizer."""
+    best = max(RATES, key=lambda rate: _keras_fit(data, optimizer, rate, 0))
+    rates, seeds = [best * factor for factor in options.factors], range(options.seeds)
+    reference = [statistics.median(_keras_fit(data, optimizer, rate, seed) for seed in seeds) for rate in rates]
+    fits = ", ".join(f"{score:.3f}" for score in reference)
+    print(f"\n**{title}**: {data.metric} of `fit` at a rate of {', '.join(f'{rate:.2g}' for rate in rates)}: {fits}\n")
+    print("| trainer | " + " | ".join(f"{n} workers" for n in options.workers) + " |\n|---|" + "---|" * len(options.workers))
+    for trainer in options.trainers:
+        row = []
+        for workers in options.workers if trainer != "SingleTrainer" else [1]:
+            started, cells = time.perf_counter(), []
+            for rate, fit in zip(rates, reference, strict=True):
+                score = statistics.median(_fit(data, rows, trainer, workers, optimizer, rate, seed) for seed in seeds)
+                cells.append(f"{score - fit:+.3f}")
+            row.append(" ".join(cells))
+            print(f"{trainer} {workers}: {row[-1]}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        print(f"| {trainer} | " + " | ".join(row) + " |", flush=True)
+
+
+def _keras_fit(data: Dataset, optimizer: str | dict[str, Any], rate: float, seed: int) -> float:
     import keras
 
-    keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(units, "relu") for units in LAYERS[:-1]]
-    network = keras.Sequential([keras.Input((features.shape[1],)), *layers, keras.layers.Dense(LAYERS[-1])])
-    network.compile(keras.optimizers.Adam(RATE), "mse")
-    network.fit(features, labels, batch_size=BATCH, epochs=EPOCHS, verbose=0)
-    return network
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(units, "relu") for units in HIDDEN]
+    inputs, outputs = keras.Input((data.features.shape[1],)), keras.layers.Dense(data.units, data.activation)
+    network = keras.Sequential([inputs, *layers, outputs])
+    config = {"name": optimizer} if isinstance(optimizer, str) else dict(optimizer)
+    made = keras.optimizers.get({"class_name": config.pop("name"), "config": {**config, "learning_rate": rate}})
+    network.compile(made, data.loss)
+    network.fit(data.features, data.labels, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+    return _score(data, network)
 
 
-def _fit(data: Any, trainer: str, workers: int, parameters: dict[str, Any], optimizer: str, rate: float) -> Any:
+def _fit(data: Dataset, rows: Any, trainer: str, workers: int, optimizer: Any, rate: float, seed: int) -> float:
+    from airflow_provider_distkeras.contract.errors import DivergenceError
     from airflow_provider_distkeras.ml import DistKeras
 
-    size = {"num_ensembles" if trainer == "EnsembleTrainer" else "num_workers": workers}
-    common = {"batch_size": BATCH // workers, "num_epoch": EPOCHS, **size}
+    parameters: dict[str, Any] = {"batch_size": BATCH, "num_epoch": EPOCHS}
+    if trainer != "SingleTrainer":
+        parameters["num_workers"] = workers
     estimator = DistKeras(
-        trainer, {**common, **parameters}, layer_dims=[None, *LAYERS], optimizer=optimizer, learning_rate=rate, seed=0
-    )
-    return estimator.fit(data).keras_network()
+        trainer, parameters, layer_dims=[None, *HIDDEN, data.units], loss=data.loss, optimizer=optimizer, learning_rate=rate,
+        settings="keras", seed=seed,
+    )  # fmt: skip
+    try:
+        return _score(data, estimator.fit(rows).keras_network())
+    except DivergenceError:
+        return WORST
+
+
+def _score(data: Dataset, network: Any) -> float:
+    """Return the metric of a trained network, WORST at the least."""
+    outputs = network.predict(data.test_features, batch_size=4096, verbose=0)
+    return max(WORST, data.score(outputs))  # max with a NaN second is WORST
 
 
 if __name__ == "__main__":
-    lists = [part.split(",") for part in sys.argv[3:]]
-    main(sys.argv[1], sys.argv[2], lists[0] if lists else [], lists[1] if len(lists) > 1 else SETTINGS)
+    main()

@@ -151,9 +151,9 @@ HYPERPARAMETERS: dict[str, Field] = {
 FITTING: dict[str, Field] = {
     "settings": Field(
         choice("settings", SETTINGS),
-        "raw",
-        "raw: batch_size, learning_rate and lr_decay are every worker's, as in the algorithm's paper; "
-        "keras: they mean what they mean in keras.Model.fit, and the workers' are derived from them.",
+        "keras",
+        "keras: batch_size, learning_rate and lr_decay mean what they mean in keras.Model.fit, and the workers' are derived from "
+        "them; raw: they are every worker's, as in the algorithm's paper.",
     ),
     "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),
     "validation_split": Field(number(0.0, 1.0), 0.0, "Share of the rows to validate on after every epoch, in [0, 1)."),
@@ -188,14 +188,18 @@ FITTING: dict[str, Field] = {
 }
 
 _COMMON: dict[str, Field] = {
-    "batch_size": Field(integer(1), 32, "Rows per training step and worker."),
+    "batch_size": Field(integer(1), 32, "Rows per training step of all workers together; of each, if settings is raw."),
     "num_epoch": Field(integer(1), 1, "Passes over the data."),
 }
 _DISTRIBUTED: dict[str, Field] = {**_COMMON, "num_workers": Field(integer(1), 2, "Spark tasks that train at the same time.")}
 
 
 def _window(steps: int) -> dict[str, Field]:
-    return {"communication_window": Field(integer(1), steps, "Steps a worker takes between two commits.")}
+    return {
+        "communication_window": Field(
+            integer(1), steps, "Steps a worker takes between two commits; if it is not set, 1 unless settings is raw."
+        )
+    }
 
 
 _TURNS: dict[str, Field] = {

@@ -39,22 +39,33 @@ def slots(context: SparkContext) -> int:
     return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
 
 
+def is_elastic(context: SparkContext) -> bool:
+    """Return whether Spark may add slots later, or take some away."""
+    return setting(context, "spark.dynamicAllocation.enabled", "false") == "true"
+
+
+def more_slots(context: SparkContext, workers: int) -> str:
+    """Return what to do, as an imperative, so that as many tasks as `workers` can run at the same time."""
+    if is_local(context):
+        return f"start Spark with local[{workers}]"
+    return (
+        "give the application more cores (spark.executor.instances, spark.executor.cores, spark.cores.max) "
+        "or its tasks fewer (spark.task.cpus)"
+    )
+
+
 def check_slots(context: SparkContext, workers: int, trainer: str) -> None:
     """Raise SpecError unless as many tasks as `workers` can run at the same time, for the trainer that needs them."""
-    if setting(context, "spark.dynamicAllocation.enabled", "false") == "true":
+    if is_elastic(context):
         raise SpecError(
             f"{trainer} needs all its workers at the same time, which Spark does not promise under dynamic allocation. "
             "Set spark.dynamicAllocation.enabled=false, or use an asynchronous trainer such as ADAG."
         )
     free = slots(context)
     if free < workers:
-        fix = f"start Spark with local[{workers}]" if is_local(context) else (
-            "give the application more cores (spark.executor.instances, spark.executor.cores, spark.cores.max) "
-            "or its tasks fewer (spark.task.cpus)"
-        )  # fmt: skip
         raise SpecError(
-            f"{trainer} needs {workers} workers at the same time, this cluster runs {free} tasks. "
-            f"Set num_workers to at most {free}, or {fix}, or use an asynchronous trainer such as ADAG."
+            f"{trainer} needs {workers} workers at the same time, this cluster runs {free} tasks. Set num_workers to at most "
+            f"{free}, or {more_slots(context, workers)}, or use an asynchronous trainer such as ADAG."
         )
 
 

@@ -185,7 +185,14 @@ def _train(
         cluster.check_slots(context, trainer.num_workers, f"deterministic={name}" if trainer.deterministic else name)
     encryption, fingerprint = tls.create_context() if config.encryption == "tls" else (None, None)
     host, public_host = cluster.addresses(context)
-    policy = SyncPolicy(barrier, trainer.deterministic, config.timeout, trainer.num_epoch)
+    policy = SyncPolicy(
+        barrier=barrier,
+        round_robin=trainer.deterministic,
+        together=0 if trainer.lead is None else _together(trainer, context),
+        lead=trainer.lead,
+        timeout=config.timeout,
+        num_epoch=trainer.num_epoch,
+    )
     stopping = EarlyStopping(config.patience, config.min_delta)
     with ShardedParameterServer(
         weights, rule, host, public_host, policy, encryption, stopping, config.shards, restored
@@ -205,6 +212,18 @@ def _train(
             num_workers=trainer.num_workers, num_epoch=trainer.num_epoch, validates=config.validates, stopped=server.stopped
         )
         return server.result(), summary
+
+
+def _together(trainer: Trainer, context: SparkContext) -> int:
+    """Return how many workers can begin together; warn where that is not all, as those that share out a batch should."""
+    free = cluster.slots(context)
+    if free < trainer.num_workers and not cluster.is_elastic(context):
+        logger.warning(
+            "%d workers, but this cluster runs %d tasks at a time: the others train after them, on weights that have learned "
+            "from a part of the rows only, which costs quality. Set num_workers to %d, or %s.",
+            trainer.num_workers, free, free, cluster.more_slots(context, trainer.num_workers),
+        )  # fmt: skip
+    return min(trainer.num_workers, free)
 
 
 def _run_workers(

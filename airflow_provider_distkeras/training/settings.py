@@ -69,8 +69,8 @@ class WorkerSettings:
 
     def __str__(self) -> str:
         trainer, window = self.trainer, self.trainer.communication_window
-        steps = "an epoch" if window is None else f"windows of {window} steps"
+        steps = "every epoch" if window is None else "every step" if window == 1 else f"every {window} steps"
         return (
-            f"{type(trainer).__name__}: {trainer.num_workers} workers take batches of {trainer.batch_size} rows, {steps}, and a "
-            f"learning rate of {self.learning_rate:.3g}"
+            f"{type(trainer).__name__}: {trainer.num_workers} workers take batches of {trainer.batch_size} rows, commit after "
+            f"{steps}, and have a learning rate of {self.learning_rate:.3g}"
         )

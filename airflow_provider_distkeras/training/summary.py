@@ -34,6 +34,7 @@ class TrainingSummary:
         workers: per worker, its host, rows, validation rows, seconds, the seconds it waited for the server, and its epochs
             with their rows, steps, seconds and losses.
         progress: the monitor's records, one every few seconds.
+        settings: what the workers took, in a line, where it was derived from the settings of one network; else None.
         rows_before: rows of `rows_trained` that an earlier fit had trained, from whose checkpoint this one resumed.
     """
 
@@ -51,6 +52,7 @@ class TrainingSummary:
     workers: list[dict[str, Any]] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
     rows_before: int = 0
+    settings: str | None = None
 
     @classmethod
     def from_state(

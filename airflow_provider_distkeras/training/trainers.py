@@ -24,6 +24,7 @@ class Trainer:
 
     Attributes:
         parameters: the values of all parameters, by name.
+        is_divided: whether the workers share out a batch among them.
 
     Raises:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
@@ -32,12 +33,15 @@ class Trainer:
     #: Steps between two commits of workers that share out a batch, unless the user sets them: a worker that starts each step
     #: from the newest weights misses least of the others' steps.
     _DIVIDED_WINDOW = 1
+    #: Windows by which such a worker may be ahead: where several share a core, one would run away while the others' updates grow
+    #: stale.
+    _DIVIDED_LEAD = 1
 
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
         check_names(f"parameter of {type(self).__name__}", parameters, fields)
         self._given = parameters
-        self._divided = False
+        self.is_divided = False
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -68,7 +72,7 @@ class Trainer:
     def divided(self) -> Self:
         """Return the trainer whose workers share out a batch of this one's among them, see `training.settings`."""
         workers = type(self)(**{**self._given, "batch_size": max(1, round(self.batch_size / self.num_workers))})
-        workers._divided = True
+        workers.is_divided = True
         if "communication_window" in self.parameters and "communication_window" not in self._given:
             workers.parameters["communication_window"] = self._DIVIDED_WINDOW
         return workers
@@ -92,6 +96,14 @@ class Trainer:
     def communication_window(self) -> int | None:
         """Steps between two commits; None for an epoch."""
         return int(self.parameters.get("communication_window", _INDEPENDENT_WINDOW))
+
+    @property
+    def lead(self) -> int | None:
+        """The most windows by which an asynchronous worker may be ahead of the slowest one; None without a limit.
+
+        Source: Q. Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server", NIPS 2013.
+        """
+        return self._DIVIDED_LEAD if self.is_divided else None
 
     @property
     def deterministic(self) -> bool:
@@ -146,7 +158,7 @@ class AveragingTrainer(Trainer):
     @property
     def communication_window(self) -> int | None:
         """None: one commit per epoch."""
-        return self._DIVIDED_WINDOW if self._divided else None
+        return self._DIVIDED_WINDOW if self.is_divided else None
 
 
 class LocalSGD(Trainer):
@@ -234,7 +246,7 @@ class AEASGD(Trainer):
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         """Return the update rule; see `Trainer.rule`. Raise SpecError if rho * learning_rate exceeds 1."""
         rho = self.parameters["rho"]
-        best = self._DIVIDED_ALPHA if self._divided else 0.9 / self.num_workers
+        best = self._DIVIDED_ALPHA if self.is_divided else 0.9 / self.num_workers
         alpha = best if rho is None else rho * learning_rate
         if alpha > 1:
             raise SpecError(
@@ -260,7 +272,7 @@ class EAMSGD(AEASGD):
 
     def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
         """Return SGD with Nesterov momentum. Raise SpecError if the user set another optimizer."""
-        if self._divided and requested != "sgd":
+        if self.is_divided and requested != "sgd":
             return requested
         if requested != "sgd":
             raise SpecError(

@@ -69,7 +69,9 @@ def test_more_workers_than_a_batch_has_rows_take_a_row_each_at_a_higher_rate():
 
 
 def test_what_the_workers_take_is_said_in_one_line():
-    assert str(derived("ADAG")) == "ADAG: 4 workers take batches of 16 rows, windows of 1 steps, and a learning rate of 0.03"
+    line = "ADAG: 4 workers take batches of 16 rows, commit after every step, and have a learning rate of 0.03"
+    assert str(derived("ADAG")) == line
+    assert "commit after every 2 steps" in str(derived("ADAG", communication_window=2))
 
 
 def test_raw_settings_are_every_workers():

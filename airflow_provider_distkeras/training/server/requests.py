@@ -14,6 +14,8 @@ from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireE
 from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
 
 _GENERATION_BITS = 32
+#: The most seconds that workers wait for each other before their first window, if they need not begin together.
+_BEGIN_SECONDS = 30.0
 
 
 @dataclass(eq=False)
@@ -31,12 +33,16 @@ class SyncPolicy:
     Attributes:
         barrier: workers begin together and complete every epoch together.
         round_robin: asynchronous workers commit one after the other, in the order of their numbers.
+        together: workers that begin together, if they all connect in time; 0 where each begins when it can.
+        lead: the most windows by which an asynchronous worker may be ahead of another one that trains; None without a limit.
         timeout: the most seconds that the server waits for a worker.
         num_epoch: passes over the rows; a frame of a later epoch is refused.
     """
 
     barrier: bool = False
     round_robin: bool = False
+    together: int = 0
+    lead: int | None = None
     timeout: float = 1800.0
     num_epoch: int = 2**31
 
@@ -148,6 +154,8 @@ class RequestHandler:
         self._connected[number] = client
         if self._policy.barrier:
             self._await_all_workers(frame)
+        elif self._policy.together:
+            self._await_first_workers()
         account.pulled_at = ledger.updates
         response = self._response(number, self.store.pull(number))
         self._begun.add(number)
@@ -182,6 +190,17 @@ class RequestHandler:
 
         self._wait(complete, "all workers to begin together", frame)
 
+    def _await_first_workers(self) -> None:
+        """Wait a while for the workers that should begin together; those that come later catch up."""
+        self._changed.notify_all()
+
+        def enough() -> bool:
+            ended = self.failure is not None or self._closing
+            done = sum(account.left for account in self.store.ledger.workers.values())
+            return ended or len(self._connected) + done >= self._policy.together
+
+        self._changed.wait_for(enough, _BEGIN_SECONDS)
+
     def _begin_generation(self, frame: Frame) -> None:
         """End the previous attempt of a barrier stage when the first worker of a new one connects."""
         generation = frame.attempt >> _GENERATION_BITS
@@ -211,8 +230,10 @@ class RequestHandler:
             return self._response(frame.worker, self.store.pull(frame.worker))
         if self._policy.round_robin:
             self._wait(lambda: self._is_turn(frame), f"the turn of worker {frame.worker}", frame)
+        elif (lead := self._policy.lead) is not None:
+            self._wait(lambda: self._is_within(lead, account, frame), "the slowest worker", frame)
         answer = self.store.apply(account, frame)
-        if self._policy.round_robin:
+        if self._policy.round_robin or self._policy.lead is not None:
             self._changed.notify_all()
         return self._response(frame.worker, answer)
 
@@ -226,6 +247,16 @@ class RequestHandler:
         return all(
             other.left or other.sequence >= frame.sequence - (number > frame.worker)
             for number, other in self.store.ledger.workers.items()
+            if number != frame.worker
+        )
+
+    def _is_within(self, lead: int, account: WorkerAccount, frame: Frame) -> bool:
+        """Return whether no worker that trains now is too far behind; the windows of a worker with fewer rows count for more."""
+        done = (frame.sequence - lead) / max(account.commits, 1)
+        workers = self.store.ledger.workers
+        return all(
+            workers[number].left or workers[number].sequence >= done * workers[number].commits
+            for number in self._connected
             if number != frame.worker
         )
 
