@@ -31,7 +31,7 @@ def fit(data: Any, case: Case, epochs: int) -> Any:
     from airflow_provider_distkeras.ml import DistKeras
 
     trainer = {"batch_size": case.batch, "num_epoch": epochs, "num_workers": 2, "communication_window": case.window}
-    return DistKeras("ADAG", trainer, **case.hyperparameters()).fit(data).summary
+    return DistKeras("ADAG", trainer, settings="raw", **case.hyperparameters()).fit(data).summary
 
 
 def against_two_cores(data: Any, case: Case, epochs: int, repeats: int) -> tuple[float, float]:

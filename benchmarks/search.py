@@ -52,7 +52,7 @@ def _estimator(case: Case, epochs: int, backend: str) -> Any:
     from airflow_provider_distkeras.ml import DistKeras
 
     trainer = {"batch_size": case.batch, "num_epoch": epochs, "communication_window": case.window, "num_workers": 1}
-    return DistKeras("ADAG", trainer, backend=backend, **case.hyperparameters())
+    return DistKeras("ADAG", trainer, backend=backend, settings="raw", **case.hyperparameters())
 
 
 def _validator(estimator: Any, rates: list[float], *, spark: bool) -> Any:

@@ -83,7 +83,9 @@ def _fit(data: Any) -> tuple[Any, float]:
     from airflow_provider_distkeras.ml import DistKeras
 
     trainer = {"batch_size": 256, "communication_window": 12, "num_epoch": EPOCHS, "num_workers": 2, "deterministic": True}
-    model = DistKeras("ADAG", trainer, layer_dims=[FEATURES, 64, 32, 1], seed=1, backend=os.environ["KERAS_BACKEND"]).fit(data)
+    model = DistKeras(
+        "ADAG", trainer, layer_dims=[FEATURES, 64, 32, 1], seed=1, settings="raw", backend=os.environ["KERAS_BACKEND"]
+    ).fit(data)
     if model.summary.rows_trained != ROWS * EPOCHS:
         raise ValueError(f"{model.summary.rows_trained:,} rows trained; expected {ROWS * EPOCHS:,}.")
     return np.concatenate([w.ravel() for w in model.keras_network().get_weights()]), model.summary.samples_per_second

@@ -50,7 +50,7 @@ with DAG(
         train={
             "trainer_params": {"num_workers": 2, "batch_size": 64, "num_epoch": "{{ params.num_epoch }}"},
             "hyperparameters": {"layer_dims": [None, 64, 32, 1], "optimizer": "adam"},
-            "param_grid": {"learning_rate": [0.1]},
+            "param_grid": {"learning_rate": [0.01]},
             "num_folds": 2,
         },
     )

@@ -62,9 +62,9 @@ with DAG(
     trained = DistKerasTrainOperator(
         task_id="train",
         dataset_path=prepared.output["dataset_path"],
-        trainer_params={"num_workers": 2, "batch_size": 64, "num_epoch": "{{ params.num_epoch }}", "communication_window": 6},
+        trainer_params={"num_workers": 2, "batch_size": 64, "num_epoch": "{{ params.num_epoch }}"},
         hyperparameters={"layer_dims": [None, 64, 32, 1], "optimizer": "adam"},
-        param_grid={"learning_rate": [0.2, 0.1]},
+        param_grid={"learning_rate": [0.01, 0.003]},
         metric="r2",
         num_folds=2,
     )

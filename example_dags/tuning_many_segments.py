@@ -71,7 +71,7 @@ with DAG(
         hyperparameters={"layer_dims": [None, 32, 1], "optimizer": "adam"},
         search="random",
         num_trials="{{ params.num_trials }}",
-        param_distributions={"learning_rate": {"loguniform": [0.01, 0.3]}, "dropout_rate": {"uniform": [0.0, 0.3]}},
+        param_distributions={"learning_rate": {"loguniform": [0.001, 0.03]}, "dropout_rate": {"uniform": [0.0, 0.3]}},
         metric="r2",
         num_folds=2,
     ).expand(dataset_path=prepared.output.map(lambda result: result["dataset_path"]))

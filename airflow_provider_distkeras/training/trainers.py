@@ -255,6 +255,15 @@ class AEASGD(Trainer):
             )
         return algorithms.AEASGDRule(trainable, self.num_workers, alpha)
 
+    def divided(self) -> Self:
+        """Return the trainer whose workers share out a batch. Raise SpecError if `rho` is set, which is the paper's own."""
+        if self.parameters["rho"] is not None:
+            raise SpecError(
+                "rho: how strongly workers are tied to the server's weights follows from the learning rate of the algorithm's own "
+                "settings. Leave it out, or set settings='raw' and a learning rate for that."
+            )
+        return super().divided()
+
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / (num_workers + 1): workers and server move together, and only workers take steps; see `Trainer.gain`."""
         return 1.0 / (self.num_workers + 1)

@@ -14,7 +14,13 @@ from airflow_provider_distkeras.ml import DistKeras
 
 def fit(data, request):
     model = DistKeras(
-        request["trainer"], request["trainer_params"], layer_dims=[None, 8, 1], seed=1, backend="jax", **request["params"]
+        request["trainer"],
+        request["trainer_params"],
+        layer_dims=[None, 8, 1],
+        seed=1,
+        backend="jax",
+        settings="raw",
+        **request["params"],
     ).fit(data)
     weights = b"".join(w.tobytes() for w in model.keras_network().get_weights())
     summary = model.summary

@@ -100,7 +100,7 @@ def fit(spark, request):
     from airflow_provider_distkeras.ml import DistKeras
 
     data = dataset(spark, **request.get("data", {}))
-    params = {"layer_dims": [None, 8, 1], "seed": 1, "backend": "jax", **request["params"]}
+    params = {"layer_dims": [None, 8, 1], "seed": 1, "backend": "jax", "settings": "raw", **request["params"]}
     try:
         model = DistKeras(request["trainer"], request["trainer_params"], **params).fit(data)
     except Exception as error:

@@ -83,7 +83,7 @@ def test_csv_to_scores(dags_test, conf, result, tmp_path):
     conf |= {
         "new_path": f"{tmp_path}/new/*.csv",
         "layer_dims": [None, 8, 1],
-        "learning_rates": [0.2],
+        "learning_rates": [0.03],
         "dropout_rates": [0.0, 0.9],
         "num_folds": 2,
         "batch_size": 16,

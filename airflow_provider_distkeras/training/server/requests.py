@@ -252,13 +252,10 @@ class RequestHandler:
 
     def _is_within(self, lead: int, account: WorkerAccount, frame: Frame) -> bool:
         """Return whether no worker that trains now is too far behind; the windows of a worker with fewer rows count for more."""
-        done = (frame.sequence - lead) / max(account.commits, 1)
         workers = self.store.ledger.workers
-        return all(
-            workers[number].left or workers[number].sequence >= done * workers[number].commits
-            for number in self._connected
-            if number != frame.worker
-        )
+        others = [workers[number] for number in self._connected if number != frame.worker]
+        # Shares of an epoch are compared in integers: by a rounding error, two workers would wait for each other.
+        return all(other.left or other.sequence * account.commits >= (frame.sequence - lead) * other.commits for other in others)
 
     def _join_round(self, account: WorkerAccount, frame: Frame) -> None:
         """Wait for every worker's update of this round; the last one's thread applies all, in the order of the workers."""

@@ -86,7 +86,7 @@ def test_workers_that_take_turns_repeat_a_fit_bit_by_bit(data, trainer):
 def test_local_sgd_with_a_window_of_one_is_large_batch_training(data):
     even = data.limit(256).cache()
     settings = {"num_workers": 2, "batch_size": 128, "communication_window": 1, "num_epoch": 5}
-    params = {"optimizer": "sgd", "learning_rate": 0.1, "activations": ["tanh"]}
+    params = {"optimizer": "sgd", "learning_rate": 0.1, "activations": ["tanh"], "settings": "raw"}
     ours = estimator("LocalSGD", settings, **params).fit(even).keras_network().get_weights()
     large = estimator("SingleTrainer", {"batch_size": 256, "num_epoch": 5}, **params).fit(even).keras_network().get_weights()
     for one, other in zip(ours, large, strict=True):
@@ -153,8 +153,9 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
 @pytest.mark.parametrize(
     ("trainer", "params", "error", "message"),
     [
-        ("AEASGD", {"rho": 30.0}, SpecError, "rho: rho * learning_rate is 30 * 0.05 = 1.5; expected at most 1"),
-        ("EAMSGD", {}, SpecError, "optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received 'adam'"),
+        ("AEASGD", {"rho": 0.1}, SpecError, "rho: how strongly workers are tied to the server's weights follows from the learning rate"),
+        ("AEASGD", {"rho": 30.0, "settings": "raw"}, SpecError, "rho: rho * learning_rate is 30 * 0.05 = 1.5; expected at most 1"),
+        ("EAMSGD", {"settings": "raw"}, SpecError, "optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received 'adam'"),
         ("ADAG", {"validationIndicatorCol": "a"}, DataError, "validationIndicatorCol: expected booleans in 'a', received double"),
         ("ADAG", {"validationIndicatorCol": "held_out", "validation_split": 0.1}, SpecError, "Two ways to say what to validate on"),
         ("ADAG", {"weightCol": "wait"}, DataError, "weightCol: Unknown column 'wait'"),

@@ -47,6 +47,18 @@ def test_windows_count_by_the_rows_of_their_worker(begin):
         assert fast.commit(ONE, sequence=sequence).sequence == sequence
 
 
+@pytest.mark.parametrize("commits", [(7, 7), (13, 13), (7, 11)])
+def test_two_workers_never_wait_for_each_other(begin, at_once, commits):
+    def train(worker, epochs_of):
+        for sequence in range(1, 6 * epochs_of + 1):
+            worker.commit(ONE, sequence=sequence)
+        return sequence
+
+    workers = begin(*commits)
+    done = at_once(*[lambda w=w, n=n: train(w, n) for w, n in zip(workers, commits, strict=True)])
+    assert [each.result(20) for each in done] == [6 * n for n in commits]
+
+
 @pytest.mark.parametrize("end", [lambda worker: worker.ask(Op.LEAVE), lambda worker: worker.connection.close()])
 def test_nobody_waits_for_a_worker_that_has_ended_or_is_lost(begin, at_once, end):
     fast, slow = begin(9, 9)
