@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ class UpdateRule(ABC):
 
     trainable: int
     num_workers: int
+
+    #: Whether the answer to a commit is the server weights, so that newer ones may take their place.
+    answers_with_weights: ClassVar[bool] = True
 
     def open(self, initial: Matrix) -> Matrix:
         """Return the store of a new run, (rows, weights).
@@ -236,6 +239,8 @@ class AEASGDRule(AsynchronousRule):
     """
 
     alpha: float
+
+    answers_with_weights: ClassVar[bool] = False
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
         """Return the worker's weights."""

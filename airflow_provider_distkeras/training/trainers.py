@@ -33,9 +33,9 @@ class Trainer:
     #: Steps between two commits of workers that share out a batch, unless the user sets them: a worker that starts each step
     #: from the newest weights misses least of the others' steps.
     _DIVIDED_WINDOW = 1
-    #: Windows by which such a worker may be ahead: where several share a core, one would run away while the others' updates grow
-    #: stale.
-    _DIVIDED_LEAD = 1
+    #: Commits by which such a worker may be ahead. Those that it waits for are in the weights that it gets: no step misses
+    #: another one of the round before, and where several workers share a core, none runs away.
+    _DIVIDED_LEAD = 0
 
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
@@ -99,7 +99,7 @@ class Trainer:
 
     @property
     def lead(self) -> int | None:
-        """The most windows by which an asynchronous worker may be ahead of the slowest one; None without a limit.
+        """The most commits by which an asynchronous worker may be ahead of the slowest one; None without a limit.
 
         Source: Q. Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server", NIPS 2013.
         """
@@ -218,8 +218,8 @@ class DynSGD(Trainer):
         return algorithms.DynSGDRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
-        """Return 1 / num_workers, which workers of equal speed have as 1 / (staleness + 1); see `Trainer.gain`."""
-        return 1.0 / self.num_workers
+        """Return the mean of 1 / (staleness + 1) of workers that wait for each other; see `Trainer.gain`."""
+        return sum(1.0 / (overtaken + 1) for overtaken in range(self.num_workers)) / self.num_workers
 
 
 class Experimental(ADAG):
@@ -259,8 +259,8 @@ class AEASGD(Trainer):
         """Return the trainer whose workers share out a batch. Raise SpecError if `rho` is set, which is the paper's own."""
         if self.parameters["rho"] is not None:
             raise SpecError(
-                "rho: how strongly workers are tied to the server's weights follows from the learning rate of the algorithm's own "
-                "settings. Leave it out, or set settings='raw' and a learning rate for that."
+                "rho: how strongly workers are tied to the server's weights depends on the learning rate of the algorithm's own "
+                "settings. Leave it out, or set settings='raw' and such a learning rate."
             )
         return super().divided()
 

@@ -21,7 +21,7 @@ def derived(trainer, optimizer="sgd", **parameters):
         ("ADAG", {}, 0.03),
         ("ADAG", {"communication_window": 4}, 0.12),
         ("Experimental", {"communication_window": 2}, 0.06),
-        ("DynSGD", {}, 0.12),
+        ("DynSGD", {}, 0.03 / ((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)),
         ("LocalSGD", {}, 0.12),
         ("AveragingTrainer", {}, 0.12),
         ("AEASGD", {}, 0.15),

@@ -34,7 +34,7 @@ class SyncPolicy:
         barrier: workers begin together and complete every epoch together.
         round_robin: asynchronous workers commit one after the other, in the order of their numbers.
         together: workers that begin together, if they all connect in time; 0 where each begins when it can.
-        lead: the most windows by which an asynchronous worker may be ahead of another one that trains; None without a limit.
+        lead: the most commits by which an asynchronous worker may be ahead of another one that trains; None without a limit.
         timeout: the most seconds that the server waits for a worker.
         num_epoch: passes over the rows; a frame of a later epoch is refused.
     """
@@ -230,11 +230,11 @@ class RequestHandler:
             return self._response(frame.worker, self.store.pull(frame.worker))
         if self._policy.round_robin:
             self._wait(lambda: self._is_turn(frame), f"the turn of worker {frame.worker}", frame)
-        elif (lead := self._policy.lead) is not None:
-            self._wait(lambda: self._is_within(lead, account, frame), "the slowest worker", frame)
         answer = self.store.apply(account, frame)
         if self._policy.round_robin or self._policy.lead is not None:
             self._changed.notify_all()
+        if self._policy.lead is not None and not self._is_near(self._policy.lead, account, frame):
+            answer = self._await_slower_workers(self._policy.lead, account, frame, answer)
         return self._response(frame.worker, answer)
 
     def _is_turn(self, frame: Frame) -> bool:
@@ -250,7 +250,15 @@ class RequestHandler:
             if number != frame.worker
         )
 
-    def _is_within(self, lead: int, account: WorkerAccount, frame: Frame) -> bool:
+    def _await_slower_workers(self, lead: int, account: WorkerAccount, frame: Frame, answer: Vector) -> Vector:
+        """Wait until no worker is too far behind; return the answer to the commit, with what the others have made of the weights."""
+        self._wait(lambda: self._is_near(lead, account, frame), "the slowest worker", frame)
+        if not self.store.rule.answers_with_weights:
+            return answer
+        account.pulled_at = self.store.ledger.updates
+        return self.store.pull(frame.worker)
+
+    def _is_near(self, lead: int, account: WorkerAccount, frame: Frame) -> bool:
         """Return whether no worker that trains now is too far behind; the windows of a worker with fewer rows count for more."""
         workers = self.store.ledger.workers
         others = [workers[number] for number in self._connected if number != frame.worker]

@@ -153,7 +153,7 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
 @pytest.mark.parametrize(
     ("trainer", "params", "error", "message"),
     [
-        ("AEASGD", {"rho": 0.1}, SpecError, "rho: how strongly workers are tied to the server's weights follows from the learning rate"),
+        ("AEASGD", {"rho": 0.1}, SpecError, "rho: how strongly workers are tied to the server's weights"),
         ("AEASGD", {"rho": 30.0, "settings": "raw"}, SpecError, "rho: rho * learning_rate is 30 * 0.05 = 1.5; expected at most 1"),
         ("EAMSGD", {"settings": "raw"}, SpecError, "optimizer: EAMSGD brings its own, SGD with Nesterov's momentum; received 'adam'"),
         ("ADAG", {"validationIndicatorCol": "a"}, DataError, "validationIndicatorCol: expected booleans in 'a', received double"),
