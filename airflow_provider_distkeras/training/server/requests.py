@@ -251,7 +251,7 @@ class RequestHandler:
         )
 
     def _await_slower_workers(self, lead: int, account: WorkerAccount, frame: Frame, answer: Vector) -> Vector:
-        """Wait until no worker is too far behind; return the answer to the commit, with what the others have made of the weights."""
+        """Wait until no worker is too far behind; return the answer to the commit, with what the others have added."""
         self._wait(lambda: self._is_near(lead, account, frame), "the slowest worker", frame)
         if not self.store.rule.answers_with_weights:
             return answer
