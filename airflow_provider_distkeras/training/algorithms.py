@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class UpdateRule(ABC):
     num_workers: int
 
     #: Whether the answer to a commit is the server weights, so that newer ones may take their place.
-    answers_with_weights: ClassVar[bool] = True
+    answers_with_weights = True
 
     def open(self, initial: Matrix) -> Matrix:
         """Return the store of a new run, (rows, weights).
@@ -240,7 +240,7 @@ class AEASGDRule(AsynchronousRule):
 
     alpha: float
 
-    answers_with_weights: ClassVar[bool] = False
+    answers_with_weights = False
 
     def update(self, before: Vector, after: Vector, steps: int) -> Vector:
         """Return the worker's weights."""
