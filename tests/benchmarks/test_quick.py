@@ -41,7 +41,8 @@ def test_a_benchmark_runs(runners, name):
 def test_the_comparison_of_trainers_runs(tmp_path):
     rows = [f"{n},{n % 7},{n % 5},{n % 7 - n % 5}" for n in range(500)]
     (tmp_path / "rows.csv").write_text("\n".join(["id,a,b,label", *rows]))
-    command = [sys.executable, "-m", "benchmarks.faithfulness", str(tmp_path / "rows.csv"), "label", "id", "ADAG"]
+    options = f"--csv {tmp_path}/rows.csv --label label --exclude id --trainers ADAG --optimizers adam --workers 2"
+    command = [sys.executable, "-m", "benchmarks.faithfulness", *options.split()]
     environment = {**os.environ, "BENCHMARKS_QUICK": "1", "KERAS_BACKEND": "jax"}
 
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
