@@ -30,8 +30,7 @@ class Trainer:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
     """
 
-    #: Steps between two commits of workers that share out a batch, unless the user sets them: a worker that starts each step
-    #: from the newest weights misses least of the others' steps.
+    #: Steps between two commits of workers that share out a batch, unless the user sets them.
     _DIVIDED_WINDOW = 1
     #: Commits by which such a worker may be ahead. Those that it waits for are in the weights that it gets: no step misses
     #: another one of the round before, and where several workers share a core, none runs away.
@@ -143,7 +142,7 @@ class EnsembleTrainer(Trainer):
 class AveragingTrainer(Trainer):
     """Synchronous training that averages the workers' weights after every epoch, each weighted by its rows.
 
-    An average moves less than each worker does: with more than a few workers, double the learning rate. See
+    With `settings="raw"`: an average moves less than each worker does; with more than a few workers, double the learning rate. See
     `algorithms.SynchronousRule`.
     """
 
@@ -164,8 +163,8 @@ class AveragingTrainer(Trainer):
 class LocalSGD(Trainer):
     """Synchronous training that averages the workers' weights every `communication_window` steps, with optional outer momentum.
 
-    It suits clusters of equal machines: every worker waits for the slowest. Start with windows of 8 steps at twice the learning
-    rate of one worker. See `algorithms.SynchronousRule`.
+    It suits clusters of equal machines: every worker waits for the slowest. With `settings="raw"`, start with windows of 8 steps at
+    twice the learning rate of one worker. See `algorithms.SynchronousRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -181,8 +180,8 @@ class LocalSGD(Trainer):
 class DOWNPOUR(Trainer):
     """Asynchronous training that adds every worker's update to the server weights (see `algorithms.DownpourRule`).
 
-    The server weights move num_workers times as fast as one worker's: use windows of 1 to 5 steps and multiply the learning rate
-    by 2 / num_workers.
+    The server weights move num_workers times as fast as one worker's: with `settings="raw"`, use windows of 1 to 5 steps and
+    multiply the learning rate by 2 / num_workers.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -193,7 +192,8 @@ class DOWNPOUR(Trainer):
 class ADAG(Trainer):
     """Asynchronous training with accumulated gradient normalization (see `algorithms.AdagRule`).
 
-    A window moves the server weights by its mean step: multiply the learning rate by up to communication_window / num_workers.
+    A window moves the server weights by its mean step: with `settings="raw"`, multiply the learning rate by up to
+    communication_window / num_workers.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -208,9 +208,9 @@ class ADAG(Trainer):
 class DynSGD(Trainer):
     """Asynchronous training that divides an update by its staleness + 1 (see `algorithms.DynSGDRule`).
 
-    It suits workers of unequal speed. Start with windows of 5 steps and one worker's learning rate. Every worker needs a core of
-    its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and counted for nothing, which
-    cost 0.02 to 0.1 of r2; with `deterministic`, it cost nothing.
+    It suits workers of unequal speed. With `settings="raw"`, start with windows of 5 steps and one worker's learning rate, and give
+    every worker a core of its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and counted
+    for nothing, which cost 0.02 to 0.1 of r2.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -236,7 +236,7 @@ class Experimental(ADAG):
 class AEASGD(Trainer):
     """Asynchronous elastic averaging: workers explore on their own, tied to the server weights (see `algorithms.AEASGDRule`).
 
-    Start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
+    With `settings="raw"`, start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
 
     #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one. By half, one
@@ -273,8 +273,8 @@ class EAMSGD(AEASGD):
     """AEASGD whose workers train by SGD with Nesterov momentum.
 
     v <- momentum v - rate g(x + momentum v), x <- x + v. Keras' SGD with nesterov=True computes it at the look-ahead point,
-    x + momentum v; the elastic force acts on that point. Start with windows of 4 steps at a learning rate of 0.02, or 0.01 for
-    batches below 16 rows.
+    x + momentum v; the elastic force acts on that point. With `settings="raw"`, start with windows of 4 steps at a learning rate of
+    0.02, or 0.01 for batches below 16 rows.
 
     Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", NIPS 2015 (arXiv 1412.6651), eq. 5.
     """
