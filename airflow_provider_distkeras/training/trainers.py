@@ -142,8 +142,8 @@ class EnsembleTrainer(Trainer):
 class AveragingTrainer(Trainer):
     """Synchronous training that averages the workers' weights after every epoch, each weighted by its rows.
 
-    With `settings="raw"`: an average moves less than each worker does; with more than a few workers, double the learning rate. See
-    `algorithms.SynchronousRule`.
+    With `settings="raw"`, double the learning rate where there are more than a few workers: an average moves less than each of
+    them. See `algorithms.SynchronousRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -163,8 +163,8 @@ class AveragingTrainer(Trainer):
 class LocalSGD(Trainer):
     """Synchronous training that averages the workers' weights every `communication_window` steps, with optional outer momentum.
 
-    It suits clusters of equal machines: every worker waits for the slowest. With `settings="raw"`, start with windows of 8 steps at
-    twice the learning rate of one worker. See `algorithms.SynchronousRule`.
+    It suits clusters of equal machines: every worker waits for the slowest. With `settings="raw"`, start with windows of 8 steps
+    at twice the learning rate of one worker. See `algorithms.SynchronousRule`.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -208,9 +208,9 @@ class ADAG(Trainer):
 class DynSGD(Trainer):
     """Asynchronous training that divides an update by its staleness + 1 (see `algorithms.DynSGDRule`).
 
-    It suits workers of unequal speed. With `settings="raw"`, start with windows of 5 steps and one worker's learning rate, and give
-    every worker a core of its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and counted
-    for nothing, which cost 0.02 to 0.1 of r2.
+    It suits workers of unequal speed. With `settings="raw"`, start with windows of 5 steps and one worker's learning rate, and
+    give every worker a core of its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and
+    counted for nothing, which cost 0.02 to 0.1 of r2.
     """
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
@@ -273,8 +273,8 @@ class EAMSGD(AEASGD):
     """AEASGD whose workers train by SGD with Nesterov momentum.
 
     v <- momentum v - rate g(x + momentum v), x <- x + v. Keras' SGD with nesterov=True computes it at the look-ahead point,
-    x + momentum v; the elastic force acts on that point. With `settings="raw"`, start with windows of 4 steps at a learning rate of
-    0.02, or 0.01 for batches below 16 rows.
+    x + momentum v; the elastic force acts on that point. With `settings="raw"`, start with windows of 4 steps at a learning
+    rate of 0.02, or 0.01 for batches below 16 rows.
 
     Source: S. Zhang, A. Choromanska, Y. LeCun, "Deep learning with Elastic Averaging SGD", NIPS 2015 (arXiv 1412.6651), eq. 5.
     """
