@@ -47,7 +47,7 @@ class TrainingConfig:
         plan: the network and its training step.
         values: the hyper-parameters that `backends.arguments.extract` took out of the network.
         trainable: the number of trainable weights; they come first in the flat vector.
-        learning_rate, lr_decay: the schedule, see `WorkerJob`.
+        learning_rate, lr_decay, user_rate: the schedule, see `WorkerJob`.
         seed: decides the order of the rows and the random numbers of the layers.
         backend: the Keras backend of the workers.
         validates: whether the data have validation rows.
@@ -70,6 +70,7 @@ class TrainingConfig:
     trainable: int
     learning_rate: float
     lr_decay: float
+    user_rate: float
     seed: int
     backend: str
     validates: bool = False
@@ -149,6 +150,7 @@ def worker_job(
         barrier=isinstance(rule, SynchronousRule) or trainer.deterministic,
         learning_rate=config.learning_rate,
         lr_decay=config.lr_decay,
+        user_rate=config.user_rate,
         seed=config.seed,
         evaluates=config.evaluates,
         validates=config.validates,

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from airflow_provider_distkeras.training.server.store import StoreState
+    from airflow_provider_distkeras.training.trainers import Trainer
+
+#: An epoch of fewer steps hardly moves the weights.
+_FEW_STEPS = 4
+#: Updates count as stale if more others than so many of every worker have overtaken them, and as many if their share is this.
+_STALE, _MANY_STALE = 4, 0.05
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,31 @@ class TrainingSummary:
             raise DataError(f"{num_workers} workers for {self.rows} rows: set num_workers to at most the number of rows.")
         if not stopped and self.rows_trained != self.rows * num_epoch:
             raise TrainingError(f"{self.rows_trained} rows trained, expected {self.rows} rows x {num_epoch} epochs.")
+
+    def warnings(self, trainer: Trainer) -> list[str]:
+        """Return why the fit may have learned less than training on one machine would, each with what to set.
+
+        Args:
+            trainer: the trainer, with its workers' parameters.
+        """
+        found = []
+        least = min(self.workers, key=lambda worker: worker["rows"])
+        steps = -(-least["rows"] // trainer.batch_size)
+        if steps < _FEW_STEPS:
+            fix = "batch_size" if trainer.is_divided else "batch_size or num_workers"
+            found.append(
+                f"Worker {least['worker']} has {least['rows']} rows, {steps} batches of {trainer.batch_size}: so few steps "
+                f"an epoch learn little. Set a smaller {fix}, or more epochs."
+            )
+        bound = _STALE * trainer.num_workers
+        stale = sum(self.staleness_counts[bound + 1 :]) / max(self.updates, 1)
+        if trainer.suffers_from_staleness and stale > _MANY_STALE:
+            found.append(
+                f"{stale:.0%} of the updates were overtaken by more than {bound} others: {self.trainer} moves the weights by "
+                "what is long past. Give every worker a core of its own, or set settings='keras', by which workers wait for each "
+                "other."
+            )
+        return found
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)

@@ -30,8 +30,8 @@ class Trainer:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
     """
 
-    #: Steps between two commits of workers that share out a batch, unless the user sets them.
-    _DIVIDED_WINDOW = 1
+    #: Whether updates that many others have overtaken cost quality.
+    suffers_from_staleness = False
     #: Commits by which such a worker may be ahead. Those that it waits for are in the weights that it gets: no step misses
     #: another one of the round before, and where several workers share a core, none runs away.
     _DIVIDED_LEAD = 0
@@ -44,12 +44,20 @@ class Trainer:
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
     def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule.
+        """Return the update rule; one worker that takes whole batches trains as one network does, whatever the trainer.
 
         Args:
             trainable: the number of the network's trainable weights.
             learning_rate: the workers' learning rate.
+
+        Raises:
+            SpecError: the trainer's parameters do not go with the learning rate.
         """
+        if self.is_divided and self.num_workers == 1:
+            return algorithms.SequentialRule(trainable, 1)
+        return self._rule(trainable, learning_rate)
+
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         raise NotImplementedError
 
     def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -61,7 +69,7 @@ class Trainer:
         return requested
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
-        """Return the share of a worker's window by which the server's weights move.
+        """Return the share of a worker's window by which the server's weights move, where workers share out a batch.
 
         Args:
             optimizer: the optimizer that the user set.
@@ -73,8 +81,13 @@ class Trainer:
         workers = type(self)(**{**self._given, "batch_size": max(1, round(self.batch_size / self.num_workers))})
         workers.is_divided = True
         if "communication_window" in self.parameters and "communication_window" not in self._given:
-            workers.parameters["communication_window"] = self._DIVIDED_WINDOW
+            workers.parameters["communication_window"] = self._divided_window
         return workers
+
+    @property
+    def _divided_window(self) -> int:
+        """Steps between two commits of workers that share out a batch, unless the user sets them."""
+        return 1 if self.num_workers > 1 else _INDEPENDENT_WINDOW
 
     @property
     def batch_size(self) -> int:
@@ -113,8 +126,7 @@ class Trainer:
 class SingleTrainer(Trainer):
     """Sequential training in one task: the reference for the distributed trainers (see `algorithms.SequentialRule`)."""
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.SequentialRule(trainable, 1)
 
 
@@ -125,8 +137,7 @@ class EnsembleTrainer(Trainer):
     behind one network trained on all rows by 0.03 of r2, 4 members by nothing. See `algorithms.EnsembleRule`.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.EnsembleRule(trainable, self.num_workers)
 
     def divided(self) -> Self:
@@ -146,8 +157,7 @@ class AveragingTrainer(Trainer):
     them. See `algorithms.SynchronousRule`.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.SynchronousRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
@@ -157,7 +167,7 @@ class AveragingTrainer(Trainer):
     @property
     def communication_window(self) -> int | None:
         """None: one commit per epoch."""
-        return self._DIVIDED_WINDOW if self.is_divided else None
+        return self._divided_window if self.is_divided else None
 
 
 class LocalSGD(Trainer):
@@ -167,8 +177,7 @@ class LocalSGD(Trainer):
     at twice the learning rate of one worker. See `algorithms.SynchronousRule`.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
         return algorithms.SynchronousRule(trainable, self.num_workers, *outer)
 
@@ -184,8 +193,9 @@ class DOWNPOUR(Trainer):
     multiply the learning rate by 2 / num_workers.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    suffers_from_staleness = True
+
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.DownpourRule(trainable, self.num_workers)
 
 
@@ -196,13 +206,14 @@ class ADAG(Trainer):
     communication_window / num_workers.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    suffers_from_staleness = True
+
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.AdagRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / communication_window; see `Trainer.gain`."""
-        return 1.0 / self.parameters["communication_window"]
+        return 1.0 / self.parameters["communication_window"] if self.num_workers > 1 else 1.0
 
 
 class DynSGD(Trainer):
@@ -213,8 +224,9 @@ class DynSGD(Trainer):
     counted for nothing, which cost 0.02 to 0.1 of r2.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    suffers_from_staleness = True
+
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.DynSGDRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
@@ -228,8 +240,7 @@ class Experimental(ADAG):
     Its parameters are set as ADAG's.
     """
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
 
 
@@ -243,8 +254,7 @@ class AEASGD(Trainer):
     #: worker trains as without a server.
     _DIVIDED_ALPHA = 0.5
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        """Return the update rule; see `Trainer.rule`. Raise SpecError if rho * learning_rate exceeds 1."""
+    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
         rho = self.parameters["rho"]
         best = self._DIVIDED_ALPHA if self.is_divided else 0.9 / self.num_workers
         alpha = best if rho is None else rho * learning_rate
@@ -266,7 +276,7 @@ class AEASGD(Trainer):
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / (num_workers + 1): workers and server move together, and only workers take steps; see `Trainer.gain`."""
-        return 1.0 / (self.num_workers + 1)
+        return 1.0 / (self.num_workers + 1) if self.num_workers > 1 else 1.0
 
 
 class EAMSGD(AEASGD):

@@ -42,6 +42,7 @@ class WorkerJob:
         communication_window: steps between two commits; None for an epoch.
         barrier: whether all workers make as many commits as the one with the most rows.
         learning_rate, lr_decay: the schedule, learning_rate / (1 + lr_decay * step), by the server's count of steps.
+        user_rate: the learning rate that the user set, from which `learning_rate` may be derived.
         seed: decides the order of the rows and the random numbers of the layers.
         evaluates: whether epochs end with an evaluation.
         validates: whether that is on validation rows; otherwise on the training rows.
@@ -63,6 +64,7 @@ class WorkerJob:
     barrier: bool
     learning_rate: float
     lr_decay: float
+    user_rate: float
     seed: int
     evaluates: bool
     validates: bool
@@ -234,7 +236,7 @@ class Worker:
             return
         raise DivergenceError(
             f"Training diverged: the loss is {loss / window.rows:g} on {location}. "
-            f"Lower learning_rate (now {self._job.learning_rate:g}), or scale the features with process_csv(scaling='standard')."
+            f"Lower learning_rate (now {self._job.user_rate:g}), or scale the features with process_csv(scaling='standard')."
         )
 
     def _evaluation_rows(self) -> int:

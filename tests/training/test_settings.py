@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_provider_distkeras.training import trainers
+from airflow_provider_distkeras.training.algorithms import SequentialRule
 from airflow_provider_distkeras.training.settings import WorkerSettings
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.12, "lr_decay": 1e-3}
@@ -56,10 +57,14 @@ def test_workers_that_share_nothing_take_what_the_user_set(trainer):
     assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
 
 
-@pytest.mark.parametrize("trainer", ["DOWNPOUR", "ADAG", "DynSGD", "LocalSGD", "AveragingTrainer"])
-def test_one_worker_takes_what_the_user_set(trainer):
+@pytest.mark.parametrize(
+    "trainer", ["DOWNPOUR", "ADAG", "Experimental", "DynSGD", "AEASGD", "EAMSGD", "LocalSGD", "AveragingTrainer"]
+)
+def test_one_worker_trains_as_one_network_does(trainer):
     settings = derived(trainer, "adam", num_workers=1)
     assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
+    assert isinstance(settings.trainer.rule(8, 0.12), SequentialRule)
+    assert settings.trainer.communication_window == 32
 
 
 def test_more_workers_than_a_batch_has_rows_take_a_row_each_at_a_higher_rate():

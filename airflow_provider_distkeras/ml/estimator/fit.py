@@ -139,6 +139,8 @@ class FitPlan:
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
             summary.loss[-1],
         )  # fmt: skip
+        for warning in summary.warnings(self.trainer):
+            logger.warning("%s", warning)
         return self.model(members, summary)
 
     def single_worker_fit(self, dataset: DataFrame) -> SingleWorkerFit:
@@ -208,6 +210,7 @@ class FitPlan:
             trainable=network.trainable,
             learning_rate=self.settings.learning_rate,
             lr_decay=self.settings.lr_decay,
+            user_rate=options["learning_rate"],
             seed=self.params.getSeed() % 2**32,
             backend=self.backend,
             validates=bool(self.params.isDefined("validationIndicatorCol") or options["validation_split"]),
