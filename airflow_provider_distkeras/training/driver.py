@@ -190,8 +190,7 @@ def _train(
     policy = SyncPolicy(
         barrier=barrier,
         round_robin=trainer.deterministic,
-        together=0 if trainer.lead is None else _together(trainer, context),
-        lead=trainer.lead,
+        together=_together(trainer, context) if trainer.is_divided else 0,
         timeout=config.timeout,
         num_epoch=trainer.num_epoch,
     )
@@ -225,7 +224,7 @@ def _together(trainer: Trainer, context: SparkContext) -> int:
             "from a part of the rows only, which costs quality. Set num_workers to %d, or %s.",
             trainer.num_workers, free, free, cluster.more_slots(context, trainer.num_workers),
         )  # fmt: skip
-    return min(trainer.num_workers, free)
+    return max(1, min(trainer.num_workers, free))  # dynamic allocation may begin with no slot
 
 
 def _run_workers(

@@ -123,24 +123,24 @@ class TrainingSummary:
         Args:
             trainer: the trainer, with its workers' parameters.
         """
-        found = []
+        warnings = []
         least = min(self.workers, key=lambda worker: worker["rows"])
         steps = -(-least["rows"] // trainer.batch_size)
         if steps < _FEW_STEPS:
             fix = "batch_size" if trainer.is_divided else "batch_size or num_workers"
-            found.append(
+            warnings.append(
                 f"Worker {least['worker']} has {least['rows']} rows, {steps} batches of {trainer.batch_size}: so few steps "
                 f"an epoch learn little. Set a smaller {fix}, or more epochs."
             )
         bound = _STALE * trainer.num_workers
         stale = sum(self.staleness_counts[bound + 1 :]) / max(self.updates, 1)
         if trainer.suffers_from_staleness and stale > _MANY_STALE:
-            found.append(
+            warnings.append(
                 f"{stale:.0%} of the updates were overtaken by more than {bound} others: {self.trainer} moves the weights by "
                 "what is long past. Give every worker a core of its own, or set settings='keras', by which workers wait for each "
                 "other."
             )
-        return found
+        return warnings
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)

@@ -24,7 +24,8 @@ class Trainer:
 
     Attributes:
         parameters: the values of all parameters, by name.
-        is_divided: whether the workers share out a batch among them.
+        is_divided: whether the workers share out a batch among them. None is then a commit ahead of the others: its next step
+            starts from all that they have added, and where several workers share a core, none runs away.
 
     Raises:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
@@ -32,9 +33,6 @@ class Trainer:
 
     #: Whether updates that many others have overtaken cost quality.
     suffers_from_staleness = False
-    #: Commits by which such a worker may be ahead. Those that it waits for are in the weights that it gets: no step misses
-    #: another one of the round before, and where several workers share a core, none runs away.
-    _DIVIDED_LEAD = 0
 
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
@@ -108,14 +106,6 @@ class Trainer:
     def communication_window(self) -> int | None:
         """Steps between two commits; None for an epoch."""
         return int(self.parameters.get("communication_window", _INDEPENDENT_WINDOW))
-
-    @property
-    def lead(self) -> int | None:
-        """The most commits by which an asynchronous worker may be ahead of the slowest one; None without a limit.
-
-        Source: Q. Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server", NIPS 2013.
-        """
-        return self._DIVIDED_LEAD if self.is_divided else None
 
     @property
     def deterministic(self) -> bool:
@@ -250,8 +240,7 @@ class AEASGD(Trainer):
     With `settings="raw"`, start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
 
-    #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one. By half, one
-    #: worker trains as without a server.
+    #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one.
     _DIVIDED_ALPHA = 0.5
 
     def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:

@@ -40,11 +40,11 @@ def refuse_values(headers: Mapping[str, Sequence[str]], left_out: Collection[str
     values = {
         path: [name for name in names if name not in (left_out or ()) and is_value(name)] for path, names in headers.items()
     }
-    rows = [path for path, found in values.items() if found and (left_out is not None or len(found) == len(headers[path]))]
+    rows = [path for path in headers if values[path] and (left_out is not None or len(values[path]) == len(headers[path]))]
     if not rows:
         return
     what = f"The header of {rows[0]} looks like values, such as {values[rows[0]][0]!r}"
-    named = [path for path, found in values.items() if not found]
+    named = [path for path in headers if not values[path]]
     if named:
         raise DataError(
             f"{what}, and that of {named[0]} does not: files that are read together must all begin with a header, or none of "

@@ -33,8 +33,8 @@ class SyncPolicy:
     Attributes:
         barrier: workers begin together and complete every epoch together.
         round_robin: asynchronous workers commit one after the other, in the order of their numbers.
-        together: workers that begin together, if they all connect in time; 0 where each begins when it can.
-        lead: the most commits by which an asynchronous worker may be ahead of another one that trains; None without a limit.
+        together: asynchronous workers that begin together, if they all connect in time, and of which none is a commit ahead of
+            another one that trains; 0 where nobody waits.
         timeout: the most seconds that the server waits for a worker.
         num_epoch: passes over the rows; a frame of a later epoch is refused.
     """
@@ -42,7 +42,6 @@ class SyncPolicy:
     barrier: bool = False
     round_robin: bool = False
     together: int = 0
-    lead: int | None = None
     timeout: float = 1800.0
     num_epoch: int = 2**31
 
@@ -231,10 +230,10 @@ class RequestHandler:
         if self._policy.round_robin:
             self._wait(lambda: self._is_turn(frame), f"the turn of worker {frame.worker}", frame)
         answer = self.store.apply(account, frame)
-        if self._policy.round_robin or self._policy.lead is not None:
+        if self._policy.round_robin or self._policy.together:
             self._changed.notify_all()
-        if self._policy.lead is not None and not self._is_near(self._policy.lead, account, frame):
-            answer = self._await_slower_workers(self._policy.lead, account, frame, answer)
+        if self._policy.together and not self._is_slowest(account, frame):
+            answer = self._await_slower_workers(account, frame, answer)
         return self._response(frame.worker, answer)
 
     def _is_turn(self, frame: Frame) -> bool:
@@ -250,20 +249,20 @@ class RequestHandler:
             if number != frame.worker
         )
 
-    def _await_slower_workers(self, lead: int, account: WorkerAccount, frame: Frame, answer: Vector) -> Vector:
-        """Wait until no worker is too far behind; return the answer to the commit, with what the others have added."""
-        self._wait(lambda: self._is_near(lead, account, frame), "the slowest worker", frame)
+    def _await_slower_workers(self, account: WorkerAccount, frame: Frame, answer: Vector) -> Vector:
+        """Wait until no worker is behind; return the answer to the commit, with what the others have added."""
+        self._wait(lambda: self._is_slowest(account, frame), "the slowest worker", frame)
         if not self.store.rule.answers_with_weights:
             return answer
         account.pulled_at = self.store.ledger.updates
         return self.store.pull(frame.worker)
 
-    def _is_near(self, lead: int, account: WorkerAccount, frame: Frame) -> bool:
-        """Return whether no worker that trains now is too far behind; the windows of a worker with fewer rows count for more."""
+    def _is_slowest(self, account: WorkerAccount, frame: Frame) -> bool:
+        """Return whether no worker that trains now is behind; the windows of a worker with fewer rows count for more."""
         workers = self.store.ledger.workers
         others = [workers[number] for number in self._connected if number != frame.worker]
         # Shares of an epoch are compared in integers: by a rounding error, two workers would wait for each other.
-        return all(other.left or other.sequence * account.commits >= (frame.sequence - lead) * other.commits for other in others)
+        return all(other.left or other.sequence * account.commits >= frame.sequence * other.commits for other in others)
 
     def _join_round(self, account: WorkerAccount, frame: Frame) -> None:
         """Wait for every worker's update of this round; the last one's thread applies all, in the order of the workers."""

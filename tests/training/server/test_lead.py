@@ -17,7 +17,7 @@ def begin(at_once):
     opened = ExitStack()
 
     def begin(*commits, rule=None):
-        policy = SyncPolicy(together=len(commits), lead=0, timeout=20)
+        policy = SyncPolicy(together=len(commits), timeout=20)
         server = opened.enter_context(start(rule or DynSGDRule(SIZE, len(commits)), policy))
         workers = [Worker(server, number) for number in range(len(commits))]
         for worker in workers:
@@ -77,7 +77,7 @@ def test_nobody_waits_for_a_worker_that_has_ended_or_is_lost(begin, at_once, end
 
 def test_workers_begin_together_or_after_a_while_without_those_that_are_late(at_once, monkeypatch):
     monkeypatch.setattr(requests, "_BEGIN_SECONDS", 0.3)
-    with start(DynSGDRule(SIZE, 2), SyncPolicy(together=2, lead=0, timeout=20)) as server:
+    with start(DynSGDRule(SIZE, 2), SyncPolicy(together=2, timeout=20)) as server:
         early, late = Worker(server, 0), Worker(server, 1)
         assert early.hello(commits=9).op == Op.WEIGHTS
         for sequence in (1, 2, 3):
