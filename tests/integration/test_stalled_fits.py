@@ -86,7 +86,8 @@ def test_a_worker_that_stands_still_for_longer_than_the_time_allowed_ends_the_fi
     sabotage = STOPPED.format(marker=str(tmp_path / "stopped"), at=HALTS_AT)
     ((fit,),) = drive([step(fit_request("LocalSGD", timeout=3.0))], sabotage=sabotage).results()
     assert fit["error"] == "TrainingError"
-    assert "for 3 s" in fit["message"]
+    # The round that waits and the monitor that hears nothing have the same patience; either may be first to say so.
+    assert "waited 3 s for the slowest worker" in fit["message"] or "has sent anything for 3 s" in fit["message"]
     assert "set timeout if " in fit["message"]
 
 
