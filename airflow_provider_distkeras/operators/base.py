@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Asset
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, point_current
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import is_answer
 from airflow_provider_distkeras.contract.errors import ArtifactError, JobError, SpecError
 from airflow_provider_distkeras.contract.fields import choice
+from airflow_provider_distkeras.contract.params.choices import IF_EXISTS
 from airflow_provider_distkeras.contract.specs import Spec
 from airflow_provider_distkeras.contract.specs.paths import uri
 from airflow_provider_distkeras.hooks.errors import airflow_errors, job_error, record_failure
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
-_check_if_exists = choice("value", params.IF_EXISTS)
+_check_if_exists = choice("value", IF_EXISTS)
 
 
 class DistKerasBaseOperator(LineageMixin, SparkApplicationOperator):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.params import BACKENDS
+from airflow_provider_distkeras.contract.params.choices import BACKENDS
 from airflow_provider_distkeras.spark import cluster
 
 if TYPE_CHECKING:

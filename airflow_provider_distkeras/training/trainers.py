@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.contract.params import trainer_fields
+from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.training import algorithms
 
 #: Steps between two commits of a trainer that shares its weights with no other worker: enough that commits cost nothing.

@@ -68,7 +68,7 @@ class Trainer:
     def __init__(self, case: Case) -> None:
         import numpy as np
 
-        from airflow_provider_distkeras.contract.params import HYPERPARAMETERS
+        from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
         from airflow_provider_distkeras.ml.network.builder import build_network
         from airflow_provider_distkeras.training.backends import compile_window
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel
 
-from airflow_provider_distkeras.contract.params import INPUT_FORMATS
+from airflow_provider_distkeras.contract.params.choices import INPUT_FORMATS
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, ScoreSpec
 
 pytestmark = pytest.mark.spark

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.storage import Storage, is_hidden, is_local
-from airflow_provider_distkeras.contract.params import INPUT_FORMATS
+from airflow_provider_distkeras.contract.params.choices import INPUT_FORMATS
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 

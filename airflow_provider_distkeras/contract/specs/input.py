@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import format_of, within
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.files.time_format import check_time_format
+from airflow_provider_distkeras.contract.params.choices import BAD_LINES, INPUT_FORMATS
 from airflow_provider_distkeras.contract.specs.base import Spec, spec_field
 from airflow_provider_distkeras.contract.specs.paths import uris
 
@@ -59,7 +59,7 @@ class InputSpec(Spec):
 
     input_path: list[str] = spec_field(uris, "Files: a path, a glob, a directory, or a list of them.")
     input_format: str | None = spec_field(
-        optional(choice("input format", params.INPUT_FORMATS)), "How the files are written; by default as they are named.", None
+        optional(choice("input format", INPUT_FORMATS)), "How the files are written; by default as they are named.", None
     )
     delimiter: str | None = spec_field(optional(_character), "What separates the fields of a line.", None)
     quote: str | None = spec_field(
@@ -79,7 +79,7 @@ class InputSpec(Spec):
         optional(_character_or_none), "What stands before a quote inside quotes; empty where quotes are doubled.", None
     )
     header: bool | None = spec_field(optional(boolean), "Whether the first line names the columns; see docs/preprocessing.", None)
-    bad_lines: str = spec_field(choice("policy", params.BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
+    bad_lines: str = spec_field(choice("policy", BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
 
     @property

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, Dialect, length_of
+from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS, MISSING, SCALINGS, UNSEEN
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
@@ -24,7 +24,7 @@ def _name(name: str, value: Any) -> str:
 #: The dialect of files that nothing is said of; what came later is None, as `added_fields` says.
 _USUAL = {name: value for name, value in Dialect().to_dict().items() if name not in InputSpec.added_fields}
 
-_policy = choice("policy", params.MISSING)
+_policy = choice("policy", MISSING)
 
 
 def _kind(name: str, value: Any) -> str:
@@ -33,7 +33,7 @@ def _kind(name: str, value: Any) -> str:
 
 def _missing(name: str, value: Any) -> str | dict[str, Any]:
     if not isinstance(value, (str, Mapping)):
-        policies = ", ".join(params.MISSING)
+        policies = ", ".join(MISSING)
         raise SpecError(f"{name}: expected a policy ({policies}), or a dict of them by column, received {value!r}.")
     return _policy(name, value) if isinstance(value, str) else mapping_of(_missing_one)(name, value)
 
@@ -116,10 +116,10 @@ class PreprocessSpec(InputSpec):
         integer(1), "Columns with more categories are hashed into this many features, instead of a feature for each.", 256
     )
     unseen_categories: str = spec_field(
-        choice("policy", params.UNSEEN), "New categories in scoring: ignore (all zeros) or quarantine.", "ignore"
+        choice("policy", UNSEEN), "New categories in scoring: ignore (all zeros) or quarantine.", "ignore"
     )
     timestamp_columns: dict[str, list[str]] = spec_field(
-        mapping_of(list_of(choice("calendar part", params.CALENDAR_PARTS), minimum=1)),
+        mapping_of(list_of(choice("calendar part", CALENDAR_PARTS), minimum=1)),
         "What to take from columns of times, by their new names, such as month, weekday and hour.",
         {},
     )
@@ -127,7 +127,7 @@ class PreprocessSpec(InputSpec):
     missing: str | dict[str, Any] = spec_field(
         _missing, "Missing values: fail, mean, median, indicator or drop; or per column one of these or a value.", "fail"
     )
-    scaling: str | None = spec_field(optional(choice("scaling", params.SCALINGS)), "standard, minmax or none.", None)
+    scaling: str | None = spec_field(optional(choice("scaling", SCALINGS)), "standard, minmax or none.", None)
     num_workers: int | None = spec_field(optional(integer(1)), "Partitions of the prepared dataset.", None)
     compare_with: str | None = spec_field(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
     max_drift: float | None = spec_field(
@@ -185,7 +185,7 @@ class PreprocessSpec(InputSpec):
         elif column in self.categorical_columns:
             if isinstance(policy, float):
                 raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {policy!r}.")
-            if policy not in params.MISSING and get_close_matches(policy, params.MISSING, cutoff=0.75):
+            if policy not in MISSING and get_close_matches(policy, MISSING, cutoff=0.75):
                 _policy(name, policy)  # more likely a policy misspelt than a category
         elif isinstance(policy, str) or column in self.timestamp_columns:
             _policy(name, policy)

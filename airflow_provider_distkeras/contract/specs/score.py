@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import choice, list_of, optional, text
+from airflow_provider_distkeras.contract.params.choices import OUTPUT_FORMATS, SCORES
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.input import RowsSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
@@ -44,10 +44,10 @@ class ScoreSpec(RowsSpec):
     details_class: ClassVar[type[JobDetails]] = ScoreDetails
 
     model_path: str = spec_field(uri, "The model_path a train task returned.")
-    output_format: str = spec_field(choice("output format", params.OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
+    output_format: str = spec_field(choice("output format", OUTPUT_FORMATS), "parquet, csv or json.", "parquet")
     key_columns: list[str] | None = spec_field(optional(list_of(text)), "Columns of the input to keep; by default all.", None)
     output_columns: list[str] | None = spec_field(
-        optional(list_of(choice("output column", params.SCORES), minimum=1)),
+        optional(list_of(choice("output column", SCORES), minimum=1)),
         "The scores of a row; by default prediction, for classes probability, for a regression by an ensemble std.",
         None,
     )

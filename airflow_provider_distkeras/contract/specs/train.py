@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
     Field,
@@ -23,6 +22,11 @@ from airflow_provider_distkeras.contract.fields import (
     text,
     uri_without_secret,
 )
+from airflow_provider_distkeras.contract.params.choices import BACKENDS, SEARCHES
+from airflow_provider_distkeras.contract.params.fitting import FITTING
+from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS, check_network
+from airflow_provider_distkeras.contract.params.objectives import check_evaluator
+from airflow_provider_distkeras.contract.params.trainers import TRAINERS, trainer_fields
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.distributions import distribution, draw
 from airflow_provider_distkeras.contract.specs.evaluated import EvaluatedSpec
@@ -60,11 +64,11 @@ class TrainSpec(EvaluatedSpec):
     details_class: ClassVar[type[JobDetails]] = TrainDetails
 
     dataset_path: str = spec_field(uri, "The dataset_path a preprocess task returned.")
-    trainer: str = spec_field(choice("trainer", params.TRAINERS), "The trainer, by name.", "ADAG")
+    trainer: str = spec_field(choice("trainer", TRAINERS), "The trainer, by name.", "ADAG")
     trainer_params: dict[str, Any] = spec_field(mapping_of(json_value), "Parameters of the trainer.", {})
     hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that all trials share.", {})
     search: str = spec_field(
-        choice("search", params.SEARCHES),
+        choice("search", SEARCHES),
         "grid: every trial of the grid; random: num_trials drawn at random; optuna: num_trials that Optuna proposes.",
         "grid",
     )
@@ -90,7 +94,7 @@ class TrainSpec(EvaluatedSpec):
     )
     seed: int = spec_field(integer(0), "Seed of the folds, the weights, the shuffles and the dropout.", 0)
     backend: str | None = spec_field(
-        optional(choice("backend", params.BACKENDS)),
+        optional(choice("backend", BACKENDS)),
         "Keras backend of the workers; else KERAS_BACKEND, else tensorflow.",
         None,
     )
@@ -108,15 +112,15 @@ class TrainSpec(EvaluatedSpec):
     def build(cls, **values: Any) -> Self:
         """Return the spec as `Spec.build` does; the values inside the dicts are checked and cast under their own names."""
         spec = super().build(**values)
-        trainer_fields = params.trainer_fields(spec.trainer)
-        check_names(f"parameter of {spec.trainer}", spec.trainer_params, trainer_fields)
-        fixed = {**params.HYPERPARAMETERS, **params.FITTING}
+        own = trainer_fields(spec.trainer)
+        check_names(f"parameter of {spec.trainer}", spec.trainer_params, own)
+        fixed = {**HYPERPARAMETERS, **FITTING}
         check_names("hyper-parameter", spec.hyperparameters, fixed)
-        grid = {**params.HYPERPARAMETERS, **trainer_fields}
+        grid = {**HYPERPARAMETERS, **own}
         check_names("name in param_grid", spec.param_grid, grid)
         check_names("name in param_distributions", spec.param_distributions, grid)
         for name, value in spec.trainer_params.items():
-            spec.trainer_params[name] = trainer_fields[name].cast(f"trainer_params[{name!r}]", value)
+            spec.trainer_params[name] = own[name].cast(f"trainer_params[{name!r}]", value)
         for name, value in spec.hyperparameters.items():
             spec.hyperparameters[name] = fixed[name].cast(f"hyperparameters[{name!r}]", value)
         for name, choices in spec.param_grid.items():
@@ -129,8 +133,8 @@ class TrainSpec(EvaluatedSpec):
                 _check_continuous(where, grid[name], *one[kind])
         spec._check_fixed()
         for trial in spec.trials() or draw(spec.distributions, 1, spec.seed):
-            params.check_network({**spec.hyperparameters, **trial})
-            params.check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
+            check_network({**spec.hyperparameters, **trial})
+            check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
         return spec
 
     def check_whole(self) -> None:

@@ -41,7 +41,7 @@ class CalendarFeature:
     """A part of the times of a column, or its place on a circle.
 
     Attributes:
-        column: the column of times; part: one of `contract.params.CALENDAR_PARTS`.
+        column: the column of times; part: one of `contract.params.choices.CALENDAR_PARTS`.
         wave: sin or cos; None for the part itself.
     """
 

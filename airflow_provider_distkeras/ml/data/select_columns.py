@@ -17,7 +17,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.files.csv_names import is_value
-from airflow_provider_distkeras.contract.params import MISSING
+from airflow_provider_distkeras.contract.params.choices import MISSING
 from airflow_provider_distkeras.ml.data.sources.sql import as_kind, without_nulls
 from airflow_provider_distkeras.spark.columns import quoted
 
@@ -29,8 +29,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         renamed: new name per raw column that is renamed.
         kinds: the kind of each feature (see `contract.files.csv_dialect.KINDS`), by its new name and in order.
         labelCol: the label by its new name; absent when new data is scored.
-        missing: what to do about a missing value, per feature: one of `contract.params.MISSING`, or what stands for it. For the
-            label and the columns with other roles, what was done in training.
+        missing: what to do about a missing value, per feature: one of `contract.params.choices.MISSING`, or what stands for it.
+            For the label and the columns with other roles, what was done in training.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
         dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
             fitted before that was kept. Its null values are missing values in data of any source.

@@ -13,9 +13,9 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract import params as contract_params
 from airflow_provider_distkeras.contract.errors import DivergenceError, SpecError
 from airflow_provider_distkeras.contract.fields import check_names
+from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, Fold
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
@@ -58,7 +58,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
         self._set_contract_defaults()
         self._setDefault(trainer="ADAG", seed=0, predict_batch_size=4096)
         name = trainer_name(trainer)
-        check_names(f"parameter of {name}", trainer_params or {}, contract_params.trainer_fields(name))
+        check_names(f"parameter of {name}", trainer_params or {}, trainer_fields(name))
         duplicates = sorted({*(trainer_params or {})} & {*params})
         if duplicates:
             raise SpecError(f"{duplicates[0]!r} is both in trainer_params and an argument of its own: leave it in one of them.")

@@ -1,7 +1,7 @@
 """Metrics by the names of `contract.params`: Spark ML's evaluators over DataFrames, and the same metrics in NumPy over outputs.
 
-A new metric is one entry of `contract.params.EVALUATORS` and one of `_REGRESSION_METRICS` or `_CLASSIFICATION_METRICS`; one that
-Spark lacks is an entry of `_LARGER_IS_BETTER`, too.
+A new metric is one entry of `contract.params.objectives.EVALUATORS` and one of `_REGRESSION_METRICS` or
+`_CLASSIFICATION_METRICS`; one that Spark lacks is an entry of `_LARGER_IS_BETTER`, too.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def evaluate_outputs(
     """Return metrics of a network's outputs in memory, equal to those of Spark's evaluators.
 
     Args:
-        names: metrics of `contract.params.EVALUATORS`.
+        names: metrics of `contract.params.objectives.EVALUATORS`.
         labels: (rows,), numbers or class numbers.
         outputs: (rows, units), the network's outputs.
         classifies: whether the outputs are of classes.

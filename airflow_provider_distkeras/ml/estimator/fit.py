@@ -14,14 +14,11 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
-from airflow_provider_distkeras.contract.params import (
-    BACKENDS,
-    FITTING,
-    HYPERPARAMETERS,
-    TRAINER_PARAMETERS,
-    is_classification,
-    trainer_fields,
-)
+from airflow_provider_distkeras.contract.params.choices import BACKENDS
+from airflow_provider_distkeras.contract.params.fitting import FITTING
+from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
+from airflow_provider_distkeras.contract.params.objectives import is_classification
+from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS, trainer_fields
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED
 from airflow_provider_distkeras.ml.estimator import sample_weights
 from airflow_provider_distkeras.ml.estimator.checkpoints import CheckpointFile

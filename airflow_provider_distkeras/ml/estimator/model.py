@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.params import is_classification, losses
+from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput, input_names
@@ -82,7 +82,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         return serialization.from_bytes(self._content, self._importable_modules())
 
     def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
-        """Return what computes `columns` of `contract.params.SCORES` of rows, in any Python process.
+        """Return what computes `columns` of `contract.params.choices.SCORES` of rows, in any Python process.
 
         Args:
             columns: the columns; by default the prediction, for classes their probabilities, and for a regression by an

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from airflow_provider_distkeras.contract.params import HYPERPARAMETERS, check_network
+from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS, check_network
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network
 from airflow_provider_distkeras.spark.columns import as_labels, count_values

@@ -23,7 +23,10 @@ from pyspark.ml.param.shared import (
 from pyspark.sql import Column, DataFrame
 
 from airflow_provider_distkeras.contract.fields import Field, choice, list_of, mapping_of, text
-from airflow_provider_distkeras.contract.params import BACKENDS, FITTING, HYPERPARAMETERS, TRAINER_PARAMETERS
+from airflow_provider_distkeras.contract.params.choices import BACKENDS
+from airflow_provider_distkeras.contract.params.fitting import FITTING
+from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
+from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS
 from airflow_provider_distkeras.spark.columns import as_floats, joined
 from airflow_provider_distkeras.spark.environment import default_backend
 from airflow_provider_distkeras.training import trainers

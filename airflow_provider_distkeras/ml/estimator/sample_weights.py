@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params import is_classification
+from airflow_provider_distkeras.contract.params.objectives import is_classification
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 from airflow_provider_distkeras.spark.columns import check_column
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params import check_outputs, losses
+from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses
 from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
@@ -85,7 +85,7 @@ def build_network(
     """Build the network for data of these sizes.
 
     Args:
-        hyperparameters: values of `contract.params.HYPERPARAMETERS`, checked.
+        hyperparameters: values of `contract.params.network.HYPERPARAMETERS`, checked.
         feature_sizes: values per row of each feature column, by input or position.
         label_sizes: values per row of each label column, by output or position.
         seed: decides the initial weights.

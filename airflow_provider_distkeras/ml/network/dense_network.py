@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params import is_classification, losses
+from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
 
 if TYPE_CHECKING:
     import keras

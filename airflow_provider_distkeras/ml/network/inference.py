@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.params import is_classification
+from airflow_provider_distkeras.contract.params.objectives import is_classification
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 from airflow_provider_distkeras.ml.network.ensemble import with_member_outputs

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.params import SCORES
+from airflow_provider_distkeras.contract.params.choices import SCORES
 from airflow_provider_distkeras.ml.network import inference, serialization
 from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.environment import worker_environment
@@ -40,7 +40,7 @@ class Scorer:
     """Scores rows with a network. It travels to the executors, which load the network once per Python process.
 
     Attributes:
-        columns: the scores, as names of `contract.params.SCORES`, in order.
+        columns: the scores, as names of `contract.params.choices.SCORES`, in order.
         content: the network, as the content of a `.keras` file.
         sha256: its digest.
         custom_modules: modules to import first, which register the network's custom objects.
@@ -72,7 +72,7 @@ class Scorer:
         """Return a scorer.
 
         Args:
-            columns: the scores, as names of `contract.params.SCORES`; None for the usual ones of the network.
+            columns: the scores, as names of `contract.params.choices.SCORES`; None for the usual ones of the network.
             content: the network, as the content of a `.keras` file.
             custom_modules: modules to import first, which register the network's custom objects.
             batch_size: rows per call of the network.

@@ -17,7 +17,7 @@ import numpy as np
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.html import PAGE_TEMPLATE
-from airflow_provider_distkeras.contract.params import is_classification, losses
+from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.ml.reporting import plots

@@ -1,7 +1,7 @@
 """Runs on executors. Compiled windows: one interface (`base.CompiledWindow`), one file per Keras backend.
 
 A backend's file is named as Keras names the backend and has two functions, `compile_window` and `compile_forward`. A new backend
-is such a file and its name in `contract.params.BACKENDS`.
+is such a file and its name in `contract.params.choices.BACKENDS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.contract.params import BACKENDS
+from airflow_provider_distkeras.contract.params.choices import BACKENDS
 from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective
 
@@ -33,7 +33,7 @@ def compile_window(plan: NetworkPlan, batch_size: int, window: int) -> CompiledW
         window: steps per call, at most.
 
     Raises:
-        TrainingError: Keras uses another backend than those of `contract.params.BACKENDS`.
+        TrainingError: Keras uses another backend than those of `contract.params.choices.BACKENDS`.
     """
     compiled: CompiledWindow = _backend().compile_window(plan, batch_size, window)
     return compiled
@@ -47,7 +47,7 @@ def compile_forward(network: keras.Model, batch_size: int) -> Callable[[Matrix],
         batch_size: rows per call of the network; the function takes any number of rows but zero.
 
     Raises:
-        TrainingError: Keras uses another backend than those of `contract.params.BACKENDS`.
+        TrainingError: Keras uses another backend than those of `contract.params.choices.BACKENDS`.
     """
     compiled: Callable[[Matrix], list[NDArray[np.float32]]]
     compiled = _backend().compile_forward(network, Objective(network, [], [], []), batch_size)

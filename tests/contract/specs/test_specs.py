@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import pytest
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, commit, committed
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.contract.params.trainers import TRAINERS
 from airflow_provider_distkeras.contract.specs import JobDetails, PreprocessSpec, ScoreSpec, Spec, TrainSpec
 from airflow_provider_distkeras.contract.specs.base import spec_field
 from airflow_provider_distkeras.contract.specs.paths import uri
@@ -197,7 +197,7 @@ def test_a_password_in_a_value_of_another_type_is_not_repeated():
 
 
 def test_every_trainer_of_params_exists_and_takes_its_defaults():
-    for name, fields in params.TRAINERS.items():
+    for name, fields in TRAINERS.items():
         assert trainers.get(name)().parameters == {parameter: field.default for parameter, field in fields.items()}
 
 

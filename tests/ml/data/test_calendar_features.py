@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_distkeras.contract.errors import DataError
-from airflow_provider_distkeras.contract.params import CALENDAR_PARTS
+from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS
 from airflow_provider_distkeras.ml import process_csv
 from airflow_provider_distkeras.ml.data.calendar_features import features_of
 

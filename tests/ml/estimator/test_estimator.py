@@ -9,8 +9,10 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract import params
 from airflow_provider_distkeras.contract.errors import ArtifactError, DataError, DivergenceError, SpecError, TrainingError
+from airflow_provider_distkeras.contract.params.fitting import FITTING
+from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
+from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS
 from airflow_provider_distkeras.ml import DistKeras, DistKerasModel
 from airflow_provider_distkeras.training import trainers
 
@@ -71,7 +73,7 @@ def test_the_single_trainer_is_keras_fit(data):
     model = estimator.fit(data)
     from airflow_provider_distkeras.ml.network.builder import build_network
 
-    network = build_network({**estimator.values_of(params.HYPERPARAMETERS)}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
+    network = build_network({**estimator.values_of(HYPERPARAMETERS)}, {"0": 2}, {"0": 1}, 3, "tensorflow", "sgd").network
     import keras
 
     network.compile(keras.optimizers.SGD(0.1), "mse")
@@ -315,7 +317,7 @@ def test_a_parameter_of_another_trainer_is_refused(data):
 
 @pytest.mark.parametrize("stage", [DistKeras, DistKerasModel])
 def test_every_name_of_the_contract_is_a_param(spark, stage):
-    for name, field in {**params.TRAINER_PARAMETERS, **params.HYPERPARAMETERS, **params.FITTING}.items():
+    for name, field in {**TRAINER_PARAMETERS, **HYPERPARAMETERS, **FITTING}.items():
         param = stage().getParam(name)
         assert (param.name, param.doc) == (getattr(stage, name).name, field.doc)
 

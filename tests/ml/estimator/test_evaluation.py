@@ -5,7 +5,7 @@ import pytest
 from pyspark.ml.linalg import Vectors
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.params import EVALUATORS
+from airflow_provider_distkeras.contract.params.objectives import EVALUATORS
 from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator, evaluate_outputs
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 

@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params import TRAINERS
+from airflow_provider_distkeras.contract.params.trainers import TRAINERS
 from airflow_provider_distkeras.ml import DistKeras
 from airflow_provider_distkeras.training import trainers
 from tests.ml.estimator.linear import ROWS, estimator, r2

@@ -1,8 +1,8 @@
 """Kinds of input: one interface (`base.Source`), one file per format.
 
 A format's file is named `<format>_source.py` and has a function `open_source` like the one here, for files of this format. A new
-kind of input is such a file and its line in `contract.params.INPUT_FORMATS`; `table.TableSource` is the base of those that Spark
-itself reads.
+kind of input is such a file and its line in `contract.params.choices.INPUT_FORMATS`; `table.TableSource` is the base of those
+that Spark itself reads.
 """
 
 from __future__ import annotations

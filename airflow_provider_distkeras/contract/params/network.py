@@ -1,0 +1,122 @@
+"""The params of a network and of how its weights move, and how they go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import (
+    Field,
+    choice,
+    integer,
+    json_value,
+    list_of,
+    mapping_of,
+    number,
+    optional,
+    text,
+)
+from airflow_provider_distkeras.contract.params.objectives import DEFAULT_LOSS, LOSSES, check_outputs, losses
+
+REGULARIZERS = ("l1", "l2", "l1_l2")
+DTYPES = ("float32", "mixed_bfloat16")
+
+
+def _layer_dims(name: str, value: Any) -> list[int | None]:
+    dims = list_of(optional(integer(1)), minimum=2)(name, value)
+    if None in dims[1:]:
+        raise SpecError(f"{name}: only the first of layer_dims (the number of features) may be null, received {value!r}.")
+    return dims
+
+
+def _optimizer(name: str, value: Any) -> str | dict[str, Any]:
+    if isinstance(value, str):
+        return text(name, value)
+    config = mapping_of(json_value)(name, value)
+    text(f"{name}['name']", config.get("name"))
+    for managed, param in (("learning_rate", "learning_rate"), ("decay", "lr_decay")):
+        if managed in config:
+            raise SpecError(f"{name}: set {param} as its own hyper-parameter, not inside the optimizer (received {value!r}).")
+    return config
+
+
+def _loss(name: str, value: Any) -> str | list[str]:
+    one = choice("loss", LOSSES)
+    return list_of(one, minimum=1)(name, value) if isinstance(value, (list, tuple)) else one(name, value)
+
+
+#: The network's hyper-parameters and how its weights move; each is a Param of the Estimator.
+HYPERPARAMETERS: dict[str, Field] = {
+    "layer_dims": Field(
+        _layer_dims, None, "Units per layer: the features (null: taken from the data), the hidden layers, the outputs."
+    ),
+    "activations": Field(list_of(text), None, "Activation per hidden layer (default relu); one more sets the output's too."),
+    "initializers": Field(
+        list_of(text), None, "Kernel initializer per hidden layer (default glorot_uniform); one more sets the output's too."
+    ),
+    "regularizer": Field(
+        optional(choice("regularizer", REGULARIZERS)), None, "Kernel regularizer of the hidden layers, or null."
+    ),
+    "reg_strength": Field(number(0.0), 1e-2, "Regularization strength (alpha) of the first hidden layer."),
+    "reg_decay": Field(number(0.0), 1.0, "Factor of alpha from each hidden layer to the next (alpha *= reg_decay)."),
+    "dropout_rate": Field(number(0.0, 1.0), 0.0, "Share of units dropped after each hidden layer, in [0, 1)."),
+    "network": Field(
+        optional(text), None, "A network of your own instead of layer_dims: Keras JSON config, or 'package.module:function'."
+    ),
+    "input_shape": Field(
+        list_of(integer(1), minimum=1),
+        None,
+        "Shape that a row's features are given in, such as [28, 28, 1]; handed to `network`.",
+    ),
+    "custom_objects": Field(list_of(text), None, "Modules whose import registers the network's custom layers and functions."),
+    "dtype": Field(
+        choice("dtype", DTYPES), "float32", "float32, or mixed_bfloat16 to compute in bfloat16; weights stay float32."
+    ),
+    "optimizer": Field(
+        _optimizer, "sgd", "Any Keras optimizer by name, or {'name': ..., its arguments}; learning_rate is set apart."
+    ),
+    "learning_rate": Field(number(positive=True), 1e-2, "Learning rate at step 0."),
+    "lr_decay": Field(number(0.0), 0.0, "Decay of the learning rate: learning_rate / (1 + lr_decay * step)."),
+    "loss": Field(
+        _loss,
+        DEFAULT_LOSS,
+        "Keras loss by name, or a list, one per output; a cross entropy makes the model a classifier.",
+    ),
+    "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),
+    "metrics": Field(
+        list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, saved with the network."
+    ),
+}
+
+
+def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
+    """Check hyper-parameters against each other: their lengths, the outputs, and that there is one network.
+
+    Args:
+        hyperparameters: values of HYPERPARAMETERS.
+        labels: the number of labels of a row.
+
+    Raises:
+        SpecError: they do not fit together.
+    """
+    dims, network = hyperparameters.get("layer_dims"), hyperparameters.get("network")
+    if dims is None and network is None:
+        raise SpecError("No network: set layer_dims (such as [null, 64, 32, 1]) or network.")
+    if dims is not None and network is not None:
+        raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
+    if dims is None:
+        return
+    if hyperparameters.get("input_shape") is not None:
+        raise SpecError("input_shape is for a network of your own; layer_dims takes a row's features as they are.")
+    per_output = losses(hyperparameters)
+    if len(per_output) > 1:
+        raise SpecError(f"loss: layer_dims makes one output, received {len(per_output)} losses: {per_output!r}.")
+    check_outputs(per_output[0], dims[-1], labels)
+    hidden = len(dims) - 2
+    for name in ("activations", "initializers"):
+        values = hyperparameters.get(name)
+        if values is not None and len(values) not in (hidden, hidden + 1):
+            raise SpecError(
+                f"{name}: expected {hidden} values, one per hidden layer of {dims!r} (or {hidden + 1}: the output's too), "
+                f"received {len(values)}: {values!r}."
+            )
