@@ -40,7 +40,7 @@ def server_times() -> tuple[float, float]:
 
 def update_time(weights: int) -> float:
     """Return the seconds per weight of the update alone."""
-    from airflow_provider_distkeras.training.algorithms import AdagRule
+    from airflow_provider_distkeras.training.algorithms.additive import AdagRule
 
     rule, update = AdagRule(weights, 2), np.zeros(weights, np.float32)
     store = rule.open(np.zeros((1, weights), np.float32))

@@ -16,7 +16,8 @@ from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingEr
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import checkpoint
-from airflow_provider_distkeras.training.algorithms import Matrix, SynchronousRule, UpdateRule
+from airflow_provider_distkeras.training.algorithms.rule import Matrix, UpdateRule
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.backends import NetworkPlan
 from airflow_provider_distkeras.training.checkpoint import CheckpointStore
 from airflow_provider_distkeras.training.monitor import MonitorOptions, TrainingMonitor

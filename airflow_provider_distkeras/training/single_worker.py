@@ -6,7 +6,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping

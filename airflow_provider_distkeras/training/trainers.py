@@ -10,7 +10,8 @@ from typing import Any, Self
 from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.contract.params.trainers import trainer_fields
-from airflow_provider_distkeras.training import algorithms
+from airflow_provider_distkeras.training.algorithms import additive, elastic, independent, synchronous
+from airflow_provider_distkeras.training.algorithms.rule import UpdateRule
 
 #: Steps between two commits of a trainer that shares its weights with no other worker: enough that commits cost nothing.
 _INDEPENDENT_WINDOW = 32
@@ -41,7 +42,7 @@ class Trainer:
         self.is_divided = False
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
-    def rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+    def rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         """Return the update rule; one worker that takes whole batches trains as one network does, whatever the trainer.
 
         Args:
@@ -52,10 +53,10 @@ class Trainer:
             SpecError: the trainer's parameters do not go with the learning rate.
         """
         if self.is_divided and self.num_workers == 1:
-            return algorithms.SequentialRule(trainable, 1)
+            return independent.SequentialRule(trainable, 1)
         return self._rule(trainable, learning_rate)
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         raise NotImplementedError
 
     def optimizer(self, requested: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -114,21 +115,21 @@ class Trainer:
 
 
 class SingleTrainer(Trainer):
-    """Sequential training in one task: the reference for the distributed trainers (see `algorithms.SequentialRule`)."""
+    """Sequential training in one task: the reference for the distributed trainers (see `SequentialRule`)."""
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.SequentialRule(trainable, 1)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return independent.SequentialRule(trainable, 1)
 
 
 class EnsembleTrainer(Trainer):
     """Independent training of `num_ensembles` networks, each on its own part of the rows; the model's output is their mean.
 
     A member trains on 1 / num_ensembles of the rows, so each member needs enough of them: on 14,000 rows, 8 members stayed
-    behind one network trained on all rows by 0.03 of r2, 4 members by nothing. See `algorithms.EnsembleRule`.
+    behind one network trained on all rows by 0.03 of r2, 4 members by nothing. See `EnsembleRule`.
     """
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.EnsembleRule(trainable, self.num_workers)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return independent.EnsembleRule(trainable, self.num_workers)
 
     def divided(self) -> Self:
         """Return the trainer itself: every member trains alone."""
@@ -144,11 +145,11 @@ class AveragingTrainer(Trainer):
     """Synchronous training that averages the workers' weights after every epoch, each weighted by its rows.
 
     With `settings="raw"`, double the learning rate where there are more than a few workers: an average moves less than each of
-    them. See `algorithms.SynchronousRule`.
+    them. See `SynchronousRule`.
     """
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.SynchronousRule(trainable, self.num_workers)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return synchronous.SynchronousRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / num_workers; see `Trainer.gain`."""
@@ -164,12 +165,12 @@ class LocalSGD(Trainer):
     """Synchronous training that averages the workers' weights every `communication_window` steps, with optional outer momentum.
 
     It suits clusters of equal machines: every worker waits for the slowest. With `settings="raw"`, start with windows of 8 steps
-    at twice the learning rate of one worker. See `algorithms.SynchronousRule`.
+    at twice the learning rate of one worker. See `SynchronousRule`.
     """
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
-        return algorithms.SynchronousRule(trainable, self.num_workers, *outer)
+        return synchronous.SynchronousRule(trainable, self.num_workers, *outer)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / num_workers; see `Trainer.gain`."""
@@ -177,7 +178,7 @@ class LocalSGD(Trainer):
 
 
 class DOWNPOUR(Trainer):
-    """Asynchronous training that adds every worker's update to the server weights (see `algorithms.DownpourRule`).
+    """Asynchronous training that adds every worker's update to the server weights (see `DownpourRule`).
 
     The server weights move num_workers times as fast as one worker's: with `settings="raw"`, use windows of 1 to 5 steps and
     multiply the learning rate by 2 / num_workers.
@@ -185,12 +186,12 @@ class DOWNPOUR(Trainer):
 
     suffers_from_staleness = True
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.DownpourRule(trainable, self.num_workers)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return additive.DownpourRule(trainable, self.num_workers)
 
 
 class ADAG(Trainer):
-    """Asynchronous training with accumulated gradient normalization (see `algorithms.AdagRule`).
+    """Asynchronous training with accumulated gradient normalization (see `AdagRule`).
 
     A window moves the server weights by its mean step: with `settings="raw"`, multiply the learning rate by up to
     communication_window / num_workers.
@@ -198,8 +199,8 @@ class ADAG(Trainer):
 
     suffers_from_staleness = True
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.AdagRule(trainable, self.num_workers)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return additive.AdagRule(trainable, self.num_workers)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / communication_window; see `Trainer.gain`."""
@@ -207,7 +208,7 @@ class ADAG(Trainer):
 
 
 class DynSGD(Trainer):
-    """Asynchronous training that divides an update by its staleness + 1 (see `algorithms.DynSGDRule`).
+    """Asynchronous training that divides an update by its staleness + 1 (see `DynSGDRule`).
 
     It suits workers of unequal speed. With `settings="raw"`, start with windows of 5 steps and one worker's learning rate, and
     give every worker a core of its own: where 8 workers shared 2 cores, one ran ahead while the others' updates grew stale and
@@ -216,26 +217,22 @@ class DynSGD(Trainer):
 
     suffers_from_staleness = True
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.DynSGDRule(trainable, self.num_workers)
-
-    def gain(self, optimizer: str | dict[str, Any]) -> float:
-        """Return the mean of 1 / (staleness + 1) of workers that wait for each other; see `Trainer.gain`."""
-        return sum(1.0 / (overtaken + 1) for overtaken in range(self.num_workers)) / self.num_workers
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return additive.DynSGDRule(trainable, self.num_workers, clock=self.num_workers if self.is_divided else 1)
 
 
 class Experimental(ADAG):
-    """ADAG that damps an update where the server weights have moved since the pull (see `algorithms.ExperimentalRule`).
+    """ADAG that damps an update where the server weights have moved since the pull (see `ExperimentalRule`).
 
     Its parameters are set as ADAG's.
     """
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
-        return algorithms.ExperimentalRule(trainable, self.num_workers, learning_rate)
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
+        return additive.ExperimentalRule(trainable, self.num_workers, learning_rate)
 
 
 class AEASGD(Trainer):
-    """Asynchronous elastic averaging: workers explore on their own, tied to the server weights (see `algorithms.AEASGDRule`).
+    """Asynchronous elastic averaging: workers explore on their own, tied to the server weights (see `AEASGDRule`).
 
     With `settings="raw"`, start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
@@ -243,7 +240,7 @@ class AEASGD(Trainer):
     #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one.
     _DIVIDED_ALPHA = 0.5
 
-    def _rule(self, trainable: int, learning_rate: float) -> algorithms.UpdateRule:
+    def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         rho = self.parameters["rho"]
         best = self._DIVIDED_ALPHA if self.is_divided else 0.9 / self.num_workers
         alpha = best if rho is None else rho * learning_rate
@@ -252,7 +249,8 @@ class AEASGD(Trainer):
                 f"rho: rho * learning_rate is {rho:g} * {learning_rate:g} = {alpha:g}; expected at most 1, better about "
                 f"{best:g} (0.9 / num_workers). Set rho to {best / learning_rate:g}, or leave it out."
             )
-        return algorithms.AEASGDRule(trainable, self.num_workers, alpha)
+        rule = elastic.AEASGDMeanRule if self.is_divided else elastic.AEASGDRule
+        return rule(trainable, self.num_workers, alpha)
 
     def divided(self) -> Self:
         """Return the trainer whose workers share out a batch. Raise SpecError if `rho` is set, which is the paper's own."""

@@ -13,7 +13,7 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import DataError, DivergenceError, TrainingError
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training import backends
-from airflow_provider_distkeras.training.algorithms import UpdateRule, Vector
+from airflow_provider_distkeras.training.algorithms.rule import UpdateRule, Vector
 from airflow_provider_distkeras.training.callbacks import CallbackList
 from airflow_provider_distkeras.training.dataset import ReadAhead, Rows, WindowBatch
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard

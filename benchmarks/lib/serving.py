@@ -63,7 +63,7 @@ def far(kind: str, weights: int, workers: int, shards: int = 1) -> Iterator[Far]
 
 
 def _serve(weights: int, workers: int, shards: int) -> None:
-    from airflow_provider_distkeras.training.algorithms import AdagRule
+    from airflow_provider_distkeras.training.algorithms.additive import AdagRule
     from airflow_provider_distkeras.training.server.requests import SyncPolicy
     from airflow_provider_distkeras.training.server.shards import ShardedParameterServer
 

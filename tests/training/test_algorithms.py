@@ -6,16 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from airflow_provider_distkeras.training.algorithms import (
-    AdagRule,
-    AEASGDRule,
-    DownpourRule,
-    DynSGDRule,
-    EnsembleRule,
-    ExperimentalRule,
-    SequentialRule,
-    SynchronousRule,
-)
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule, DownpourRule, DynSGDRule, ExperimentalRule
+from airflow_provider_distkeras.training.algorithms.elastic import AEASGDMeanRule, AEASGDRule
+from airflow_provider_distkeras.training.algorithms.independent import EnsembleRule, SequentialRule
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 
 SIZE, TRAINABLE = 6, 4
 GRADIENT = np.array([1, -2, 0.5, 3, 0, 0], np.float32)
@@ -29,6 +23,7 @@ ASYNCHRONOUS = {
     "DynSGD": DynSGDRule(SIZE, 2),
     "Experimental": ExperimentalRule(SIZE, 2, 0.5),
     "AEASGD": AEASGDRule(SIZE, 2, 0.3),
+    "AEASGD, its mean": AEASGDMeanRule(SIZE, 2, 0.3),
 }
 every_asynchronous = pytest.mark.parametrize("rule", ASYNCHRONOUS.values(), ids=ASYNCHRONOUS)
 
@@ -71,12 +66,13 @@ def test_sequential_training_is_exact():
 
 
 @given(vectors, vectors, vectors, st.integers(0, 9))
-def test_dynsgd_divides_by_the_updates_that_came_between(server, before, after, staleness):
-    rule = DynSGDRule(SIZE, 2)
+@pytest.mark.parametrize("clock", [1, 4])
+def test_dynsgd_divides_by_the_updates_or_the_rounds_of_updates_that_came_between(clock, server, before, after, staleness):
+    rule = DynSGDRule(SIZE, 4, clock)
     store = opened(rule, server)
     update = rule.update(before, after, 3)
     rule.exchange(store, 0, update, staleness)
-    np.testing.assert_allclose(store[0], server + update / (staleness + 1), atol=1e-5)
+    np.testing.assert_allclose(store[0], server + update / (staleness // clock + 1), atol=1e-5)
 
 
 @given(vectors, vectors, vectors)
@@ -135,6 +131,28 @@ def test_an_elastic_exchange_shrinks_the_distance_by_its_rate(alpha, server, wei
     np.testing.assert_allclose(np.abs(after - store[0]), np.abs(1 - 2 * alpha) * np.abs(weights - server), atol=1e-4)
     if alpha == 0:
         np.testing.assert_array_equal(store[0], server)
+
+
+@given(st.floats(0, 1, width=32), st.lists(st.tuples(st.integers(0, 2), vectors), min_size=1, max_size=9))
+def test_the_mean_of_server_and_workers_moves_by_their_steps_alone(alpha, steps):
+    rule = AEASGDMeanRule(SIZE, 3, alpha)
+    store = opened(rule)
+    weights = [rule.pull(store, worker) for worker in range(3)]
+    for worker, step in steps:
+        after = weights[worker] + step
+        weights[worker] = rule.resume(after, rule.exchange(store, worker, rule.update(weights[worker], after, 1), 0))
+    mean = START + sum(step for _, step in steps) / np.float32(4)
+    np.testing.assert_allclose(rule.result(store)[0], mean, atol=1e-3)
+    np.testing.assert_array_equal(rule.server_weights(store, 1), rule.result(store)[0])
+
+
+def test_a_worker_that_starts_again_counts_by_the_weights_that_it_starts_from():
+    rule = AEASGDMeanRule(SIZE, 1, 0.5)
+    store = opened(rule, np.zeros(SIZE, np.float32))
+    rule.exchange(store, 0, 4 * START, 0)
+    store[0] = 3 * START
+    np.testing.assert_array_equal(rule.pull(store, 0), 3 * START)
+    np.testing.assert_array_equal(rule.result(store)[0], 3 * START)
 
 
 def test_a_rate_of_one_swaps_worker_and_server():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from airflow_provider_distkeras.contract.files.storage import Storage
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.driver import TrainingConfig
 
 

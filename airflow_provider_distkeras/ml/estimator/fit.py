@@ -33,7 +33,7 @@ from airflow_provider_distkeras.ml.network.serialization import to_bytes
 from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, in_order, joined
 from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit

@@ -23,7 +23,7 @@ from airflow_provider_distkeras.ml.network.inference import OutputKind
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import driver
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
 #: A report with its bytes, the error that a task reported, or None where the machine does not store the rows.

@@ -18,7 +18,7 @@ from airflow_provider_distkeras.ml.estimator import evaluation, row_cache
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 from airflow_provider_distkeras.spark import environment
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.task import local_folder

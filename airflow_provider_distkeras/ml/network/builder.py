@@ -17,7 +17,7 @@ from airflow_provider_distkeras.ml.network.dense_network import build_dense_netw
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.training_step import compile_network, loss_weights, optimizer_config
 from airflow_provider_distkeras.spark.columns import in_order
-from airflow_provider_distkeras.training.algorithms import Matrix
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, weights
 
 if TYPE_CHECKING:

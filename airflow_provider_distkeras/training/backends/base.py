@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import arguments, objective, weights
 
 if TYPE_CHECKING:

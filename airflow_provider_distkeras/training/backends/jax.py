@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import arguments
 from airflow_provider_distkeras.training.backends.base import MAX_ITERATIONS, CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective

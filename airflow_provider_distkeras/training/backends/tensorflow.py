@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import arguments
 from airflow_provider_distkeras.training.backends.base import CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective

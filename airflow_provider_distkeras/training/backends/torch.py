@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.spark.environment import task_cores
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import arguments
 from airflow_provider_distkeras.training.backends.base import MAX_ITERATIONS, CompiledWindow, Matrix, NetworkPlan
 from airflow_provider_distkeras.training.backends.objective import Objective

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.protocol import Frame, Op
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import TrainingError
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 
 _MAGIC = b"DKW3"
 _HEADER = struct.Struct("!4sB?xxIQQQQQdQ")

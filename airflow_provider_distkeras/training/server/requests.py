@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_distkeras.training.algorithms import SynchronousRule, Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.server import protocol, validation
 from airflow_provider_distkeras.training.server.ledger import WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, Op, WireError

@@ -7,7 +7,7 @@ import secrets
 import ssl
 from collections.abc import Callable
 
-from airflow_provider_distkeras.training.algorithms import UpdateRule
+from airflow_provider_distkeras.training.algorithms.rule import UpdateRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.listener import Listener
 from airflow_provider_distkeras.training.server.protocol import Connection, Frame, Op, WireError

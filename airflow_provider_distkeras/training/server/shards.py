@@ -11,7 +11,7 @@ import ssl
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.training.algorithms import Matrix, UpdateRule
+from airflow_provider_distkeras.training.algorithms.rule import Matrix, UpdateRule
 from airflow_provider_distkeras.training.server.client import Shard
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
 from airflow_provider_distkeras.training.server.requests import SyncPolicy

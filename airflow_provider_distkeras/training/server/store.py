@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from airflow_provider_distkeras.training.algorithms import AsynchronousRule, Matrix, SynchronousRule, UpdateRule, Vector
+from airflow_provider_distkeras.training.algorithms.rule import AsynchronousRule, Matrix, UpdateRule, Vector
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.server import validation
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, WireError

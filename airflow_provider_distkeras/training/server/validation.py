@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_provider_distkeras.training.algorithms import Vector
+from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.server.ledger import WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, WireError
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule
 from airflow_provider_distkeras.training.server import handshake, protocol
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from airflow_provider_distkeras.training.server.protocol import Frame, Op

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.protocol import Op
 from airflow_provider_distkeras.training.server.requests import SyncPolicy

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import DynSGDRule, SynchronousRule
+from airflow_provider_distkeras.training.algorithms.additive import DynSGDRule
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.server.protocol import Op
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from tests.training.server.loopback_server import ONE, SIZE, Worker, server_weights, start

@@ -1,6 +1,6 @@
 """Early stopping, which the parameter server decides for all workers."""
 
-from airflow_provider_distkeras.training.algorithms import AdagRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule
 from airflow_provider_distkeras.training.server.ledger import EarlyStopping
 from tests.training.server.loopback_server import ONE, SIZE, Worker, start
 

@@ -6,7 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import AdagRule, AEASGDRule, EnsembleRule, SynchronousRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule
+from airflow_provider_distkeras.training.algorithms.elastic import AEASGDRule
+from airflow_provider_distkeras.training.algorithms.independent import EnsembleRule
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.server import protocol
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
 from airflow_provider_distkeras.training.server.protocol import Frame, FrameRefusedError, Op, WireError

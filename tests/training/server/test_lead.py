@@ -4,7 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import AEASGDRule, DynSGDRule
+from airflow_provider_distkeras.training.algorithms.additive import DynSGDRule
+from airflow_provider_distkeras.training.algorithms.elastic import AEASGDRule
 from airflow_provider_distkeras.training.server import requests
 from airflow_provider_distkeras.training.server.protocol import Op
 from airflow_provider_distkeras.training.server.requests import SyncPolicy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import AdagRule, DynSGDRule
+from airflow_provider_distkeras.training.algorithms.additive import AdagRule, DynSGDRule
 from airflow_provider_distkeras.training.server import handshake
 from airflow_provider_distkeras.training.server.protocol import Op, WireError
 from tests.training.server.loopback_server import ONE, SIZE, Worker, server_weights, start
