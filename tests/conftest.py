@@ -5,6 +5,12 @@ import os
 import shutil
 import tempfile
 
+import hypothesis
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
 _HOME = tempfile.mkdtemp(prefix="distkeras-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_distkeras.training.trainers import Trainer
+from airflow_provider_distkeras.training.trainers import EnsembleTrainer, Trainer
 
 #: Optimizers whose step is proportional to the gradient.
 _LINEAR = ("sgd",)
@@ -27,12 +27,14 @@ class WorkerSettings:
         optimizer: the worker's optimizer, by name or as a dict.
         learning_rate: its rate at step 0.
         lr_decay: its decay, learning_rate / (1 + lr_decay * step), by the steps of all workers.
+        description: what this means, in a line; None for workers that share nothing.
     """
 
     trainer: Trainer
     optimizer: str | dict[str, Any]
     learning_rate: float
     lr_decay: float
+    description: str | None
 
     @classmethod
     def raw(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
@@ -42,8 +44,10 @@ class WorkerSettings:
             trainer: the trainer with the user's parameters.
             options: `optimizer`, `learning_rate` and `lr_decay`, among others.
         """
-        optimizer = trainer.optimizer(options["optimizer"])
-        return cls(trainer, optimizer, options["learning_rate"], options["lr_decay"])
+        optimizer, rate = trainer.optimizer(options["optimizer"]), options["learning_rate"]
+        alike = rate * trainer.gain(options["optimizer"])
+        meaning = f"an epoch moves the weights about as far as one of keras.Model.fit with such batches does at {alike:.3g}"
+        return cls(trainer, optimizer, rate, options["lr_decay"], _describe(trainer, rate, meaning))
 
     @classmethod
     def derived(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
@@ -60,17 +64,19 @@ class WorkerSettings:
         noise = share if config["name"].lower() in _LINEAR else share**0.5
         if decay := config.get("weight_decay"):
             optimizer = {**config, "weight_decay": decay * share / noise}
-        return cls(
-            trainer=workers,
-            optimizer=optimizer,
-            learning_rate=options["learning_rate"] * noise / workers.gain(options["optimizer"]),
-            lr_decay=options["lr_decay"] * share,
-        )
+        user_rate = options["learning_rate"]
+        rate = user_rate * noise / workers.gain(options["optimizer"])
+        origin = f"derived from batches of {trainer.batch_size} rows and a learning rate of {user_rate:g}"
+        return cls(workers, optimizer, rate, options["lr_decay"] * share, _describe(workers, rate, origin))
 
-    def __str__(self) -> str:
-        trainer, window = self.trainer, self.trainer.communication_window
-        steps = "every epoch" if window is None else "every step" if window == 1 else f"every {window} steps"
-        return (
-            f"{type(trainer).__name__}: {trainer.num_workers} workers take batches of {trainer.batch_size} rows, commit after "
-            f"{steps}, and have a learning rate of {self.learning_rate:.3g}"
-        )
+
+def _describe(trainer: Trainer, rate: float, meaning: str) -> str | None:
+    """Return the workers' settings in a line, followed by what they mean; None for workers that share nothing."""
+    if trainer.num_workers == 1 or isinstance(trainer, EnsembleTrainer):
+        return None
+    window = trainer.communication_window
+    steps = "every epoch" if window is None else "every step" if window == 1 else f"every {window} steps"
+    return (
+        f"{type(trainer).__name__}: {trainer.num_workers} workers take batches of {trainer.batch_size} rows, commit after "
+        f"{steps}, and have a learning rate of {rate:.3g}; {meaning}."
+    )

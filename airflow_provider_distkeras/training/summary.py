@@ -40,7 +40,7 @@ class TrainingSummary:
         workers: per worker, its host, rows, validation rows, seconds, the seconds it waited for the server, and its epochs
             with their rows, steps, seconds and losses.
         progress: the monitor's records, one every few seconds.
-        settings: what the workers took, in a line, where it was derived from the settings of one network; else None.
+        settings: what the workers took and what it means, in a line, see `WorkerSettings`; None for workers that share nothing.
         rows_before: rows of `rows_trained` that an earlier fit had trained, from whose checkpoint this one resumed.
     """
 

@@ -74,12 +74,25 @@ def test_more_workers_than_a_batch_has_rows_take_a_row_each_at_a_higher_rate():
 
 
 def test_what_the_workers_take_is_said_in_one_line():
-    line = "ADAG: 4 workers take batches of 16 rows, commit after every step, and have a learning rate of 0.03"
-    assert str(derived("ADAG")) == line
-    assert "commit after every 2 steps" in str(derived("ADAG", communication_window=2))
+    assert derived("ADAG").description == (
+        "ADAG: 4 workers take batches of 16 rows, commit after every step, and have a learning rate of 0.03; derived from batches of "
+        "64 rows and a learning rate of 0.12."
+    )
+    assert "commit after every 2 steps" in derived("ADAG", communication_window=2).description
 
 
-def test_raw_settings_are_every_workers():
-    settings = WorkerSettings.raw(trainers.get("ADAG")(batch_size=64, num_workers=4), OPTIONS)
-    assert (settings.learning_rate, settings.lr_decay) == (0.12, 1e-3)
-    assert (settings.trainer.batch_size, settings.trainer.communication_window) == (64, 12)
+@pytest.mark.parametrize(
+    ("trainer", "alike"),
+    [("ADAG", "0.01"), ("DOWNPOUR", "0.12"), ("AEASGD", "0.024"), ("LocalSGD", "0.03"), ("AveragingTrainer", "0.03")],
+)
+def test_the_algorithms_own_settings_say_what_rate_of_one_network_they_amount_to(trainer, alike):
+    made = trainers.get(trainer)(batch_size=64, num_workers=4)
+    description = WorkerSettings.raw(made, OPTIONS).description
+    assert description.startswith(f"{trainer}: 4 workers take batches of 64 rows")
+    assert description.endswith(f"about as far as one of keras.Model.fit with such batches does at {alike}.")
+
+
+@pytest.mark.parametrize("trainer", ["SingleTrainer", "EnsembleTrainer"])
+def test_of_workers_that_share_nothing_nothing_is_said(trainer):
+    for settings in (WorkerSettings.raw, WorkerSettings.derived):
+        assert settings(trainers.get(trainer)(batch_size=64), OPTIONS).description is None

@@ -89,14 +89,6 @@ class FitPlan:
         """The trainer, with its workers' parameters."""
         return self.settings.trainer
 
-    @cached_property
-    def derived(self) -> str | None:
-        """What the workers take, in a line, where it was derived from the user's settings; else None."""
-        if self.trainer.num_workers == 1 or not self.trainer.is_divided:
-            return None
-        batch, rate = make_trainer(self.params).batch_size, self.options["learning_rate"]
-        return f"{self.settings}, derived from batches of {batch} rows and a learning rate of {rate:g}."
-
     @property
     def is_single_task(self) -> bool:
         """Whether a plain Spark task can train it: one worker, whose run is not checkpointed."""
@@ -128,8 +120,8 @@ class FitPlan:
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster and return the model."""
-        if self.derived:
-            logger.info("%s", self.derived)
+        if self.settings.description:
+            logger.info("%s", self.settings.description)
         members, summary = driver.train(self._training_rows(dataset), self._training_config(dataset), self.network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
@@ -150,7 +142,7 @@ class FitPlan:
         """Return the model with trained weights, (members, weights)."""
         with NETWORK_LOCK:
             content = to_bytes(self.network.trained(members))
-        summary = replace(summary, settings=self.derived)
+        summary = replace(summary, settings=self.settings.description)
         model = DistKerasModel(content, self.network.plan.custom_modules, self.network.outputs, summary)
         model._resetUid(self.params.uid)
         return self.params._copyValues(model)._set(backend=self.backend)

@@ -128,14 +128,14 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     facts = {f"{metric}, mean of {spec.num_folds} folds": format_spread(result.best, metric)}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
-    derived = {"workers' settings": summary.settings} if summary.settings else {}
+    settings = {"workers' settings": summary.settings} if summary.settings else {}
     return {
         **facts,
         "rows": f"{dataset.result['rows']:,}",
         "columns": str(len(dataset.result["feature_columns"])),
         "trials": str(len(result.trials)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
-        **derived,
+        **settings,
         "training speed": f"{summary.samples_per_second:,.0f} rows/s",
     }
 
