@@ -1,4 +1,4 @@
-"""The train job: from a prepared dataset to a cross-validated model, refitted on all rows, with its pipeline and a report."""
+"""The train job: from a prepared dataset to the best model of a search, with its pipeline and a report."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _mlflow_run(spec: TrainSpec, attempt: Attempt) -> MlflowRun | None:
 
 def _check_rows(spec: TrainSpec, rows: int) -> None:
     """Raise DataError, before anything is trained, if a fold cannot have as many rows as a trial has workers."""
-    largest = int(rows * (1 - spec.test_share) * (1 - 1 / spec.num_folds))
+    largest = int(rows * (1 - spec.test_share) * (1 - 1 / spec.num_folds if spec.num_folds > 1 else 1))
     workers = max([spec.trainer_params.get("num_workers", 1), *spec.param_grid.get("num_workers", [])])
     if largest < workers or rows < spec.num_folds:
         raise DataError(

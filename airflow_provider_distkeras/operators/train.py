@@ -41,9 +41,14 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param evaluator: "regression", "binary" or "multiclass". (templated)
     :param metric: The evaluator's metric that decides; its first if not given. (templated)
     :param metrics: Further metrics of the evaluator to measure. (templated)
-    :param num_folds: Folds of the cross validation. (templated)
+    :param num_folds: Folds of the cross validation; with 1, trials are measured once: on `test_share` of the rows, else on the
+        validation rows of the dataset. One trial and nothing set aside: it is trained, and nothing is measured. (templated)
     :param stratified: Whether every fold gets the same share of each label. (templated)
     :param test_share: Share of the rows that the search does not see, to measure the best trial on. (templated)
+    :param fold_gap: With a `time_col`, how long before the rows that a fold is measured on its training ends: seconds, or numbers
+        of that column. (templated)
+    :param refit: Whether the best trial is trained again, on all rows; with `num_folds=1` its network may be the model. Features
+        are then scaled and filled by all rows, those set aside, too. (templated)
     :param parallelism: Trials at the same time, at most; by default as many as the cluster has slots for. (templated)
     :param seed: Seed of the folds, the weights, the shuffles and the dropout. (templated)
     :param backend: Keras backend of the workers: "tensorflow", "jax" or "torch". (templated)
@@ -59,7 +64,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         *DistKerasBaseOperator.template_fields,
         "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
         "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric", "metrics", "num_folds",
-        "stratified", "test_share", "parallelism", "seed", "backend", "mlflow_experiment", "mlflow_tracking_uri", "tensorboard",
+        "stratified", "test_share", "fold_gap", "refit", "parallelism", "seed", "backend", "mlflow_experiment",
+        "mlflow_tracking_uri", "tensorboard",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **DistKerasBaseOperator.template_fields_renderers,
@@ -90,6 +96,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         num_folds: int | str = 3,
         stratified: bool | str = False,
         test_share: float | str = 0.0,
+        fold_gap: float | str = 0.0,
+        refit: bool | str = True,
         parallelism: int | str | None = None,
         seed: int | str = 0,
         backend: str | None = None,
@@ -115,7 +123,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.evaluator = evaluator
         self.metric, self.metrics = metric, metrics
         self.num_folds, self.stratified = num_folds, stratified
-        self.test_share, self.parallelism = test_share, parallelism
+        self.test_share, self.fold_gap, self.refit = test_share, fold_gap, refit
+        self.parallelism = parallelism
         self.seed, self.backend = seed, backend
         self.mlflow_experiment, self.mlflow_tracking_uri = mlflow_experiment, mlflow_tracking_uri
         self.tensorboard = tensorboard

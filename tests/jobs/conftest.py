@@ -27,6 +27,7 @@ def bikes(tmp_path):
                     "hum": "" if gaps and number % 20 == 0 else round(hum, 6),
                     "cnt": round(count, 4),
                     "busy": "yes" if count > 14 else "no",
+                    "held_out": int(number % 5 == 0),
                 }
                 writer.writerow(row)
         return str(path)

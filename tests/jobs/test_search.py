@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from airflow_provider_distkeras.contract.errors import ArtifactError, TrainingError
+from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError, TrainingError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.ml.estimator.fold import TEST
 from airflow_provider_distkeras.ml.tuning.journal import Journal
@@ -28,10 +28,10 @@ TRAINING = {
 def dataset(run_job, bikes):
     """A prepared dataset's path."""
 
-    def prepare(**fields):
+    def prepare(input_path=None, **fields):
         usual = {"columns_renamed": {"cnt": "label"}, "excluded_columns": ["busy"], "categorical_columns": ["season"]}
         usual |= {"missing": {"hum": "mean"}, "scaling": "standard"}
-        return run_job(PreprocessSpec.build(input_path=bikes(), **{**usual, **fields})).result["dataset_path"]
+        return run_job(PreprocessSpec.build(input_path=input_path or bikes(), **{**usual, **fields})).result["dataset_path"]
 
     return prepare
 
@@ -65,6 +65,44 @@ def test_a_random_search_by_halving_has_all_metrics_and_a_test(run_job, dataset)
     assert set(done.result["best_params"]) == {"batch_size", "num_epoch", "layer_dims", "optimizer", "learning_rate"}
     assert all(len(trial["metrics"]["rmse"]["folds"]) == 2 for trial in trials)
     assert len(trials_of(done)) == 2 * len(trials)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_one_fold_measures_trials_on_the_rows_set_aside(run_job, dataset, refit):
+    spec = TrainSpec.build(
+        dataset_path=dataset(excluded_columns=["busy", "id"]),
+        param_grid={"learning_rate": [0.003, 0.03]},
+        **{**TRAINING, "num_folds": 1, "test_share": 0.25, "refit": refit},
+    )
+    done = run_job(spec)
+    statistics = done.result["metrics"]["r2"]
+    assert statistics["mean"] == max(trial["metrics"]["r2"]["mean"] for trial in done.details.trials)
+    assert statistics["std"] == 0
+    assert "test" not in statistics  # the rows chose the trial
+    assert done.details.training["rows"] == (240 if refit else pytest.approx(180, abs=15))
+    page = Path(done.result["report_path"][7:]).read_text()
+    assert "r2, on rows set aside" in page
+    again = run_job(spec)  # its fits are measured anew, and give the same
+    assert again.result["metrics"] == done.result["metrics"]
+
+
+def test_one_fold_and_validation_rows_measure_on_them(run_job, dataset, bikes):
+    path = bikes(columns=("season", "temp", "hum", "cnt", "held_out"))
+    prepared = dataset(path, validation_col="held_out", excluded_columns=[])
+    done = run_job(TrainSpec.build(dataset_path=prepared, **{**TRAINING, "num_folds": 1}))
+    assert done.result["metrics"]["r2"]["mean"] is not None
+    assert "r2, on validation rows" in Path(done.result["report_path"][7:]).read_text()
+
+
+def test_nothing_set_aside_trains_one_trial_measures_nothing_and_refuses_to_choose(run_job, dataset, caplog):
+    fields = {"dataset_path": dataset(excluded_columns=["busy", "id"]), **TRAINING, "num_folds": 1}
+    done = run_job(TrainSpec.build(**fields, tensorboard=True))
+    assert done.result["metrics"] == {"r2": {"mean": None, "std": None}}
+    assert done.details.training["rows"] == 240
+    assert "nothing is measured" in caplog.text
+    assert "not measured" in Path(done.result["report_path"][7:]).read_text()
+    with pytest.raises(SpecError, match="num_folds: no rows are set aside, by which 2 trials could be compared"):
+        run_job(TrainSpec.build(**fields, param_grid={"learning_rate": [0.003, 0.03]}))
 
 
 def test_a_metric_that_spark_lacks_decides_between_fits_of_several_workers(run_job, dataset):

@@ -79,7 +79,7 @@ WRONG_TRAINING_ARGUMENTS = pytest.mark.parametrize(
         ({"trainer_params": {"num_epochs": 3}}, "Unknown parameter of ADAG 'num_epochs'. Did you mean 'num_epoch'?"),
         ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
         ({"param_grid": {"learning_rat": [1]}}, "Unknown name in param_grid 'learning_rat'. Did you mean 'learning_rate'?"),
-        ({"num_folds": 1}, "num_folds: expected an integer of at least 2, received 1 (int)."),
+        ({"num_folds": 0}, "num_folds: expected an integer of at least 1, received 0 (int)."),
         (
             {"param_grid": {"learning_rate": [0.1, "fast"]}},
             "param_grid['learning_rate'][1]: expected a number above 0, received 'fast' (str).",

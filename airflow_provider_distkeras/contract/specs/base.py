@@ -76,7 +76,7 @@ class Spec:
         main_artifact: the key of the result that asset events give as `uri`.
         artifacts: what lineage calls an artifact, per key of the result or the details that holds its path.
         details_class: the class of the details in the job's manifest.
-        added_fields: fields that came later; while they are None the digest leaves them out, and is what it was before.
+        added_fields: fields that came later; while they have their default the digest leaves them out, and is what it was before.
     """
 
     kind: ClassVar[str]
@@ -150,7 +150,8 @@ class Spec:
     @property
     def sha256(self) -> str:
         """A digest of the spec's values, whatever versions wrote them."""
-        values = {name: value for name, value in self.to_dict().items() if value is not None or name not in self.added_fields}
+        usual = {f.name: f.metadata["field"].default for f in fields(self) if f.name in self.added_fields}
+        values = {name: value for name, value in self.to_dict().items() if name not in usual or value != usual[name]}
         canonical = json.dumps([self.kind, values], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

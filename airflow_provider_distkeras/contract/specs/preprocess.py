@@ -167,7 +167,7 @@ class PreprocessSpec(InputSpec):
                 f"max_drift: {self.max_drift:g} needs compare_with, the manifest_path of an earlier task: set it too."
             )
         ways = {name: column for name in ("fold_col", "group_col", "time_col") if (column := getattr(self, name)) is not None}
-        if len(ways) > 1:
+        if len(ways) > 1 and set(ways) != {"group_col", "time_col"}:
             raise SpecError(f"Expected one way to make folds, received {ways!r}: leave all but one of them out.")
         uses = [*self.roles.values(), *self.timestamp_columns, *(set(self.categorical_columns) - {self.label_col})]
         twice = next((column for column in uses if uses.count(column) > 1), None)

@@ -62,6 +62,7 @@ class TrainSpec(EvaluatedSpec):
     main_artifact: ClassVar[str] = "model_path"
     artifacts: ClassVar[Mapping[str, str]] = {"model_path": "model"}
     details_class: ClassVar[type[JobDetails]] = TrainDetails
+    added_fields: ClassVar[tuple[str, ...]] = ("fold_gap", "refit")
 
     dataset_path: str = spec_field(uri, "The dataset_path a preprocess task returned.")
     trainer: str = spec_field(choice("trainer", TRAINERS), "The trainer, by name.", "ADAG")
@@ -84,10 +85,24 @@ class TrainSpec(EvaluatedSpec):
     max_failed_trials: int | None = spec_field(
         optional(integer(0)), "Trials that may fail or diverge; by default all but one.", None, alias="max_failed_cells"
     )
-    num_folds: int = spec_field(integer(2), "Folds of the cross validation.", 3)
+    num_folds: int = spec_field(
+        integer(1),
+        "Folds of the cross validation; with 1, trials are measured once, on test_share of the rows, else on validation rows.",
+        3,
+    )
     stratified: bool = spec_field(boolean, "Whether every fold gets the same share of each label.", False)
     test_share: float = spec_field(
         number(0.0, 1.0), "Share of the rows that the search does not see, to measure the best trial on.", 0.0
+    )
+    fold_gap: float = spec_field(
+        number(0.0),
+        "With a time_col, how long before the rows that it is measured on a fold trains: seconds, or numbers.",
+        0.0,
+    )
+    refit: bool = spec_field(
+        boolean,
+        "Whether the best trial is trained again, on all rows; else its network is the model, for num_folds=1.",
+        True,
     )
     parallelism: int | None = spec_field(
         optional(integer(1)), "Trials that run at the same time, at most; by default as many as the cluster has slots for.", None
@@ -148,6 +163,8 @@ class TrainSpec(EvaluatedSpec):
             raise SpecError(f"num_trials: search={self.search!r} needs to know how many trials to run, such as 20.")
         elif not self.distributions:
             raise SpecError(f"param_distributions: search={self.search!r} has nothing to draw from; set it, or param_grid.")
+        if not self.refit and self.num_folds > 1:
+            raise SpecError(f"refit: {self.num_folds} folds train as many networks; set num_folds=1, or leave refit out.")
         if self.mlflow_tracking_uri and not self.mlflow_experiment:
             raise SpecError("mlflow_tracking_uri: nothing is logged without mlflow_experiment; set it, or leave both out.")
         if self.halving_factor is not None:

@@ -1,4 +1,4 @@
-"""Folds: the parts of the rows that a fit trains on, and the part that it is evaluated on."""
+"""Folds: the parts of the rows that a fit trains on, and those that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Fold:
 
     Attributes:
         training: the parts that a fit trains on.
-        held_out: the part that it is evaluated on.
+        held_out: the parts that it is evaluated on.
     """
 
     training: tuple[int, ...]
-    held_out: int
+    held_out: tuple[int, ...]
 
     def training_rows(self, data: DataFrame) -> DataFrame:
         """Return the rows of the training parts and the validation rows."""
         return data.where(F.col(PART).isin(*self.training, VALIDATION))
 
     def held_out_rows(self, data: DataFrame) -> DataFrame:
-        """Return the rows of the held-out part."""
-        return data.where(F.col(PART) == self.held_out)
+        """Return the rows of the held-out parts."""
+        return data.where(F.col(PART).isin(*self.held_out))

@@ -189,7 +189,7 @@ def _write_slice(
     num_features = width - 1 - num_labels
     parts, validated = rows[:, _PART], rows[:, _VALIDATED] != 0
     seen = np.isin(parts, (*fold_slice.fold.training, VALIDATION))
-    masks = {"training": seen & ~validated, "validation": seen & validated, "held_out": parts == fold_slice.fold.held_out}
+    masks = {"training": seen & ~validated, "validation": seen & validated, "held_out": np.isin(parts, fold_slice.fold.held_out)}
     filled = _FilledPositions(*filled_in)
     for name, mask in masks.items():
         weights = None

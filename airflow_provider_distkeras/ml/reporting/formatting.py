@@ -23,6 +23,8 @@ def format_value(value: Any) -> str:
 
 
 def format_spread(trial: Trial, metric: str) -> str:
-    """Return a metric's mean and standard deviation over the folds, such as "0.9000 ± 0.0100"; "-" if a fit failed."""
+    """Return a metric's mean and standard deviation over several folds, such as "0.9000 ± 0.0100"; "-" if a fit failed."""
     mean, std = trial.mean(metric), trial.std(metric)
-    return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
+    if mean is None:
+        return "-"
+    return f"{mean:.4f} ± {std:.4f}" if len(trial.results) > 1 else f"{mean:.4f}"

@@ -125,7 +125,7 @@ def _environment() -> Environment:
 def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str, str]:
     """Return the facts at the top of the report by their names."""
     metric, summary, tested = spec.metric_name, result.summary, result.test_result
-    facts = {f"{metric}, mean of {spec.num_folds} folds": format_spread(result.best, metric)}
+    facts = {_measured_on(spec): format_spread(result.best, metric)} if result.best.results else {metric: "not measured"}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
     settings = {"workers' settings": summary.settings} if summary.settings else {}
@@ -140,11 +140,18 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     }
 
 
+def _measured_on(spec: TrainSpec) -> str:
+    """Return what the value of the metric that decides is called."""
+    if spec.num_folds > 1:
+        return f"{spec.metric_name}, mean of {spec.num_folds} folds"
+    return f"{spec.metric_name}, on {'rows set aside' if spec.test_share else 'validation rows'}"
+
+
 def _ranked(result: SearchResult, metric: str) -> tuple[list[Trial], list[Trial]]:
     """Return the trials that have the metric, the best first, and those that failed."""
     ended = [trial for trial in result.trials if trial is not result.best and trial.mean(metric) is not None]
     ended.sort(key=lambda trial: trial.mean(metric) or 0.0, reverse=result.larger_is_better)
-    return [result.best, *ended], [trial for trial in result.trials if trial.mean(metric) is None]
+    return [result.best, *ended], [trial for trial in result.trials if trial.error is not None]
 
 
 def _trial_row(trial: Trial, metrics: list[str], names: list[str], *, is_best: bool) -> _TrialRow:

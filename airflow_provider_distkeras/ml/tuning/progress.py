@@ -22,10 +22,11 @@ class SearchProgress:
         reporter: of the job.
         study: the search's.
         metric: the metric that decides.
-        num_folds: folds of every trial.
+        num_folds: folds of every trial; 0 if none is measured.
         rows: rows of the whole dataset; None if that is unknown.
         parallel_fits: fits that run at the same time, about.
         has_test: whether the best trial is evaluated on rows that were set aside.
+        has_refit: whether the best trial is trained on all rows.
     """
 
     reporter: ProgressReporter
@@ -35,6 +36,7 @@ class SearchProgress:
     rows: int | None
     parallel_fits: int
     has_test: bool
+    has_refit: bool
     _began: float = field(default_factory=time.monotonic)
 
     def begin_search(self) -> None:
@@ -51,12 +53,17 @@ class SearchProgress:
 
     @property
     def _fits(self) -> float:
-        return self.study.progress().expected
+        return self.study.progress().expected if self.num_folds else 0.0
 
     @property
     def _refit_fits(self) -> float:
         """The refit's time in fits of the search: it runs alone, and on the rows of all folds."""
-        return self.parallel_fits * self.num_folds / (self.num_folds - 1)
+        return self.parallel_fits / self._training_share if self.has_refit else 0.0
+
+    @property
+    def _training_share(self) -> float:
+        """The share of all rows that a fit of the search trains on, about."""
+        return 1 - 1 / self.num_folds if self.num_folds > 1 else 1.0
 
     def _share(self, fits: float) -> float:
         """Return a stage's share of the whole job."""
@@ -84,4 +91,4 @@ class SearchProgress:
         """Return the rows per second of fits that are plain tasks, which report at their end only."""
         if self.rows is None or not progress.epochs:
             return None
-        return self.rows * (1 - 1 / self.num_folds) * progress.epochs / (time.monotonic() - self._began)
+        return self.rows * self._training_share * progress.epochs / (time.monotonic() - self._began)

@@ -1,14 +1,16 @@
-"""The search of a train job: trials cross-validated, the best one tested on rows set aside and refitted on all rows."""
+"""The search of a train job: trials measured on folds or once, the best one tested on rows set aside and refitted on all rows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from pyspark.ml import Model
 from pyspark.sql import DataFrame
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
@@ -39,7 +41,7 @@ class SearchResult:
     """The result of a search.
 
     Attributes:
-        model: the best trial's network, refitted on all rows.
+        model: the best trial's network, refitted on all rows unless the spec says otherwise.
         best: the best trial.
         trials: all trials, in the order they were begun.
         best_params: the best trial's values and those that all trials share.
@@ -69,7 +71,7 @@ def search(
     reporter: ProgressReporter | None = None,
     rows: int | None = None,
 ) -> SearchResult:
-    """Cross-validate trials and refit the best one on all rows.
+    """Measure trials and refit the best one on all rows; a single one that no rows are set aside for is just fitted.
 
     Args:
         data: `features` and `label`; perhaps `weight`, `validation`, and one of `fold`, `group` and `time`.
@@ -87,30 +89,67 @@ def search(
     splitter = make_splitter(spec, data.columns)
     parallel_fits = _parallel_fits(spec, cluster.slots(data.sparkSession.sparkContext))
     progress = SearchProgress(
-        reporter or ProgressReporter(), study, spec.metric_name, spec.num_folds, rows, parallel_fits, bool(splitter.test_fold)
-    )
+        reporter or ProgressReporter(), study, spec.metric_name, len(splitter.folds), rows, parallel_fits,
+        has_test=bool(splitter.test_fold), has_refit=spec.refit,
+    )  # fmt: skip
+    test_result, model = None, None
+    if splitter.folds:
+        best, test_result, model = _measure(estimator, study, splitter, progress, data, spec, details)
+    else:
+        best = _only_trial(spec)
+    if model is None:
+        progress.begin_refit()
+        model = estimator.fit(data, estimator.param_map(best.params))
+    logger.info("%s", model.summary)
+    best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
+    larger_is_better = MetricEvaluator(spec.evaluator, spec.metric_name).isLargerBetter()
+    return SearchResult(model, best, study.trials or [best], best_params, larger_is_better, test_result)
 
-    logger.info("%s search, %d folds, metric %s", spec.search, spec.num_folds, spec.metric_name)
+
+def _measure(
+    estimator: DistKeras,
+    study: Study,
+    splitter: Splitter,
+    progress: SearchProgress,
+    data: DataFrame,
+    spec: TrainSpec,
+    details: Mapping[str, Any] | None,
+) -> tuple[Trial, FoldResult | None, DistKerasModel | None]:
+    """Return the best trial, its result on the rows set aside for it alone, and its model, where it is not fitted again."""
+    logger.info("%s search, folds: %d, metric %s", spec.search, spec.num_folds, spec.metric_name)
     progress.begin_search()
     folds = [*splitter.folds, *([splitter.test_fold] if splitter.test_fold else [])]
     evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
+    # A model that is kept takes features as the pipeline makes them: by the statistics of all rows.
+    preparation = FeaturePreparation.of(details or {}) if spec.refit else None
+    models: dict[FoldFit, Model] | None = None if spec.refit else {}
     with (
-        FoldData(data, splitter, folds, "features", FeaturePreparation.of(details or {})) as fold_data,
-        FoldFitter(estimator, evaluator, spec.metric_names, fold_data) as fitter,
+        FoldData(data, splitter, folds, "features", preparation) as fold_data,
+        FoldFitter(estimator, evaluator, spec.metric_names, fold_data, models) as fitter,
     ):
         TrialRunner(data.sparkSession, study, fitter, estimator.param_map, spec.parallelism).run()
         number = study.best_number()
-        best = study.trials[number]
-        test_result = None
+        best, test_result, model = study.trials[number], None, None
         if splitter.test_fold:
             progress.begin_test()
             test_result = fitter.run(FoldFit(number, spec.num_folds), estimator.param_map(best.params))
+        if models is not None:  # an earlier attempt's fit has left its result only
+            model = models.get(FoldFit(number, 0)) or estimator.fit(fold_data.training(0), estimator.param_map(best.params))
     logger.info("best %s %.4f with %s", spec.metric_name, best.mean(spec.metric_name), best.params or "the params as they are")
-    progress.begin_refit()
-    model = estimator.fit(data, estimator.param_map(best.params))
-    logger.info("%s", model.summary)
-    best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
-    return SearchResult(model, best, study.trials, best_params, evaluator.isLargerBetter(), test_result)
+    return best, test_result, cast("DistKerasModel | None", model)
+
+
+def _only_trial(spec: TrainSpec) -> Trial:
+    """Return the only trial, where no rows are set aside to measure it. Raise SpecError if there are several."""
+    trials = spec.trials()
+    if len(trials) != 1:
+        count = f"{len(trials)} trials" if trials else "optuna"
+        raise SpecError(
+            f"num_folds: no rows are set aside, by which {count} could be compared. Set test_share, such as 0.2, more folds, or "
+            "validation_col in the preprocess task."
+        )
+    logger.warning("No rows are set aside: nothing is measured. Set test_share, more folds, or validation_col in preprocessing.")
+    return Trial(trials[0])
 
 
 def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
@@ -123,6 +162,7 @@ def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
         time_col=_TIME if _TIME in columns else None,
         stratified="label" if spec.stratified else None,
         test_share=spec.test_share,
+        gap=spec.fold_gap,
         validation_col=_VALIDATION if _VALIDATION in columns else None,
     )
 

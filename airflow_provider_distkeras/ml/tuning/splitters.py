@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -29,11 +31,13 @@ class Splitter:
     Equal rows share a part, so that no fit is evaluated on a row that it was trained on.
 
     Attributes:
-        num_folds: the number of folds; 1 for one split, evaluated on `test_share` of the rows.
+        num_folds: the number of folds; 1 for one split, evaluated on `test_share` of the rows, else on the validation rows.
         seed: of the random assignment.
         fold_col: a column of fold numbers, from 0.
         group_col: a column whose equal values stay together.
-        time_col: a column to order by; a fold trains on rows before those that it is evaluated on.
+        time_col: a column to order by; a fold trains on rows before those that it is evaluated on. With `group_col`, whole groups
+            are ordered, by their first row.
+        gap: how long before the rows that a fold is evaluated on its training rows end: seconds, or numbers of `time_col`.
         stratified: the label's column; every part gets the same share of each label.
         test_share: the share of the rows to set aside; by time the last ones, by group whole groups.
         validation_col: a boolean column that marks rows every fit validates on.
@@ -47,31 +51,48 @@ class Splitter:
     stratified: str | None = None
     test_share: float = 0.0
     validation_col: str | None = None
+    gap: float = 0.0
 
     def __post_init__(self) -> None:
         names = ("fold_col", "group_col", "time_col", "stratified")
         columns = {name: getattr(self, name) for name in names if getattr(self, name)}
-        if len(columns) > 1:
+        if len(columns) > 1 and set(columns) != {"group_col", "time_col"}:
             raise SpecError(f"Folds: expected one way to make them, received {columns!r}. Leave all but one of them out.")
+        if self.gap and not self.time_col:
+            raise SpecError(f"fold_gap: {self.gap:g} needs a column to order rows by. Set time_col, or leave fold_gap out.")
 
     @property
     def folds(self) -> list[Fold]:
-        """The folds; by time, each trains on one part more than the last."""
+        """The folds; by time, each trains on one part more than the last. None if nothing is set aside for a single one."""
         if self.num_folds == 1:
-            return [Fold(self._parts, TEST)]
-        if self.time_col:
-            return [Fold(tuple(range(held_out)), held_out) for held_out in range(1, self.num_folds + 1)]
-        return [Fold(tuple(part for part in self._parts if part != held_out), held_out) for held_out in self._parts]
+            if self.test_share:
+                return [Fold(self._before(TEST), (TEST,))]
+            return [Fold(self._before(VALIDATION), (VALIDATION,))] if self.validation_col else []
+        held_out = range(1 if self.time_col else 0, self._num_parts)
+        return [Fold(self._before(part) if self.time_col else self._others(part), self._pieces_of(part)) for part in held_out]
 
     @property
     def test_fold(self) -> Fold | None:
-        """The fold that trains on all parts and is evaluated on the rows set aside; None if none are."""
-        return Fold(self._parts, TEST) if self.test_share else None
+        """The fold that trains on all parts and is evaluated on rows set aside for none but it; None if none are."""
+        return Fold(self._before(TEST), (TEST,)) if self.test_share and self.num_folds > 1 else None
 
     @property
-    def _parts(self) -> tuple[int, ...]:
+    def _num_parts(self) -> int:
         """The parts that are not set aside; by time, there is one before the first that is held out."""
-        return tuple(range(self.num_folds + bool(self.time_col)))
+        return self.num_folds + bool(self.time_col)
+
+    def _pieces_of(self, part: int) -> tuple[int, ...]:
+        """Return the numbers in PART of a part: with a gap, its end has a number of its own."""
+        return (2 * part, 2 * part + 1) if self.gap else (part,)
+
+    def _before(self, part: int) -> tuple[int, ...]:
+        """Return the numbers in PART that training before a part, TEST or VALIDATION may see."""
+        parts = range(self._num_parts if part < 0 else part)
+        numbers = tuple(number for earlier in parts for number in self._pieces_of(earlier))
+        return numbers[:-1] if self.gap and part != VALIDATION else numbers
+
+    def _others(self, part: int) -> tuple[int, ...]:
+        return tuple(other for other in range(self._num_parts) if other != part)
 
     def assign(self, data: DataFrame) -> DataFrame:
         """Return the data with a column PART.
@@ -82,7 +103,7 @@ class Splitter:
         for name in (self.fold_col, self.group_col, self.time_col, self.stratified, self.validation_col):
             if name:
                 check_column(data, name, "folds")
-        if self.group_col:
+        if self.group_col and not self.time_col:
             assigned = self._assign_by_group(data, self.group_col)
         elif self.stratified:
             assigned = self._assign_by_label(data, self.stratified)
@@ -108,10 +129,11 @@ class Splitter:
             rows: the number of rows of each part.
         """
         for number, fold in enumerate(self.folds):
-            if not rows.get(fold.held_out) or not any(rows.get(part) for part in fold.training):
+            training, held_out = (sum(rows.get(part, 0) for part in parts) for parts in (fold.training, fold.held_out))
+            if not training or not held_out:
                 raise DataError(
-                    f"Fold {number} of {self.num_folds} has {sum(rows.get(part, 0) for part in fold.training)} rows to train on "
-                    f"and {rows.get(fold.held_out, 0)} to be measured on; expected some of both. "
+                    f"Fold {number} of {self.num_folds} has {training} rows to train on "
+                    f"and {held_out} to be measured on; expected some of both. "
                     f"{self._fix}"
                 )
         if self.test_share and not rows.get(TEST):
@@ -180,7 +202,10 @@ class Splitter:
                 "Cast it first, such as with to_timestamp."
             )
         moment = F.col(time).cast("timestamp").cast("double") if isinstance(kind, DatetimeType) else F.col(time).cast("double")
-        parts = self.num_folds + 1
+        if self.group_col:
+            data = data.withColumn(_RANK, F.min(moment).over(Window.partitionBy(self.group_col)))
+            moment = F.col(_RANK)
+        parts = self._num_parts
         shares = [(1 - self.test_share) * part / parts for part in range(1, parts + bool(self.test_share))]
         missing = F.count_if(moment.isNull() | F.isnan(moment)).alias("missing")
         counts = data.agg(F.percentile_approx(moment, shares, 100_000).alias("bounds"), missing).collect()[0]
@@ -189,8 +214,21 @@ class Splitter:
                 f"Column {time!r}: expected a time or a number in every row, received none in {counts['missing']}. "
                 "Drop these rows first."
             )
-        part = sum(((moment > bound).cast("int") for bound in counts["bounds"]), F.lit(0))
-        return data.withColumn(PART, F.when(part == parts, TEST).otherwise(part))
+        bounds = counts["bounds"]
+        self._check_gap(time, bounds)
+        cuts = [cut for bound in bounds for cut in ((bound - self.gap, bound) if self.gap else (bound,))]
+        part = sum(((moment > cut).cast("int") for cut in cuts), F.lit(0))
+        last = len(cuts) if self.test_share else -1
+        return data.withColumn(PART, F.when(part == last, TEST).otherwise(part)).drop(_RANK)
+
+    def _check_gap(self, time: str, bounds: Sequence[float]) -> None:
+        """Raise DataError unless the gap is shorter than every part between two bounds."""
+        shortest = min((after - before for before, after in pairwise(bounds)), default=math.inf)
+        if self.gap and self.gap >= shortest:
+            raise DataError(
+                f"fold_gap: {self.gap:g} is as long as a part of the rows by {time!r}, the shortest of which is {shortest:g}. "
+                "Set a smaller fold_gap, or fewer folds."
+            )
 
 
 def count_parts(data: DataFrame) -> dict[int, int]:

@@ -15,7 +15,7 @@ from pyspark.ml.util import DefaultParamsReader, MLReader
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.fields import integer, json_value, mapping_of
+from airflow_provider_distkeras.contract.fields import integer, json_value, mapping_of, number
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
@@ -44,6 +44,12 @@ class HasFolds(Params):
     )
     groupCol: Param = Param(
         Params._dummy(), "groupCol", "A column whose equal values stay in one fold.", typeConverter=TypeConverters.toString
+    )
+    foldGap: Param = Param(
+        Params._dummy(),
+        "foldGap",
+        "With timeCol, how long before the rows that it is evaluated on a fold trains: seconds, or numbers.",
+        typeConverter=TypeConverters.toFloat,
     )
     timeCol: Param = Param(
         Params._dummy(),
@@ -123,6 +129,7 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
             "seed": self.getSeed(),
             "group_col": self._value("groupCol"),
             "time_col": self._value("timeCol"),
+            "gap": number(0.0)("foldGap", self._value("foldGap") or 0.0),
             "stratified": self._label() if self._value("stratified") else None,
             "validation_col": estimator.getOrDefault("validationIndicatorCol") if validates else None,
         }
@@ -145,7 +152,9 @@ class CrossValidator(Validator, tuning.CrossValidator):
         preparation: how the features were prepared: `scaling` and `layout` of the details of a preprocess manifest.
         parallelism: the most fits at the same time; by default as many as there are slots.
         foldCol, groupCol, timeCol, stratified: how rows are split into folds, one of them at most: by a column of fold numbers,
-            all rows of a group together, by time with a fold evaluated on later rows, or the same share of each label.
+            all rows of a group together, by time with a fold evaluated on later rows, or the same share of each label. Groups and
+            time go together: whole groups by their first row.
+        foldGap: how long before the rows that a fold is evaluated on its training rows end, with timeCol.
         estimator, estimatorParamMaps, evaluator, numFolds, seed, collectSubModels: as Spark's.
 
     Raises:
@@ -168,6 +177,7 @@ class CrossValidator(Validator, tuning.CrossValidator):
         foldCol: str = "",
         groupCol: str | None = None,
         timeCol: str | None = None,
+        foldGap: float | None = None,
         stratified: bool = False,
         preparation: dict[str, Any] | None = None,
     ) -> None:
@@ -205,6 +215,7 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
         trainRatio: the share of the rows to train on; trials are evaluated on the others.
         groupCol, timeCol, stratified: how rows are split, one of them at most: all rows of a group together, the last ones to
             be evaluated on, or the same share of each label.
+        foldGap: as `CrossValidator`'s.
         preparation, parallelism: as `CrossValidator`'s.
         estimator, estimatorParamMaps, evaluator, seed, collectSubModels: as Spark's.
 
@@ -227,6 +238,7 @@ class TrainValidationSplit(Validator, tuning.TrainValidationSplit):
         collectSubModels: bool = False,
         groupCol: str | None = None,
         timeCol: str | None = None,
+        foldGap: float | None = None,
         stratified: bool = False,
         preparation: dict[str, Any] | None = None,
     ) -> None:

@@ -68,7 +68,9 @@ def train_spec(**fields):
         ({"test_share": 1}, "test_share: expected a number of at least 0 and below 1, received 1 (int)."),
         ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
         ({"evaluator": "regresion"}, "evaluator: Unknown evaluator 'regresion'. Did you mean 'regression'?"),
-        ({"num_folds": 1}, "num_folds: expected an integer of at least 2, received 1 (int)."),
+        ({"num_folds": 0}, "num_folds: expected an integer of at least 1, received 0 (int)."),
+        ({"refit": False}, "refit: 3 folds train as many networks; set num_folds=1, or leave refit out."),
+        ({"fold_gap": -1}, "fold_gap: expected a number of at least 0, received -1 (int)."),
         ({"hyperparameters": {}}, "No network: set layer_dims"),
         ({"hyperparameters": {**NETWORK, "network": "m:f"}}, "Two networks:"),
         ({"hyperparameters": {**NETWORK, "activations": ["relu", "relu", "relu"]}}, "activations: expected 1 values"),
@@ -142,6 +144,7 @@ def test_a_field_that_came_later_leaves_the_digest_as_it_was_until_it_is_set():
     assert digest.startswith("dd883cf2")
     assert PreprocessSpec.build(input_path="/a.csv", input_format=None).sha256 == digest
     assert PreprocessSpec.build(input_path="/a.csv", input_format="csv").sha256 != digest
+    assert train_spec(refit=True, fold_gap=0.0).sha256 == train_spec().sha256 != train_spec(fold_gap=1.0).sha256
 
 
 def test_a_request_survives_the_file_between_operator_and_job():
@@ -224,8 +227,9 @@ def test_no_trial_is_drawn_twice():
 
 
 def test_only_one_way_to_make_folds():
-    with pytest.raises(SpecError, match=r"one way to make folds, received \{'group_col': 'g', 'time_col': 't'\}"):
-        PreprocessSpec.build(input_path="x.csv", group_col="g", time_col="t")
+    with pytest.raises(SpecError, match=r"one way to make folds, received \{'fold_col': 'f', 'time_col': 't'\}"):
+        PreprocessSpec.build(input_path="x.csv", fold_col="f", time_col="t")
+    assert PreprocessSpec.build(input_path="x.csv", group_col="g", time_col="t").time_col == "t"
 
 
 def test_the_spec_of_a_new_job_needs_no_registry(tmp_path):

@@ -67,7 +67,48 @@ def test_by_time_a_fold_trains_on_the_past_only(data):
         times[row[PART]].append(row["day"])
     assert [len(times[part]) for part in (0, 1, 2, 3, TEST)] == pytest.approx([240] * 5, abs=1)
     for fold in [*splitter.folds, splitter.test_fold]:
-        assert max(max(times[part]) for part in fold.training) < min(times[fold.held_out])
+        assert max(max(times[part]) for part in fold.training) < min(min(times[part]) for part in fold.held_out)
+
+
+def test_a_gap_keeps_rows_just_before_those_held_out_from_training_and_from_nothing_else(data):
+    gap = 200_000_000
+    splitter = Splitter(3, time_col="day", test_share=0.2, gap=gap)
+    times = defaultdict(list)
+    for row in splitter.assign(data).select(F.unix_seconds("day").alias("day"), PART).collect():
+        times[row[PART]].append(row["day"])
+    for fold in [*splitter.folds, splitter.test_fold]:
+        held_out = [day for part in fold.held_out for day in times[part]]
+        earlier = [day for days in times.values() for day in days if day < min(held_out)]
+        training = [day for part in fold.training for day in times[part]]
+        assert len(held_out) == pytest.approx(240, abs=1)
+        assert sorted(training) == sorted(day for day in earlier if day <= max(earlier) - gap)
+    with pytest.raises(DataError, match="fold_gap: 2e\\+09 is as long as a part of the rows by 'day'"):
+        Splitter(3, time_col="day", gap=2e9).assign(data)
+    with pytest.raises(SpecError, match="fold_gap: 5 needs a column to order rows by"):
+        Splitter(3, gap=5)
+
+
+def test_groups_in_time_stay_together_and_begin_after_those_trained_on(data):
+    splitter = Splitter(3, group_col="owner", time_col="day", test_share=0.2)
+    assigned = splitter.assign(data)
+    begins = assigned.groupBy("owner").agg(F.min("day").alias("begin"), F.collect_set(PART).alias("parts")).collect()
+    assert all(len(row["parts"]) == 1 for row in begins)
+    part_of = {row["begin"]: row["parts"][0] for row in begins}
+    ordered = [part_of[begin] for begin in sorted(part_of)]
+    assert ordered == sorted(ordered, key=lambda part: 9 if part == TEST else part)
+    assert set(ordered) == {0, 1, 2, 3, TEST}
+    assert assigned.columns == [*data.columns, PART]
+
+
+def test_one_fold_is_measured_on_the_share_set_aside_else_on_the_validation_rows_else_on_none(data):
+    assert Splitter(1, test_share=0.2, validation_col="mark").folds[0].held_out == (TEST,)
+    assert Splitter(1, test_share=0.2).test_fold is None
+    assert Splitter(1).folds == []
+    marked = data.withColumn("mark", F.expr("id % 10 = 0"))
+    (fold,) = Splitter(1, validation_col="mark").folds
+    assigned = Splitter(1, validation_col="mark").assign(marked)
+    assert {row["id"] % 10 for row in fold.held_out_rows(assigned).collect()} == {0}
+    assert fold.training_rows(assigned).count() == 1200
 
 
 @pytest.mark.parametrize("kind", ["date", "timestamp", "timestamp_ntz", "long"])
@@ -123,7 +164,7 @@ def test_an_empty_fold_is_refused(data):
 
 def test_two_ways_to_make_folds_are_refused():
     with pytest.raises(SpecError, match="expected one way to make them"):
-        Splitter(3, group_col="a", time_col="b")
+        Splitter(3, fold_col="a", time_col="b")
 
 
 def test_a_column_that_is_not_there_is_refused(data):
