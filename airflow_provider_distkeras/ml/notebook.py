@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
-from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes, standardizes
 from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
 from airflow_provider_distkeras.ml.data.profile import TextProfile
 from airflow_provider_distkeras.ml.data.profile_checks import (
@@ -31,6 +31,7 @@ from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileReq
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import Source
+from airflow_provider_distkeras.spark.columns import mark_standardized
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ def preparation_of(data: DataFrame | PipelineModel) -> PipelineModel:
 
 
 def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
-    """Return the features with metadata that name their preparation."""
+    """Return the features with metadata that name their preparation, and say whether it standardizes them."""
+    data = mark_standardized(data, FEATURES) if standardizes(preparation.stages) else data
     return F.col(FEATURES).alias(FEATURES, metadata={**data.schema[FEATURES].metadata, _PREPARATION: preparation.uid})
 
 

@@ -15,6 +15,9 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError, unk
 
 T = TypeVar("T")
 
+#: Where the metadata of a column of features say that they were standardized; filters, splits and caches keep it.
+_STANDARDIZED = "distkeras_standardized"
+
 
 def quoted(name: str) -> str:
     """Return a column's name in SQL."""
@@ -95,6 +98,16 @@ def count_values(data: DataFrame, name: str) -> int:
     if first is None:
         raise DataError(f"The data has no row with values in {name!r}.")
     return int(first["size"])
+
+
+def mark_standardized(data: DataFrame, name: str) -> DataFrame:
+    """Return the data with metadata that say that a column of features was standardized."""
+    return data.withMetadata(name, {**data.schema[name].metadata, _STANDARDIZED: True})
+
+
+def is_standardized(data: DataFrame, name: str) -> bool:
+    """Return whether `mark_standardized` marked a column of features."""
+    return bool(data.schema[name].metadata.get(_STANDARDIZED))
 
 
 def write_floats(data: DataFrame, path: str) -> None:

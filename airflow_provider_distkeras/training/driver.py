@@ -19,6 +19,7 @@ from airflow_provider_distkeras.training import checkpoint
 from airflow_provider_distkeras.training.algorithms.rule import Matrix, UpdateRule
 from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.backends import NetworkPlan
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.checkpoint import CheckpointStore
 from airflow_provider_distkeras.training.monitor import MonitorOptions, TrainingMonitor
 from airflow_provider_distkeras.training.server import client, protocol, tls
@@ -63,6 +64,7 @@ class TrainingConfig:
         checkpoints: storage of the run's checkpoint; None to write none.
         checkpoint_seconds: seconds between two checkpoints.
         progress_path: a local file for a JSON line every few seconds; None to write none.
+        label_transform: of the labels that the loss is of; None to take them as they are.
     """
 
     trainer: Trainer
@@ -87,6 +89,7 @@ class TrainingConfig:
     checkpoints: CheckpointStore | None = None
     checkpoint_seconds: float = 60.0
     progress_path: str | None = None
+    label_transform: LabelTransform | None = None
 
     @property
     def evaluates(self) -> bool:
@@ -158,6 +161,7 @@ def worker_job(
         callbacks=config.callbacks,
         callbacks_on=config.callbacks_on,
         cache_bytes=config.cache_bytes,
+        label_transform=config.label_transform,
     )
 
 
@@ -209,6 +213,7 @@ def _train(
             seconds=time.perf_counter() - started,
             progress=progress,
             rows_before=before,
+            label_transform=config.label_transform,
         )
         summary.check_rows(
             num_workers=trainer.num_workers, num_epoch=trainer.num_epoch, validates=config.validates, stopped=server.stopped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
@@ -22,7 +22,7 @@ class SingleWorkerFit:
     """A fit by a single worker, as plain values.
 
     Attributes:
-        job: the worker's configuration.
+        job: the worker's configuration; a transform of labels in it is yet to be fitted.
         trainer: the trainer's name.
         weights: the initial weights, (1, weights).
         patience, min_delta: when to stop early, see `EarlyStopping`.
@@ -47,18 +47,27 @@ class SingleWorkerFit:
         Raises:
             TrainingError, DivergenceError, DataError: as `driver.train` does.
         """
-        started, rule = time.perf_counter(), self.job.rule
+        started, rule, job = time.perf_counter(), self.job.rule, self._fitted_job(rows, validation)
         state = StoreState(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))
         store = ParameterStore(state, rule)
-        handler = RequestHandler(store, SyncPolicy(barrier=self.job.barrier))
-        epochs = Worker(self.job, 0, rows, validation, _in_process_client(handler)).train()
+        handler = RequestHandler(store, SyncPolicy(barrier=job.barrier))
+        epochs = Worker(job, 0, rows, validation, _in_process_client(handler)).train()
         seconds = time.perf_counter() - started
         report = {"worker": 0, "host": socket.gethostname(), "rows": len(rows), "validation_rows": len(validation)}
         workers = [{**report, "seconds": seconds, "waited": 0.0, "epochs": epochs}]
-        validates = self.job.validates
-        summary = TrainingSummary.from_state(state, workers, trainer=self.trainer, validates=validates, seconds=seconds)
-        summary.check_rows(num_workers=1, num_epoch=self.job.num_epoch, validates=validates, stopped=store.stopped)
+        summary = TrainingSummary.from_state(
+            state, workers, trainer=self.trainer, validates=job.validates, seconds=seconds, label_transform=job.label_transform
+        )
+        summary.check_rows(num_workers=1, num_epoch=job.num_epoch, validates=job.validates, stopped=store.stopped)
         return rule.result(state.store if state.best is None else state.best), summary
+
+    def _fitted_job(self, rows: Rows, validation: Rows) -> WorkerJob:
+        """Return the worker's configuration, with a transform of labels that is fitted on these rows."""
+        transform, num_labels = self.job.label_transform, sum(self.job.plan.label_sizes)
+        if transform is None or not len(rows):
+            return replace(self.job, label_transform=None)
+        labels, others = (each.records[:, -1 - num_labels : -1] for each in (rows, validation))
+        return replace(self.job, label_transform=transform.fitted(labels, rows.records[:, -1], others))
 
 
 def _in_process_client(handler: RequestHandler) -> ParameterClient:

@@ -10,6 +10,7 @@ from airflow_provider_distkeras.contract.errors import DataError, TrainingError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
     from airflow_provider_distkeras.training.server.store import StoreState
     from airflow_provider_distkeras.training.trainers import Trainer
 
@@ -41,6 +42,7 @@ class TrainingSummary:
             with their rows, steps, seconds and losses.
         progress: the monitor's records, one every few seconds.
         settings: what the workers took and what it means, in a line, see `WorkerSettings`; None for workers that share nothing.
+        label_transform: of the labels that losses are of, see `LabelTransform.to_dict`; None where these are labels as they are.
         rows_before: rows of `rows_trained` that an earlier fit had trained, from whose checkpoint this one resumed.
     """
 
@@ -59,11 +61,13 @@ class TrainingSummary:
     progress: list[dict[str, Any]] = field(default_factory=list)
     rows_before: int = 0
     settings: str | None = None
+    label_transform: dict[str, Any] | None = None
 
     @classmethod
     def from_state(
-        cls, state: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float, **attributes: Any
-    ) -> TrainingSummary:
+        cls, state: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float,
+        label_transform: LabelTransform | None = None, **attributes: Any,
+    ) -> TrainingSummary:  # fmt: skip
         """Return the summary of a run.
 
         Args:
@@ -72,6 +76,7 @@ class TrainingSummary:
             trainer: the trainer's name.
             validates: whether epochs were evaluated on validation rows.
             seconds: wall time of the fit.
+            label_transform: of the labels that losses are of.
             **attributes: further attributes that the state does not hold.
         """
         ledger, stopping = state.ledger, state.stopping
@@ -92,6 +97,7 @@ class TrainingSummary:
             staleness=ledger.mean_staleness,
             staleness_counts=ledger.staleness,
             workers=workers,
+            label_transform=None if label_transform is None else label_transform.to_dict(),
             **attributes,
         )
 
@@ -155,6 +161,11 @@ class TrainingSummary:
         return self.history["loss"]
 
     @property
+    def loss_unit(self) -> str:
+        """What follows the word loss on an axis: whether it is of transformed labels, not of labels as they are."""
+        return ", of transformed labels" if self.label_transform else ""
+
+    @property
     def samples_per_second(self) -> float:
         """Rows trained in this fit per second of wall time."""
         return (self.rows_trained - self.rows_before) / self.seconds if self.seconds else 0.0
@@ -176,12 +187,12 @@ class TrainingSummary:
                 curves.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
         if self.best_epoch:
             curves.axvline(self.best_epoch, linestyle=":", color="gray", label="best")
-        curves.set(title="Loss per epoch", xlabel="epoch", ylabel="loss")
+        curves.set(title="Loss per epoch", xlabel="epoch", ylabel=f"loss{self.loss_unit}")
         curves.legend()
         for worker in self.workers:
             points = [(epoch["epoch"] + 1, epoch["loss"]) for epoch in worker["epochs"] if epoch["loss"] is not None]
             workers.plot([x for x, _ in points], [y for _, y in points], linewidth=1, label=f"worker {worker['worker']}")
-        workers.set(title="Training loss per worker", xlabel="epoch", ylabel="loss")
+        workers.set(title="Training loss per worker", xlabel="epoch", ylabel=f"loss{self.loss_unit}")
         if len(self.workers) <= 8:
             workers.legend(fontsize="small")
         speed.bar(

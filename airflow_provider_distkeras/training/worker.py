@@ -14,6 +14,7 @@ from airflow_provider_distkeras.contract.errors import DataError, DivergenceErro
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training import backends
 from airflow_provider_distkeras.training.algorithms.rule import UpdateRule, Vector
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.callbacks import CallbackList
 from airflow_provider_distkeras.training.dataset import ReadAhead, Rows, WindowBatch
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
@@ -49,6 +50,7 @@ class WorkerJob:
         callbacks: Keras callbacks by import path.
         callbacks_on: chief or every.
         cache_bytes: the most bytes of its rows that a worker keeps in memory.
+        label_transform: of the labels that the loss is of; None to take them as they are.
     """
 
     shards: tuple[Shard, ...]
@@ -71,6 +73,7 @@ class WorkerJob:
     callbacks: tuple[str, ...]
     callbacks_on: str
     cache_bytes: int
+    label_transform: LabelTransform | None = None
 
     @property
     def window_key(self) -> tuple[backends.NetworkPlan, int, int]:
@@ -210,6 +213,8 @@ class Worker:
         job, window, made = self._job, self._compiled.shape[0], 0
         for part in self._rows.windows(job.batch_size, window, [job.seed, self._number, epoch], job.communication_window):
             made += part.commits
+            if job.label_transform is not None:
+                job.label_transform.apply(part.records, self._compiled.objective.num_features)
             yield part
         empty = WindowBatch(np.empty(0, np.float32), np.empty(0, np.float32), 0, 0)
         for _ in range(commits - made):
@@ -248,7 +253,8 @@ class Worker:
         """Return loss and metrics of the server weights on the validation rows; without any, the metrics on the training rows."""
         if not self._evaluation_rows():
             return {}
-        metrics = self._compiled.evaluate(self._client.pull(), self._validation if self._job.validates else self._rows)
+        rows = self._validation if self._job.validates else self._rows
+        metrics = self._compiled.evaluate(self._client.pull(), rows, self._job.label_transform)
         return {name: value for name, value in metrics.items() if self._job.validates or name != "loss"}
 
     def _save_periodically(self) -> None:

@@ -60,6 +60,7 @@ def test_a_random_search_by_halving_has_all_metrics_and_a_test(run_job, dataset)
     assert metrics["r2"]["mean"] > 0.5
     assert metrics["r2"]["test"] == pytest.approx(metrics["r2"]["mean"], abs=0.2)
     trials = done.details.trials
+    assert done.details.training["label_transform"]["kinds"] == ["standardize"]  # as the manifest says of the features
     assert [trial["params"]["num_epoch"] for trial in trials].count(2) == 4
     assert done.result["best_params"]["num_epoch"] == 8
     assert set(done.result["best_params"]) == {"batch_size", "num_epoch", "layer_dims", "optimizer", "learning_rate"}

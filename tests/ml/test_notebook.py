@@ -7,6 +7,7 @@ from pyspark.ml import PipelineModel
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.ml import preparation_of, process_csv
+from airflow_provider_distkeras.spark.columns import is_standardized
 
 pytestmark = pytest.mark.spark
 
@@ -36,6 +37,9 @@ def test_what_is_made_of_a_prepared_frame_keeps_its_preparation(spark, write, tm
     train = process_csv(write(TRAIN), **OPTIONS)
     part, _ = train.where("label < 9").repartition(2).cache().randomSplit([0.9, 0.1], seed=1)
     assert preparation_of(part).uid == preparation_of(train).uid
+    assert is_standardized(part, "features")
+    assert is_standardized(process_csv(write(TRAIN, "like.csv"), like=part), "features")
+    assert not is_standardized(process_csv(write(TRAIN, "raw.csv"), **{**OPTIONS, "scaling": "minmax"}), "features")
     assert rows(process_csv(write(TRAIN, "again.csv"), like=part)) == rows(train)
 
 

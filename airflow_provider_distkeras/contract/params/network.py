@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.fields import (
     optional,
     text,
 )
+from airflow_provider_distkeras.contract.params.label_transforms import LABEL_TRANSFORMS, check_label_transform
 from airflow_provider_distkeras.contract.params.objectives import DEFAULT_LOSS, LOSSES, check_outputs, losses
 
 REGULARIZERS = ("l1", "l2", "l1_l2")
@@ -82,6 +83,13 @@ HYPERPARAMETERS: dict[str, Field] = {
         DEFAULT_LOSS,
         "Keras loss by name, or a list, one per output; a cross entropy makes the model a classifier.",
     ),
+    "label_transform": Field(
+        optional(choice("label transform", LABEL_TRANSFORMS)),
+        None,
+        "What the network learns in place of labels: standardize (mean 0, deviation 1), log1p (their logarithm, standardized) or "
+        "none; predictions and metrics are in the labels' own units. By default standardize, if scaling is standard and the loss "
+        "and the network allow.",
+    ),
     "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),
     "metrics": Field(
         list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, saved with the network."
@@ -104,11 +112,12 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
         raise SpecError("No network: set layer_dims (such as [null, 64, 32, 1]) or network.")
     if dims is not None and network is not None:
         raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
+    per_output, transform = losses(hyperparameters), hyperparameters.get("label_transform")
+    check_label_transform(transform, per_output)
     if dims is None:
         return
     if hyperparameters.get("input_shape") is not None:
         raise SpecError("input_shape is for a network of your own; layer_dims takes a row's features as they are.")
-    per_output = losses(hyperparameters)
     if len(per_output) > 1:
         raise SpecError(f"loss: layer_dims makes one output, received {len(per_output)} losses: {per_output!r}.")
     check_outputs(per_output[0], dims[-1], labels)
@@ -120,3 +129,5 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
                 f"{name}: expected {hidden} values, one per hidden layer of {dims!r} (or {hidden + 1}: the output's too), "
                 f"received {len(values)}: {values!r}."
             )
+    activations = hyperparameters.get("activations") or ()
+    check_label_transform(transform, per_output, activations[hidden] if len(activations) > hidden else None)

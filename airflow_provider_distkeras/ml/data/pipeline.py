@@ -14,6 +14,7 @@ from pyspark.ml.feature import (
     OneHotEncoder,
     SQLTransformer,
     StandardScaler,
+    StandardScalerModel,
     StringIndexerModel,
     VectorAssembler,
     VectorSizeHint,
@@ -74,6 +75,11 @@ def label_classes(stages: Sequence[Transformer], label_col: str) -> list[str]:
     """Return the classes of a label that is text, by number, out of the fitted stages; none for one that is numbers."""
     indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
     return next((list(stage.labels) for stage in indexers if stage.getOutputCol() == index_of(label_col)), [])
+
+
+def standardizes(stages: Sequence[Transformer]) -> bool:
+    """Return whether fitted stages bring features to a mean of 0 and a deviation of 1."""
+    return any(isinstance(stage, StandardScalerModel) for stage in stages)
 
 
 def _is_missing(column: str, inputs: Sequence[FeatureInput]) -> str:

@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.contract.params.choices import BACKENDS
 from airflow_provider_distkeras.contract.params.fitting import FITTING
+from airflow_provider_distkeras.contract.params.label_transforms import NONE, check_label_transform, transforms_of
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
 from airflow_provider_distkeras.contract.params.objectives import is_classification
 from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS, trainer_fields
@@ -26,14 +27,16 @@ from airflow_provider_distkeras.ml.estimator.fold import PART
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.network_cache import NETWORK_LOCK, NetworkCache
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
-from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights, fitted_labels
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, input_names, output_names
 from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind
+from airflow_provider_distkeras.ml.network.label_units import output_activations
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
-from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, in_order, joined
+from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, in_order, is_standardized, joined
 from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
@@ -56,6 +59,7 @@ class FitPlan:
         backend: the Keras backend's name.
         options: the values of HYPERPARAMETERS and FITTING.
         network: the network, with its initial weights.
+        label_transform: of the labels that it is trained on, to be fitted on the training rows; None to take them as they are.
     """
 
     params: DistKerasParams
@@ -63,6 +67,7 @@ class FitPlan:
     backend: str
     options: dict[str, Any]
     network: BuiltNetwork
+    label_transform: LabelTransform | None
 
     @classmethod
     def of(cls, params: DistKerasParams, dataset: DataFrame, networks: NetworkCache | None = None) -> FitPlan:
@@ -82,7 +87,7 @@ class FitPlan:
         derive = WorkerSettings.raw if options["settings"] == "raw" else WorkerSettings.derived
         settings = derive(trainer, options)
         network = (networks or NetworkCache()).get(params, dataset, settings, options, backend)
-        return cls(params, settings, backend, options, network)
+        return cls(params, settings, backend, options, network, _label_transform(params, dataset, options, network))
 
     @property
     def trainer(self) -> Trainer:
@@ -122,7 +127,9 @@ class FitPlan:
         """Train on the cluster and return the model."""
         if self.settings.description:
             logger.info("%s", self.settings.description)
-        members, summary = driver.train(self._training_rows(dataset), self._training_config(dataset), self.network.initial)
+        rows, transform = self._training_rows(dataset), self.label_transform
+        config = self._training_config(dataset, transform and fitted_labels(rows, transform))
+        members, summary = driver.train(rows, config, self.network.initial)
         logger.info(
             "%s: %s rows x %d epochs in %.1f s (%s samples/s), loss %.4g",
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
@@ -134,14 +141,15 @@ class FitPlan:
 
     def single_worker_fit(self, dataset: DataFrame) -> SingleWorkerFit:
         """Return the fit as plain values for a Spark task, if it `is_single_task`."""
-        config = self._training_config(dataset)
+        config = self._training_config(dataset, self.label_transform)
         job = driver.worker_job(config, self.trainer.rule(config.trainable, config.learning_rate))
         return SingleWorkerFit(job, type(self.trainer).__name__, self.network.initial, config.patience, config.min_delta)
 
     def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
         """Return the model with trained weights, (members, weights)."""
+        transform = None if summary.label_transform is None else LabelTransform.from_dict(summary.label_transform)
         with NETWORK_LOCK:
-            content = to_bytes(self.network.trained(members))
+            content = to_bytes(self.network.trained(members, transform))
         summary = replace(summary, settings=self.settings.description)
         model = DistKerasModel(content, self.network.plan.custom_modules, self.network.outputs, summary)
         model._resetUid(self.params.uid)
@@ -188,7 +196,7 @@ class FitPlan:
             joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
-    def _training_config(self, dataset: DataFrame) -> driver.TrainingConfig:
+    def _training_config(self, dataset: DataFrame, transform: LabelTransform | None) -> driver.TrainingConfig:
         options, network = self.options, self.network
         for path in options.get("callbacks") or ():
             callbacks.build_callback(path)
@@ -214,6 +222,7 @@ class FitPlan:
             shards=options.get("server_shards"),
             checkpoint_seconds=options["snapshot_seconds"],
             progress_path=options.get("progress_path"),
+            label_transform=transform,
         )
         folder = options.get("snapshot_path")
         if folder is None:
@@ -228,6 +237,20 @@ def make_trainer(params: DistKerasParams) -> Trainer:
     values = {param: params.getOrDefault(param) for param in TRAINER_PARAMETERS if params.isSet(params.getParam(param))}
     check_names(f"parameter of {name}", values, trainer_fields(name))
     return trainers.get(name)(**values)
+
+
+def _label_transform(
+    params: DistKerasParams, dataset: DataFrame, options: dict[str, Any], network: BuiltNetwork
+) -> LabelTransform | None:
+    """Return the transform of the labels, not fitted yet; None where there is none. Raise SpecError if the network forbids it."""
+    losses, activations = [output.loss for output in network.outputs], output_activations(network.network)
+    for loss, activation in zip(losses, activations, strict=True):
+        if not is_classification(loss):
+            check_label_transform(options.get("label_transform"), [loss], activation)
+    linear = [activation == "linear" for activation in activations]
+    scaled = any(is_standardized(dataset, column) for column in params.feature_columns().values())
+    kinds = transforms_of(options.get("label_transform"), losses, linear, scaled=scaled)
+    return None if {*kinds} == {NONE} else LabelTransform(kinds, network.plan.label_sizes)
 
 
 def _installed_backend(params: DistKerasParams) -> str:

@@ -19,6 +19,7 @@ from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.task import local_folder
@@ -145,16 +146,19 @@ def _run_fit(task: FitTask) -> tuple[dict[str, Any], bytes]:
     if rows is None:
         return {}, b""
     members, summary = task.fit.train(rows.training, rows.validation)
-    report = {**_evaluate(task, members, rows.held_out), "summary": summary.to_dict()}
+    transform = None if summary.label_transform is None else LabelTransform.from_dict(summary.label_transform)
+    report = {**_evaluate(task, members, rows.held_out, transform), "summary": summary.to_dict()}
     return {**report, "seconds": time.perf_counter() - started}, members.tobytes() if task.returns_weights else b""
 
 
-def _evaluate(task: FitTask, members: Matrix, rows: Rows) -> dict[str, Any]:
-    """Return the metrics, and a sample of labels and predictions."""
+def _evaluate(task: FitTask, members: Matrix, rows: Rows, transform: LabelTransform | None) -> dict[str, Any]:
+    """Return the metrics, and a sample of labels and predictions, both of labels as they are before a transform."""
     if not task.metrics:
         return {"metrics": {}, "sample": []}
     compiled = compiled_window(*task.fit.job.window_key)
     predictions = list(compiled.predict(members[0], rows))
+    if transform is not None:
+        predictions = [(block, transform.undo(outputs)) for block, outputs in predictions]
     outputs = np.concatenate([output[0].reshape(len(block), -1) for block, output in predictions])
     labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in predictions])
     indices = rows.some(evaluation.sample_size(outputs.shape[1]))

@@ -1,10 +1,13 @@
-"""Validation rows, class checks and row weights, as columns that Spark computes."""
+"""Validation rows, class checks, row weights and statistics of labels, computed by Spark."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.stat import Summarizer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
@@ -13,6 +16,7 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params.objectives import is_classification
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput
 from airflow_provider_distkeras.spark.columns import check_column
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 
 _BUCKETS = 1_000_000
@@ -54,6 +58,39 @@ def check_classes(data: DataFrame, output: NetworkOutput, position: int) -> None
             f"labelCol: expected class numbers 0 to {classes - 1} (loss {output.loss}, {units}), "
             f"received {bad[LABEL]:g}. For more classes, use categorical_crossentropy with an output per class."
         )
+
+
+def fitted_labels(data: DataFrame, transform: LabelTransform) -> LabelTransform:
+    """Return a transform by the statistics of the training rows' labels.
+
+    Args:
+        data: columns LABEL, of arrays, and perhaps WEIGHT and VALIDATION.
+        transform: not fitted yet.
+
+    Raises:
+        DataError: a logarithm cannot be taken.
+    """
+    labels, logarithm = len(transform.kind_of_label), F.array(*map(F.lit, transform.is_logarithm.tolist()))
+    # Rows without all labels are an error of training, which says what is wrong with them.
+    valid = F.coalesce((F.size(LABEL) == labels) & F.forall(LABEL, lambda label: label.isNotNull()), F.lit(False))
+    label = F.when(valid, F.col(LABEL).cast("array<double>")).otherwise(F.array_repeat(F.lit(0.0), labels))
+    logged = F.transform(label, lambda value, at: F.when(F.get(logarithm, at), value))
+    values = F.transform(label, lambda value, at: F.when(F.get(logarithm, at) & (value > -1), F.log1p(value)).otherwise(value))
+    counts = F.coalesce(F.col(WEIGHT).cast("double"), F.lit(0.0)) if WEIGHT in data.columns else F.lit(1.0)
+    training = valid & ~F.coalesce(F.col(VALIDATION), F.lit(False)) if VALIDATION in data.columns else valid
+    weight = F.when(training, counts).otherwise(0.0)
+    (row,) = data.select(
+        Summarizer.metrics("mean", "variance").summary(array_to_vector(values), weight).alias("label"),
+        F.sum(weight).alias("weight"),
+        F.sum(weight * weight).alias("squares"),
+        F.sum(F.size(F.filter(logged, lambda value: value <= -1))).alias("bad"),
+        F.min(F.array_min(logged)).alias("least"),
+    ).collect()
+    transform.check_logarithms(row.bad or 0, row.least or 0.0)
+    if not row.weight:
+        return transform.with_statistics([], [])
+    unbiased = 1 - row.squares / row.weight**2  # Spark divides by the weights' sum times this
+    return transform.with_statistics(row.label.mean.toArray(), np.sqrt(row.label.variance.toArray() * unbiased))
 
 
 def parse_class_weights(class_weight: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:

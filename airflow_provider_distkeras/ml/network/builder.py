@@ -15,10 +15,12 @@ from airflow_provider_distkeras.contract.params.objectives import check_outputs,
 from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
+from airflow_provider_distkeras.ml.network.label_units import in_label_units
 from airflow_provider_distkeras.ml.network.training_step import compile_network, loss_weights, optimizer_config
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, weights
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 
 if TYPE_CHECKING:
     import keras
@@ -61,16 +63,21 @@ class BuiltNetwork:
     initial: Matrix
     trainable: int
 
-    def trained(self, members: Matrix) -> keras.Model:
+    def trained(self, members: Matrix, transform: LabelTransform | None = None) -> keras.Model:
         """Return the network with trained weights; for several members, their ensemble.
 
         Args:
             members: the trained weights, (members, weights).
+            transform: of the labels that it was trained on; the outputs of the result are in the labels' own units.
         """
-        if len(members) == 1:
-            weights.set_flat(self.network, members[0])
+        if len(members) > 1:
+            return build_ensemble(self.network, members, transform)
+        weights.set_flat(self.network, members[0])
+        if transform is None:
             return self.network
-        return build_ensemble(self.network, members)
+        network = in_label_units(self.network, transform)
+        compile_network(network, self.plan)
+        return network
 
 
 def build_network(

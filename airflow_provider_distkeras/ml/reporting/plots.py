@@ -116,7 +116,8 @@ def learning_curves(best: Trial, refit: TrainingSummary, loss: str) -> Figure:
         _curve(axes, fold.history.get("loss", []), f"fold {number}", color=_OTHER, linewidth=1.0)
     _curve(axes, refit.history["loss"], "all rows", color=_BEST, linewidth=2.0)
     _curve(axes, refit.history.get("val_loss", []), "all rows, on validation rows", color=_BEST, linestyle="--")
-    axes.set(xlabel="epoch", ylabel=f"loss ({_literal(loss)})", yscale="log" if min(refit.history["loss"]) > 0 else "linear")
+    scale = "log" if min(refit.history["loss"]) > 0 else "linear"
+    axes.set(xlabel="epoch", ylabel=f"loss ({_literal(loss)}){refit.loss_unit}", yscale=scale)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize="small")
     return _figure_of(axes)

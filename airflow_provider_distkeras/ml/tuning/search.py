@@ -27,6 +27,7 @@ from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
 from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
 from airflow_provider_distkeras.spark import cluster
+from airflow_provider_distkeras.spark.columns import mark_standardized
 from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
@@ -84,6 +85,8 @@ def search(
     Raises:
         DivergenceError, SpecError, DataError, TrainingError: the refit or every trial failed, or more trials than allowed.
     """
+    if (details or {}).get("scaling") == "standard":
+        data = mark_standardized(data, "features")
     estimator = _make_estimator(spec, data.columns)
     study = _make_study(spec, journal)
     splitter = make_splitter(spec, data.columns)

@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training import dataset
 from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import arguments, objective, weights
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 
 if TYPE_CHECKING:
     import keras
@@ -142,15 +143,25 @@ class CompiledWindow(ABC):
             padded[: len(block)] = block
             yield block, [output[: len(block)] for output in self._predict(flat, padded[:, : self.objective.num_features])]
 
-    def evaluate(self, flat: Vector, rows: dataset.Rows) -> dict[str, float]:
-        """Return the mean loss and the metrics of rows, by name, with the weights `flat`."""
+    def evaluate(self, flat: Vector, rows: dataset.Rows, transform: LabelTransform | None = None) -> dict[str, float]:
+        """Return the mean loss and the metrics of rows, by name, with the weights `flat`.
+
+        Args:
+            flat: the weights, (weights,).
+            rows: the rows, with labels as they are.
+            transform: of the labels that the loss is of; metrics are of labels as they are.
+        """
         metric_objects = objective.build_metrics(self.plan.metrics, self.plan.losses, self.plan.label_sizes)
         total = 0.0
         for block, outputs in self.predict(flat, rows):
-            labels, sample_weights = self.objective.labels_of(block), block[:, -1]
-            total += float(np.sum(_numpy(self.objective.row_losses(labels, outputs)) * sample_weights))
+            labels, predictions, sample_weights = self.objective.labels_of(block), outputs, block[:, -1]
+            if transform is not None:
+                predictions, block = transform.undo(outputs), block.copy()
+                transform.apply(block, self.objective.num_features)
+            losses = self.objective.row_losses(self.objective.labels_of(block), outputs)
+            total += float(np.sum(_numpy(losses) * sample_weights))
             for name, metric in zip(self.plan.metrics, metric_objects, strict=True):
-                _update(name, metric, labels[0], outputs[0])
+                _update(name, metric, labels[0], predictions[0])
         metrics = {name: float(_numpy(metric.result())) for name, metric in zip(self.plan.metrics, metric_objects, strict=True)}
         return {"loss": total / max(len(rows), 1), **metrics}
 

@@ -5,6 +5,7 @@ import html
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,7 +18,7 @@ from airflow_provider_distkeras.hooks.package_archive import zip_package
 from airflow_provider_distkeras.ml.reporting import plots, report
 from airflow_provider_distkeras.ml.reporting.formatting import format_value
 from airflow_provider_distkeras.ml.tuning.trial import FoldResult, Trial
-from tests.ml.reporting.results import make_result, make_trial
+from tests.ml.reporting.results import Model, make_result, make_trial
 from tests.page_tags import HARMLESS, HOSTILE, tags
 
 
@@ -168,3 +169,12 @@ def test_a_figure_that_cannot_be_drawn_is_a_sentence(monkeypatch):
     page = render(make_result([make_trial(0.5)]))
     assert "The metric by trial cannot be drawn: ValueError: Parse &lt;error&gt;" in page
     assert "Learning curves of the best trial" in headings(page)
+
+
+def test_learning_curves_say_what_their_loss_is_of():
+    history = {"loss": [1.0, 0.5]}
+    refit = replace(Model.summary, label_transform={"kinds": ["standardize"], "sizes": [1], "mean": [3.0], "std": [2.0]})
+    for summary, unit in ((Model.summary, ""), (refit, ", of transformed labels")):
+        figure = plots.learning_curves(make_trial(0.5, history=history), summary, "mse")
+        assert figure.axes[0].get_ylabel() == f"loss (mse){unit}"
+        assert summary.plot().axes[0].get_ylabel() == f"loss{unit}"
