@@ -12,7 +12,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses
-from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, import_modules
+from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
@@ -123,6 +123,8 @@ def build_network(
         metrics=tuple(hyperparameters.get("metrics") or ()),
         custom_modules=(*custom_modules, module) if module else custom_modules,
     )
+    if hyperparameters.get("network"):
+        check_rebuilt(network, plan)
     compile_network(network, plan)
     return BuiltNetwork(network, plan, values, outputs, initial, weights.trainable_size(network))
 

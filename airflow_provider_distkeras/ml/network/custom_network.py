@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.training.backends import NetworkPlan, weights
 
 if TYPE_CHECKING:
     import keras
@@ -34,12 +40,103 @@ def build_custom_network(network: str, input_shape: list[int] | None, num_featur
         num_features: features per row.
 
     Raises:
-        SpecError: the JSON or the function gives no keras.Model.
+        SpecError: the JSON or the function gives no keras.Model, or one that does not take the rows.
     """
+    shape = tuple(input_shape or [num_features])
     if network.lstrip().startswith("{"):
-        return _network_from_json(network), None
+        return _with_constant_statistics(_with_inputs(_network_from_json(network), shape)), None
     module_name, _, function_name = network.partition(":")
-    return _network_from_function(network, module_name, function_name, input_shape, num_features), module_name
+    built = _network_from_function(network, module_name, function_name, input_shape, num_features)
+    return _with_constant_statistics(_with_inputs(built, shape)), module_name
+
+
+def check_rebuilt(network: keras.Model, plan: NetworkPlan) -> None:
+    """Raise SpecError unless a worker can build the network again from its plan, with the same weights."""
+    try:
+        shapes = [tuple(variable.shape) for variable in weights.variables(plan.build())]
+    except Exception as error:  # the user's classes may raise anything
+        missing = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+        reason = f"{missing[1]} is not registered" if missing else str(error).split(". ")[0].splitlines()[0]
+        raise SpecError(
+            f"network: a worker cannot build it again from its configuration: {reason}. Give classes and functions of your own "
+            "@keras.saving.register_keras_serializable(), and classes a get_config; write a Lambda layer as such a class."
+        ) from error
+    if shapes != [tuple(variable.shape) for variable in weights.variables(network)]:
+        raise SpecError(
+            "network: built again from its configuration, it has other weights. The get_config of its classes must return all "
+            "arguments that they were made with."
+        )
+
+
+def _with_inputs(network: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """Return a network with an input: for one that takes its shape from the first rows, that of a row's features."""
+    import keras
+
+    if getattr(network, "inputs", None):
+        return network
+    try:
+        if isinstance(network, keras.Sequential):
+            network.build((None, *shape))
+            return network
+        inputs = keras.Input(shape, name="features")
+        return keras.Model(inputs, network(inputs))
+    except Exception as error:  # the user's network may raise anything
+        raise SpecError(
+            f"network: it has no Input, and does not take rows of shape {shape}: {type(error).__name__}: {error}. "
+            "For images and sequences, set input_shape; for several inputs, return a keras.Model(inputs, outputs)."
+        ) from error
+
+
+def _with_constant_statistics(network: keras.Model) -> keras.Model:
+    """Return a network whose adapted Normalization layers hold their statistics as constants: training must not move them.
+
+    Raises:
+        SpecError: such a layer was not adapted.
+    """
+    import keras
+
+    layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Normalization)]
+    adapted = {layer.name: layer for layer in layers if layer.weights}
+    if not adapted:
+        return network
+    for layer in adapted.values():
+        mean, variance = _statistics_of(layer)
+        if not np.any(mean) and np.all(variance == 1):  # what the layer begins with
+            raise SpecError(
+                f"network: the layer {layer.name!r} was not adapted. Call its adapt(...) in the function that returns the "
+                "network, or give it mean and variance; in JSON it can have these only."
+            )
+    constant = keras.models.model_from_json(json.dumps(_with_statistics(json.loads(network.to_json()), adapted)))
+    statistics = {id(variable) for layer in adapted.values() for variable in layer.weights}
+    retained = [variable for variable in network.weights if id(variable) not in statistics]
+    if len(constant.weights) != len(retained):
+        raise SpecError(
+            f"network: the Normalization {min(adapted)!r} is inside a class of your own, whose configuration does not hold what "
+            "it was adapted to: give it mean and variance."
+        )
+    for new, variable in zip(constant.weights, retained, strict=True):
+        new.assign(variable)
+    return constant
+
+
+def _with_statistics(node: Any, adapted: Mapping[str, Any]) -> Any:
+    """Return a part of a network's configuration in which Normalization layers have a mean and a variance."""
+    if isinstance(node, list):
+        return [_with_statistics(item, adapted) for item in node]
+    if not isinstance(node, dict):
+        return node
+    layer = adapted.get(str((node.get("config") or {}).get("name"))) if node.get("class_name") == "Normalization" else None
+    if layer is None:
+        return {key: _with_statistics(value, adapted) for key, value in node.items()}
+    mean, variance = (values.tolist() for values in _statistics_of(layer))
+    return {**node, "config": {**node["config"], "mean": mean, "variance": variance}}
+
+
+def _statistics_of(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean and the variance that a Normalization layer was adapted to."""
+    import keras
+
+    return keras.ops.convert_to_numpy(layer.adapt_mean), keras.ops.convert_to_numpy(layer.adapt_variance)
 
 
 def _network_from_json(config: str) -> keras.Model:
