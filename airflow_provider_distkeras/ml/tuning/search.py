@@ -33,6 +33,8 @@ from airflow_provider_distkeras.training.summary import TrainingSummary
 
 logger = logging.getLogger(__name__)
 
+#: Standard deviation of labels beyond which a network may not learn them at usual rates.
+_WIDE = 100.0
 #: Columns of a prepared dataset besides features and label; each is there or not.
 _WEIGHT, _VALIDATION, _FOLD, _GROUP, _TIME = "weight", "validation", "fold", "group", "time"
 
@@ -87,6 +89,8 @@ def search(
     """
     if (details or {}).get("scaling") == "standard":
         data = mark_standardized(data, "features")
+    else:
+        warn_of_label_unit(spec, details or {})
     estimator = _make_estimator(spec, data.columns)
     study = _make_study(spec, journal)
     splitter = make_splitter(spec, data.columns)
@@ -168,6 +172,17 @@ def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
         gap=spec.fold_gap,
         validation_col=_VALIDATION if _VALIDATION in columns else None,
     )
+
+
+def warn_of_label_unit(spec: TrainSpec, details: Mapping[str, Any]) -> None:
+    """Warn of labels in a unit in which a network hardly learns, if nothing is said of a transform and none is the default."""
+    label = details.get("profile", {}).get(details.get("label_col"), {})
+    unset = all("label_transform" not in values for values in (spec.hyperparameters, spec.distributions))
+    if unset and spec.evaluator == "regression" and label.get("std", 0.0) > _WIDE:
+        logger.warning(
+            "Labels have a standard deviation of %.4g: a network that learns them as they are may learn little at usual rates. "
+            "Set label_transform='standardize' among the hyperparameters, or 'none' if they are to stay so.", label["std"],
+        )  # fmt: skip
 
 
 def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:

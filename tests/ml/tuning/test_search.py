@@ -5,7 +5,7 @@ from pyspark.ml.feature import VectorAssembler
 
 from airflow_provider_distkeras.contract.errors import DivergenceError
 from airflow_provider_distkeras.contract.specs import TrainSpec
-from airflow_provider_distkeras.ml.tuning.search import search
+from airflow_provider_distkeras.ml.tuning.search import search, warn_of_label_unit
 
 pytestmark = pytest.mark.spark
 
@@ -68,3 +68,18 @@ def test_a_trial_that_ends_its_task_s_process_fails_alone(data, tmp_path, monkey
     assert [trial.error is None for trial in result.trials] == [True, True, True, False, True, True]
     assert "TrainingError: The Spark job that trains failed" in result.trials[3].error
     assert result.best_params["network"] == fine
+
+
+@pytest.mark.parametrize(
+    ("std", "fields", "warned"),
+    [
+        (95_000.0, {}, True),
+        (2.0, {}, False),
+        (95_000.0, {"hyperparameters": {"layer_dims": [None, 1], "label_transform": "none"}}, False),
+        (95_000.0, {"param_grid": {"label_transform": ["none", "log1p"]}}, False),
+    ],
+)
+def test_labels_that_are_hardly_learned_as_they_are_are_told(caplog, std, fields, warned):
+    spec = TrainSpec.build(**{"dataset_path": "unused", "hyperparameters": {"layer_dims": [None, 1]}, **fields})
+    warn_of_label_unit(spec, {"label_col": "price", "profile": {"price": {"kind": "number", "std": std}}})
+    assert ("Labels have a standard deviation of 9.5e+04" in caplog.text) == warned
