@@ -129,6 +129,8 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
     settings = {"workers' settings": summary.settings} if summary.settings else {}
+    if summary.label_transform:
+        settings["labels, as trained"] = ", ".join(summary.label_transform["kinds"])
     return {
         **facts,
         "rows": f"{dataset.result['rows']:,}",

@@ -1,12 +1,15 @@
 """What a compiled window must do, against NumPy; run by test_backends.py once per backend."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
+from airflow_provider_distkeras.ml.network.label_units import in_label_units
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, compile_forward, compile_window, weights
+from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import Rows
 
 BATCH, WINDOW, FEATURES = 4, 3, 5
@@ -302,3 +305,25 @@ def test_weights_of_rows_count_in_the_loss_and_not_in_metrics():
     measured = compiled.evaluate(flat, data)
     assert measured["loss"] == pytest.approx((error[:5] ** 2).sum() / 10, rel=1e-4)
     assert measured["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["standardize", "log1p"])
+def test_losses_are_of_transformed_labels_and_metrics_and_predictions_in_the_labels_units(kind):
+    network, random = linear(), np.random.default_rng(0)
+    features, prices = random.normal(size=(50, FEATURES)).astype(np.float32), random.lognormal(3, 1, 50)
+    priced = records(features, prices)
+    transform = LabelTransform((kind,), (1,)).fitted(
+        priced.records[:, [FEATURES]], np.ones(50, np.float32), priced.records[:0, :1]
+    )
+    flat = weights.get_flat(network)
+    outputs = features @ flat[:FEATURES] + flat[FEATURES]
+    logs = np.log1p(prices) if kind == "log1p" else prices
+    predicted = outputs * logs.std() + logs.mean()
+    predicted = np.expm1(predicted) if kind == "log1p" else predicted
+    compiled = compile_window(replace(plan(network), metrics=("mae",)), BATCH, WINDOW)
+    measured = compiled.evaluate(flat, priced, transform)
+    assert measured["loss"] == pytest.approx(np.mean((outputs - (logs - logs.mean()) / logs.std()) ** 2), rel=1e-4)
+    assert measured["mae"] == pytest.approx(np.abs(predicted - prices).mean(), rel=1e-4)
+    np.testing.assert_allclose(priced.records[:, FEATURES], prices, rtol=1e-6)  # which the next epoch trains on
+    (forward,) = compile_forward(in_label_units(network, transform), 8)(features)
+    np.testing.assert_allclose(forward[:, 0], predicted, rtol=1e-4)
