@@ -87,10 +87,7 @@ def search(
     Raises:
         DivergenceError, SpecError, DataError, TrainingError: the refit or every trial failed, or more trials than allowed.
     """
-    if (details or {}).get("scaling") == "standard":
-        data = mark_standardized(data, "features")
-    else:
-        warn_of_label_unit(spec, details or {})
+    data = _with_scaling(data, spec, details or {})
     estimator = _make_estimator(spec, data.columns)
     study = _make_study(spec, journal)
     splitter = make_splitter(spec, data.columns)
@@ -172,6 +169,14 @@ def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
         gap=spec.fold_gap,
         validation_col=_VALIDATION if _VALIDATION in columns else None,
     )
+
+
+def _with_scaling(data: DataFrame, spec: TrainSpec, details: Mapping[str, Any]) -> DataFrame:
+    """Return the data with a mark if their features were standardized, by which labels are, too; else warn of labels' unit."""
+    if details.get("scaling") == "standard":
+        return mark_standardized(data, "features")
+    warn_of_label_unit(spec, details)
+    return data
 
 
 def warn_of_label_unit(spec: TrainSpec, details: Mapping[str, Any]) -> None:
