@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
+from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import weights
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 

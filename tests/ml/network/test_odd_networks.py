@@ -9,7 +9,7 @@ from airflow_provider_distkeras.contract.params.trainers import TRAINERS
 from airflow_provider_distkeras.ml.network.builder import build_network
 from airflow_provider_distkeras.ml.network.serialization import from_bytes, to_bytes
 from airflow_provider_distkeras.training import trainers
-from airflow_provider_distkeras.training.algorithms import SynchronousRule
+from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.backends import compile_window
 from airflow_provider_distkeras.training.dataset import Rows
 from tests.ml.network import odd_networks
