@@ -19,6 +19,7 @@ from airflow_provider_distkeras.contract.secrets import holds_credentials
 Check = Callable[[str, Any], Any]
 
 _MEMORY = re.compile(r"\d+\s*([kmgtp]?b?|[kmgtp]ib)", re.IGNORECASE)
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def _error(name: str, expected: str, value: Any) -> SpecError:
@@ -76,6 +77,18 @@ def memory(name: str, value: Any) -> str:
     if not _MEMORY.fullmatch(amount):
         raise SpecError(f"{name}: expected an amount of memory, such as 2g or 512m, received {value!r}.")
     return amount
+
+
+def is_import_path(value: str) -> bool:
+    """Return whether a text is an import path, 'package.module:name'."""
+    return _IMPORT_PATH.fullmatch(value) is not None
+
+
+def import_path(name: str, value: Any) -> str:
+    """Check for an import path."""
+    if not is_import_path(text(name, value)):
+        raise SpecError(f"{name}: expected 'package.module:name', received {value!r}.")
+    return str(value)
 
 
 def uri_without_secret(name: str, value: Any) -> str:

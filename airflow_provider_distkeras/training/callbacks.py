@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.spark.imports import import_object
 from airflow_provider_distkeras.training.algorithms.rule import Vector
 from airflow_provider_distkeras.training.backends import weights
 
@@ -26,23 +26,6 @@ _ALTERNATIVES = {
 }
 
 
-def import_factory(path: str) -> Callable[[], Any]:
-    """Return the class or function at an import path such as 'package.module:name'.
-
-    Raises:
-        SpecError: it cannot be imported.
-    """
-    module, _, name = path.partition(":")
-    try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError(
-            f"callbacks: expected 'package.module:name', received {path!r}: {error}. "
-            "The module must be importable in the Spark driver and on the executors (py_files)."
-        ) from error
-    return factory
-
-
 def build_callback(path: str) -> keras.callbacks.Callback:
     """Return the callback that the class or function at an import path builds.
 
@@ -52,7 +35,7 @@ def build_callback(path: str) -> keras.callbacks.Callback:
     import keras
 
     try:
-        callback = import_factory(path)()
+        callback = import_object(path, "callbacks")()
     except (TypeError, ValueError) as error:
         raise SpecError(f"callbacks: {path!r} cannot be called without arguments: {error}. Wrap it in a function.") from error
     if not isinstance(callback, keras.callbacks.Callback):

@@ -9,6 +9,7 @@ from airflow_provider_distkeras.contract.fields import (
     Field,
     boolean,
     choice,
+    import_path,
     integer,
     list_of,
     mapping_of,
@@ -34,13 +35,6 @@ def _class_weight(name: str, value: Any) -> str | dict[str, float]:
     return {key.replace(".0", ""): weight for key, weight in weights.items()}
 
 
-def _import_path(name: str, value: Any) -> str:
-    module, _, attribute = text(name, value).partition(":")
-    if not module or not attribute:
-        raise SpecError(f"{name}: expected 'package.module:name', received {value!r}.")
-    return str(value)
-
-
 #: The params of a fit; each is a Param of the Estimator.
 FITTING: dict[str, Field] = {
     "settings": Field(
@@ -59,7 +53,7 @@ FITTING: dict[str, Field] = {
     ),
     "min_delta": Field(number(0.0), 0.0, "How much lower a loss must be to count as better."),
     "callbacks": Field(
-        list_of(_import_path), None, "Keras callbacks as 'package.module:name', called per epoch with the server's weights."
+        list_of(import_path), None, "Keras callbacks as 'package.module:name', called per epoch with the server's weights."
     ),
     "callbacks_on": Field(choice("place", CALLBACKS_ON), "chief", "Where callbacks run: on the chief, or on every worker."),
     "cache_mb": Field(

@@ -5,48 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.params.objectives import is_classification
+from airflow_provider_distkeras.contract.params.losses import Loss, parts
 
 STANDARDIZE, LOG1P, NONE = "standardize", "log1p", "none"
 LABEL_TRANSFORMS = (STANDARDIZE, LOG1P, NONE)
 
 #: Losses that mean the same whatever the labels' unit, or nearly: the default transform is for these only.
-_UNIT_FREE = ("mse", "mean_squared_error", "mae", "mean_absolute_error", "huber", "log_cosh")
+_UNIT_FREE = ("mse", "mean_squared_error", "mae", "mean_absolute_error", "huber", "log_cosh", "quantile")
 #: Losses whose meaning comes from the labels' own zero and sign.
 _OF_RAW_LABELS = (
     "msle", "mean_squared_logarithmic_error", "mape", "mean_absolute_percentage_error", "poisson", "tweedie",
 )  # fmt: skip
 
 
-def transforms_of(transform: str | None, losses: Sequence[str], linear: Sequence[bool], *, scaled: bool) -> tuple[str, ...]:
+def transforms_of(
+    transform: str | None, losses: Sequence[Loss], tasks: Sequence[str], linear: Sequence[bool], *, scaled: bool
+) -> tuple[str, ...]:
     """Return the transform of each output's labels.
 
     Args:
         transform: the param `label_transform`; None if it is not set.
         losses: one per output.
+        tasks: one per output.
         linear: whether an output is that of a layer without an activation, one per output.
         scaled: whether the features were prepared with `scaling="standard"`.
     """
     if transform is None:
-        fits = [scaled and loss in _UNIT_FREE and unbounded for loss, unbounded in zip(losses, linear, strict=True)]
+        fits = [scaled and parts(loss)[0] in _UNIT_FREE and unbounded for loss, unbounded in zip(losses, linear, strict=True)]
         return tuple(STANDARDIZE if fit else NONE for fit in fits)
-    return tuple(NONE if is_classification(loss) else transform for loss in losses)
+    return tuple(transform if task == "regression" else NONE for task in tasks)
 
 
-def check_label_transform(transform: str | None, losses: Sequence[str], activation: str | None = None) -> None:
+def check_label_transform(
+    transform: str | None, losses: Sequence[Loss], tasks: Sequence[str], activation: str | None = None
+) -> None:
     """Raise SpecError if a transform that is set does not go with the losses, or with the activation of an output.
 
     Args:
         transform: the param `label_transform`; None if it is not set.
         losses: of the outputs.
+        tasks: of the outputs.
         activation: the activation of an output; None for one that is not known.
     """
     if transform in (None, NONE):
         return
     leave_out = "leave it out, or set label_transform='none'"
-    if all(map(is_classification, losses)):
-        raise SpecError(f"label_transform: {transform!r} is for numbers, but {losses[0]!r} takes classes: {leave_out}.")
-    raw = [loss for loss in losses if loss in _OF_RAW_LABELS]
+    names = [parts(loss)[0] for loss in losses]
+    if "regression" not in tasks:
+        raise SpecError(f"label_transform: {transform!r} is for numbers, but {names[0]!r} takes classes: {leave_out}.")
+    raw = [name for name in names if name in _OF_RAW_LABELS]
     if raw:
         raise SpecError(
             f"label_transform: the loss {raw[0]!r} depends on the labels' own zero, which {transform!r} moves: "

@@ -17,7 +17,8 @@ from airflow_provider_distkeras.contract.fields import (
     text,
 )
 from airflow_provider_distkeras.contract.params.label_transforms import LABEL_TRANSFORMS, check_label_transform
-from airflow_provider_distkeras.contract.params.objectives import DEFAULT_LOSS, LOSSES, check_outputs, losses
+from airflow_provider_distkeras.contract.params.losses import TASKS, Loss, loss_field, task_of
+from airflow_provider_distkeras.contract.params.objectives import DEFAULT_LOSS, check_outputs, losses, tasks
 
 REGULARIZERS = ("l1", "l2", "l1_l2")
 DTYPES = ("float32", "mixed_bfloat16")
@@ -41,9 +42,15 @@ def _optimizer(name: str, value: Any) -> str | dict[str, Any]:
     return config
 
 
-def _loss(name: str, value: Any) -> str | list[str]:
-    one = choice("loss", LOSSES)
-    return list_of(one, minimum=1)(name, value) if isinstance(value, (list, tuple)) else one(name, value)
+def _loss(name: str, value: Any) -> Loss | list[Loss]:
+    return list_of(loss_field, minimum=1)(name, value) if isinstance(value, (list, tuple)) else loss_field(name, value)
+
+
+def _task(name: str, value: Any) -> str | list[str | None] | None:
+    one = optional(choice("task", TASKS))
+    checked: str | list[str | None] | None
+    checked = list_of(one, minimum=1)(name, value) if isinstance(value, (list, tuple)) else one(name, value)
+    return checked
 
 
 #: The network's hyper-parameters and how its weights move; each is a Param of the Estimator.
@@ -81,7 +88,13 @@ HYPERPARAMETERS: dict[str, Field] = {
     "loss": Field(
         _loss,
         DEFAULT_LOSS,
-        "Keras loss by name, or a list, one per output; a cross entropy makes the model a classifier.",
+        "Keras' losses, quantile or tweedie by name, or your own as 'package.module:name'; with arguments, {'name': ..., them}; "
+        "or a list, one per output.",
+    ),
+    "task": Field(
+        _task,
+        None,
+        f"What an output is for: {', '.join(TASKS)}; or a list, one per output. It follows from a loss that is not your own.",
     ),
     "label_transform": Field(
         optional(choice("label transform", LABEL_TRANSFORMS)),
@@ -92,17 +105,19 @@ HYPERPARAMETERS: dict[str, Field] = {
     ),
     "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),
     "metrics": Field(
-        list_of(text), None, "Keras metrics by name, of the first output: measured after every epoch, saved with the network."
+        list_of(text),
+        None,
+        "Keras metrics by name, or your own as 'package.module:name', of the first output: measured after every epoch.",
     ),
 }
 
 
-def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
+def check_network(hyperparameters: dict[str, Any], labels: int | None = None) -> None:
     """Check hyper-parameters against each other: their lengths, the outputs, and that there is one network.
 
     Args:
         hyperparameters: values of HYPERPARAMETERS.
-        labels: the number of labels of a row.
+        labels: the number of labels of a row; None if that is unknown yet.
 
     Raises:
         SpecError: they do not fit together.
@@ -113,14 +128,17 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
     if dims is not None and network is not None:
         raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
     per_output, transform = losses(hyperparameters), hyperparameters.get("label_transform")
-    check_label_transform(transform, per_output)
     if dims is None:
+        per_task = tasks(hyperparameters)
+        pairs = zip(per_output * len(per_task) if len(per_output) == 1 else per_output, per_task, strict=True)
+        check_label_transform(transform, per_output, [task_of(loss, task) for loss, task in pairs])
         return
     if hyperparameters.get("input_shape") is not None:
         raise SpecError("input_shape is for a network of your own; layer_dims takes a row's features as they are.")
     if len(per_output) > 1:
         raise SpecError(f"loss: layer_dims makes one output, received {len(per_output)} losses: {per_output!r}.")
-    check_outputs(per_output[0], dims[-1], labels)
+    task = task_of(per_output[0], tasks(hyperparameters)[0], labels or 1)
+    check_outputs(per_output[0], task, dims[-1], labels)
     hidden = len(dims) - 2
     for name in ("activations", "initializers"):
         values = hyperparameters.get(name)
@@ -130,4 +148,4 @@ def check_network(hyperparameters: dict[str, Any], labels: int = 1) -> None:
                 f"received {len(values)}: {values!r}."
             )
     activations = hyperparameters.get("activations") or ()
-    check_label_transform(transform, per_output, activations[hidden] if len(activations) > hidden else None)
+    check_label_transform(transform, per_output, [task], activations[hidden] if len(activations) > hidden else None)

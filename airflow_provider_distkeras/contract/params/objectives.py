@@ -1,17 +1,12 @@
-"""What a network is trained for and judged by: losses, evaluators and their metrics, and which of them go together."""
+"""What a network is trained for and judged by: its outputs' losses and tasks, evaluators and their metrics, and what fits."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.params.losses import LOSSES, Loss, as_text, parts, task_of
 
-CLASSIFICATION_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
-REGRESSION_LOSSES = (
-    "mse", "mean_squared_error", "mae", "mean_absolute_error", "msle", "mean_squared_logarithmic_error",
-    "mape", "mean_absolute_percentage_error", "huber", "log_cosh", "poisson",
-)  # fmt: skip
-LOSSES = (*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES)
 DEFAULT_LOSS = "mse"
 
 #: Per evaluator, its metrics (the first is the default); those that Spark ML's evaluators have, as they name them.
@@ -22,37 +17,77 @@ EVALUATORS = {
 }
 
 
-def losses(hyperparameters: dict[str, Any]) -> list[str]:
+def losses(hyperparameters: dict[str, Any]) -> list[Loss]:
     """Return the losses, one per output."""
     loss = hyperparameters.get("loss") or DEFAULT_LOSS
-    return [loss] if isinstance(loss, str) else loss
+    return loss if isinstance(loss, list) else [loss]
 
 
-def check_outputs(loss: str, units: int, labels: int = 1) -> None:
-    """Raise SpecError unless a network of `units` outputs can be trained with a loss on `labels` labels per row."""
-    if labels > 1:
-        if labels != units:
-            raise SpecError(f"A row has {labels} labels, the network {units} outputs (loss {loss}); expected as many of each.")
+def tasks(hyperparameters: dict[str, Any], outputs: int = 1) -> list[str | None]:
+    """Return the tasks that are said, one per output; None where none is.
+
+    Args:
+        hyperparameters: `loss` and `task`, among others.
+        outputs: the number of outputs, as far as it is known.
+
+    Raises:
+        SpecError: there are several tasks, but not one per output.
+    """
+    task = hyperparameters.get("task")
+    count = max(outputs, len(losses(hyperparameters)))
+    if not isinstance(task, list):
+        return [task] * count
+    if count > 1 and len(task) != count:
+        raise SpecError(f"task: expected one, or {count}, one per output, received {task!r}.")
+    return task
+
+
+def main_task(hyperparameters: dict[str, Any]) -> str:
+    """Return the task of the first output, which models are judged by. Raises SpecError as `losses.task_of` does."""
+    return task_of(losses(hyperparameters)[0], tasks(hyperparameters)[0])
+
+
+def check_outputs(loss: Loss, task: str, units: int, labels: int | None = 1) -> None:
+    """Raise SpecError unless a network of `units` outputs can be trained with a loss for a task.
+
+    Args:
+        loss: the loss.
+        task: the task.
+        units: the number of outputs.
+        labels: labels per row; None if that is unknown yet.
+    """
+    name, _ = parts(loss)
+    own = name not in LOSSES
+    if task == "regression" and (own or name == "ctc"):
         return
-    if loss == "binary_crossentropy" and units != 1:
-        raise SpecError(f"binary_crossentropy needs 1 output, the network has {units}; for classes use categorical_crossentropy.")
-    if "categorical" in loss and units < 2:
-        raise SpecError(f"{loss} needs an output per class, the network has {units}; for two classes use binary_crossentropy.")
-    if not is_classification(loss) and units != 1:
-        raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {loss}).")
+    if task == "multilabel" or (labels or 1) > 1:
+        if labels is not None and labels != units:
+            raise SpecError(f"A row has {labels} labels, the network {units} outputs (loss {name}); expected as many of each.")
+        return
+    if task == "binary" and units != 1 and not (own and units == 2):
+        raise SpecError(
+            f"{name} needs 1 output, the network has {units}; for classes use categorical_crossentropy, for several labels "
+            "set task='multilabel'."
+        )
+    if task == "multiclass" and units < 2:
+        raise SpecError(f"{name} needs an output per class, the network has {units}; for two classes use binary_crossentropy.")
+    if task == "regression" and units != 1:
+        raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {name}).")
 
 
 def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
     """Raise SpecError unless an evaluator fits the predictions of a network with these hyper-parameters."""
-    loss = losses(hyperparameters)[0]
-    if is_classification(loss) == (evaluator == "regression"):
-        valid = ("binary", "multiclass") if is_classification(loss) else ("regression",)
-        raise SpecError(f"evaluator: the loss {loss!r} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
+    loss, task = losses(hyperparameters)[0], main_task(hyperparameters)
+    valid = {"regression": ("regression",), "multilabel": ()}.get(task, ("binary", "multiclass"))
+    if evaluator not in valid:
+        if not valid:
+            raise SpecError(f"evaluator: no evaluator judges several labels at once (task {task!r}), received {evaluator!r}.")
+        raise SpecError(f"evaluator: the loss {as_text(loss)!r} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
     dims = hyperparameters.get("layer_dims")
     if evaluator == "binary" and dims is not None and dims[-1] > 2:
         raise SpecError(f"evaluator: 'binary' judges two classes, the network has {dims[-1]} outputs; use 'multiclass'.")
 
 
-def is_classification(loss: str) -> bool:
-    """Return whether a model that is trained with this loss predicts classes."""
-    return loss in CLASSIFICATION_LOSSES
+def is_classification(task: str) -> bool:
+    """Return whether a model of this task predicts classes."""
+    return task in ("binary", "multiclass")

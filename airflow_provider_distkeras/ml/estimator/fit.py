@@ -17,6 +17,7 @@ from airflow_provider_distkeras.contract.fields import check_names
 from airflow_provider_distkeras.contract.params.choices import BACKENDS
 from airflow_provider_distkeras.contract.params.fitting import FITTING
 from airflow_provider_distkeras.contract.params.label_transforms import NONE, check_label_transform, transforms_of
+from airflow_provider_distkeras.contract.params.losses import is_positive
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
 from airflow_provider_distkeras.contract.params.objectives import is_classification
 from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS, trainer_fields
@@ -114,7 +115,7 @@ class FitPlan:
         """A text that is equal for fits with the same `shared_rows`."""
         columns = {name: self.params.getOrDefault(name) for name in _ROW_PARAMS if self.params.isDefined(name)}
         split = self.options["validation_split"] and (self.options["validation_split"], self.params.getSeed())
-        outputs = [(output.loss, output.units) for output in self.network.outputs]
+        outputs = [(output.loss, output.task, output.units) for output in self.network.outputs]
         return repr((sorted(columns.items()), split, outputs))
 
     @cached_property
@@ -183,8 +184,10 @@ class FitPlan:
         for output, size, position in zip(
             self.network.outputs, plan.label_sizes, accumulate(plan.label_sizes, initial=0), strict=False
         ):
-            if is_classification(output.loss) and size == 1:
+            if is_classification(output.task) and size == 1:
                 sample_weights.check_classes(data, output, position)
+            if is_positive(output.loss):
+                sample_weights.check_not_negative(data, output, range(position, position + size))
         return data
 
     def _feature_and_label_columns(self, dataset: DataFrame) -> list[Column]:
@@ -243,13 +246,14 @@ def _label_transform(
     params: DistKerasParams, dataset: DataFrame, options: dict[str, Any], network: BuiltNetwork
 ) -> LabelTransform | None:
     """Return the transform of the labels, not fitted yet; None where there is none. Raise SpecError if the network forbids it."""
-    losses, activations = [output.loss for output in network.outputs], output_activations(network.network)
-    for loss, activation in zip(losses, activations, strict=True):
-        if not is_classification(loss):
-            check_label_transform(options.get("label_transform"), [loss], activation)
+    outputs, activations = network.outputs, output_activations(network.network)
+    for output, activation in zip(outputs, activations, strict=True):
+        if output.task == "regression":
+            check_label_transform(options.get("label_transform"), [output.loss], [output.task], activation)
     linear = [activation == "linear" for activation in activations]
     scaled = any(is_standardized(dataset, column) for column in params.feature_columns().values())
-    kinds = transforms_of(options.get("label_transform"), losses, linear, scaled=scaled)
+    losses, tasks = [output.loss for output in outputs], [output.task for output in outputs]
+    kinds = transforms_of(options.get("label_transform"), losses, tasks, linear, scaled=scaled)
     return None if {*kinds} == {NONE} else LabelTransform(kinds, network.plan.label_sizes)
 
 

@@ -14,7 +14,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
+from airflow_provider_distkeras.contract.params.losses import task_of
+from airflow_provider_distkeras.contract.params.objectives import is_classification, main_task
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput, input_names
@@ -164,7 +165,10 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
     def _columns_of(self, output: NetworkOutput, values: Column, suffix: str) -> dict[str, Column]:
         """Return the columns of one of several outputs, or of an output of several numbers."""
         prediction, probability = f"{self.getPredictionCol()}{suffix}", f"{self.getProbabilityCol()}{suffix}"
-        if not is_classification(output.loss):
+        if output.task == "multilabel":
+            decided = F.transform(values, lambda value: (value > 0.5).cast("double"))
+            return {prediction: decided, probability: array_to_vector(values)}
+        if not is_classification(output.task):
             return {prediction: values[0] if output.units == 1 else values}
         if output.units == 1:
             values = F.array(1 - values[0], values[0])
@@ -172,7 +176,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         return {prediction: most_probable.cast("double"), probability: array_to_vector(values)}
 
     def _predict_the_worst(self, dataset: DataFrame) -> DataFrame:
-        if not is_classification(losses({"loss": self.getOrDefault("loss")})[0]):
+        if not is_classification(main_task(self.values_of(("loss", "task")))):
             return dataset.withColumn(self.getPredictionCol(), F.lit(float("inf")))
         even = array_to_vector(F.array(F.lit(0.5), F.lit(0.5)))
         return dataset.withColumns(
@@ -217,7 +221,10 @@ class DistKerasModelReader(MLReader[DistKerasModel]):
         file = f"{path.rstrip('/')}/{network['file']}"
         content = storage_for(self.sparkSession, path).read_bytes(file)
         serialization.check_digest(content, network["sha256"], file)
-        outputs = [NetworkOutput(**output) for output in metadata["outputs"]]
+        # An earlier version saved no task: it followed from the loss.
+        outputs = [
+            NetworkOutput(**{**output, "task": output.get("task") or task_of(output["loss"])}) for output in metadata["outputs"]
+        ]
         model = DistKerasModel(content, network["custom_modules"], outputs, TrainingSummary(**summary) if summary else None)
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

@@ -93,6 +93,23 @@ def fitted_labels(data: DataFrame, transform: LabelTransform) -> LabelTransform:
     return transform.with_statistics(row.label.mean.toArray(), np.sqrt(row.label.variance.toArray() * unbiased))
 
 
+def check_not_negative(data: DataFrame, output: NetworkOutput, positions: range) -> None:
+    """Raise DataError for a label below 0 of an output whose loss takes none.
+
+    Args:
+        data: a column LABEL of arrays.
+        output: the network's output.
+        positions: of its labels in the array, from 0.
+    """
+    least = F.array_min(F.slice(LABEL, positions.start + 1, len(positions)))
+    negative = data.where(least < 0).select(least.alias(LABEL)).first()
+    if negative is not None:
+        raise DataError(
+            f"labelCol: the loss {output.loss} expects labels of at least 0, received {negative[LABEL]:g}. Use another loss, or "
+            "leave such rows out."
+        )
+
+
 def parse_class_weights(class_weight: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:
     """Return the Param class_weight with class numbers as keys, or BALANCED.
 
@@ -100,9 +117,10 @@ def parse_class_weights(class_weight: str | dict[str, float], outputs: Sequence[
         SpecError: the network is not a classifier with one output, or has no class of a given number.
     """
     output = outputs[0]
-    if not is_classification(output.loss) or len(outputs) > 1:
+    if not is_classification(output.task) or len(outputs) > 1:
         raise SpecError(
-            f"class_weight needs a classifier with one output; the loss is {output.loss!r}, the outputs {len(outputs)}. "
+            f"class_weight needs a classifier with one output; the loss is {output.loss!r} (task {output.task}), the outputs "
+            f"{len(outputs)}. "
             "Leave class_weight out."
         )
     if isinstance(class_weight, str):

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses
+from airflow_provider_distkeras.contract.fields import is_import_path
+from airflow_provider_distkeras.contract.params.losses import as_text, parts, task_of
+from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses, tasks
 from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
-from airflow_provider_distkeras.ml.network.training_step import compile_network, loss_weights, optimizer_config
+from airflow_provider_distkeras.ml.network.training_step import check_losses, compile_network, loss_weights, optimizer_config
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, weights
@@ -34,13 +36,15 @@ class NetworkOutput:
 
     Attributes:
         name: the output's name.
-        loss: the loss that it is trained for.
+        loss: the text of the loss that it is trained for.
         units: values per row.
+        task: what it is for, one of `contract.params.losses.TASKS`.
     """
 
     name: str
     loss: str
     units: int
+    task: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def build_network(
     network, module, initial = _initialized(hyperparameters, sum(feature_sizes.values()), seed, members)
     _check_inputs(network, in_order(feature_sizes, input_names(network), "featuresCols"))
     labels = in_order(label_sizes, output_names(network), "labelCols")
-    outputs = _outputs(network, losses(hyperparameters), labels)
+    outputs = _outputs(network, hyperparameters, labels)
     config, values = arguments.extract(network.to_json())
     plan = NetworkPlan(
         config=config,
@@ -122,9 +126,12 @@ def build_network(
         loss_weights=loss_weights(hyperparameters.get("loss_weights"), len(outputs)),
         metrics=tuple(hyperparameters.get("metrics") or ()),
         custom_modules=(*custom_modules, module) if module else custom_modules,
+        tasks=tuple(output.task for output in outputs),
     )
     if hyperparameters.get("network"):
         check_rebuilt(network, plan)
+    if any(is_import_path(parts(loss)[0]) for loss in plan.losses):
+        check_losses(network, plan)
     compile_network(network, plan)
     return BuiltNetwork(network, plan, values, outputs, initial, weights.trainable_size(network))
 
@@ -178,19 +185,21 @@ def _check_inputs(network: keras.Model, feature_sizes: list[int]) -> None:
         raise DataError(f"The network takes inputs of shape {expected}, the data has {received} features.")
 
 
-def _outputs(network: keras.Model, losses: list[str], label_sizes: list[int]) -> tuple[NetworkOutput, ...]:
-    """Return the network's outputs. Raise SpecError if they do not fit the losses or the labels."""
-    count = len(network.outputs)
-    if len(losses) == 1:
-        losses = losses * count
-    if len(losses) != count or len(label_sizes) != count:
+def _outputs(network: keras.Model, hyperparameters: dict[str, Any], label_sizes: list[int]) -> tuple[NetworkOutput, ...]:
+    """Return the network's outputs. Raise SpecError if they do not fit the losses, the tasks or the labels."""
+    count, per_output = len(network.outputs), losses(hyperparameters)
+    if len(per_output) == 1:
+        per_output = per_output * count
+    if len(per_output) != count or len(label_sizes) != count:
         raise SpecError(
-            f"The network has {count} outputs, the data {len(label_sizes)} label columns, and there are {len(losses)} losses; "
-            "expected one of each (labelCols and loss)."
+            f"The network has {count} outputs, the data {len(label_sizes)} label columns, and there are {len(per_output)} "
+            "losses; expected one of each (labelCols and loss)."
         )
     outputs = []
-    for name, tensor, loss, labels in zip(output_names(network), network.outputs, losses, label_sizes, strict=True):
-        units = math.prod(tensor.shape[1:])
-        check_outputs(loss, units, labels)
-        outputs.append(NetworkOutput(name, loss, units))
+    for name, tensor, loss, said, labels in zip(
+        output_names(network), network.outputs, per_output, tasks(hyperparameters, count), label_sizes, strict=True
+    ):
+        units, task = math.prod(tensor.shape[1:]), task_of(loss, said, labels)
+        check_outputs(loss, task, units, labels)
+        outputs.append(NetworkOutput(name, as_text(loss), units, task))
     return tuple(outputs)

@@ -6,7 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
-from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
+from airflow_provider_distkeras.contract.params.losses import is_positive, task_of
+from airflow_provider_distkeras.contract.params.objectives import losses, tasks
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +18,7 @@ def build_dense_network(hyperparameters: dict[str, Any], num_features: int) -> k
 
     Args:
         hyperparameters: `layer_dims`, `activations`, `initializers`, `regularizer`, `reg_strength`, `reg_decay`,
-            `dropout_rate` and `loss`, checked.
+            `dropout_rate`, `loss` and `task`, checked.
         num_features: features per row.
 
     Raises:
@@ -41,7 +42,7 @@ def build_dense_network(hyperparameters: dict[str, Any], num_features: int) -> k
         layers.append(_dense_layer(units, activation, initializer, _regularizer(hyperparameters.get("regularizer"), alpha)))
         if hyperparameters["dropout_rate"]:
             layers.append(keras.layers.Dropout(hyperparameters["dropout_rate"]))
-    default = _output_activation(losses(hyperparameters)[0], outputs)
+    default = _output_activation(hyperparameters, outputs)
     activation = activations[len(hidden)] if len(activations) > len(hidden) else default
     initializer = initializers[len(hidden)] if len(initializers) > len(hidden) else "glorot_uniform"
     layers.append(_dense_layer(outputs, activation, initializer, None))
@@ -68,7 +69,9 @@ def _regularizer(name: str | None, alpha: float) -> Any:
     return build[name](alpha)
 
 
-def _output_activation(loss: str, outputs: int) -> str:
-    if not is_classification(loss):
-        return "linear"
-    return "sigmoid" if outputs == 1 else "softmax"
+def _output_activation(hyperparameters: dict[str, Any], outputs: int) -> str:
+    loss = losses(hyperparameters)[0]
+    task = task_of(loss, tasks(hyperparameters)[0], labels=outputs)
+    if task == "regression":
+        return "exponential" if is_positive(loss) else "linear"
+    return "softmax" if task == "multiclass" or (task == "binary" and outputs == 2) else "sigmoid"

@@ -71,7 +71,7 @@ def output_kind(outputs: Sequence[NetworkOutput]) -> OutputKind:
     """Return a number, or classes, for a network whose one output is that; otherwise an array per output."""
     if len(outputs) > 1:
         return OutputKind.ARRAYS
-    if is_classification(outputs[0].loss):
+    if is_classification(outputs[0].task):
         return OutputKind.CLASSES
     return OutputKind.NUMBER if outputs[0].units == 1 else OutputKind.ARRAYS
 

@@ -17,7 +17,8 @@ import numpy as np
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.html import PAGE_TEMPLATE
-from airflow_provider_distkeras.contract.params.objectives import is_classification, losses
+from airflow_provider_distkeras.contract.params.losses import as_text
+from airflow_provider_distkeras.contract.params.objectives import is_classification, losses, main_task
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.ml.reporting import plots
@@ -90,7 +91,7 @@ def render(result: SearchResult, spec: TrainSpec, dataset: Manifest, versions: M
     metrics = spec.metric_names
     ranked, failed = _ranked(result, metrics[0])
     names = varied_params(result.trials)
-    loss = str(result.best_params.get("loss", "mse"))
+    loss = ", ".join(map(as_text, losses(result.best_params)))
     sample = _sample(result)
     template = _environment().get_template("report.html.jinja")
     return template.render(
@@ -184,7 +185,7 @@ def _prediction_pictures(sample: plots.Sample, result: SearchResult, dataset: Ma
         result: the search's result.
         dataset: the dataset's manifest; its profile has the names of the classes.
     """
-    if not is_classification(losses(result.best_params)[0]):
+    if not is_classification(main_task(result.best_params)):
         return [
             _picture("The predictions", partial(plots.predictions, sample)),
             _picture("The residuals", partial(plots.residuals, sample)),

@@ -35,12 +35,13 @@ class NetworkPlan:
 
     Attributes:
         config: the network as Keras JSON, without the hyper-parameters that `arguments.extract` takes out.
-        losses: Keras losses by name, one per output.
+        losses: the losses' texts, one per output; see `contract.params.losses.as_text`.
         optimizer: the Keras optimizer's configuration as JSON, without the learning rate.
         label_sizes: labels per row, one number per output.
         loss_weights: the weight of each output's loss.
-        metrics: Keras metrics by name.
+        metrics: Keras metrics by name, or the user's by import path.
         custom_modules: modules that register the network's custom objects when imported.
+        tasks: the outputs' tasks; empty for those that follow from the losses.
     """
 
     config: str
@@ -50,6 +51,7 @@ class NetworkPlan:
     loss_weights: tuple[float, ...] = (1.0,)
     metrics: tuple[str, ...] = ()
     custom_modules: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     def build(self) -> keras.Model:
         """Return the network, newly initialized. Keras refuses code inside the configuration."""
@@ -81,7 +83,7 @@ class CompiledWindow(ABC):
         self.network = plan.build()
         self.optimizer = plan.build_optimizer()
         self.optimizer.build(self.network.trainable_variables)
-        self.objective = objective.Objective(self.network, plan.losses, plan.label_sizes, plan.loss_weights)
+        self.objective = objective.Objective(self.network, plan.losses, plan.label_sizes, plan.loss_weights, plan.tasks)
         self.shape = (window, batch_size)
         self.variables = weights.variables(self.network)
         self.sizes = [int(np.prod(v.shape)) for v in self.variables]
@@ -151,7 +153,8 @@ class CompiledWindow(ABC):
             rows: the rows, with labels as they are.
             transform: of the labels that the loss is of; metrics are of labels as they are.
         """
-        metric_objects = objective.build_metrics(self.plan.metrics, self.plan.losses, self.plan.label_sizes)
+        plan = self.plan
+        metric_objects = objective.build_metrics(plan.metrics, plan.losses, plan.label_sizes, plan.tasks)
         total = 0.0
         for block, outputs in self.predict(flat, rows):
             labels, predictions, sample_weights = self.objective.labels_of(block), outputs, block[:, -1]

@@ -7,25 +7,41 @@ from typing import Any
 
 import numpy as np
 
+from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
+from airflow_provider_distkeras.contract.fields import is_import_path
+from airflow_provider_distkeras.contract.params.losses import task_of
+from airflow_provider_distkeras.training.backends import losses as loss_functions
+
 
 class Objective:
     """A network's objective: splits records into inputs and labels, and computes the losses of its outputs.
 
     Args:
         network: a Keras network whose inputs have fixed shapes.
-        losses: Keras losses by name, one per output.
+        losses: the losses' texts, one per output.
         label_sizes: labels per row, one number per output.
         loss_weights: the weight of each output's loss.
+        tasks: the outputs' tasks; empty for those that follow from the losses.
 
     Attributes:
         num_features: features per row, all inputs together.
     """
 
-    def __init__(self, network: Any, losses: Sequence[str], label_sizes: Sequence[int], loss_weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: Any,
+        losses: Sequence[str],
+        label_sizes: Sequence[int],
+        loss_weights: Sequence[float],
+        tasks: Sequence[str] = (),
+    ) -> None:
         self._structure = _structure(network)
         self._label_ends = np.cumsum(label_sizes).tolist()
-        self._losses = [_loss(name, size) for name, size in zip(losses, label_sizes, strict=True)]
-        self._sparse = [_is_sparse(name, size) for name, size in zip(losses, label_sizes, strict=True)]
+        self._sparse = _sparse(losses, label_sizes, tasks)
+        self._losses = [
+            loss_functions.build(loss, int(np.prod(tensor.shape[1:])) if sparse else None)
+            for loss, sparse, tensor in zip(losses, self._sparse, network.outputs, strict=False)
+        ]
         self._loss_weights = [float(weight) for weight in loss_weights]
         self._shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -60,7 +76,7 @@ class Objective:
             self._losses, labels, keras.tree.flatten(outputs), self._loss_weights, strict=True
         ):
             predicted = keras.ops.cast(output, "float32")
-            if len(expected.shape) != 1 and len(predicted.shape) > 2:
+            if len(expected.shape) != 1 and len(predicted.shape) > 2 and expected.shape[1] == np.prod(predicted.shape[1:]):
                 expected = keras.ops.reshape(expected, (-1, *predicted.shape[1:]))
             values = loss(expected, predicted)
             if len(values.shape) > 1:
@@ -76,39 +92,54 @@ def _structure(network: Any) -> Any:
     return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
 
 
-def _is_sparse(loss: str, label_size: int) -> bool:
-    return "categorical" in loss and label_size == 1
+def _sparse(losses: Sequence[str], label_sizes: Sequence[int], tasks: Sequence[str]) -> list[bool]:
+    """Return per output whether its labels are class numbers."""
+    tasks = tasks or [task_of(loss, labels=size) for loss, size in zip(losses, label_sizes, strict=True)]
+    return [task == "multiclass" and size == 1 for task, size in zip(tasks, label_sizes, strict=True)]
 
 
-def _loss(name: str, label_size: int) -> Any:
-    """Return the loss as a function of (labels, outputs); for class numbers, categorical cross entropy in its sparse form."""
-    import keras
-
-    return keras.losses.get("sparse_categorical_crossentropy" if _is_sparse(name, label_size) else name)
-
-
-def build_metrics(names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[int]) -> list[Any]:
-    """Return new Keras metrics for the first output; an accuracy is the one that fits its loss and its labels.
+def build_metrics(
+    names: Sequence[str], losses: Sequence[str], label_sizes: Sequence[int], tasks: Sequence[str] = ()
+) -> list[Any]:
+    """Return new Keras metrics for the first output; an accuracy is the one that fits its task and its labels.
 
     Args:
-        names: Keras metrics by name.
-        losses: Keras losses by name, one per output.
+        names: Keras metrics by name, or the user's by import path.
+        losses: the losses' texts, one per output.
         label_sizes: labels per row, one number per output.
+        tasks: the outputs' tasks; empty for those that follow from the losses.
+
+    Raises:
+        SpecError: Keras has no such metric, or one of the user's cannot be imported or made.
     """
     import keras
 
-    sparse = _is_sparse(losses[0], label_sizes[0])
+    sparse = _sparse(losses, label_sizes, tasks)[0]
+    task = tasks[0] if tasks else task_of(losses[0], labels=label_sizes[0])
 
     def build(name: str) -> Any:
         if name in ("accuracy", "acc"):
-            if losses[0] == "binary_crossentropy":
+            if task in ("binary", "multilabel"):
                 return keras.metrics.BinaryAccuracy()
-            if "categorical" in losses[0]:
+            if task == "multiclass":
                 return keras.metrics.SparseCategoricalAccuracy() if sparse else keras.metrics.CategoricalAccuracy()
             return keras.metrics.Accuracy()
         if sparse and name in ("categorical_accuracy", "top_k_categorical_accuracy"):
             name = f"sparse_{name}"
-        metric = keras.metrics.get(name)
+        if is_import_path(name):
+            metric = loss_functions.imported(name, {}, "metrics", keras.metrics.Metric)
+        else:
+            metric = _keras_metric(name)
         return metric if isinstance(metric, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(metric, name=name)
 
     return [build(name) for name in names]
+
+
+def _keras_metric(name: str) -> Any:
+    import keras
+
+    try:
+        return keras.metrics.get(name)
+    except ValueError as error:
+        valid = ["accuracy", *(each for each in vars(keras.metrics) if not each.startswith("_"))]
+        raise SpecError(f"metrics: {unknown_name('metric', name, valid)} One of your own is 'package.module:name'.") from error

@@ -176,7 +176,7 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"custom_objects": ["no_such"]}, SpecError, "custom_objects: cannot import 'no_such'"),
         ("ADAG", {"loss": ["mse", "mae"]}, SpecError, "loss: layer_dims makes one output, received 2 losses"),
         ("ADAG", {"input_shape": [2]}, SpecError, "input_shape is for a network of your own"),
-        ("ADAG", {"metrics": ["no_such"]}, SpecError, "metrics: Keras does not know ['no_such']"),
+        ("ADAG", {"metrics": ["no_such"]}, SpecError, "metrics: Unknown metric 'no_such'."),
         ("ADAG", {"progress_path": "/no/such/folder/file"}, SpecError, "progress_path: cannot write '/no/such/folder/file'"),
     ],
 )  # fmt: skip

@@ -12,20 +12,23 @@ BASE = {"layer_dims": [None, 4, 1], "label_transform": "standardize"}
 @pytest.mark.parametrize(
     ("transform", "losses", "linear", "scaled", "expected"),
     [
+        (None, [{"name": "quantile", "q": 0.9}], [True], True, ["standardize"]),
+        (None, [{"name": "tweedie", "power": 1.5}], [True], True, ["none"]),
         (None, ["mse"], [True], True, ["standardize"]),
         (None, ["mse"], [True], False, ["none"]),
         (None, ["mse"], [False], True, ["none"]),
         (None, ["poisson"], [True], True, ["none"]),
-        (None, ["a_loss_of_ones_own"], [True], True, ["none"]),
+        (None, ["mine:loss"], [True], True, ["none"]),
         (None, ["binary_crossentropy"], [False], True, ["none"]),
         (None, ["mae", "categorical_crossentropy"], [True, False], True, ["standardize", "none"]),
         ("none", ["mse"], [True], True, ["none"]),
         ("log1p", ["mse", "categorical_crossentropy"], [True, False], False, ["log1p", "none"]),
-        ("standardize", ["a_loss_of_ones_own"], [False], False, ["standardize"]),
+        ("standardize", ["mine:loss"], [False], False, ["standardize"]),
     ],
 )
 def test_every_output_has_its_transform(transform, losses, linear, scaled, expected):
-    assert list(transforms_of(transform, losses, linear, scaled=scaled)) == expected
+    tasks = ["multiclass" if "crossentropy" in str(loss) else "regression" for loss in losses]
+    assert list(transforms_of(transform, losses, tasks, linear, scaled=scaled)) == expected
 
 
 @pytest.mark.parametrize(
