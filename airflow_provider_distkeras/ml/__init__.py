@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
     from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
+    from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
     from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
     from airflow_provider_distkeras.ml.notebook import preparation_of, process_csv
     from airflow_provider_distkeras.ml.tuning.validators import CrossValidator, TrainValidationSplit
@@ -20,6 +21,7 @@ __all__ = [
     "CrossValidator",
     "DistKeras",
     "DistKerasModel",
+    "MetricEvaluator",
     "SelectColumns",
     "TrainValidationSplit",
     "preparation_of",
@@ -31,6 +33,7 @@ _MODULES = {
     "CrossValidator": "tuning.validators",
     "DistKeras": "estimator.estimator",
     "DistKerasModel": "estimator.model",
+    "MetricEvaluator": "estimator.evaluation",
     "SelectColumns": "data.select_columns",
     "TrainValidationSplit": "tuning.validators",
     "preparation_of": "notebook",

@@ -37,8 +37,10 @@ class DistKerasPromoteOperator(RowsInputOperator):
     :param model_path: The challenger: the `model_path` that a train task returned. (templated)
     :param input_path: Raw files with labels: a path, a glob, a directory, or a list of them. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
-    :param metric: The evaluator's metric that decides; its first if not given. (templated)
-    :param metrics: Further metrics of the evaluator to measure. (templated)
+    :param metric: The evaluator's metric that decides, by default its first; or your own, "package.module:name", a function
+        (labels, outputs, weights) -> float. (templated)
+    :param metric_direction: Of your own metric, whether "min" or "max" is best. (templated)
+    :param metrics: Further metrics to measure. (templated)
     :param margin: By how much more than this the challenger must be better. (templated)
     :param threshold: The metric that a challenger must reach, whether or not there is a champion. (templated)
     :param allow_older: Whether a challenger may replace a champion of a newer period. (templated)
@@ -47,8 +49,8 @@ class DistKerasPromoteOperator(RowsInputOperator):
     spec_class = PromoteSpec
     path_fields = ("model_path", "champion_path", "input_path")
     template_fields = (
-        *RowsInputOperator.template_fields, "champion", "model_path", "evaluator", "metric", "metrics", "margin", "threshold",
-        "allow_older",
+        *RowsInputOperator.template_fields, "champion", "model_path", "evaluator", "metric", "metric_direction", "metrics",
+        "margin", "threshold", "allow_older",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +60,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         model_path: str | XComArg,
         evaluator: str = "regression",
         metric: str | None = None,
+        metric_direction: str | None = None,
         metrics: list[str] | str | None = None,
         margin: float | str = 0.0,
         threshold: float | str | None = None,
@@ -69,6 +72,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         self.model_path = model_path
         self.evaluator = evaluator
         self.metric = metric
+        self.metric_direction = metric_direction
         self.metrics = metrics
         self.margin = margin
         self.threshold = threshold

@@ -39,8 +39,10 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param max_failed_trials: Trials that may fail or diverge; by default all but one; `max_failed_cells`, its earlier name, is
         deprecated. (templated)
     :param evaluator: "regression", "binary" or "multiclass". (templated)
-    :param metric: The evaluator's metric that decides; its first if not given. (templated)
-    :param metrics: Further metrics of the evaluator to measure. (templated)
+    :param metric: The evaluator's metric that decides, by default its first; or your own, "package.module:name", a function
+        (labels, outputs, weights) -> float. (templated)
+    :param metric_direction: Of your own metric, whether "min" or "max" is best. (templated)
+    :param metrics: Further metrics to measure. (templated)
     :param num_folds: Folds of the cross validation; with 1, trials are measured once: on `test_share` of the rows, else on the
         validation rows of the dataset. One trial and nothing set aside: it is trained, and nothing is measured. (templated)
     :param stratified: Whether every fold gets the same share of each label. (templated)
@@ -63,8 +65,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     template_fields = (
         *DistKerasBaseOperator.template_fields,
         "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
-        "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric", "metrics", "num_folds",
-        "stratified", "test_share", "fold_gap", "refit", "parallelism", "seed", "backend", "mlflow_experiment",
+        "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric", "metric_direction", "metrics",
+        "num_folds", "stratified", "test_share", "fold_gap", "refit", "parallelism", "seed", "backend", "mlflow_experiment",
         "mlflow_tracking_uri", "tensorboard",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
@@ -92,6 +94,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         max_failed_trials: int | str | None = None,
         evaluator: str = "regression",
         metric: str | None = None,
+        metric_direction: str | None = None,
         metrics: list[str] | str | None = None,
         num_folds: int | str = 3,
         stratified: bool | str = False,
@@ -117,7 +120,8 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.search, self.num_trials, self.halving_factor = search, num_trials, halving_factor
         self.param_grid, self.param_distributions = param_grid, param_distributions
         self.max_minutes, self.max_failed_trials = max_minutes, max_failed_trials
-        self.evaluator, self.metric, self.metrics = evaluator, metric, metrics
+        self.evaluator, self.metrics = evaluator, metrics
+        self.metric, self.metric_direction = metric, metric_direction
         self.num_folds, self.stratified, self.fold_gap = num_folds, stratified, fold_gap
         self.test_share, self.refit, self.parallelism = test_share, refit, parallelism
         self.seed, self.backend = seed, backend

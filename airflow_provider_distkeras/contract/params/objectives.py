@@ -1,4 +1,4 @@
-"""What a network is trained for and judged by: its outputs' losses and tasks, evaluators and their metrics, and what fits."""
+"""What a network is trained for and judged by: its outputs' losses and tasks, and what goes together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.params.losses import LOSSES, Loss, as_text, parts, task_of
 
 DEFAULT_LOSS = "mse"
-
-#: Per evaluator, its metrics (the first is the default); those that Spark ML's evaluators have, as they name them.
-EVALUATORS = {
-    "regression": ("r2", "rmse", "mse", "mae", "var", "mape"),
-    "binary": ("areaUnderROC", "areaUnderPR"),
-    "multiclass": ("f1", "accuracy", "weightedPrecision", "weightedRecall", "logLoss", "hammingLoss"),
-}
 
 
 def losses(hyperparameters: dict[str, Any]) -> list[Loss]:
@@ -60,6 +53,8 @@ def check_outputs(loss: Loss, task: str, units: int, labels: int | None = 1) -> 
     own = name not in LOSSES
     if task == "regression" and (own or name == "ctc"):
         return
+    if task == "binary" and (labels or 1) > 1:
+        raise SpecError(f"task: 'binary' is for one label, a row has {labels}; set task='multilabel'.")
     if task == "multilabel" or (labels or 1) > 1:
         if labels is not None and labels != units:
             raise SpecError(f"A row has {labels} labels, the network {units} outputs (loss {name}); expected as many of each.")

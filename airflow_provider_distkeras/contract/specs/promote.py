@@ -38,6 +38,7 @@ class PromoteSpec(EvaluatedSpec, RowsSpec):
     result_fields: ClassVar[tuple[str, ...]] = ("champion_path", "promoted", "reason", "metrics", "rows")
     main_artifact: ClassVar[str] = "champion_path"
     details_class: ClassVar[type[JobDetails]] = PromoteDetails
+    added_fields: ClassVar[tuple[str, ...]] = (*EvaluatedSpec.added_fields, *RowsSpec.added_fields)
 
     champion: str = spec_field(text, "The name of the champion.")
     model_path: str = spec_field(uri, "The challenger: the model_path a train task returned.")

@@ -149,7 +149,8 @@ class TrainSpec(EvaluatedSpec):
         spec._check_fixed()
         for trial in spec.trials() or draw(spec.distributions, 1, spec.seed):
             check_network({**spec.hyperparameters, **trial})
-            check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
+            if spec.uses_evaluator:
+                check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
         return spec
 
     def check_whole(self) -> None:

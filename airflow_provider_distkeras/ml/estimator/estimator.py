@@ -33,7 +33,7 @@ class DistKeras(Estimator, DistKerasParams, DefaultParamsWritable, DefaultParams
     """A Spark ML Estimator of Keras networks, trained on all rows of a DataFrame by Spark tasks.
 
     Every name of `contract.params` is a Param, so each may be set here, by `setParams`, or varied in a grid. A cross
-    entropy as `loss` makes the model a classifier, whose labels are the class numbers 0, 1, ....
+    entropy as `loss`, or `task`, makes the model a classifier, whose labels are the class numbers 0, 1, ....
 
     Args:
         trainer: a class of `training.trainers`, or its name.

@@ -1,17 +1,14 @@
-"""Metrics by the names of `contract.params`: Spark ML's evaluators over DataFrames, and the same metrics in NumPy over outputs.
-
-A new metric is one entry of `contract.params.objectives.EVALUATORS` and one of `_REGRESSION_METRICS` or
-`_CLASSIFICATION_METRICS`; one that Spark lacks is an entry of `_LARGER_IS_BETTER`, too.
-"""
+"""Metrics of DataFrames of predictions by the names of `contract.params`: by Spark ML's evaluators, or in this process."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
@@ -20,70 +17,123 @@ from pyspark.ml.evaluation import (
     RegressionEvaluator,
 )
 from pyspark.ml.functions import vector_to_array
+from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.sql import DataFrame
+from pyspark.ml.param.shared import HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPredictionCol, HasWeightCol
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import choice, is_import_path
+from airflow_provider_distkeras.contract.params.metrics import DIRECTIONS, EVALUATORS, check_metric, larger_is_better
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
-from airflow_provider_distkeras.ml.network.inference import OutputKind, class_probabilities
+from airflow_provider_distkeras.ml.network.inference import OutputKind
+from airflow_provider_distkeras.ml.network.metrics import Measurement, measure
+from airflow_provider_distkeras.spark.imports import import_object
 
-Vector64 = NDArray[np.float64]
-#: From labels (rows,) and predictions (rows,), or class probabilities (rows, classes), to a metric.
-Metric = Callable[[Vector64, Vector64], float]
-
-#: Per evaluator name, Spark's class.
-_EVALUATORS: dict[str, type[Evaluator]] = {
-    "regression": RegressionEvaluator,
-    "binary": BinaryClassificationEvaluator,
-    "multiclass": MulticlassClassificationEvaluator,
-}
+#: Per evaluator, Spark's class, the columns that it reads, and its metrics that are computed by it.
+_SPARK: dict[str, tuple[type[Evaluator], tuple[str, ...], tuple[str, ...]]] = {
+    "regression": (RegressionEvaluator, ("labelCol", "predictionCol"), ("r2", "rmse", "mse", "mae", "var")),
+    "binary": (BinaryClassificationEvaluator, ("labelCol", "rawPredictionCol"), ("areaUnderROC", "areaUnderPR")),
+    "multiclass": (
+        MulticlassClassificationEvaluator, ("labelCol", "predictionCol", "probabilityCol"), tuple(EVALUATORS["multiclass"]),
+    ),
+}  # fmt: skip
+#: Metrics that Spark computes for rows that count alike: its weighted r2 depends on the weights' scale, and is infinite for some.
+_UNWEIGHTED_ONLY = ("r2",)
 #: The evaluators' Params that name a metric or a column. Any other one changes how a metric is computed.
-_NAMING_PARAMS = ("metricName", "labelCol", "predictionCol", "rawPredictionCol", "weightCol")
-#: The probability that logLoss takes 0 for, as Spark does.
-_MIN_PROBABILITY = 1e-15
+_NAMING_PARAMS = ("metricName", "labelCol", "predictionCol", "rawPredictionCol", "probabilityCol", "weightCol")
 #: The most values, and the most rows, of the sample of predictions that a fit keeps for plots of its errors.
 _SAMPLE_VALUES, _SAMPLE_ROWS = 3_000, 300
 
 
-class MetricEvaluator(Evaluator):
-    """Evaluates each metric of a name of `EVALUATORS`: by Spark's evaluator, or in this process if Spark has no such metric.
+class MetricEvaluator(
+    Evaluator, HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPredictionCol, HasWeightCol,
+    DefaultParamsReadable, DefaultParamsWritable,
+):  # fmt: skip
+    """Evaluates a metric of a name of `EVALUATORS`, or one of the user's own.
 
-    In this process, it collects the labels and the predictions of all rows.
+    Spark's evaluator computes what it can. The others are computed in this process, which collects the labels, the predictions
+    and the weights of all rows.
 
     Args:
-        evaluator: the name of the evaluator.
-        metric: the metric.
+        evaluator: regression, binary or multiclass.
+        metric: the evaluator's metric, by default its first; or an import path, 'package.module:name', of a function
+            (labels, outputs, weights) -> float. It takes arrays: labels, (rows,); predictions, (rows,), or for classes their
+            probabilities, (rows, classes); and weights, (rows,).
+        direction: for a metric of the user's own, whether its "min" or "max" is best.
+        **columns: labelCol, predictionCol, probabilityCol, rawPredictionCol, weightCol, as Spark's evaluators have them.
+
+    Raises:
+        SpecError: there is no such metric, or it cannot be imported.
     """
 
-    metricName: Param = Param(Params._dummy(), "metricName", "The metric, as contract.params names it.", TypeConverters.toString)
+    __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
 
-    def __init__(self, evaluator: str, metric: str) -> None:
+    evaluator: Param = Param(Params._dummy(), "evaluator", "regression, binary or multiclass.", TypeConverters.toString)
+    metricName: Param = Param(Params._dummy(), "metricName", "The metric, as contract.params names it.", TypeConverters.toString)
+    direction: Param = Param(Params._dummy(), "direction", "Of one's own metric, what is best.", TypeConverters.toString)
+
+    def __init__(
+        self, evaluator: str = "regression", metric: str | None = None, direction: str | None = None, **columns: str
+    ) -> None:
         super().__init__()
-        self.kind = _EVALUATORS[evaluator]
-        self._set(metricName=metric)
+        name = metric or next(iter(EVALUATORS[choice("evaluator", EVALUATORS)("evaluator", evaluator)]))
+        if is_import_path(name):
+            import_object(name, "metric")
+        else:
+            check_metric(evaluator, name)
+        self._set(evaluator=evaluator, metricName=name, **columns)
+        if direction is not None:
+            self._set(direction=choice("direction", DIRECTIONS)("direction", direction))
+
+    def setWeightCol(self, value: str) -> MetricEvaluator:
+        """Set the column of the rows' weights."""
+        self._set(weightCol=value)
+        return self
 
     def isLargerBetter(self) -> bool:
-        """Return whether a larger value of the metric is better."""
+        """Return whether a larger value of the metric is better. Raise SpecError if nothing says so."""
         metric = self.getOrDefault("metricName")
-        return _LARGER_IS_BETTER[metric] if metric in _LARGER_IS_BETTER else self._of_spark(metric).isLargerBetter()
-
-    def _of_spark(self, metric: str) -> Evaluator:
-        kind: Any = self.kind
-        evaluator: Evaluator = kind(metricName=metric)
-        return evaluator
+        if not is_import_path(metric):
+            return larger_is_better(self.getOrDefault("evaluator"), metric)
+        if not self.isDefined("direction"):
+            raise SpecError(f"direction: the metric {metric!r} is your own; set direction to 'min' or 'max'.")
+        return bool(self.getOrDefault("direction") == "max")
 
     def _evaluate(self, dataset: DataFrame) -> float:
-        metric = self.getOrDefault("metricName")
-        if metric not in _LARGER_IS_BETTER:
-            return self._of_spark(metric).evaluate(dataset)
-        regression = self.kind is RegressionEvaluator
-        predictions = F.col("prediction") if regression else vector_to_array(F.col("probability"))
-        rows = dataset.select(F.col("label").cast("double"), predictions.alias("predictions")).toArrow()
-        labels, values = (column.combine_chunks() for column in rows.columns)
-        if regression:
-            return _REGRESSION_METRICS[metric](labels.to_numpy(), values.to_numpy())
-        return _CLASSIFICATION_METRICS[metric](labels.to_numpy(), values.flatten().to_numpy().reshape(len(labels), -1))
+        evaluator, metric = self.getOrDefault("evaluator"), self.getOrDefault("metricName")
+        kind, columns, metrics = _SPARK[evaluator]
+        weights = {"weightCol": self.getWeightCol()} if self.isDefined("weightCol") else {}
+        if metric in metrics and not (weights and metric in _UNWEIGHTED_ONLY):
+            make: Any = kind
+            names = {name: self.getOrDefault(name) for name in columns}
+            return float(make(metricName=metric, **names, **weights).evaluate(dataset))
+        probability = self.getProbabilityCol()
+        classifies = probability in dataset.columns if is_import_path(metric) else evaluator != "regression"
+        predictions = probability if classifies else self.getPredictionCol()
+        weight = F.col(self.getWeightCol()).cast("double") if weights else F.lit(1.0)
+        collected = dataset.select(
+            _numbers(dataset, self.getLabelCol()).alias("label"), _numbers(dataset, predictions).alias("output"), weight
+        ).toArrow()
+        arrays = [_as_array(column.combine_chunks()) for column in collected.columns]
+        return measure(evaluator, metric, *arrays)
+
+
+def _numbers(data: DataFrame, name: str) -> Column:
+    """Return a column of numbers as doubles, or of vectors or arrays as arrays of doubles."""
+    kind = data.schema[name].dataType
+    if isinstance(kind, VectorUDT):
+        return vector_to_array(F.col(name))
+    return F.col(name).cast("array<double>" if kind.typeName() == "array" else "double")
+
+
+def _as_array(column: pa.Array) -> NDArray[np.float64]:
+    """Return a column of numbers as (rows,), of lists as (rows, values)."""
+    if not pa.types.is_list(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False)).reshape(len(column), -1)
 
 
 def evaluate_predictions(predictions: DataFrame, classifies: bool) -> dict[str, float]:
@@ -125,30 +175,8 @@ def _evaluate_classes(predictions: DataFrame) -> dict[str, float]:
     return {"accuracy": correct.total() / total, "f1": f1}
 
 
-def evaluate_outputs(
-    names: Sequence[str], labels: Vector64, outputs: NDArray[np.float32], *, classifies: bool
-) -> dict[str, float]:
-    """Return metrics of a network's outputs in memory, equal to those of Spark's evaluators.
-
-    Args:
-        names: metrics of `contract.params.objectives.EVALUATORS`.
-        labels: (rows,), numbers or class numbers.
-        outputs: (rows, units), the network's outputs.
-        classifies: whether the outputs are of classes.
-
-    Raises:
-        SpecError: a metric of the other kind of network.
-    """
-    functions = _CLASSIFICATION_METRICS if classifies else _REGRESSION_METRICS
-    for name in names:
-        if name not in functions:
-            raise SpecError(f"metric: expected one of {', '.join(functions)} for this network, received {name!r}.")
-    predictions = class_probabilities(outputs) if classifies else outputs[:, 0].astype(np.float64)
-    return {name: float(functions[name](labels.astype(np.float64), predictions)) for name in names}
-
-
-def can_evaluate_outputs(evaluator: Evaluator, names: Sequence[str], params: DistKerasParams, kind: OutputKind) -> bool:
-    """Return whether `evaluate_outputs` gives what an evaluator gives for these metrics of a network's predictions.
+def measurement_of(evaluator: Evaluator, names: Sequence[str], params: DistKerasParams, kind: OutputKind) -> Measurement | None:
+    """Return what computes in a task what an evaluator gives for these metrics of a network's predictions; None if nothing does.
 
     Args:
         evaluator: any evaluator; only a `MetricEvaluator` or Spark's own, with none but naming Params set, can be matched.
@@ -156,17 +184,22 @@ def can_evaluate_outputs(evaluator: Evaluator, names: Sequence[str], params: Dis
         params: the estimator's, whose columns the evaluator must read.
         kind: the network's kind of output.
     """
-    if isinstance(evaluator, MetricEvaluator):
-        evaluator = evaluator.kind()  # it reads the same columns
-    if type(evaluator) not in _EVALUATORS.values() or kind is OutputKind.ARRAYS or not _has_naming_params_only(evaluator):
-        return False
-    regression = type(evaluator) is RegressionEvaluator
-    if evaluator.isDefined(evaluator.getParam("weightCol")) or regression != (kind is OutputKind.NUMBER):
-        return False
-    column = "rawPredictionCol" if type(evaluator) is BinaryClassificationEvaluator else "predictionCol"
-    columns = [evaluator.getOrDefault(name) for name in ("labelCol", column)]
-    functions = _REGRESSION_METRICS if regression else _CLASSIFICATION_METRICS
-    return set(names) <= set(functions) and columns == [params.getLabelCol(), params.getOrDefault(column)]
+    own = isinstance(evaluator, MetricEvaluator)
+    by_class = {each: name for name, (each, *_) in _SPARK.items()}
+    name = evaluator.getOrDefault("evaluator") if own else by_class.get(type(evaluator))
+    if name is None or kind is OutputKind.ARRAYS or not (own or _has_naming_params_only(evaluator)):
+        return None
+    classifies, named = kind is OutputKind.CLASSES, [metric for metric in names if not is_import_path(metric)]
+    known = all(metric.partition(":")[0] in EVALUATORS[name] for metric in named)
+    if not known or (named and classifies == (name == "regression")):
+        return None
+    weighted = evaluator.isDefined(evaluator.getParam("weightCol"))
+    if weighted and not own and not {*names}.isdisjoint(_UNWEIGHTED_ONLY):
+        return None
+    columns = [*_SPARK[name][1], *(["predictionCol", "probabilityCol"] if own else []), *(["weightCol"] if weighted else [])]
+    if any(not params.isDefined(each) or params.getOrDefault(each) != evaluator.getOrDefault(each) for each in columns):
+        return None
+    return Measurement(name, tuple(names), classifies, weighted)
 
 
 def _has_naming_params_only(evaluator: Evaluator) -> bool:
@@ -180,111 +213,3 @@ def _has_naming_params_only(evaluator: Evaluator) -> bool:
 def sample_size(units: int) -> int:
     """Return how many rows of `units` outputs each are in the sample of predictions."""
     return min(_SAMPLE_ROWS, max(1, _SAMPLE_VALUES // (1 + units)))
-
-
-def cumulative_positives(labels: Vector64, scores: Vector64) -> tuple[Vector64, Vector64]:
-    """Return true and false positives with every distinct score as the threshold, from the highest score down.
-
-    Args:
-        labels: (rows,), 1 for the positive class.
-        scores: (rows,), the higher the more likely positive.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last_of_score = np.append(np.diff(scores[order]) != 0, True)
-    positives = np.cumsum(labels[order] == 1)[last_of_score].astype(float)
-    return positives, (np.flatnonzero(last_of_score) + 1.0) - positives
-
-
-def _r2(labels: Vector64, predictions: Vector64) -> float:
-    mse, variance = _mse(labels, predictions), float(labels.var())
-    return 1.0 - mse / variance if variance else float(mse == 0)
-
-
-def _mse(labels: Vector64, predictions: Vector64) -> float:
-    return float(np.mean((labels - predictions) ** 2))
-
-
-def _rmse(labels: Vector64, predictions: Vector64) -> float:
-    return float(np.sqrt(_mse(labels, predictions)))
-
-
-def _mae(labels: Vector64, predictions: Vector64) -> float:
-    return float(np.mean(np.abs(labels - predictions)))
-
-
-def _mape(labels: Vector64, predictions: Vector64) -> float:
-    """Return the mean of |label - prediction| / |label|, a share; where the label is 0, it is huge, as in scikit-learn."""
-    return float(np.mean(np.abs(labels - predictions) / np.maximum(np.abs(labels), np.finfo(np.float64).eps)))
-
-
-def _explained_variance(labels: Vector64, predictions: Vector64) -> float:
-    """Return the mean squared distance of predictions from the labels' mean, which Spark calls var."""
-    return float(np.mean((predictions - labels.mean()) ** 2))
-
-
-def _log_loss(labels: Vector64, probability: Vector64) -> float:
-    likelihood = probability[np.arange(len(labels)), labels.astype(int)]
-    return float(-np.log(np.clip(likelihood, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)).mean())
-
-
-def _accuracy(labels: Vector64, probability: Vector64) -> float:
-    return float(np.mean(probability.argmax(axis=1) == labels))
-
-
-def _hamming_loss(labels: Vector64, probability: Vector64) -> float:
-    return 1.0 - _accuracy(labels, probability)
-
-
-def _count_classes(labels: Vector64, probability: Vector64) -> tuple[Vector64, Vector64, Vector64]:
-    """Return rows per class: predicted correctly, predicted, labelled."""
-    classes, predicted, truth = probability.shape[1], probability.argmax(axis=1), labels.astype(int)
-    correct = truth[predicted == truth]
-    counts = [np.bincount(rows, minlength=classes).astype(float) for rows in (correct, predicted, truth)]
-    return counts[0], counts[1], counts[2]
-
-
-def _ratio(part: Vector64, whole: Vector64) -> Vector64:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-def _weighted_mean(per_class: Vector64, truth: Vector64) -> float:
-    return float(per_class @ truth / truth.sum())
-
-
-def _f1(labels: Vector64, probability: Vector64) -> float:
-    correct, predicted, truth = _count_classes(labels, probability)
-    return _weighted_mean(_ratio(2 * correct, predicted + truth), truth)
-
-
-def _precision(labels: Vector64, probability: Vector64) -> float:
-    correct, predicted, truth = _count_classes(labels, probability)
-    return _weighted_mean(_ratio(correct, predicted), truth)
-
-
-def _recall(labels: Vector64, probability: Vector64) -> float:
-    correct, _, truth = _count_classes(labels, probability)
-    return _weighted_mean(_ratio(correct, truth), truth)
-
-
-def _area_under_roc(labels: Vector64, probability: Vector64) -> float:
-    positives, negatives = cumulative_positives(labels, probability[:, 1])
-    rates = [_ratio(counts, np.full_like(counts, counts[-1])) for counts in (positives, negatives)]
-    return float(np.trapezoid(np.append(0.0, rates[0]), np.append(0.0, rates[1])))
-
-
-def _area_under_pr(labels: Vector64, probability: Vector64) -> float:
-    positives, negatives = cumulative_positives(labels, probability[:, 1])
-    recall, precision = _ratio(positives, np.full_like(positives, positives[-1])), _ratio(positives, positives + negatives)
-    # As in Spark, the curve begins at recall 0 with the precision of its first point.
-    return float(np.trapezoid(np.append(precision[0], precision), np.append(0.0, recall)))
-
-
-_REGRESSION_METRICS: dict[str, Metric] = {
-    "r2": _r2, "rmse": _rmse, "mse": _mse, "mae": _mae, "var": _explained_variance, "mape": _mape,
-}  # fmt: skip
-_CLASSIFICATION_METRICS: dict[str, Metric] = {
-    "areaUnderROC": _area_under_roc, "areaUnderPR": _area_under_pr, "f1": _f1, "accuracy": _accuracy,
-    "weightedPrecision": _precision, "weightedRecall": _recall, "logLoss": _log_loss, "hammingLoss": _hamming_loss,
-}  # fmt: skip
-#: Per metric that Spark's evaluators lack, whether a larger value is better.
-_LARGER_IS_BETTER = {"mape": False}

@@ -19,7 +19,7 @@ from airflow_provider_distkeras.ml.estimator import local_task
 from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.local_task import REPORT_SCHEMA, FitTask, RowFeed
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
-from airflow_provider_distkeras.ml.network.inference import OutputKind
+from airflow_provider_distkeras.ml.network.metrics import Measurement
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training import driver
@@ -37,10 +37,12 @@ class FitRequest:
     Attributes:
         plan: what to train; it `is_single_task`.
         fold_slice: the rows of the fit.
+        measurement: the metrics to compute on the held-out rows; None for none.
     """
 
     plan: FitPlan
     fold_slice: FoldSlice
+    measurement: Measurement | None = None
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,11 @@ class LocalFitPool:
             self._spark.sparkContext.cancelJobsWithTag(self._tag)
         self.close()
 
-    def run(
-        self, requests: Sequence[FitRequest], metrics: tuple[str, ...] = (), *, returns_weights: bool = False
-    ) -> list[FitResult | Exception]:
+    def run(self, requests: Sequence[FitRequest], *, returns_weights: bool = False) -> list[FitResult | Exception]:
         """Train and evaluate in one task, one fit after the other.
 
         Args:
             requests: the fits; all of the same backend.
-            metrics: the metrics to compute on the held-out rows.
             returns_weights: whether to return the trained weights.
 
         Returns:
@@ -108,8 +107,7 @@ class LocalFitPool:
                 rows_key=rows.feed.key,
                 fold_slice=request.fold_slice,
                 fit=request.plan.single_worker_fit(self._data),
-                metrics=metrics,
-                classifies=request.plan.kind is OutputKind.CLASSES,
+                measurement=request.measurement,
                 returns_weights=returns_weights,
             )
             for request, rows in zip(requests, stored, strict=True)

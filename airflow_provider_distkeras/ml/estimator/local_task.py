@@ -17,6 +17,7 @@ from airflow_provider_distkeras.contract.errors import TrainingError
 from airflow_provider_distkeras.ml.estimator import evaluation, row_cache
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.ml.network.inference import class_probabilities
+from airflow_provider_distkeras.ml.network.metrics import Measurement
 from airflow_provider_distkeras.spark import environment
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
@@ -56,16 +57,14 @@ class FitTask:
         rows_key: the name of the stored rows.
         fold_slice: the rows of the fit.
         fit: what to train.
-        metrics: the metrics to compute on the held-out rows.
-        classifies: whether the network is a classifier.
+        measurement: the metrics to compute on the held-out rows; None for none.
         returns_weights: whether to return the trained weights.
     """
 
     rows_key: str
     fold_slice: FoldSlice
     fit: SingleWorkerFit
-    metrics: tuple[str, ...] = ()
-    classifies: bool = False
+    measurement: Measurement | None = None
     returns_weights: bool = False
 
 
@@ -153,7 +152,7 @@ def _run_fit(task: FitTask) -> tuple[dict[str, Any], bytes]:
 
 def _evaluate(task: FitTask, members: Matrix, rows: Rows, transform: LabelTransform | None) -> dict[str, Any]:
     """Return the metrics, and a sample of labels and predictions, both of labels as they are before a transform."""
-    if not task.metrics:
+    if task.measurement is None:
         return {"metrics": {}, "sample": []}
     compiled = compiled_window(*task.fit.job.window_key)
     predictions = list(compiled.predict(members[0], rows))
@@ -161,9 +160,10 @@ def _evaluate(task: FitTask, members: Matrix, rows: Rows, transform: LabelTransf
         predictions = [(block, transform.undo(outputs)) for block, outputs in predictions]
     outputs = np.concatenate([output[0].reshape(len(block), -1) for block, output in predictions])
     labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in predictions])
+    weights = np.concatenate([block[:, -1] for block, _ in predictions])
     indices = rows.some(evaluation.sample_size(outputs.shape[1]))
-    sampled = class_probabilities(outputs[indices]) if task.classifies else outputs[indices]
+    sampled = class_probabilities(outputs[indices]) if task.measurement.classifies else outputs[indices]
     return {
-        "metrics": evaluation.evaluate_outputs(task.metrics, labels, outputs, classifies=task.classifies),
+        "metrics": task.measurement(labels, outputs, weights),
         "sample": np.column_stack([labels[indices], sampled]).astype(np.float32).tolist(),
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml.estimator.evaluation import cumulative_positives
+from airflow_provider_distkeras.ml.network.metrics import cumulative_positives
 from airflow_provider_distkeras.ml.reporting.formatting import format_value, varied_params
 from airflow_provider_distkeras.ml.tuning.trial import Trial
 from airflow_provider_distkeras.training.summary import TrainingSummary

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
@@ -73,9 +74,8 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
     finally:
         together.unpersist()
     sizes = next(iter(read.values())).source.sizes
-    evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
     unknown = {name: count for name, count in unknown.items() if count}
-    return Comparison(metrics, rows, total - rows, sizes, unknown, evaluator.isLargerBetter())
+    return Comparison(metrics, rows, total - rows, sizes, unknown, spec.larger_is_better)
 
 
 def _named(spec: PromoteSpec) -> str:
@@ -105,7 +105,7 @@ def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInpu
     assert rows.label is not None
     model.network.set(model.network.predict_batch_size, spec.batch_size)
     scorer = model.network.scorer()
-    if scorer.classifies == (spec.evaluator == "regression"):
+    if spec.uses_evaluator and scorer.classifies == (spec.evaluator == "regression"):
         fitting = "'binary' or 'multiclass'" if scorer.classifies else "'regression'"
         raise SpecError(f"evaluator: the {name} needs {fitting}, received {spec.evaluator!r}.")
     scored = rows.scored([rows.label], scorer, model.network.backend_name())
@@ -161,7 +161,8 @@ def _measure(scores: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float
             f"metric: logLoss cannot judge classes that the {name} was not trained on, which {_named(spec)} has. Leave such rows "
             "out, or use another metric."
         )
-    metrics = {metric: MetricEvaluator(spec.evaluator, metric).evaluate(scores) for metric in spec.metric_names}
+    evaluator: Any = MetricEvaluator(spec.evaluator, spec.metric_name, spec.metric_direction)
+    metrics = {metric: evaluator.evaluate(scores, {evaluator.metricName: metric}) for metric in spec.metric_names}
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DataError(

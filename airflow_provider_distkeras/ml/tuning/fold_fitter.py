@@ -22,11 +22,12 @@ from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import DistKerasError, DivergenceError
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.estimator.evaluation import can_evaluate_outputs, sample_size
+from airflow_provider_distkeras.ml.estimator.evaluation import measurement_of, sample_size
 from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, FitResult, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.network_cache import NetworkCache
+from airflow_provider_distkeras.ml.network.metrics import Measurement
 from airflow_provider_distkeras.ml.tuning.fold_data import FoldData
 from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult
 
@@ -146,7 +147,7 @@ class FoldFitter:
         results: Sequence[FitResult | Exception]
         try:
             requests = [self._request(planned) for planned in fits]
-            results = self._pool.run(requests, self._metrics, returns_weights=self._models is not None)
+            results = self._pool.run(requests, returns_weights=self._models is not None)
         except Exception as error:  # one of the fits may have ended the task's process
             if len(fits) > 1:
                 return [self.fit(planned) for planned in fits]
@@ -156,7 +157,8 @@ class FoldFitter:
 
     def _request(self, planned: PlannedFit) -> FitRequest:
         assert planned.plan is not None  # it is `in_task`
-        return FitRequest(planned.plan, self._rows.fold_slice(planned.fit.fold, planned.plan.class_weights))
+        rows = self._rows.fold_slice(planned.fit.fold, planned.plan.class_weights)
+        return FitRequest(planned.plan, rows, self._measurement(planned.plan))
 
     def _collect(self, planned: PlannedFit, result: FitResult | Exception, seconds: float) -> FoldResult:
         """Return the result of a fit in a task, and collect its model, if models are collected."""
@@ -191,11 +193,11 @@ class FoldFitter:
         """Return whether a plain task can train the fit, and compute what the evaluator would."""
         if self._rows.has_fold_features and [*plan.params.feature_columns().values()] != [self._rows.features]:
             return False  # a task maps all features of a row as one array
-        return (
-            plan.is_single_task
-            and plan.network.plan.label_sizes == (1,)
-            and can_evaluate_outputs(self._evaluator, self._metrics, plan.params, plan.kind)
-        )
+        return plan.is_single_task and plan.network.plan.label_sizes == (1,) and self._measurement(plan) is not None
+
+    def _measurement(self, plan: FitPlan) -> Measurement | None:
+        """Return what computes in a task what the evaluator would; None if nothing does."""
+        return measurement_of(self._evaluator, self._metrics, plan.params, plan.kind)
 
 
 def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:

@@ -11,6 +11,7 @@ from pyspark.ml import Model
 from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
@@ -28,6 +29,7 @@ from airflow_provider_distkeras.ml.tuning.study import Study, StudyLimits
 from airflow_provider_distkeras.ml.tuning.trial import FoldFit, FoldResult, Trial
 from airflow_provider_distkeras.spark import cluster
 from airflow_provider_distkeras.spark.columns import mark_standardized
+from airflow_provider_distkeras.spark.imports import import_object
 from airflow_provider_distkeras.spark.progress import ProgressReporter
 from airflow_provider_distkeras.training.summary import TrainingSummary
 
@@ -106,8 +108,7 @@ def search(
         model = estimator.fit(data, estimator.param_map(best.params))
     logger.info("%s", model.summary)
     best_params = {**spec.trainer_params, **spec.hyperparameters, **best.params}
-    larger_is_better = MetricEvaluator(spec.evaluator, spec.metric_name).isLargerBetter()
-    return SearchResult(model, best, study.trials or [best], best_params, larger_is_better, test_result)
+    return SearchResult(model, best, study.trials or [best], best_params, spec.larger_is_better, test_result)
 
 
 def _measure(
@@ -123,7 +124,7 @@ def _measure(
     logger.info("%s search, folds: %d, metric %s", spec.search, spec.num_folds, spec.metric_name)
     progress.begin_search()
     folds = [*splitter.folds, *([splitter.test_fold] if splitter.test_fold else [])]
-    evaluator = MetricEvaluator(spec.evaluator, spec.metric_name)
+    evaluator = _make_evaluator(spec, data.columns)
     # A model that is kept takes features as the pipeline makes them: by the statistics of all rows.
     preparation = FeaturePreparation.of(details or {}) if spec.refit else None
     models: dict[FoldFit, Model] | None = None if spec.refit else {}
@@ -198,8 +199,16 @@ def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
     return estimator
 
 
+def _make_evaluator(spec: TrainSpec, columns: list[str]) -> MetricEvaluator:
+    """Return the evaluator, which weighs rows as training does. Raise SpecError for a metric that cannot be imported."""
+    evaluator = MetricEvaluator(spec.evaluator, spec.metric_name, spec.metric_direction)
+    for name in filter(is_import_path, spec.metric_names):
+        import_object(name, "metric")
+    return evaluator.setWeightCol(_WEIGHT) if _WEIGHT in columns else evaluator
+
+
 def _make_study(spec: TrainSpec, journal: Journal | None) -> Study:
-    larger_is_better = MetricEvaluator(spec.evaluator, spec.metric_name).isLargerBetter()
+    larger_is_better = spec.larger_is_better
     limits = StudyLimits(spec.max_failed_trials, spec.max_minutes and spec.max_minutes * 60)
     sampler = _make_sampler(spec, journal, larger_is_better)
     return Study(sampler, spec.num_folds, spec.metric_name, larger_is_better=larger_is_better, limits=limits, journal=journal)

@@ -91,6 +91,8 @@ def test_networks_that_fit_their_tasks():
     check_network({"network": "m:n", "loss": ["mse", "m:f"], "task": [None, "binary"]})
     with pytest.raises(SpecError, match="A row has 1 labels, the network 3 outputs"):
         check_network({"layer_dims": [None, 3], "loss": "binary_crossentropy", "task": "multilabel"}, labels=1)
+    with pytest.raises(SpecError, match="'binary' is for one label, a row has 3; set task='multilabel'"):
+        check_network({"layer_dims": [None, 3], "loss": "binary_crossentropy", "task": "binary"}, labels=3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, Fold
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
+from airflow_provider_distkeras.ml.network.metrics import Measurement
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.training.task import local_folder
 
@@ -63,7 +64,8 @@ def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, m
         stores_rows = []
         submit = pool._submit
         monkeypatch.setattr(pool, "_submit", lambda *args: stores_rows.append(len(args) > 2) or submit(*args))
-        fits = pool.run([FitRequest(plan, FoldSlice(Fold((0, 1), 2))), FitRequest(plan, FoldSlice(Fold((1, 2), 0)))], ("rmse",))
+        rmse = Measurement("regression", ("rmse",), classifies=False)
+        fits = pool.run([FitRequest(plan, FoldSlice(fold), rmse) for fold in (Fold((0, 1), 2), Fold((1, 2), 0))])
     assert stores_rows == [False, True]
     assert [fit.summary.rows for fit in fits] == [60, 60]
     assert all(fit.metrics["rmse"] >= 0 for fit in fits)
