@@ -70,7 +70,7 @@ def test_only_periods_that_begin_with_a_date_have_an_order(period, other, older)
         ({"margin": -0.1}, "margin: expected a number of at least 0, received -0.1"),
         ({"threshold": "high"}, "threshold: expected a number, received 'high'"),
         ({"metric": "r3"}, "Unknown metric of the regression evaluator 'r3'. Did you mean 'r2'?"),
-        ({"evaluator": "binary", "metrics": ["f1"]}, "Unknown metric of the binary evaluator 'f1'."),
+        ({"evaluator": "binary", "metrics": ["r2"]}, "Unknown metric of the binary evaluator 'r2'."),
         ({"max_quarantined": 2}, "max_quarantined: expected a share from 0 to 1, received 2."),
         ({"allow_older": 1}, "allow_older: expected true or false, received 1"),
         ({"delimiter": '"'}, "quote: expected another character than the delimiter"),
