@@ -137,6 +137,28 @@ def test_losses_are_those_of_keras(units, activation, loss, classes):
     assert total == pytest.approx(float(np.sum(keras.ops.convert_to_numpy(keras.losses.get(name)(labels, predicted)))), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("loss", "units", "activation", "by_hand"),
+    [
+        ('{"name": "quantile", "q": 0.9}', 1, "linear", lambda y, p: np.maximum(0.9 * (y - p), -0.1 * (y - p))),
+        ("tweedie", 1, "exponential", lambda y, p: 2 * p**0.5 + 2 * y * p**-0.5),
+        ("categorical_focal_crossentropy", 2, "softmax", lambda _, p: -0.25 * (1 - p) ** 2 * np.log(p)),
+    ],
+)
+def test_losses_that_keras_lacks_or_has_for_one_hot_labels_only(loss, units, activation, by_hand):
+    network = linear(units, activation)
+    compiled = compile_window(plan(network, loss), BATCH, 1)
+    compiled.reset(0)
+    (window,) = rows(4, 2).windows(BATCH, 1, [0])
+    flat = weights.get_flat(network)
+    after, total = compiled.run(flat, window, RATES[:1])
+    labels, outputs = window.records[0, :, FEATURES], keras.ops.convert_to_numpy(network(window.records[0, :, :FEATURES]))
+    predicted = outputs[:, 0] if units == 1 else outputs[np.arange(4), labels.astype(int)]
+    assert total == pytest.approx(float(by_hand(labels, predicted).sum()), rel=1e-4)
+    assert np.isfinite(after).all()
+    assert not np.array_equal(after, flat)
+
+
 def test_dropout_follows_the_seed_and_batch_statistics_travel_with_the_weights():
     layers = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
     network = keras.Sequential([keras.Input((FEATURES,)), *layers])
