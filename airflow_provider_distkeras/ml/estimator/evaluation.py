@@ -37,7 +37,8 @@ _SPARK: dict[str, tuple[type[Evaluator], tuple[str, ...], tuple[str, ...]]] = {
     "regression": (RegressionEvaluator, ("labelCol", "predictionCol"), ("r2", "rmse", "mse", "mae", "var")),
     "binary": (BinaryClassificationEvaluator, ("labelCol", "rawPredictionCol"), ("areaUnderROC", "areaUnderPR")),
     "multiclass": (
-        MulticlassClassificationEvaluator, ("labelCol", "predictionCol", "probabilityCol"), tuple(EVALUATORS["multiclass"]),
+        MulticlassClassificationEvaluator, ("labelCol", "predictionCol", "probabilityCol"),
+        ("f1", "accuracy", "weightedPrecision", "weightedRecall", "logLoss", "hammingLoss"),
     ),
 }  # fmt: skip
 #: Metrics that Spark computes for rows that count alike: its weighted r2 depends on the weights' scale, and is infinite for some.
