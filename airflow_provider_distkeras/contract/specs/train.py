@@ -62,7 +62,7 @@ class TrainSpec(EvaluatedSpec):
     main_artifact: ClassVar[str] = "model_path"
     artifacts: ClassVar[Mapping[str, str]] = {"model_path": "model"}
     details_class: ClassVar[type[JobDetails]] = TrainDetails
-    added_fields: ClassVar[tuple[str, ...]] = ("fold_gap", "refit")
+    added_fields: ClassVar[tuple[str, ...]] = (*EvaluatedSpec.added_fields, "fold_gap", "refit")
 
     dataset_path: str = spec_field(uri, "The dataset_path a preprocess task returned.")
     trainer: str = spec_field(choice("trainer", TRAINERS), "The trainer, by name.", "ADAG")
