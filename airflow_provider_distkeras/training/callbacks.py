@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 #: Keras' own callbacks that would do nothing, or fail, and what to use instead.
 _ALTERNATIVES = {
-    "ReduceLROnPlateau": "Set lr_decay.",
-    "LearningRateScheduler": "Set lr_decay.",
+    "ReduceLROnPlateau": "Set reduce_on_plateau.",
+    "LearningRateScheduler": "Set lr_schedule.",
     "EarlyStopping": "Set patience, which brings the best weights back.",
     "ModelCheckpoint": "Set snapshot_path.",
     "BackupAndRestore": "Set snapshot_path.",

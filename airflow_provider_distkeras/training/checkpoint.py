@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, Plateau
 from airflow_provider_distkeras.training.server.store import StoreState
 
 #: Errors of NumPy, zip files and JSON for bytes that were truncated or changed.
@@ -50,7 +50,9 @@ def to_bytes(states: list[StoreState]) -> bytes:
             arrays[f"best_{shard}"] = state.best
         for worker, saved in state.saved.items():
             arrays[f"saved_{shard}_{worker}"] = np.frombuffer(saved, np.uint8)
-        entries.append({"ledger": state.ledger.to_dict(), "stopping": asdict(state.stopping), "saved": sorted(state.saved)})
+        plateau = asdict(state.plateau) if state.plateau else None
+        entry = {"ledger": state.ledger.to_dict(), "stopping": asdict(state.stopping), "plateau": plateau}
+        entries.append({**entry, "saved": sorted(state.saved)})
     arrays["books"] = np.frombuffer(json.dumps(entries).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -72,6 +74,7 @@ def from_bytes(content: bytes) -> list[StoreState]:
                     ledger=Ledger.from_dict(entry["ledger"]),
                     saved={worker: arrays[f"saved_{shard}_{worker}"].tobytes() for worker in entry["saved"]},
                     stopping=EarlyStopping(**entry["stopping"]),
+                    plateau=Plateau(**entry["plateau"]) if entry["plateau"] else None,
                     best=arrays.get(f"best_{shard}"),
                 )
                 for shard, entry in enumerate(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
@@ -22,9 +23,10 @@ from airflow_provider_distkeras.training.backends import NetworkPlan
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.checkpoint import CheckpointStore
 from airflow_provider_distkeras.training.monitor import MonitorOptions, TrainingMonitor
+from airflow_provider_distkeras.training.schedules.rate_schedule import RateSchedule
 from airflow_provider_distkeras.training.server import client, protocol, tls
 from airflow_provider_distkeras.training.server.client import Shard
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Plateau
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.shards import ShardedParameterServer
 from airflow_provider_distkeras.training.server.store import StoreState
@@ -49,11 +51,12 @@ class TrainingConfig:
         plan: the network and its training step.
         values: the hyper-parameters that `backends.arguments.extract` took out of the network.
         trainable: the number of trainable weights; they come first in the flat vector.
-        learning_rate, lr_decay, user_rate: the schedule, see `WorkerJob`.
+        learning_rate, schedule: the learning rates, see `WorkerJob`.
         seed: decides the order of the rows and the random numbers of the layers.
         backend: the Keras backend of the workers.
         validates: whether the data have validation rows.
         patience, min_delta: when to stop early, see `EarlyStopping`.
+        plateau: when to lower the learning rate; None never does.
         callbacks: Keras callbacks by import path.
         callbacks_on: chief or every: the workers that call them.
         cache_bytes: the most bytes of its rows that a worker keeps in memory.
@@ -72,13 +75,13 @@ class TrainingConfig:
     values: tuple[float, ...]
     trainable: int
     learning_rate: float
-    lr_decay: float
-    user_rate: float
+    schedule: RateSchedule
     seed: int
     backend: str
     validates: bool = False
     patience: int | None = None
     min_delta: float = 0.0
+    plateau: Plateau | None = None
     callbacks: tuple[str, ...] = ()
     callbacks_on: str = "chief"
     cache_bytes: int = 1 << 30
@@ -94,7 +97,7 @@ class TrainingConfig:
     @property
     def evaluates(self) -> bool:
         """Whether workers report to the server at the end of their epochs."""
-        return bool(self.validates or self.patience or self.callbacks or self.plan.metrics)
+        return bool(self.validates or self.patience or self.plateau or self.callbacks or self.plan.metrics)
 
 
 def train(data: DataFrame, config: TrainingConfig, weights: Matrix) -> tuple[Matrix, TrainingSummary]:
@@ -153,8 +156,7 @@ def worker_job(
         communication_window=trainer.communication_window,
         barrier=isinstance(rule, SynchronousRule) or trainer.deterministic,
         learning_rate=config.learning_rate,
-        lr_decay=config.lr_decay,
-        user_rate=config.user_rate,
+        schedule=config.schedule,
         seed=config.seed,
         evaluates=config.evaluates,
         validates=config.validates,
@@ -199,9 +201,9 @@ def _train(
         timeout=config.timeout,
         num_epoch=trainer.num_epoch,
     )
-    stopping = EarlyStopping(config.patience, config.min_delta)
+    stopping, plateau = EarlyStopping(config.patience, config.min_delta), copy.copy(config.plateau)
     with ShardedParameterServer(
-        weights, rule, host, public_host, policy, encryption, stopping, config.shards, restored
+        weights, rule, host, public_host, policy, encryption, stopping, plateau, config.shards, restored
     ) as server:
         job = worker_job(config, rule, server.shards, server.secret, fingerprint)
         workers, progress = _run_workers(data, config, job, server)
@@ -211,6 +213,7 @@ def _train(
             trainer=type(trainer).__name__,
             validates=config.validates,
             seconds=time.perf_counter() - started,
+            learning_rates=job.epoch_rates(server.state),
             progress=progress,
             rows_before=before,
             label_transform=config.label_transform,

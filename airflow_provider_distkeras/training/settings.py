@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_distkeras.training.schedules.rate_schedule import RateSchedule
 from airflow_provider_distkeras.training.trainers import EnsembleTrainer, Trainer
 
 #: Optimizers whose step is proportional to the gradient.
@@ -25,15 +26,15 @@ class WorkerSettings:
     Attributes:
         trainer: the trainer, with the rows per step of a worker and its steps between two commits.
         optimizer: the worker's optimizer, by name or as a dict.
-        learning_rate: its rate at step 0.
-        lr_decay: its decay, learning_rate / (1 + lr_decay * step), by the steps of all workers.
+        learning_rate: its rate where the user's is `schedule.rate`.
+        schedule: the user's learning rate, and how it moves by the steps of all workers.
         description: what this means, in a line; None for workers that share nothing.
     """
 
     trainer: Trainer
     optimizer: str | dict[str, Any]
     learning_rate: float
-    lr_decay: float
+    schedule: RateSchedule
     description: str | None
 
     @classmethod
@@ -42,12 +43,12 @@ class WorkerSettings:
 
         Args:
             trainer: the trainer with the user's parameters.
-            options: `optimizer`, `learning_rate` and `lr_decay`, among others.
+            options: `optimizer`, `learning_rate`, `lr_decay` and `lr_schedule`, among others.
         """
-        optimizer, rate = trainer.optimizer(options["optimizer"]), options["learning_rate"]
-        alike = rate * trainer.gain(options["optimizer"])
+        optimizer, schedule = trainer.optimizer(options["optimizer"]), RateSchedule.of(options)
+        alike = schedule.rate * trainer.gain(options["optimizer"])
         meaning = f"an epoch moves the weights about as far as one of keras.Model.fit with such batches does at {alike:.3g}"
-        return cls(trainer, optimizer, rate, options["lr_decay"], _describe(trainer, rate, meaning))
+        return cls(trainer, optimizer, schedule.rate, schedule, _describe(trainer, schedule.rate, meaning))
 
     @classmethod
     def derived(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
@@ -55,7 +56,7 @@ class WorkerSettings:
 
         Args:
             trainer: the trainer with the user's parameters.
-            options: `optimizer`, `learning_rate` and `lr_decay`, among others.
+            options: `optimizer`, `learning_rate`, `lr_decay` and `lr_schedule`, among others.
         """
         workers = trainer.divided()
         optimizer = workers.optimizer(options["optimizer"])
@@ -64,10 +65,10 @@ class WorkerSettings:
         noise = share if config["name"].lower() in _LINEAR else share**0.5
         if decay := config.get("weight_decay"):
             optimizer = {**config, "weight_decay": decay * share / noise}
-        user_rate = options["learning_rate"]
-        rate = user_rate * noise / workers.gain(options["optimizer"])
-        origin = f"derived from batches of {trainer.batch_size} rows and a learning rate of {user_rate:g}"
-        return cls(workers, optimizer, rate, options["lr_decay"] * share, _describe(workers, rate, origin))
+        schedule = RateSchedule.of(options, share)
+        rate = schedule.rate * noise / workers.gain(options["optimizer"])
+        origin = f"derived from batches of {trainer.batch_size} rows and a learning rate of {schedule.rate:g}"
+        return cls(workers, optimizer, rate, schedule, _describe(workers, rate, origin))
 
 
 def _describe(trainer: Trainer, rate: float, meaning: str) -> str | None:

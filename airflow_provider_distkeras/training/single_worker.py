@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.dataset import Rows
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Plateau
 from airflow_provider_distkeras.training.server.protocol import Frame
 from airflow_provider_distkeras.training.server.requests import RequestHandler, SyncPolicy, WorkerId
 from airflow_provider_distkeras.training.server.store import ParameterStore, StoreState
@@ -26,6 +27,7 @@ class SingleWorkerFit:
         trainer: the trainer's name.
         weights: the initial weights, (1, weights).
         patience, min_delta: when to stop early, see `EarlyStopping`.
+        plateau: when to lower the learning rate; None never does.
     """
 
     job: WorkerJob
@@ -33,6 +35,7 @@ class SingleWorkerFit:
     weights: Matrix
     patience: int | None = None
     min_delta: float = 0.0
+    plateau: Plateau | None = None
 
     def train(self, rows: Rows, validation: Rows) -> tuple[Matrix, TrainingSummary]:
         """Train on every row, exactly `num_epoch` times, or until training stops early; as `driver.train` with one worker.
@@ -48,7 +51,8 @@ class SingleWorkerFit:
             TrainingError, DivergenceError, DataError: as `driver.train` does.
         """
         started, rule, job = time.perf_counter(), self.job.rule, self._fitted_job(rows, validation)
-        state = StoreState(rule.open(self.weights), stopping=EarlyStopping(self.patience, self.min_delta))
+        stopping = EarlyStopping(self.patience, self.min_delta)
+        state = StoreState(rule.open(self.weights), stopping=stopping, plateau=copy.copy(self.plateau))
         store = ParameterStore(state, rule)
         handler = RequestHandler(store, SyncPolicy(barrier=job.barrier))
         epochs = Worker(job, 0, rows, validation, _in_process_client(handler)).train()
@@ -56,8 +60,9 @@ class SingleWorkerFit:
         report = {"worker": 0, "host": socket.gethostname(), "rows": len(rows), "validation_rows": len(validation)}
         workers = [{**report, "seconds": seconds, "waited": 0.0, "epochs": epochs}]
         summary = TrainingSummary.from_state(
-            state, workers, trainer=self.trainer, validates=job.validates, seconds=seconds, label_transform=job.label_transform
-        )
+            state, workers, trainer=self.trainer, validates=job.validates, seconds=seconds, learning_rates=job.epoch_rates(state),
+            label_transform=job.label_transform,
+        )  # fmt: skip
         summary.check_rows(num_workers=1, num_epoch=job.num_epoch, validates=job.validates, stopped=store.stopped)
         return rule.result(state.store if state.best is None else state.best), summary
 

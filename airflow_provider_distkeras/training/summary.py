@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ class TrainingSummary:
         epochs: passes over the data.
         history: per epoch, `loss` (mean training loss, without regularization), and the metrics of the server weights at its
             end: `val_loss` and `val_` metrics where there are validation rows, else the metrics on the training rows. If
-            asynchronous workers stop early, some may have begun epochs that not all have completed: those have no metrics.
+            asynchronous workers stop early, some may have begun epochs that not all have completed: those have no metrics. Where
+            the learning rate moves, `learning_rate` is the user's at the epoch's end.
         best_epoch: the epoch, from 1, whose weights are the result; None where training could not stop early.
         seconds: wall time of the fit.
         updates: updates that the server applied.
@@ -66,7 +68,7 @@ class TrainingSummary:
     @classmethod
     def from_state(
         cls, state: StoreState, workers: list[dict[str, Any]], *, trainer: str, validates: bool, seconds: float,
-        label_transform: LabelTransform | None = None, **attributes: Any,
+        learning_rates: Sequence[float] = (), label_transform: LabelTransform | None = None, **attributes: Any,
     ) -> TrainingSummary:  # fmt: skip
         """Return the summary of a run.
 
@@ -76,6 +78,7 @@ class TrainingSummary:
             trainer: the trainer's name.
             validates: whether epochs were evaluated on validation rows.
             seconds: wall time of the fit.
+            learning_rates: the user's learning rate at the end of each epoch, where it moves.
             label_transform: of the labels that losses are of.
             **attributes: further attributes that the state does not hold.
         """
@@ -84,6 +87,8 @@ class TrainingSummary:
         for epoch in ledger.epochs[: stopping.judged]:
             for name, value in epoch.metrics.items():
                 history.setdefault(f"val_{name}" if validates else name, []).append(value)
+        if learning_rates:
+            history["learning_rate"] = [*learning_rates]
         return cls(
             trainer=trainer,
             rows=sum(worker["rows"] for worker in workers),

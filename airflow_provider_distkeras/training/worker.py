@@ -17,7 +17,9 @@ from airflow_provider_distkeras.training.algorithms.rule import UpdateRule, Vect
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.callbacks import CallbackList
 from airflow_provider_distkeras.training.dataset import ReadAhead, Rows, WindowBatch
+from airflow_provider_distkeras.training.schedules.rate_schedule import RateSchedule
 from airflow_provider_distkeras.training.server.client import ParameterClient, Shard
+from airflow_provider_distkeras.training.server.store import StoreState
 
 _MAX_COMPILED = 8
 _STEPS_PER_CALL = 32
@@ -42,8 +44,8 @@ class WorkerJob:
         num_epoch: passes over the rows.
         communication_window: steps between two commits; None for an epoch.
         barrier: whether all workers make as many commits as the one with the most rows.
-        learning_rate, lr_decay: the schedule, learning_rate / (1 + lr_decay * step), by the server's count of steps.
-        user_rate: the learning rate that the user set, from which `learning_rate` may be derived.
+        learning_rate: the worker's rate where the user's is `schedule.rate`.
+        schedule: the user's learning rate, and how it moves, by the server's count of steps.
         seed: decides the order of the rows and the random numbers of the layers.
         evaluates: whether epochs end with an evaluation.
         validates: whether that is on validation rows; otherwise on the training rows.
@@ -65,8 +67,7 @@ class WorkerJob:
     communication_window: int | None
     barrier: bool
     learning_rate: float
-    lr_decay: float
-    user_rate: float
+    schedule: RateSchedule
     seed: int
     evaluates: bool
     validates: bool
@@ -79,6 +80,22 @@ class WorkerJob:
     def window_key(self) -> tuple[backends.NetworkPlan, int, int]:
         """The arguments of `compiled_window` for this job."""
         return self.plan, self.batch_size, min(self.communication_window or _STEPS_PER_CALL, _STEPS_PER_CALL)
+
+    def epoch_rates(self, state: StoreState) -> list[float]:
+        """Return the user's learning rate at the end of each epoch of a run; none if it cannot move.
+
+        Args:
+            state: the state that the run ended with.
+        """
+        if self.schedule.is_constant and not state.plateau:
+            return []
+        ledger, networks = state.ledger, self.rule.num_workers // self.rule.workers_per_clock
+        rows = sum(worker.rows for worker in ledger.workers.values()) // networks
+        ends = np.cumsum([epoch.steps for epoch in ledger.epochs if epoch.rows]) // networks - 1
+        factors = [epoch.rate_factor for epoch in ledger.epochs[: state.stopping.judged]]
+        factors += [state.rate_factor] * (len(ends) - len(factors))
+        table = self.schedule.table(rows, self.num_epoch, self.batch_size)
+        return [float(table.rates(end)[0]) * factor for end, factor in zip(ends.reshape(-1, 1), factors, strict=False)]
 
 
 @dataclass
@@ -134,6 +151,8 @@ class Worker:
         done, self._clock = welcome.sequence, welcome.steps
         weights, commits = welcome.weights, welcome.commits if job.barrier else commits
         self._compiled = compiled_window(*job.window_key)
+        self._rates = job.schedule.table(welcome.rows, job.num_epoch, job.batch_size)
+        self._rate_factor = welcome.rate_factor
         self._check_record_size()
         self._compiled.reset(int(np.random.SeedSequence([job.seed, self._number]).generate_state(1)[0]))
         if done and (state := client.restore()):
@@ -154,7 +173,7 @@ class Worker:
                 metrics = self._evaluate()
                 record |= {f"val_{name}" if job.validates else name: value for name, value in metrics.items()}
                 requested = callbacks.on_epoch_end(epoch, record, client.pull) if callbacks else False
-                stop = client.report_evaluation(epoch, self._evaluation_rows(), metrics, requested)
+                stop, self._rate_factor = client.report_evaluation(epoch, self._evaluation_rows(), metrics, requested)
             if stop:
                 break
         callbacks.on_train_end()
@@ -200,7 +219,7 @@ class Worker:
             update = job.rule.update(before, weights, pending.steps)
             reply = self._client.commit(update, self._sequence, pending.steps, epoch, pending.rows, pending.loss, windows.prepare)
             before = weights = job.rule.resume(weights, reply.weights)
-            self._clock, stop = reply.steps, reply.stop
+            self._clock, self._rate_factor, stop = reply.steps, reply.rate_factor, reply.stop
             total.add(pending.steps, pending.rows, pending.loss)
             pending = _TrainingTotals()
             self._save_periodically()
@@ -222,8 +241,12 @@ class Worker:
 
     def _learning_rates(self, ahead: int) -> Vector:
         """Return the learning rates of the next call's steps, `ahead` steps after the last commit, (window,)."""
-        steps = self._clock + ahead + np.arange(self._compiled.shape[0])
-        return (self._job.learning_rate / (1.0 + self._job.lr_decay * steps)).astype(np.float32)
+        job, window = self._job, self._compiled.shape[0]
+        if job.schedule.is_constant:
+            return np.full(window, job.learning_rate * self._rate_factor, np.float32)
+        # The other workers that share the clock take their steps meanwhile.
+        steps = self._clock + (ahead + np.arange(window)) * job.rule.workers_per_clock
+        return (self._rates.rates(steps) * (job.learning_rate / job.schedule.rate * self._rate_factor)).astype(np.float32)
 
     def _batches(self, commit: int) -> str:
         """Describe the batches of an epoch's commit, from 1."""
@@ -239,9 +262,10 @@ class Worker:
     def _check_finite(self, weights: Vector, loss: float, window: WindowBatch, location: str) -> None:
         if math.isfinite(loss) and math.isfinite(float(weights.sum())):
             return
+        rate = self._job.schedule.rate * self._rate_factor
         raise DivergenceError(
             f"Training diverged: the loss is {loss / window.rows:g} on {location}. "
-            f"Lower learning_rate (now {self._job.user_rate:g}), or scale the features with process_csv(scaling='standard')."
+            f"Lower learning_rate (now {rate:g}), or scale the features with process_csv(scaling='standard')."
         )
 
     def _evaluation_rows(self) -> int:

@@ -9,9 +9,9 @@ from airflow_provider_distkeras.training.settings import WorkerSettings
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.12, "lr_decay": 1e-3}
 
 
-def derived(trainer, optimizer="sgd", **parameters):
+def derived(trainer, optimizer="sgd", lr_schedule=None, **parameters):
     made = trainers.get(trainer)(**{"batch_size": 64, "num_workers": 4, **parameters})
-    return WorkerSettings.derived(made, {**OPTIONS, "optimizer": optimizer})
+    return WorkerSettings.derived(made, {**OPTIONS, "optimizer": optimizer, "lr_schedule": lr_schedule})
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_round_of_all_workers_moves_the_server_as_one_step_of_sgd_does(trainer
     assert settings.learning_rate == pytest.approx(rate)
     assert settings.trainer.batch_size == 16
     assert settings.trainer.communication_window == given.get("communication_window", 1)
-    assert settings.lr_decay == pytest.approx(1e-3 / 4)
+    assert (settings.schedule.decay, settings.schedule.share) == (1e-3, 1 / 4)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "AdamW", {"name": "rmsprop", "rho": 0.8}])
@@ -51,10 +51,24 @@ def test_weights_decay_as_fast_as_in_one_network():
     assert adamw["weight_decay"] == 0.004
 
 
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm", "clipvalue"])
+def test_gradients_are_clipped_where_the_user_says(clip):
+    settings = derived("LocalSGD", {"name": "sgd", clip: 0.5})
+    assert settings.optimizer == {"name": "sgd", clip: 0.5}
+    assert settings.learning_rate == derived("LocalSGD").learning_rate
+
+
+def test_a_schedule_goes_by_the_batches_of_the_user_whatever_the_workers_take():
+    schedule = {"name": "ExponentialDecay", "initial_learning_rate": 0.3, "decay_steps": 10.0, "decay_rate": 0.5}
+    settings = derived("ADAG", lr_schedule=schedule)
+    assert settings.learning_rate == pytest.approx(0.3 / 4)
+    assert (settings.schedule.rate, settings.schedule.share) == (0.3, 1 / 4)
+
+
 @pytest.mark.parametrize("trainer", ["SingleTrainer", "EnsembleTrainer"])
 def test_workers_that_share_nothing_take_what_the_user_set(trainer):
     settings = WorkerSettings.derived(trainers.get(trainer)(batch_size=64), OPTIONS)
-    assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
+    assert (settings.learning_rate, settings.schedule.decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +76,7 @@ def test_workers_that_share_nothing_take_what_the_user_set(trainer):
 )
 def test_one_worker_trains_as_one_network_does(trainer):
     settings = derived(trainer, "adam", num_workers=1)
-    assert (settings.learning_rate, settings.lr_decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
+    assert (settings.learning_rate, settings.schedule.decay, settings.trainer.batch_size) == (0.12, 1e-3, 64)
     assert isinstance(settings.trainer.rule(8, 0.12), SequentialRule)
     assert settings.trainer.communication_window == 32
 

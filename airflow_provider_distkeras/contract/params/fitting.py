@@ -40,7 +40,7 @@ FITTING: dict[str, Field] = {
     "settings": Field(
         choice("settings", SETTINGS),
         "keras",
-        "keras: batch_size, learning_rate and lr_decay mean what they mean in keras.Model.fit, and the workers' are derived from "
+        "keras: batch_size and the learning rate mean what they mean in keras.Model.fit, and the workers' are derived from "
         "them; raw: they are every worker's, as in the algorithm's paper.",
     ),
     "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),

@@ -19,6 +19,7 @@ from airflow_provider_distkeras.contract.fields import (
 from airflow_provider_distkeras.contract.params.label_transforms import LABEL_TRANSFORMS, check_label_transform
 from airflow_provider_distkeras.contract.params.losses import TASKS, Loss, loss_field, task_of
 from airflow_provider_distkeras.contract.params.objectives import DEFAULT_LOSS, check_outputs, losses, tasks
+from airflow_provider_distkeras.contract.params.schedules import reduce_on_plateau, schedule
 
 REGULARIZERS = ("l1", "l2", "l1_l2")
 DTYPES = ("float32", "mixed_bfloat16")
@@ -85,6 +86,18 @@ HYPERPARAMETERS: dict[str, Field] = {
     ),
     "learning_rate": Field(number(positive=True), 1e-2, "Learning rate at step 0."),
     "lr_decay": Field(number(0.0), 0.0, "Decay of the learning rate: learning_rate / (1 + lr_decay * step)."),
+    "lr_schedule": Field(
+        optional(schedule),
+        None,
+        "The learning rate by the step of all workers together: cosine, warmup or warmup_cosine over the whole fit, one of "
+        "Keras' schedules as {'name': 'CosineDecay', its arguments}, or as keras.optimizers.schedules.serialize returns it.",
+    ),
+    "reduce_on_plateau": Field(
+        optional(reduce_on_plateau),
+        None,
+        "{'factor': 0.5, 'patience': 2, 'min_delta': 0, 'min_lr': 0}, of which any may be left out: lower the learning rate of "
+        "all workers after so many epochs without a better loss (on validation rows, if there are any).",
+    ),
     "loss": Field(
         _loss,
         DEFAULT_LOSS,

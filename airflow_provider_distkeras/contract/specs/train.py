@@ -26,6 +26,7 @@ from airflow_provider_distkeras.contract.params.choices import BACKENDS, SEARCHE
 from airflow_provider_distkeras.contract.params.fitting import FITTING
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS, check_network
 from airflow_provider_distkeras.contract.params.objectives import check_evaluator
+from airflow_provider_distkeras.contract.params.schedules import check_rates
 from airflow_provider_distkeras.contract.params.trainers import TRAINERS, trainer_fields
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.distributions import distribution, draw
@@ -149,6 +150,7 @@ class TrainSpec(EvaluatedSpec):
         spec._check_fixed()
         for trial in spec.trials() or draw(spec.distributions, 1, spec.seed):
             check_network({**spec.hyperparameters, **trial})
+            check_rates({**spec.hyperparameters, **trial})
             if spec.uses_evaluator:
                 check_evaluator(spec.evaluator, {**spec.hyperparameters, **trial})
         return spec

@@ -24,7 +24,8 @@ class CheckpointFile:
     def __init__(self, storage: Storage, folder: str, config: TrainingConfig, initial: Matrix) -> None:
         identity = repr([
             type(config.trainer).__name__, sorted(config.trainer.parameters.items()), config.plan, config.values,
-            config.learning_rate, config.lr_decay, config.seed, config.patience, config.min_delta, config.label_transform,
+            config.learning_rate, config.schedule, config.plateau, config.seed, config.patience, config.min_delta,
+            config.label_transform,
             hashlib.sha256(initial.tobytes()).hexdigest(),
         ])  # fmt: skip
         self._storage = storage

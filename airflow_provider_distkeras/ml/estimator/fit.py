@@ -20,6 +20,7 @@ from airflow_provider_distkeras.contract.params.label_transforms import NONE, ch
 from airflow_provider_distkeras.contract.params.losses import is_positive
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS
 from airflow_provider_distkeras.contract.params.objectives import is_classification
+from airflow_provider_distkeras.contract.params.schedules import REDUCE_ON_PLATEAU, check_rates
 from airflow_provider_distkeras.contract.params.trainers import TRAINER_PARAMETERS, trainer_fields
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED
 from airflow_provider_distkeras.ml.estimator import sample_weights
@@ -39,6 +40,7 @@ from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
+from airflow_provider_distkeras.training.server.ledger import Plateau
 from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.single_worker import SingleWorkerFit
 from airflow_provider_distkeras.training.summary import TrainingSummary
@@ -85,9 +87,11 @@ class FitPlan:
         """
         trainer, backend = make_trainer(params), _installed_backend(params)
         options = params.values_of({**HYPERPARAMETERS, **FITTING})
+        check_rates({name: value for name, value in options.items() if params.isSet(name)})
         derive = WorkerSettings.raw if options["settings"] == "raw" else WorkerSettings.derived
         settings = derive(trainer, options)
         network = (networks or NetworkCache()).get(params, dataset, settings, options, backend)
+        settings.schedule.check()  # the network's custom objects are imported by now
         return cls(params, settings, backend, options, network, _label_transform(params, dataset, options, network))
 
     @property
@@ -144,7 +148,8 @@ class FitPlan:
         """Return the fit as plain values for a Spark task, if it `is_single_task`."""
         config = self._training_config(dataset, self.label_transform)
         job = driver.worker_job(config, self.trainer.rule(config.trainable, config.learning_rate))
-        return SingleWorkerFit(job, type(self.trainer).__name__, self.network.initial, config.patience, config.min_delta)
+        name = type(self.trainer).__name__
+        return SingleWorkerFit(job, name, self.network.initial, config.patience, config.min_delta, config.plateau)
 
     def model(self, members: Matrix, summary: TrainingSummary) -> DistKerasModel:
         """Return the model with trained weights, (members, weights)."""
@@ -199,6 +204,13 @@ class FitPlan:
             joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
         ]
 
+    def _plateau(self) -> Plateau | None:
+        reduction = self.options.get("reduce_on_plateau")
+        if reduction is None:
+            return None
+        values = {name: reduction.get(name, field.default) for name, field in REDUCE_ON_PLATEAU.items()}
+        return Plateau(values["factor"], values["patience"], values["min_delta"], values["min_lr"] / self.settings.schedule.rate)
+
     def _training_config(self, dataset: DataFrame, transform: LabelTransform | None) -> driver.TrainingConfig:
         options, network = self.options, self.network
         for path in options.get("callbacks") or ():
@@ -209,13 +221,13 @@ class FitPlan:
             values=network.values,
             trainable=network.trainable,
             learning_rate=self.settings.learning_rate,
-            lr_decay=self.settings.lr_decay,
-            user_rate=options["learning_rate"],
+            schedule=self.settings.schedule,
             seed=self.params.getSeed() % 2**32,
             backend=self.backend,
             validates=bool(self.params.isDefined("validationIndicatorCol") or options["validation_split"]),
             patience=options.get("patience"),
             min_delta=options["min_delta"],
+            plateau=self._plateau(),
             callbacks=tuple(options.get("callbacks") or ()),
             callbacks_on=options["callbacks_on"],
             cache_bytes=self.cache_bytes,

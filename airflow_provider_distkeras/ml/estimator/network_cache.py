@@ -15,7 +15,7 @@ from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.trainers import EnsembleTrainer
 
 #: Hyper-parameters that a network is the same without.
-_NOT_BUILT = ("learning_rate", "lr_decay", "label_transform")
+_NOT_BUILT = ("learning_rate", "lr_decay", "lr_schedule", "reduce_on_plateau", "label_transform")
 _MAX_NETWORKS = 16
 #: Held while a network is built or given its trained weights: fits of one cache share networks.
 NETWORK_LOCK = threading.Lock()

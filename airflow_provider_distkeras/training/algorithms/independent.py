@@ -23,6 +23,8 @@ class SequentialRule(AsynchronousRule):
 class EnsembleRule(AsynchronousRule):
     """Independent training: C_i <- W_i for every worker i, so there are as many results as workers."""
 
+    is_independent = True
+
     def open(self, initial: Matrix) -> Matrix:
         """Return one row per worker, (num_workers, weights)."""
         return np.resize(initial, (self.num_workers, initial.shape[1]))

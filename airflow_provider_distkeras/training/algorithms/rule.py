@@ -27,6 +27,13 @@ class UpdateRule(ABC):
 
     #: Whether the answer to a commit is the server weights, so that newer ones may take their place.
     answers_with_weights = True
+    #: Whether every worker trains a network of its own, so that its steps are the clock of its learning rate.
+    is_independent = False
+
+    @property
+    def workers_per_clock(self) -> int:
+        """Number of workers whose steps one clock counts."""
+        return 1 if self.is_independent else self.num_workers
 
     def open(self, initial: Matrix) -> Matrix:
         """Return the store of a new run, (rows, weights).

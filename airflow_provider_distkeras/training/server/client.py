@@ -65,8 +65,10 @@ class ServerReply:
     Attributes:
         weights: the update rule's answer, (weights,).
         sequence: commits of this worker that have been applied.
-        steps: optimizer steps of all workers together.
+        steps: optimizer steps of all workers together; of this one, if it trains a network of its own.
         commits: the most commits that any worker's epoch makes; in the reply to `hello` only.
+        rows: the rows of all workers that share the steps, as far as they are known; in the reply to `hello` only.
+        rate_factor: what to multiply the learning rate by.
         stop: whether training is to end.
     """
 
@@ -74,6 +76,8 @@ class ServerReply:
     sequence: int
     steps: int
     commits: int
+    rows: int
+    rate_factor: float
     stop: bool
 
 
@@ -172,8 +176,8 @@ class ParameterClient:
         """Return the server weights as they are now, (weights,)."""
         return self._merge(self._exchange([self._frame(Op.PULL)] * len(self._shards))).weights
 
-    def report_evaluation(self, epoch: int, rows: int, metrics: dict[str, float], stop: bool) -> bool:
-        """Report the end of an epoch; return whether training is to end.
+    def report_evaluation(self, epoch: int, rows: int, metrics: dict[str, float], stop: bool) -> tuple[bool, float]:
+        """Report the end of an epoch; return whether training is to end, and what to multiply the learning rate by.
 
         Args:
             epoch: the epoch that ended.
@@ -184,7 +188,7 @@ class ParameterClient:
         payload = json.dumps({"measured": metrics, "stop": stop}).encode()
         frame = Frame(Op.EVALUATED, self._worker, self._attempt, epoch=epoch, rows=rows if metrics else 0, payload=payload)
         replies = self._exchange([frame] * len(self._shards))
-        return replies[0].stop
+        return replies[0].stop, replies[0].loss
 
     def leave(self) -> None:
         """Report that this worker has trained all its epochs."""
@@ -233,4 +237,4 @@ class ParameterClient:
         first = replies[0]
         sequence = min(reply.sequence for reply in replies)
         weights = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return ServerReply(weights, sequence, first.steps, first.epoch, first.stop)
+        return ServerReply(weights, sequence, first.steps, first.epoch, first.rows, first.loss, first.stop)

@@ -20,6 +20,7 @@ class WorkerAccount:
         digest: a hash of its rows, the same for every attempt; None before its HELLO.
         pulled_at: the ledger's `updates` when the worker last received weights.
         left: whether it has trained all its epochs.
+        steps: optimizer steps that it has made.
     """
 
     attempt: int = -1
@@ -29,6 +30,7 @@ class WorkerAccount:
     digest: int | None = None
     pulled_at: int = 0
     left: bool = False
+    steps: int = 0
 
 
 @dataclass
@@ -39,11 +41,15 @@ class EpochAccount:
         rows: rows trained.
         loss: the sum of their losses.
         evaluations: per worker, the rows it evaluated and the mean of each metric over them.
+        steps: optimizer steps.
+        rate_factor: what the loss of earlier epochs has lowered the learning rate by.
     """
 
     rows: int = 0
     loss: float = 0.0
     evaluations: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)
+    steps: int = 0
+    rate_factor: float = 1.0
 
     @property
     def mean_loss(self) -> float:
@@ -92,6 +98,11 @@ class Ledger:
         """Number of workers that registered with no rows; they evaluate nothing."""
         return sum(worker.digest is not None and not worker.rows for worker in self.workers.values())
 
+    def rows_of_all(self, num_workers: int) -> int:
+        """Return the rows of all workers, as far as those that have registered tell."""
+        rows = [worker.rows for worker in self.workers.values() if worker.digest is not None]
+        return round(sum(rows) / len(rows) * num_workers)
+
     def worker(self, number: int) -> WorkerAccount:
         """Return a worker's account; open it at the first call."""
         account = self.workers.get(number)
@@ -112,7 +123,9 @@ class Ledger:
         epoch = self.epoch(frame.epoch)
         epoch.rows += frame.rows
         epoch.loss += frame.loss
+        epoch.steps += frame.steps
         account.sequence = frame.sequence
+        account.steps += frame.steps
         self.steps += frame.steps
         self.updates += 1
 
@@ -124,8 +137,13 @@ class Ledger:
     def from_dict(cls, values: dict[str, Any]) -> Ledger:
         """Return the ledger of the values that `to_dict` returned."""
         epochs = [
-            EpochAccount(e["rows"], e["loss"], {int(w): (rows, metrics) for w, (rows, metrics) in e["evaluations"].items()})
-            for e in values["epochs"]
+            EpochAccount(
+                **{
+                    **account,
+                    "evaluations": {int(w): (rows, metrics) for w, (rows, metrics) in account["evaluations"].items()},
+                }
+            )
+            for account in values["epochs"]
         ]
         workers = {int(number): WorkerAccount(**account) for number, account in values["workers"].items()}
         return cls(**{**values, "epochs": epochs, "workers": workers})
@@ -161,3 +179,35 @@ class EarlyStopping:
     def due(self) -> bool:
         """Whether it is time to stop."""
         return self.patience is not None and self.judged - 1 - self.best_epoch >= self.patience
+
+
+@dataclass
+class Plateau:
+    """When the learning rate is lowered, as `keras.callbacks.ReduceLROnPlateau` does it.
+
+    Attributes:
+        factor: what the rate is multiplied by.
+        patience: epochs without an improvement after which it is.
+        min_delta: the least decrease of the loss that counts as an improvement.
+        min_factor: the least that the rate may come to, as a share of what it would be.
+        best_loss: the lowest loss so far.
+        waited: epochs since, or since the rate was lowered.
+        rate_factor: what the rate is multiplied by now.
+    """
+
+    factor: float
+    patience: int
+    min_delta: float
+    min_factor: float
+    best_loss: float = float("inf")
+    waited: int = 0
+    rate_factor: float = 1.0
+
+    def judge(self, loss: float) -> None:
+        """Record the next epoch's loss, and lower the rate if it is time."""
+        if loss < self.best_loss - self.min_delta:
+            self.best_loss, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience and self.rate_factor > self.min_factor:
+            self.rate_factor, self.waited = max(self.rate_factor * self.factor, self.min_factor), 0

@@ -62,8 +62,8 @@ class Frame:
         sequence: commits that the worker has made, this one included.
         steps: optimizer steps in this commit; in a response, those of all commits.
         epoch: the commit's epoch; in the response to HELLO, the most commits that any worker's epoch makes.
-        rows: the commit's rows.
-        loss: the sum of their losses.
+        rows: the commit's rows; in the response to HELLO, those by which the run's length is computed.
+        loss: the sum of their losses; in a response, what the loss has lowered the learning rate by.
         stop: in a response, whether training is to end.
         payload: weights or an update as float32 bytes, a worker's state, or JSON text.
     """

@@ -162,6 +162,8 @@ class RequestHandler:
         self._changed.notify_all()
         response.attempt, response.stop = frame.attempt, self.store.stopped
         response.epoch = max(worker.commits for worker in ledger.workers.values())
+        alone = self.store.rule.is_independent
+        response.rows = account.rows if alone else ledger.rows_of_all(self.store.rule.num_workers)
         return response
 
     def _await_earlier_attempt(self, number: int, frame: Frame) -> None:
@@ -284,7 +286,7 @@ class RequestHandler:
         self._changed.notify_all()
         if self._policy.barrier:
             self._wait(lambda: self.store.state.stopping.judged > frame.epoch, "all workers to end the epoch", frame)
-        return Frame(Op.WEIGHTS, frame.worker, frame.attempt, stop=self.store.stopped)
+        return Frame(Op.WEIGHTS, frame.worker, frame.attempt, loss=self.store.state.rate_factor, stop=self.store.stopped)
 
     def _check_epoch(self, frame: Frame) -> None:
         validation.check_epoch(frame, len(self.store.ledger.epochs), self._policy.num_epoch)
@@ -297,7 +299,8 @@ class RequestHandler:
             worker,
             account.attempt,
             account.sequence,
-            ledger.steps,
+            account.steps if self.store.rule.is_independent else ledger.steps,
+            loss=self.store.state.rate_factor,
             stop=self.store.stopped and not self._policy.barrier,  # behind a barrier, all stop together at an epoch's end
             payload=protocol.as_payload(weights),
         )

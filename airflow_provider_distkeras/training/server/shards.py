@@ -13,7 +13,7 @@ import numpy as np
 from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.training.algorithms.rule import Matrix, UpdateRule
 from airflow_provider_distkeras.training.server.client import Shard
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, Plateau
 from airflow_provider_distkeras.training.server.requests import SyncPolicy
 from airflow_provider_distkeras.training.server.server import ParameterServer
 from airflow_provider_distkeras.training.server.store import StoreState
@@ -34,6 +34,7 @@ class ShardedParameterServer:
         policy: whether workers wait for each other.
         encryption: encrypts the connections.
         stopping: when training stops early.
+        plateau: when the learning rate is lowered; None for never.
         shards: the number of shards; None to choose it by the size of the weights.
         restored: the states to resume from, one per shard.
 
@@ -50,6 +51,7 @@ class ShardedParameterServer:
         policy: SyncPolicy,
         encryption: ssl.SSLContext | None = None,
         stopping: EarlyStopping | None = None,
+        plateau: Plateau | None = None,
         shards: int | None = None,
         restored: list[StoreState] | None = None,
     ) -> None:
@@ -62,7 +64,7 @@ class ShardedParameterServer:
         rules = [rule.shard(start, stop) for start, stop in self._ranges]
         if restored is None:
             states = [StoreState(part.open(weights[:, a:b])) for part, (a, b) in zip(rules, self._ranges, strict=True)]
-            states[0].stopping = stopping or EarlyStopping()
+            states[0].stopping, states[0].plateau = stopping or EarlyStopping(), plateau
         else:
             states = restored
             for state in states:  # another application counts its tasks from the beginning

@@ -10,7 +10,7 @@ import numpy as np
 from airflow_provider_distkeras.training.algorithms.rule import AsynchronousRule, Matrix, UpdateRule, Vector
 from airflow_provider_distkeras.training.algorithms.synchronous import SynchronousRule
 from airflow_provider_distkeras.training.server import validation
-from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, WorkerAccount
+from airflow_provider_distkeras.training.server.ledger import EarlyStopping, Ledger, Plateau, WorkerAccount
 from airflow_provider_distkeras.training.server.protocol import Frame, WireError
 
 
@@ -23,6 +23,7 @@ class StoreState:
         ledger: the updates applied, by worker and epoch.
         saved: per worker, the state of its optimizer and random numbers, as it last sent them.
         stopping: when training stops early.
+        plateau: when the learning rate is lowered; None for never.
         best: the matrix after the best epoch so far; None unless training may stop early.
     """
 
@@ -31,6 +32,12 @@ class StoreState:
     saved: dict[int, bytes] = field(default_factory=dict)
     stopping: EarlyStopping = field(default_factory=EarlyStopping)
     best: Matrix | None = None
+    plateau: Plateau | None = None
+
+    @property
+    def rate_factor(self) -> float:
+        """What the loss has lowered the learning rate by, in (0, 1]."""
+        return self.plateau.rate_factor if self.plateau else 1.0
 
 
 class ParameterStore:
@@ -134,7 +141,10 @@ class ParameterStore:
             epoch = self.ledger.epochs[stopping.judged]
             if len(epoch.evaluations) < awaited:
                 return
-            improved = stopping.judge(epoch.metrics.get("loss", epoch.mean_loss))
+            loss, epoch.rate_factor = epoch.metrics.get("loss", epoch.mean_loss), self.state.rate_factor
+            if self.state.plateau:
+                self.state.plateau.judge(loss)
+            improved = stopping.judge(loss)
             if improved and stopping.patience is not None:
                 self._on_best()
             self.stopped = self.stopped or stopping.due

@@ -75,6 +75,10 @@ def train_spec(**fields):
         ({"hyperparameters": {**NETWORK, "network": "m:f"}}, "Two networks:"),
         ({"hyperparameters": {**NETWORK, "activations": ["relu", "relu", "relu"]}}, "activations: expected 1 values"),
         ({"hyperparameters": {**NETWORK, "optimizer": {"name": "adam", "learning_rate": 1}}}, "set learning_rate as its own"),
+        (
+            {"hyperparameters": {**NETWORK, "lr_decay": 0.1}, "param_grid": {"lr_schedule": [None, "cosine"]}},
+            "lr_decay: lr_schedule",
+        ),
         ({"hyperparameters": {**NETWORK, "loss": "msq"}}, "hyperparameters['loss']: Unknown loss 'msq'. Did you mean 'mse'?"),
         ({"evaluator": "binary"}, "evaluator: the loss 'mse' needs 'regression', received 'binary'."),
         (

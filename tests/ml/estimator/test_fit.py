@@ -53,16 +53,27 @@ def test_an_ensemble_predicts_the_mean_of_its_members(data):
 
 
 @pytest.mark.parametrize("trainer", ["LocalSGD", "AveragingTrainer"])
-@pytest.mark.parametrize("optimizer", ["sgd", {"name": "sgd", "momentum": 0.9}], ids=["sgd", "momentum"])
-def test_with_the_settings_of_keras_workers_that_average_each_step_train_as_one(data, trainer, optimizer, caplog):
+@pytest.mark.parametrize(
+    ("optimizer", "rates"),
+    [
+        ("sgd", {"lr_decay": 0.01}),
+        (
+            {"name": "sgd", "momentum": 0.9},
+            {"lr_schedule": "warmup_cosine", "reduce_on_plateau": {"patience": 1, "min_delta": 0.2}},
+        ),
+    ],
+    ids=["decay", "momentum and schedule"],
+)
+def test_with_the_settings_of_keras_workers_that_average_each_step_train_as_one(data, trainer, optimizer, rates, caplog):
     rows = data.limit(300).repartition(2)  # a batch of all rows is shared out evenly, so the order of the rows is of no account
-    settings = {"optimizer": optimizer, "learning_rate": 0.02, "lr_decay": 0.01, "settings": "keras"}
+    settings = {"optimizer": optimizer, "learning_rate": 0.02, "settings": "keras", **rates}
     alone = estimator("SingleTrainer", {"batch_size": 300, "num_epoch": 20}, **settings).fit(rows)
     with caplog.at_level("INFO", "airflow_provider_distkeras.ml.estimator.fit"):
         together = estimator(trainer, {"batch_size": 300, "num_epoch": 20, "num_workers": 2}, **settings).fit(rows)
     assert f"{trainer}: 2 workers take batches of 150 rows" in caplog.text
     assert "derived from batches of 300 rows and a learning rate of 0.02." in caplog.text
     assert together.summary.steps == 2 * alone.summary.steps
+    assert together.summary.history["learning_rate"] == pytest.approx(alone.summary.history["learning_rate"])
     for ours, theirs in zip(together.keras_network().get_weights(), alone.keras_network().get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
@@ -163,7 +174,7 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"callbacks": ["no.such:Thing"]}, SpecError, "callbacks: expected 'package.module:name', received 'no.such:Thing'"),
         ("ADAG", {"callbacks": ["math:pi"]}, SpecError, "callbacks: 'math:pi' cannot be called without arguments"),
         ("ADAG", {"callbacks": ["builtins:dict"]}, SpecError, "callbacks: 'builtins:dict' gives a dict, expected a keras"),
-        ("ADAG", {"callbacks": ["keras.callbacks:ReduceLROnPlateau"]}, SpecError, "ReduceLROnPlateau steers the training of one pr"),
+        ("ADAG", {"callbacks": ["keras.callbacks:ReduceLROnPlateau"]}, SpecError, "Set reduce_on_plateau"),
         ("ADAG", {"weightCol": "text"}, DataError, "weightCol: expected numbers in 'text', received string"),
         ("ADAG", {"optimizer": {"name": "adam", "use_ema": True}}, SpecError, "optimizer: use_ema averages the weights of one process"),
         ("ADAG", {"batch_size": 8}, SpecError, "'batch_size' is both in trainer_params and an argument of its own"),
@@ -173,6 +184,8 @@ def test_rows_that_memory_must_not_hold_train_the_same(data):
         ("ADAG", {"network": "operator:itemgetter", "layer_dims": None}, SpecError, "network: operator:itemgetter"),
         ("ADAG", {"validationIndicatorCol": "none"}, DataError, "no row was set aside to validate on"),
         ("ADAG", {"validationIndicatorCol": "every"}, DataError, "every row was set aside to validate on"),
+        ("ADAG", {"lr_schedule": "cosine", "lr_decay": 0.1}, SpecError, "lr_decay: lr_schedule decides how the learning rate falls"),
+        ("ADAG", {"lr_schedule": {"class_name": "A", "registered_name": "no>A"}, "learning_rate": None}, SpecError, "registered as 'no>A'"),
         ("ADAG", {"custom_objects": ["no_such"]}, SpecError, "custom_objects: cannot import 'no_such'"),
         ("ADAG", {"loss": ["mse", "mae"]}, SpecError, "loss: layer_dims makes one output, received 2 losses"),
         ("ADAG", {"input_shape": [2]}, SpecError, "input_shape is for a network of your own"),

@@ -1,6 +1,7 @@
 """Fits that share the rows that their machine stores, on real Spark."""
 
 import gc
+import math
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from airflow_provider_distkeras.ml import DistKeras
 from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.fold import PART, Fold
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, LocalFitPool
+from airflow_provider_distkeras.ml.estimator.network_cache import NetworkCache
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice
 from airflow_provider_distkeras.ml.network.metrics import Measurement
 from airflow_provider_distkeras.spark.environment import worker_environment
@@ -49,6 +51,18 @@ def test_the_process_of_a_task_runs_the_next_task_too(spark):
 
     assert set(after_one) & set(after_two)
     assert max(after_two.values()) > 100_000  # Spark collects garbage after every task, over all that is not left alone
+
+
+def test_fits_that_differ_in_their_schedule_share_a_compiled_network_and_have_rates_of_their_own(spark):
+    data, plan = rows_and_plan(spark)
+    schedules = ["cosine", {"name": "PiecewiseConstantDecay", "boundaries": [1], "values": [0.1, 0.2]}]
+    networks = NetworkCache()
+    plans = [FitPlan.of(plan.params.copy({plan.params.lr_schedule: value}), data, networks) for value in schedules]
+    with LocalFitPool(data) as pool:
+        fits = pool.run([FitRequest(one, FoldSlice(Fold((0, 1), 2))) for one in plans])
+    assert plans[0].network is plans[1].network
+    rates = [fit.summary.history["learning_rate"] for fit in fits]
+    assert rates == [[pytest.approx(0.005 * (1 + math.cos(math.pi * 3 / 4)))], [pytest.approx(0.2)]]
 
 
 def test_a_machine_without_the_rows_reads_them_for_all_fits_of_its_task(spark, monkeypatch):

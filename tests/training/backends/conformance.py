@@ -100,6 +100,23 @@ def test_an_optimizer_goes_on_past_the_steps_that_32_bits_count():
     np.testing.assert_allclose(late, run_from(1_000_000), rtol=1e-6)
 
 
+@pytest.mark.parametrize("clip", [{"clipnorm": 0.05}, {"global_clipnorm": 0.05}, {"clipvalue": 0.02}], ids=str)
+def test_gradients_are_clipped_as_keras_clips_them(clip):
+    network = linear()
+    flat, (window,) = weights.get_flat(network), rows(12).windows(BATCH, WINDOW, [0])
+
+    def run(**arguments):
+        compiled = compile_window(plan(network, momentum=0.5, **arguments), BATCH, WINDOW)
+        compiled.reset(0)
+        return compiled.run(flat, window, np.full(WINDOW, 0.1, np.float32))[0]
+
+    network.compile(keras.optimizers.SGD(0.1, momentum=0.5, **clip), "mse")
+    taken = window.records.reshape(-1, FEATURES + 2)
+    network.fit(taken[:, :FEATURES], taken[:, FEATURES], batch_size=BATCH, shuffle=False, verbose=0)
+    np.testing.assert_allclose(run(**clip), weights.get_flat(network), atol=1e-5)
+    assert not np.allclose(run(), run(**clip), atol=1e-2)
+
+
 def test_steps_without_rows_leave_momentum_and_weights_alone():
     network = linear()
     compiled = compile_window(plan(network, optimizer="adam"), BATCH, WINDOW)

@@ -1,0 +1,1 @@
+"""Runs on executors. The learning rate of every step, from the schedule that the user set."""
