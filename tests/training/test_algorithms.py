@@ -1,5 +1,7 @@
 """The update rules against the conditions their mathematics must meet, on plain vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -255,3 +257,26 @@ def test_shards_do_what_the_whole_would(rule, server, before, after):
         left = end(rule.shard(0, middle), slice(0, middle)).reshape(2, -1)
         right = end(rule.shard(middle, SIZE), slice(middle, SIZE)).reshape(2, -1)
         np.testing.assert_array_equal(whole, np.hstack([left, right]))
+
+
+@pytest.mark.parametrize("outer", [{}, {"outer_learning_rate": 0.7, "outer_momentum": 0.9}], ids=["mean", "outer optimizer"])
+def test_weights_of_frozen_layers_stay_bit_for_bit_however_many_workers_are_averaged(outer):
+    frozen = np.float32([0.1, 1 / 3])
+    rule = SynchronousRule(TRAINABLE, 3, **outer)
+    store = rule.open(np.append(START[:TRAINABLE], frozen)[None])
+    for _ in range(20):
+        rule.combine(store, [np.append(store[0, :TRAINABLE] - RATE, frozen)] * 3, [5, 7, 11])
+    np.testing.assert_array_equal(store[0, TRAINABLE:], frozen)
+
+
+@every_asynchronous
+def test_weights_of_frozen_layers_stay_bit_for_bit(rule):
+    frozen = np.float32([0.1, 1 / 3])
+    rule = replace(rule, trainable=TRAINABLE, num_workers=3)
+    store = opened(rule, np.append(START[:TRAINABLE], frozen))
+    for worker in [0, 1, 2] * 10:
+        before = rule.pull(store, worker)
+        after = np.append(before[:TRAINABLE] - RATE, before[TRAINABLE:]).astype(np.float32)
+        received = rule.resume(after, rule.exchange(store, worker, rule.update(before, after, 1), 0))
+        np.testing.assert_array_equal(received[TRAINABLE:], frozen)
+    np.testing.assert_array_equal(store[0, TRAINABLE:], frozen)

@@ -47,7 +47,11 @@ class SynchronousRule(UpdateRule):
         if not total:
             return
         server, velocity = store
-        mean = sum(update * np.float32(count / total) for update, count in zip(updates, rows, strict=True) if count)
+        shares = [(update, np.float32(count / total)) for update, count in zip(updates, rows, strict=True) if count]
+        mean = np.asarray(sum(update * share for update, share in shares))
+        # What no worker moves, such as a frozen layer, stays as it is, bit for bit: a mean of equal weights may be rounded.
+        state = slice(self.trainable, None)
+        mean[state] = server[state] + sum((update[state] - server[state]) * share for update, share in shares)
         if self.outer_learning_rate == 1.0 and not self.outer_momentum:
             server[:] = mean
             return
