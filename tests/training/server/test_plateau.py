@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from airflow_provider_distkeras.training.algorithms import EnsembleRule
+from airflow_provider_distkeras.training.algorithms.independent import EnsembleRule
 from airflow_provider_distkeras.training.server.ledger import Plateau
 from tests.training.server.loopback_server import SIZE, start
 
