@@ -13,7 +13,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
-from airflow_provider_distkeras.ml.data import drift, feature_layout, prepare
+from airflow_provider_distkeras.ml.data import drift, prepare
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile import Profile
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
@@ -66,7 +66,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             lacking=profile.lacking,
             validation_rows=profile.held_out[spec.label_col].rows,
             scaling=spec.scaling,
-            layout=feature_layout.describe(prepared.inputs),
+            layout=prepared.layout.to_list(),
             kinds=prepared.plan.kinds_in_files,
             profile={name: column.describe() for name, column in profiles.items()},
             **drifted,
@@ -91,7 +91,7 @@ def _dataset(prepared: prepare.PreparedData) -> DataFrame:
     roles = {role: column.alias(role) for role, column in prepare.role_columns(data, prepared.plan.roles).items()}
     filled = prepare.filled_positions(prepared.inputs)
     return data.select(
-        as_floats(data, FEATURES).alias(FEATURES),
+        as_floats(data, FEATURES).alias(FEATURES, metadata=prepared.layout.to_metadata()),
         *roles.values(),
         *([] if filled is None else [filled.alias("filled")]),
     )

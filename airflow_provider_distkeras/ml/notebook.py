@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes, standardizes
 from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
@@ -117,14 +118,16 @@ def preparation_of(data: DataFrame | PipelineModel) -> PipelineModel:
 
 
 def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
-    """Return the features with metadata that name their preparation, and say whether it standardizes them."""
+    """Return the features with metadata that hold their layout, name their preparation, and say whether it standardizes them."""
     data = mark_standardized(data, FEATURES) if standardizes(preparation.stages) else data
-    return F.col(FEATURES).alias(FEATURES, metadata={**data.schema[FEATURES].metadata, _PREPARATION: preparation.uid})
+    layout = FeatureLayout.of(_selected(preparation).getOrDefault("layout"))
+    metadata = {**data.schema[FEATURES].metadata, **(layout.to_metadata() if layout.size else {}), _PREPARATION: preparation.uid}
+    return F.col(FEATURES).alias(FEATURES, metadata=metadata)
 
 
 def _warn_of_second_fit(prepared: PreparedData) -> None:
     """Warn if other files with these columns were prepared before, whose features would have other meanings."""
-    is_fitted = any(each.fill or each.kind == "category" for each in prepared.inputs)
+    is_fitted = any(each.is_fitted for each in prepared.inputs)
     if not (is_fitted or prepared.plan.scaling or prepared.plan.label.kind == "text"):
         return
     kinds = _selected(prepared.pipeline).getOrDefault("kinds")

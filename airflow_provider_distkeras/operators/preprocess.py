@@ -36,6 +36,9 @@ class DistKerasPreprocessOperator(InputOperator):
     :param time_col: A time or a number to order rows by, so that folds train on what came before. (templated)
     :param validation_col: Rows to validate on, and not to train on, by its new name. (templated)
     :param categorical_columns: Columns to one-hot encode, by their new names. (templated)
+    :param categorical_encoding: How columns of categories are encoded, by their new names: "onehot", "index" for whole numbers
+        that a network embeds, {"index": {"min_count": 5}} with one number for all rarer categories, or {"hash": 100000} for
+        numbers that hashes share. They need not be in `categorical_columns`, too. (templated)
     :param max_categories: Columns with more categories are hashed into this many features. (templated)
     :param unseen_categories: New categories in scoring: "ignore" (all indicators are 0) or "quarantine" the row. (templated)
     :param timestamp_columns: What to take from columns of times, by their new names, such as ["month", "weekday"]. (templated)
@@ -56,12 +59,13 @@ class DistKerasPreprocessOperator(InputOperator):
         *InputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
         "group_col", "time_col",
-        "categorical_columns", "max_categories", "unseen_categories", "timestamp_columns", "cyclic_timestamps",
-        "missing", "scaling", "num_workers", "compare_with", "max_drift",
+        "categorical_columns", "categorical_encoding", "max_categories", "unseen_categories",
+        "timestamp_columns", "cyclic_timestamps", "missing", "scaling", "num_workers", "compare_with", "max_drift",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **InputOperator.template_fields_renderers,
-        "columns_renamed": "json", "schema": "json", "timestamp_columns": "json", "missing": "json",
+        "columns_renamed": "json", "schema": "json", "categorical_encoding": "json",
+        "timestamp_columns": "json", "missing": "json",
     }  # fmt: skip
 
     def __init__(
@@ -77,6 +81,7 @@ class DistKerasPreprocessOperator(InputOperator):
         time_col: str | None = None,
         validation_col: str | None = None,
         categorical_columns: list[str] | str | None = None,
+        categorical_encoding: dict[str, Any] | str | None = None,
         max_categories: int | str = 256,
         unseen_categories: str = "ignore",
         timestamp_columns: dict[str, list[str]] | str | None = None,
@@ -99,6 +104,7 @@ class DistKerasPreprocessOperator(InputOperator):
         self.time_col = time_col
         self.validation_col = validation_col
         self.categorical_columns = categorical_columns
+        self.categorical_encoding = categorical_encoding
         self.max_categories = max_categories
         self.unseen_categories = unseen_categories
         self.timestamp_columns = timestamp_columns

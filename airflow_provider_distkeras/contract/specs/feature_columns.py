@@ -28,8 +28,8 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
         )
     for role, name in spec.roles.items():
         _check(f"{role}_col", [name], remaining)
-    for what, names in {"categorical_columns": spec.categorical_columns, "timestamp_columns": spec.timestamp_columns}.items():
-        _check(what, names, remaining)
+    for what in ("categorical_columns", "categorical_encoding", "timestamp_columns"):
+        _check(what, getattr(spec, what) or (), remaining)
     if isinstance(spec.missing, dict):
         _check("missing", spec.missing, remaining)
     features = [name for name in remaining if name not in spec.roles.values()]

@@ -12,6 +12,7 @@ from airflow_provider_distkeras.contract.fields import boolean, choice, integer,
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, Dialect, length_of
 from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS, MISSING, SCALINGS, UNSEEN
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
+from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding, check_encoding
 from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
 
@@ -60,7 +61,7 @@ class PreprocessDetails(JobDetails):
         lacking: rows without a value, per column whose policy drops such rows.
         validation_rows: rows to validate on.
         scaling: how numbers were scaled; None if they were not.
-        layout: which positions of the features came from which column; see `ml.data.feature_layout`.
+        layout: which positions of the features came from which column; see `contract.feature_layout`.
         kinds: what each column holds, by its name in the files.
         profile: what was measured of each column; see `ml.data.profile`.
         drift: the population stability index per column since an earlier run; None if none was compared with.
@@ -92,7 +93,7 @@ class PreprocessSpec(InputSpec):
     main_artifact: ClassVar[str] = "dataset_path"
     artifacts: ClassVar[Mapping[str, str]] = {"dataset_path": "dataset", "pipeline_path": "pipeline"}
     details_class: ClassVar[type[JobDetails]] = PreprocessDetails
-    added_fields: ClassVar[tuple[str, ...]] = (*InputSpec.added_fields, "input_format")
+    added_fields: ClassVar[tuple[str, ...]] = (*InputSpec.added_fields, "input_format", "categorical_encoding")
 
     schema: dict[str, str] = spec_field(
         mapping_of(_kind), "The kind of columns, by their name in the files; by default inferred from their first rows.", {}
@@ -111,6 +112,11 @@ class PreprocessSpec(InputSpec):
     )
     categorical_columns: list[str] = spec_field(
         list_of(text), "Columns to one-hot encode, by their new names; the label is indexed.", []
+    )
+    categorical_encoding: dict[str, Any] | None = spec_field(
+        optional(mapping_of(check_encoding)),
+        "Per column of categories, by its new name: onehot, index (numbers for an Embedding) or {'hash': how many}.",
+        None,
     )
     max_categories: int = spec_field(
         integer(1), "Columns with more categories are hashed into this many features, instead of a feature for each.", 256
@@ -154,6 +160,13 @@ class PreprocessSpec(InputSpec):
         }  # fmt: skip
         return {role: column for role, column in columns.items() if column is not None}
 
+    def encoding_of(self, column: str) -> CategoricalEncoding | None:
+        """Return how a feature's categories are encoded; None if it is no column of categories."""
+        encodings = self.categorical_encoding or {}
+        if column in encodings:
+            return CategoricalEncoding.of(encodings[column])
+        return CategoricalEncoding() if column in self.categorical_columns else None
+
     def missing_policy(self, column: str) -> str | float:
         """Return the policy or the filling for a column's missing values; labels, weights and images are never filled."""
         policy = self.missing if isinstance(self.missing, str) else self.missing.get(column, "fail")
@@ -169,12 +182,13 @@ class PreprocessSpec(InputSpec):
         ways = {name: column for name in ("fold_col", "group_col", "time_col") if (column := getattr(self, name)) is not None}
         if len(ways) > 1 and set(ways) != {"group_col", "time_col"}:
             raise SpecError(f"Expected one way to make folds, received {ways!r}: leave all but one of them out.")
-        uses = [*self.roles.values(), *self.timestamp_columns, *(set(self.categorical_columns) - {self.label_col})]
+        uses = [*self.roles.values(), *self.timestamp_columns]
+        uses += {*self.categorical_columns} - {self.label_col} | {*(self.categorical_encoding or ())}
         twice = next((column for column in uses if uses.count(column) > 1), None)
         if twice is not None:
             raise SpecError(
                 f"The column {twice!r} has two uses: expected one of {', '.join(f'{role}_col' for role in self.roles)}, "
-                "categorical_columns and timestamp_columns."
+                "categorical_columns (or categorical_encoding) and timestamp_columns."
             )
         for column, policy in (self.missing if isinstance(self.missing, dict) else {}).items():
             self._check_missing(f"missing[{column!r}]", column, policy)
@@ -182,7 +196,7 @@ class PreprocessSpec(InputSpec):
     def _check_missing(self, name: str, column: str, policy: str | float) -> None:
         if self._is_never_filled(column):
             choice("policy", ("fail", "drop"))(name, policy)
-        elif column in self.categorical_columns:
+        elif self.encoding_of(column) is not None:
             if isinstance(policy, float):
                 raise SpecError(f"{name}: expected a policy, or the category to fill in as a text, received {policy!r}.")
             if policy not in MISSING and get_close_matches(policy, MISSING, cutoff=0.75):

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.feature_layout import INDEX, FeatureLayout, FeatureSpan
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.files.csv_header import refuse_twins
-from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
+from airflow_provider_distkeras.contract.specs.categorical_encoding import ONE_HOT
+from airflow_provider_distkeras.ml.data.category_numbers import CategoryNumbers
+from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, PlannedColumn
 from airflow_provider_distkeras.ml.data.profile import NumberProfile, Profile, TextProfile
 
 
@@ -28,12 +32,13 @@ class FeatureInput:
 
     Attributes:
         column: The column that it is made from.
-        kind: number, indicator, category, hashed or array.
+        kind: number, indicator, category, hashed, array or index.
         assembled: The column that is assembled.
         spreads: The spread of each of its numbers.
         fill: The statistic that stands for missing values, mean or median, if one does.
         filled_with: The value of that statistic.
         categories: The texts that have a number each, of a category.
+        numbers: The numbers of the categories, of an index.
     """
 
     column: str
@@ -43,6 +48,12 @@ class FeatureInput:
     fill: str | None = None
     filled_with: float | None = None
     categories: tuple[str, ...] = ()
+    numbers: CategoryNumbers | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it depends on the rows to train on, scaling apart."""
+        return bool(self.fill) or self.kind == "category" or (self.numbers is not None and self.numbers.is_fitted)
 
 
 def inputs_of(plan: FeaturePlan, profiles: Mapping[str, Profile]) -> list[FeatureInput]:
@@ -53,7 +64,7 @@ def inputs_of(plan: FeaturePlan, profiles: Mapping[str, Profile]) -> list[Featur
         profiles: Profile per feature and per calendar feature.
 
     Raises:
-        DataError: A column that preprocessing makes has the name of another.
+        DataError: A column that preprocessing makes has the name of another, or one to be indexed has too many categories.
     """
     inputs: list[FeatureInput] = []
     for column in plan.features:
@@ -61,7 +72,7 @@ def inputs_of(plan: FeaturePlan, profiles: Mapping[str, Profile]) -> list[Featur
         if column.calendar:
             inputs += [_number(feature.name, column.missing, profiles[feature.name]) for feature in column.calendar]
         elif isinstance(profile, TextProfile):
-            inputs.append(_category(name, profile, plan.max_categories, column.missing))
+            inputs.append(_category(column, profile, plan.max_categories))
         elif length is not None:
             inputs.append(FeatureInput(name, "array", name, (_spread(profile, None),) * length))
         else:
@@ -69,7 +80,7 @@ def inputs_of(plan: FeaturePlan, profiles: Mapping[str, Profile]) -> list[Featur
         if column.missing == "indicator":
             inputs.append(FeatureInput(name, "indicator", f"{name}__missing", (_share(profile.missing, profile.rows),)))
     made = [each.assembled for each in inputs if each.assembled != each.column]
-    made += [index_of(each.column) for each in inputs if each.kind == "category"]
+    made += [index_of(each.column) for each in inputs if each.kind in ("category", INDEX)]
     made += [feature.name for feature in plan.calendar]
     refuse_twins([*plan.kinds, *made], "among those that preprocessing makes")
     return inputs
@@ -80,14 +91,14 @@ def index_of(name: str) -> str:
     return f"{name}__index"
 
 
-def describe(inputs: Sequence[FeatureInput]) -> list[dict[str, object]]:
-    """Return the position of every input in `features`, as plain JSON values."""
-    layout, start = [], 0
+def layout_of(inputs: Sequence[FeatureInput]) -> FeatureLayout:
+    """Return the position of every input in `features`."""
+    spans, start = [], 0
     for each in inputs:
         stop = start + len(each.spreads)
-        layout.append({"column": each.column, "kind": each.kind, "start": start, "stop": stop, "fill": each.fill})
+        spans.append(FeatureSpan(each.column, each.kind, start, stop, each.fill, each.numbers.size if each.numbers else None))
         start = stop
-    return layout
+    return FeatureLayout(tuple(spans))
 
 
 def _number(name: str, policy: str | float, profile: Profile) -> FeatureInput:
@@ -100,14 +111,22 @@ def _number(name: str, policy: str | float, profile: Profile) -> FeatureInput:
     return FeatureInput(name, "number", f"{name}__filled", (_spread(profile, value),), fill, value)
 
 
-def _category(name: str, profile: TextProfile, most: int, policy: str | float) -> FeatureInput:
-    """Return the input of a column of categories: a number for each, in alphabetical order.
+def _category(column: PlannedColumn, profile: TextProfile, most: int) -> FeatureInput:
+    """Return the input of a column of categories: a feature for each, in alphabetical order, or one feature of numbers.
 
-    If there are more than `most`, their hashes share that many numbers.
+    If there are more than `most` features, the categories' hashes share that many.
     """
-    counts = dict(profile.counts)
+    name, policy, counts = column.name, column.missing, dict(profile.counts)
     if isinstance(policy, str) and policy not in ("fail", "drop", "mean", "median", "indicator") and profile.missing:
         counts[policy] = counts.get(policy, 0) + profile.missing
+    if column.encoding is not None and column.encoding.kind != ONE_HOT:
+        if profile.others and column.encoding.kind == INDEX:
+            raise DataError(
+                f"categorical_encoding: {name!r} has more than {profile.limit:,} different values, too many for 'index'. "
+                f"Number them by a hash, such as {{{name!r}: {{'hash': {10 * profile.limit}}}}}."
+            )
+        numbers = CategoryNumbers.of(name, index_of(name), column.encoding, counts)
+        return FeatureInput(name, INDEX, f"{name}__number", (FeatureSpread(),), numbers=numbers)
     if len(counts) > most or profile.others:
         return FeatureInput(name, "hashed", f"{name}__hashed", (FeatureSpread(),) * most)
     categories = tuple(sorted(counts))

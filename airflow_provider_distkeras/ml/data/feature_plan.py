@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature, features_of
 from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
@@ -27,6 +29,7 @@ class PlannedColumn:
         role: label, weight, fold, validation, group or time; None for a feature.
         missing: The policy about missing values, or the value to fill in.
         calendar: The features made from a column of times.
+        encoding: The encoding of a column of categories.
     """
 
     name: str
@@ -35,6 +38,7 @@ class PlannedColumn:
     role: str | None
     missing: str | float
     calendar: tuple[CalendarFeature, ...] = ()
+    encoding: CategoricalEncoding | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class FeaturePlan:
                     role=roles.get(name),
                     missing=spec.missing_policy(name),
                     calendar=tuple(features_of(name, parts, cyclic=spec.cyclic_timestamps)),
+                    encoding=spec.encoding_of(name),
                 )
             )
         return cls(tuple(columns), spec.max_categories, spec.unseen_categories, spec.scaling, spec.missing, spec.dialect)
@@ -117,7 +122,7 @@ class FeaturePlan:
         """The profile that the stages are fitted from."""
         return ProfileRequest(tuple(self.kinds), tuple(self.required), self.calendar, self.roles.get("validation"))
 
-    def select_columns(self, renamed: Mapping[str, str]) -> SelectColumns:
+    def select_columns(self, renamed: Mapping[str, str], layout: FeatureLayout) -> SelectColumns:
         """Return the first stage of the pipeline; `renamed` holds the new name per column of the files."""
         return SelectColumns(
             renamed=dict(renamed),
@@ -126,5 +131,6 @@ class FeaturePlan:
             missing={column.name: column.missing for column in self.columns},
             unseen=self.unseen_categories,
             dialect=self.dialect.to_dict(),
+            layout=layout.to_list(),
             roles={column.role: [column.name, column.kind] for column in self.columns if column.role not in (None, "label")},
         )

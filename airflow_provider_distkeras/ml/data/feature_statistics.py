@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.feature_layout import INDEX, FeatureLayout, FeatureSpan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,24 +19,11 @@ if TYPE_CHECKING:
 FILLED = "filled"
 
 
+#: The kinds of features that no statistic changes.
+UNSCALED = ("hashed", INDEX)
 FIELDS = ("count", "mean", "m2", "minimum", "maximum")
 
 Vector64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FeatureSpan:
-    """Positions in `features` that came from one column, see `FeaturePreparation`."""
-
-    kind: str
-    start: int
-    stop: int
-    fill: str | None
-
-    @property
-    def positions(self) -> slice:
-        """The positions."""
-        return slice(self.start, self.stop)
 
 
 @dataclass(frozen=True)
@@ -45,8 +32,7 @@ class FeaturePreparation:
 
     Attributes:
         scaling: standard, minmax or None.
-        spans: what came from where: number, indicator, category, hashed (left as they are) or array (one statistic for all);
-            `fill` is the statistic in place of a number's missing values: mean, median or None.
+        spans: what came from where; hashed and index are left as they are, array has one statistic for all.
     """
 
     scaling: str | None
@@ -61,11 +47,7 @@ class FeaturePreparation:
         """
         if details.get("layout") is None:
             return None
-        spans = tuple(FeatureSpan(span["kind"], span["start"], span["stop"], span.get("fill")) for span in details["layout"])
-        ends = [0, *(span.stop for span in spans)]
-        if [span.start for span in spans] != ends[:-1]:
-            raise ArtifactError(f"layout: expected spans that follow each other from 0, received {details['layout']!r}.")
-        return cls(details.get("scaling"), spans)
+        return cls(details.get("scaling"), FeatureLayout.of(details["layout"]).spans)
 
     @property
     def size(self) -> int:
@@ -75,7 +57,7 @@ class FeaturePreparation:
     @property
     def is_fitted(self) -> bool:
         """Whether anything was fitted on rows, and so must be fitted anew on others."""
-        scaled = self.scaling is not None and any(span.kind != "hashed" for span in self.spans)
+        scaled = self.scaling is not None and any(span.kind not in UNSCALED for span in self.spans)
         return scaled or any(span.fill or span.kind == "category" for span in self.spans)
 
     def filled_by(self, statistic: str) -> list[int]:

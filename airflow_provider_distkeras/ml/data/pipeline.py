@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 from pyspark.ml import Model, Transformer
@@ -22,6 +21,7 @@ from pyspark.ml.feature import (
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
+from airflow_provider_distkeras.ml.data import category_numbers
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, index_of
 from airflow_provider_distkeras.spark.columns import quoted
@@ -52,6 +52,9 @@ def fit(
     categories = [each for each in inputs if each.kind == "category"]
     if categories:
         stages += _encoders(spark, categories)
+    numbers = {each.assembled: each.numbers for each in inputs if each.numbers}
+    if numbers:
+        stages += category_numbers.stages(spark, numbers)
     for each in inputs:
         if each.kind == "hashed":
             hasher = FeatureHasher(inputCols=[each.column], outputCol=each.assembled, numFeatures=len(each.spreads))
@@ -115,11 +118,11 @@ def _imputer(spark: SparkSession, inputs: Sequence[FeatureInput]) -> Model:
 
 
 def _scaler(spark: SparkSession, scaling: str, column: str, spreads: Sequence[FeatureSpread]) -> Model:
-    """Return the scaler, fitted on two rows of the same mean and standard deviation, or extremes, as all rows."""
+    """Return the scaler, fitted on few rows of the same mean and standard deviation, or extremes, as all rows."""
     if scaling == "minmax":
         rows = [[s.minimum for s in spreads], [s.maximum for s in spreads]]
         return MinMaxScaler(inputCol=column, outputCol=FEATURES).fit(_vectors(spark, column, rows))
-    rows = [[s.mean + sign * s.std / sqrt(2) for s in spreads] for sign in (-1, 1)]
+    rows = [[s.mean + deviations * s.std for s in spreads] for deviations in (-1, 0, 1)]  # a deviation of 1 stays just that
     return StandardScaler(inputCol=column, outputCol=FEATURES, withMean=True, withStd=True).fit(_vectors(spark, column, rows))
 
 

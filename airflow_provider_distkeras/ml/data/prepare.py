@@ -9,6 +9,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
@@ -29,6 +30,7 @@ class PreparedData:
         pipeline: The fitted stages, for new files.
         plan: What becomes of each column.
         inputs: The columns assembled into `features`, in order.
+        layout: What fills which positions of `features`.
         source: The files.
         profile: The profile of their columns.
     """
@@ -37,6 +39,7 @@ class PreparedData:
     pipeline: PipelineModel
     plan: FeaturePlan
     inputs: list[feature_layout.FeatureInput]
+    layout: FeatureLayout
     source: Source
     profile: DataProfile
 
@@ -66,11 +69,14 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     if label.kind == "text":
         classes = {*profile.profiles[label.name].texts.to_pylist(), *profile.held_out[label.name].texts.to_pylist()}
         fitted.insert(0, pipeline.label_indexer(label.name, list(classes)))
-    data = plan.select_columns({}).transform(source.rows(spark))
+    layout = feature_layout.layout_of(inputs)
+    data = plan.select_columns({}, layout).transform(source.rows(spark))
     required = [name for name in plan.required if name in plan.roles.values()]
     data = PipelineModel(fitted).transform(data.dropna(subset=required) if required else data)
     renamed = {old: new for new, old in source.names_in_files.items() if old != new}
-    return PreparedData(data, PipelineModel([plan.select_columns(renamed), *fitted]), plan, inputs, source, profile)
+    return PreparedData(
+        data, PipelineModel([plan.select_columns(renamed, layout), *fitted]), plan, inputs, layout, source, profile
+    )
 
 
 def role_columns(data: DataFrame, roles: Mapping[str, str]) -> dict[str, Column]:

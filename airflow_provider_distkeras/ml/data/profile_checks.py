@@ -29,8 +29,8 @@ _MISFIT = re.compile(r" is '(.*)', expected (a number$)?")
 _MOST_HEADERS = 0.01
 #: What numbers that are one number in float32 mean in the columns that are used so, by their role, and what to do about them.
 _FIXES_OF_TWINS = {
-    None: "the network cannot tell them apart. If they are identifiers, leave them out by excluded_columns, or list them in "
-    "categorical_columns",
+    None: "the network cannot tell them apart. If they are identifiers, leave them out by excluded_columns, or embed them by "
+    "categorical_encoding={column: 'index'}, or {'hash': 100000}",
     "label": "training takes them as one. If the difference counts, write the label from another zero; classes belong in "
     "categorical_columns",
     "weight": "training takes them as one. If the difference counts, write smaller weights",

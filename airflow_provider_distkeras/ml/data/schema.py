@@ -30,7 +30,7 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     Raises:
         DataError: The column holds text, or times, and the spec does not say how to use them.
     """
-    if name in spec.categorical_columns or name == spec.group_col:
+    if spec.encoding_of(name) is not None or name == spec.group_col:
         return "text"
     if name in spec.timestamp_columns:
         return "timestamp"

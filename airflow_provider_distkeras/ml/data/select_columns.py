@@ -35,6 +35,8 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
             fitted before that was kept. Its null values are missing values in data of any source.
         roles: name and kind of the training files' columns that are neither features nor the label, by what they are for.
+        layout: what fills which positions of the features that the pipeline makes, see `contract.feature_layout`; empty if it was
+            fitted before that was kept.
     """
 
     __module__ = "airflow_provider_distkeras.ml"  # the public path, which Spark ML persistence writes
@@ -53,10 +55,13 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     roles: Param = Param(
         Params._dummy(), "roles", "Name and kind per other column.", lambda v: mapping_of(list_of(text))("roles", v)
     )
+    layout: Param = Param(
+        Params._dummy(), "layout", "What fills which positions of the features.", lambda v: list_of(json_value)("layout", v)
+    )
 
     def __init__(self, **params: Any) -> None:
         super().__init__()
-        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={}, roles={})
+        self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={}, roles={}, layout=[])
         self._set(**params)
 
     def used(self, columns: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:

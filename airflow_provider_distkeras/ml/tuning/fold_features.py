@@ -19,6 +19,7 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.ml.data.feature_statistics import (
     FIELDS,
     FILLED,
+    UNSCALED,
     FeatureMap,
     FeaturePreparation,
     Moments,
@@ -68,7 +69,8 @@ def apply_feature_map(data: DataFrame, features: str, feature_map: FeatureMap | 
     if feature_map is None:
         return data
     filled = F.col(FILLED) if FILLED in data.columns else None
-    return data.withColumn(features, mapped_column(feature_map, as_floats(data, features), filled))
+    mapped = mapped_column(feature_map, as_floats(data, features), filled)
+    return data.withColumn(features, mapped.alias(features, metadata=data.schema[features].metadata))
 
 
 def mapped_column(feature_map: FeatureMap, features: Column, filled: Column | None) -> Column:
@@ -110,7 +112,7 @@ def _feature_map(preparation: FeaturePreparation, training: Moments, medians: di
     scale, offset = np.ones(preparation.size), np.zeros(preparation.size)
     for span in preparation.spans:
         at, pooled = span.positions, moments.pooled(span) if span.kind == "array" else moments
-        if preparation.scaling is not None and span.kind != "hashed":
+        if preparation.scaling is not None and span.kind not in UNSCALED:
             scale[at], offset[at] = _scale_and_offset(preparation.scaling, pooled, at)
         elif span.kind == "category":  # a category that no training row has becomes 0
             scale[at] = (moments.maximum[at] != 0) | (moments.minimum[at] != 0)
