@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
@@ -54,10 +55,23 @@ def _task(name: str, value: Any) -> str | list[str | None] | None:
     return checked
 
 
+def _embedding_dims(name: str, value: Any) -> str | int | dict[str, int]:
+    if value == "auto":
+        return "auto"
+    if not isinstance(value, (int, float, Mapping)):
+        raise SpecError(f"{name}: expected 'auto', a whole number, or a dict of them by column, received {value!r}.")
+    return mapping_of(integer(1))(name, value) if isinstance(value, Mapping) else integer(1)(name, value)
+
+
 #: The network's hyper-parameters and how its weights move; each is a Param of the Estimator.
 HYPERPARAMETERS: dict[str, Field] = {
     "layer_dims": Field(
         _layer_dims, None, "Units per layer: the features (null: taken from the data), the hidden layers, the outputs."
+    ),
+    "embedding_dims": Field(
+        _embedding_dims,
+        "auto",
+        "Width of the Embeddings of layer_dims: a number, or one per column; auto is min(50, round(1.6 * categories ** 0.56)).",
     ),
     "activations": Field(list_of(text), None, "Activation per hidden layer (default relu); one more sets the output's too."),
     "initializers": Field(
@@ -142,6 +156,8 @@ def check_network(hyperparameters: dict[str, Any], labels: int | None = None) ->
         raise SpecError(f"Two networks: layer_dims={dims!r} and network={network!r}. Set one of them.")
     per_output, transform = losses(hyperparameters), hyperparameters.get("label_transform")
     if dims is None:
+        if hyperparameters.get("embedding_dims", "auto") != "auto":
+            raise SpecError("embedding_dims is for layer_dims; a network of your own has its own Embeddings. Leave it out.")
         per_task = tasks(hyperparameters)
         pairs = zip(per_output * len(per_task) if len(per_output) == 1 else per_output, per_task, strict=True)
         check_label_transform(transform, per_output, [task_of(loss, task) for loss, task in pairs])

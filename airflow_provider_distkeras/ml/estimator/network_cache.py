@@ -7,6 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS, check_network
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network
@@ -60,8 +61,9 @@ class NetworkCache:
                 check_network(options, sum(label_sizes.values()))
                 while len(self._networks) >= _MAX_NETWORKS:
                     del self._networks[next(iter(self._networks))]
+                layout = _layout(dataset, list(features.values()))
                 self._networks[key] = build_network(
-                    options, feature_sizes, label_sizes, params.getSeed(), backend, optimizer, members
+                    options, feature_sizes, label_sizes, params.getSeed(), backend, optimizer, members, layout
                 )
             return self._networks[key]
 
@@ -73,3 +75,8 @@ class NetworkCache:
         for column in (*features.values(), *labels.values()):
             if column not in self._sizes:
                 self._sizes[column] = count_values(dataset, column)
+
+
+def _layout(dataset: DataFrame, columns: list[str]) -> FeatureLayout | None:
+    """Return the layout that the metadata of the one column of features hold; None without, or for several columns."""
+    return FeatureLayout.of_metadata(dataset.schema[columns[0]].metadata) if len(columns) == 1 else None

@@ -15,6 +15,7 @@ from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.losses import as_text, parts, task_of
 from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses, tasks
 from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
@@ -92,6 +93,7 @@ def build_network(
     backend: str,
     optimizer: str | dict[str, Any],
     members: int = 1,
+    layout: FeatureLayout | None = None,
 ) -> BuiltNetwork:
     """Build the network for data of these sizes.
 
@@ -103,6 +105,7 @@ def build_network(
         backend: the Keras backend to import, if this process has not imported one yet.
         optimizer: the workers' optimizer, by name or as a dict.
         members: networks of an ensemble, each with initial weights of its own.
+        layout: of the features; None if it is unknown.
 
     Raises:
         SpecError: the network cannot be built with these hyper-parameters.
@@ -113,7 +116,7 @@ def build_network(
 
     custom_modules = tuple(hyperparameters.get("custom_objects") or ())
     import_modules(custom_modules)
-    network, module, initial = _initialized(hyperparameters, sum(feature_sizes.values()), seed, members)
+    network, module, initial = _initialized(hyperparameters, sum(feature_sizes.values()), layout, seed, members)
     _check_inputs(network, in_order(feature_sizes, input_names(network), "featuresCols"))
     labels = in_order(label_sizes, output_names(network), "labelCols")
     outputs = _outputs(network, hyperparameters, labels)
@@ -149,7 +152,7 @@ def output_names(network: keras.Model) -> list[str]:
 
 
 def _initialized(
-    hyperparameters: dict[str, Any], num_features: int, seed: int, members: int
+    hyperparameters: dict[str, Any], num_features: int, layout: FeatureLayout | None, seed: int, members: int
 ) -> tuple[keras.Model, str | None, Matrix]:
     """Return a network, the module that a worker must import to build it again, and every member's initial weights."""
     import keras
@@ -163,9 +166,9 @@ def _initialized(
                 keras.utils.set_random_seed((seed + member) % 2**32)
                 if hyperparameters.get("network"):
                     shape = hyperparameters.get("input_shape")
-                    network, module = build_custom_network(hyperparameters["network"], shape, num_features)
+                    network, module = build_custom_network(hyperparameters["network"], shape, num_features, layout)
                 else:
-                    network, module = build_dense_network(hyperparameters, num_features), None
+                    network, module = build_dense_network(hyperparameters, num_features, layout), None
                 initial.append(weights.get_flat(network))
         finally:
             keras.config.set_dtype_policy(policy)

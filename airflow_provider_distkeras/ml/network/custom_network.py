@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.training.backends import NetworkPlan, weights
+from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 
 if TYPE_CHECKING:
     import keras
+
+#: The argument by which a function takes the layout of the features.
+_LAYOUT = "layout"
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -31,22 +35,28 @@ def import_modules(modules: Iterable[str]) -> None:
             ) from error
 
 
-def build_custom_network(network: str, input_shape: list[int] | None, num_features: int) -> tuple[keras.Model, str | None]:
+def build_custom_network(
+    network: str, input_shape: list[int] | None, num_features: int, layout: FeatureLayout | None = None
+) -> tuple[keras.Model, str | None]:
     """Return the user's network, and the module that a worker must import before it builds the network again.
+
+    One with inputs named after columns is returned inside a network that takes all features.
 
     Args:
         network: Keras JSON, or 'package.module:function'.
         input_shape: the argument of the function; None for the number of features.
         num_features: features per row.
+        layout: of the features, for a function with an argument of that name; None if it is unknown.
 
     Raises:
         SpecError: the JSON or the function gives no keras.Model, or one that does not take the rows.
+        DataError: the function takes a layout and the data has none.
     """
     shape = tuple(input_shape or [num_features])
     if network.lstrip().startswith("{"):
         return _with_constant_statistics(_with_inputs(_network_from_json(network), shape)), None
     module_name, _, function_name = network.partition(":")
-    built = _network_from_function(network, module_name, function_name, input_shape, num_features)
+    built = _network_from_function(network, module_name, function_name, input_shape or num_features, layout)
     return _with_constant_statistics(_with_inputs(built, shape)), module_name
 
 
@@ -152,7 +162,7 @@ def _network_from_json(config: str) -> keras.Model:
 
 
 def _network_from_function(
-    path: str, module_name: str, function_name: str, input_shape: list[int] | None, num_features: int
+    path: str, module_name: str, function_name: str, input_shape: list[int] | int, layout: FeatureLayout | None
 ) -> keras.Model:
     import keras
 
@@ -163,11 +173,18 @@ def _network_from_function(
             f"network: expected Keras JSON or 'package.module:function', received {path!r}: {error}. "
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error
-    shape = tuple(input_shape) if input_shape else num_features
+    shape = tuple(input_shape) if isinstance(input_shape, list) else input_shape
+    parameters = inspect.signature(function).parameters
+    if _LAYOUT in parameters and layout is None:
+        raise DataError(
+            f"network: {path} takes a layout, and the data has none: it was prepared by an earlier version, or has several "
+            "featuresCols. Prepare it again, or leave the argument out."
+        )
+    arguments = [shape] if parameters.keys() - {_LAYOUT} else []
     try:
-        network = function(shape) if inspect.signature(function).parameters else function()
+        network = function(*arguments, **({_LAYOUT: layout} if _LAYOUT in parameters else {}))
     except Exception as error:  # the user's function may raise anything
-        hint = "" if input_shape else " For images and sequences, set input_shape."
+        hint = "" if isinstance(shape, tuple) else " For images and sequences, set input_shape."
         raise SpecError(f"network: {path}({shape}) raised {type(error).__name__}: {error}.{hint}") from error
     if not isinstance(network, keras.Model):
         raise SpecError(f"network: {path} returned {type(network).__name__}, expected a keras.Model.")

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.params.losses import is_positive, task_of
 from airflow_provider_distkeras.contract.params.objectives import losses, tasks
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.ml.network.embedding import build_encoder, check_has_indices
 
 if TYPE_CHECKING:
     import keras
 
 
-def build_dense_network(hyperparameters: dict[str, Any], num_features: int) -> keras.Model:
-    """Return a network of dense layers with new weights.
+def build_dense_network(hyperparameters: dict[str, Any], num_features: int, layout: FeatureLayout | None = None) -> keras.Model:
+    """Return a network of dense layers with new weights, behind Embeddings of features that are indices.
 
     Args:
         hyperparameters: `layer_dims`, `activations`, `initializers`, `regularizer`, `reg_strength`, `reg_decay`,
-            `dropout_rate`, `loss` and `task`, checked.
+            `dropout_rate`, `embedding_dims`, `loss` and `task`, checked.
         num_features: features per row.
+        layout: of the features; None if it is unknown.
 
     Raises:
-        DataError: `layer_dims` expects another number of features.
-        SpecError: Keras cannot build a layer.
+        DataError: `layer_dims` expects another number of features, or `embedding_dims` features that are not there.
+        SpecError: Keras cannot build a layer, or `embedding_dims` names a column that is no index.
     """
     import keras
 
@@ -38,6 +41,10 @@ def build_dense_network(hyperparameters: dict[str, Any], num_features: int) -> k
     strength, decay = hyperparameters["reg_strength"], hyperparameters["reg_decay"]
     alphas = itertools.accumulate(hidden, lambda alpha, _: alpha * decay, initial=strength)
     layers: list[keras.layers.Layer] = [keras.Input((num_features,), name="features")]
+    embedding_dims = hyperparameters.get("embedding_dims", "auto")
+    check_has_indices(layout, embedding_dims)
+    if layout and layout.sizes:
+        layers.append(build_encoder(layout, embedding_dims))
     for units, activation, initializer, alpha in zip(hidden, activations, initializers, alphas, strict=False):
         layers.append(_dense_layer(units, activation, initializer, _regularizer(hyperparameters.get("regularizer"), alpha)))
         if hyperparameters["dropout_rate"]:
