@@ -16,6 +16,7 @@ from airflow_provider_distkeras.contract.params.losses import as_text, parts, ta
 from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses, tasks
 from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.ml.network.column_inputs import fed_by_columns
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
@@ -167,6 +168,7 @@ def _initialized(
                 if hyperparameters.get("network"):
                     shape = hyperparameters.get("input_shape")
                     network, module = build_custom_network(hyperparameters["network"], shape, num_features, layout)
+                    network = fed_by_columns(network, layout)
                 else:
                     network, module = build_dense_network(hyperparameters, num_features, layout), None
                 initial.append(weights.get_flat(network))

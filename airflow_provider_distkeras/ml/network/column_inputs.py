@@ -15,32 +15,22 @@ if TYPE_CHECKING:
 OTHERS = "features"
 
 
-def takes_columns(network: keras.Model, layout: FeatureLayout | None) -> bool:
-    """Return whether a network's inputs are named after columns of the layout, and perhaps `OTHERS`.
+def fed_by_columns(network: keras.Model, layout: FeatureLayout | None) -> keras.Model:
+    """Return a network of one input, the features, around one with inputs named after columns; any other as it is.
 
     A network with one input for all features takes them as they are, whatever its name.
-    """
-    if layout is None:
-        return False
-    names = [tensor.name for tensor in network.inputs]
-    shapes = [tensor.shape[1:] for tensor in network.inputs]
-    if len(names) == 1 and None not in shapes[0] and math.prod(shapes[0]) == layout.size:
-        return False
-    return any(name in layout.columns for name in names) and all(name in (*layout.columns, OTHERS) for name in names)
-
-
-def fed_by_columns(network: keras.Model, layout: FeatureLayout) -> keras.Model:
-    """Return a network of one input, the features, around one with inputs named after columns.
 
     Args:
-        network: a network that `takes_columns`.
-        layout: of the features.
+        network: a network with inputs.
+        layout: of the features; None if it is unknown.
 
     Raises:
         DataError: an input has another shape than its column, or a column has no input.
     """
     import keras
 
+    if layout is None or not _takes_columns(network, layout):
+        return network
     named = [tensor.name for tensor in network.inputs]
     others = [column for column in layout.columns if column not in named]
     if others and OTHERS not in named:
@@ -60,6 +50,15 @@ def fed_by_columns(network: keras.Model, layout: FeatureLayout) -> keras.Model:
         for name, tensor in zip(names, keras.tree.flatten(outputs), strict=True)
     ]
     return keras.Model(features, ends if len(ends) > 1 else ends[0])
+
+
+def _takes_columns(network: keras.Model, layout: FeatureLayout) -> bool:
+    """Return whether a network's inputs are named after columns, and perhaps `OTHERS`."""
+    names = [tensor.name for tensor in network.inputs]
+    shapes = [tensor.shape[1:] for tensor in network.inputs]
+    if len(names) == 1 and None not in shapes[0] and math.prod(shapes[0]) == layout.size:
+        return False
+    return any(name in layout.columns for name in names) and all(name in (*layout.columns, OTHERS) for name in names)
 
 
 def _part(features: Any, tensor: Any, positions: list[int]) -> Any:

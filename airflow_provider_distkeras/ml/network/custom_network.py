@@ -40,8 +40,6 @@ def build_custom_network(
 ) -> tuple[keras.Model, str | None]:
     """Return the user's network, and the module that a worker must import before it builds the network again.
 
-    One with inputs named after columns is returned inside a network that takes all features.
-
     Args:
         network: Keras JSON, or 'package.module:function'.
         input_shape: the argument of the function; None for the number of features.
