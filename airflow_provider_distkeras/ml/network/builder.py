@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.losses import as_text, parts, task_of
 from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses, tasks
-from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
-from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.ml.network.column_inputs import fed_by_columns
+from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
@@ -132,10 +132,7 @@ def build_network(
         custom_modules=(*custom_modules, module) if module else custom_modules,
         tasks=tuple(output.task for output in outputs),
     )
-    if hyperparameters.get("network"):
-        check_rebuilt(network, plan)
-    if any(is_import_path(parts(loss)[0]) for loss in plan.losses):
-        check_losses(network, plan)
+    _check_code_of_user(network, plan, hyperparameters)
     compile_network(network, plan)
     return BuiltNetwork(network, plan, values, outputs, initial, weights.trainable_size(network))
 
@@ -175,6 +172,14 @@ def _initialized(
         finally:
             keras.config.set_dtype_policy(policy)
     return network, module, np.stack(initial)
+
+
+def _check_code_of_user(network: keras.Model, plan: NetworkPlan, hyperparameters: dict[str, Any]) -> None:
+    """Raise SpecError unless a network and losses of the user's own do in a worker what they must."""
+    if hyperparameters.get("network"):
+        check_rebuilt(network, plan)
+    if any(is_import_path(parts(loss)[0]) for loss in plan.losses):
+        check_losses(network, plan)
 
 
 def _check_inputs(network: keras.Model, feature_sizes: list[int]) -> None:

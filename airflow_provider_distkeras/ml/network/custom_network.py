@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.training.backends import NetworkPlan, weights
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.training.backends import NetworkPlan, weights
 
 if TYPE_CHECKING:
     import keras

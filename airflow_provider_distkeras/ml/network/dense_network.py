@@ -6,9 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.params.losses import is_positive, task_of
 from airflow_provider_distkeras.contract.params.objectives import losses, tasks
-from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.ml.network.embedding import build_encoder, check_has_indices
 
 if TYPE_CHECKING:
