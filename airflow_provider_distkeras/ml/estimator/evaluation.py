@@ -191,8 +191,8 @@ def measurement_of(evaluator: Evaluator, names: Sequence[str], params: DistKeras
     if name is None or kind is OutputKind.ARRAYS or not (own or _has_naming_params_only(evaluator)):
         return None
     classifies, named = kind is OutputKind.CLASSES, [metric for metric in names if not is_import_path(metric)]
-    known = all(metric.partition(":")[0] in EVALUATORS[name] for metric in named)
-    if not known or (named and classifies == (name == "regression")):
+    has_all = all(metric.partition(":")[0] in EVALUATORS[name] for metric in named)
+    if not has_all or (named and classifies == (name == "regression")):
         return None
     weighted = evaluator.isDefined(evaluator.getParam("weightCol"))
     if weighted and not own and not {*names}.isdisjoint(_UNWEIGHTED_ONLY):

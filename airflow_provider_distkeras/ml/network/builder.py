@@ -206,10 +206,10 @@ def _outputs(network: keras.Model, hyperparameters: dict[str, Any], label_sizes:
             "losses; expected one of each (labelCols and loss)."
         )
     outputs = []
-    for name, tensor, loss, said, labels in zip(
+    for name, tensor, loss, requested, labels in zip(
         output_names(network), network.outputs, per_output, tasks(hyperparameters, count), label_sizes, strict=True
     ):
-        units, task = math.prod(tensor.shape[1:]), task_of(loss, said, labels)
+        units, task = math.prod(tensor.shape[1:]), task_of(loss, requested, labels)
         check_outputs(loss, task, units, labels)
         outputs.append(NetworkOutput(name, as_text(loss), units, task))
     return tuple(outputs)
