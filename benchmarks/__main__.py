@@ -20,6 +20,7 @@ BENCHMARKS = {
     "memory-jax": ("memory", "jax"),
     "loading": ("loading", "jax"),
     "preprocessing": ("preprocessing", "jax"),
+    "categories": ("categories", "jax"),
     "scoring-tensorflow": ("scoring", "tensorflow"),
     "scoring-jax": ("scoring", "jax"),
     "search-tensorflow": ("search", "tensorflow"),

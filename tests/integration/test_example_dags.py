@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from airflow_provider_distkeras.contract.artifacts.attempt import committed
@@ -137,3 +138,22 @@ def test_tuning_many_segments(dags_test, conf, result, tmp_path):
         model = result("tuning_many_segments", "train", segment)
         assert model["rows"] == 200
         assert {"learning_rate", "dropout_rate"} <= {*model["best_params"]}
+
+
+def test_wide_and_deep(dags_test, result, tmp_path):
+    random = np.random.default_rng(0)
+    taste, fame = random.normal(size=60), random.normal(size=20)
+    for name, rows in (("train/1", 2000), ("new/1", 200)):
+        path = tmp_path / f"{name}.csv"
+        path.parent.mkdir()
+        users, articles, hours = (random.integers(0, most, rows) for most in (60, 20, 24))
+        ratings = taste[users] + fame[articles] + np.sin(hours / 4)
+        lines = zip([f"u{n}" for n in users], [f"a{n}" for n in articles], hours, range(rows), ratings, strict=True)
+        path.write_text("\n".join(["user,article,hour,day,rating", *[",".join(map(str, line)) for line in lines]]))
+    conf = {"input_path": f"{tmp_path}/train/*.csv", "new_path": f"{tmp_path}/new/*.csv"}
+    dags_test("wide_and_deep", "2026-03-01", conf)
+
+    dataset, model, scores = (result("wide_and_deep", f"ratings.{task}") for task in ("prepare", "train", "score"))
+    assert dataset["feature_columns"] == ["user", "article", "hour"]
+    assert model["metrics"]["r2"]["mean"] > 0.9  # of the last days
+    assert scores["metrics"]["r2"] > 0.9
