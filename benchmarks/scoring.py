@@ -84,7 +84,7 @@ def _write_model(path: Path, backend: str) -> bytes:
     network = keras.Sequential([keras.Input((FEATURES,)), dense(64, "relu"), dense(32, "relu"), dense(1)])
     content = serialization.to_bytes(network)
     names = [f"x{i}" for i in range(FEATURES)]
-    trained = DistKerasModel(content, (), [NetworkOutput("dense", "mse", 1)])
+    trained = DistKerasModel(content, (), [NetworkOutput("dense", "mse", 1, "regression")])
     trained._set(loss="mse", backend=backend)
     stages = [
         SelectColumns(kinds=dict.fromkeys(names, "number")),

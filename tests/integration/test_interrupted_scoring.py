@@ -80,7 +80,7 @@ def spec(spark, tmp_path):
 
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     network.set_weights([np.array([[2.0], [-3.0]], np.float32), np.array([1.0], np.float32)])
-    model = DistKerasModel(serialization.to_bytes(network), ("saboteur",), [NetworkOutput("dense", "mse", 1)])
+    model = DistKerasModel(serialization.to_bytes(network), ("saboteur",), [NetworkOutput("dense", "mse", 1, "regression")])
     model._set(loss="mse", backend="tensorflow")
     select = SelectColumns(kinds={"a": "number", "b": "number"})
     assembler = VectorAssembler(inputCols=["a", "b"], outputCol="features")
