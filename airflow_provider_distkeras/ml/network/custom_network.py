@@ -172,7 +172,10 @@ def _network_from_function(
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error
     shape = tuple(input_shape) if isinstance(input_shape, list) else input_shape
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:  # of a type that is not written in Python
+        raise SpecError(f"network: {path} is no function that returns a keras.Model: {error}.") from error
     if _LAYOUT in parameters and layout is None:
         raise DataError(
             f"network: {path} takes a layout, and the data has none: it was prepared by an earlier version, or has several "
