@@ -8,12 +8,13 @@ from typing import Any
 from airflow_provider_distkeras.contract.errors import SpecError
 
 
-def import_object(path: str, param: str) -> Any:
+def import_object(path: str, param: str, expected: str = "'package.module:name'") -> Any:
     """Return what an import path, 'package.module:name', names.
 
     Args:
         path: the import path.
         param: the param that it is the value of, for the message.
+        expected: what the param takes, for the message.
 
     Raises:
         SpecError: it cannot be imported.
@@ -23,6 +24,6 @@ def import_object(path: str, param: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SpecError(
-            f"{param}: expected 'package.module:name', received {path!r}: {error}. "
+            f"{param}: expected {expected}, received {path!r}: {error}. "
             "The module must be importable in the Spark driver and on the executors (py_files)."
         ) from error

@@ -218,7 +218,7 @@ class DynSGD(Trainer):
     suffers_from_staleness = True
 
     def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
-        return additive.DynSGDRule(trainable, self.num_workers, clock=self.num_workers if self.is_divided else 1)
+        return additive.DynSGDRule(trainable, self.num_workers, self.num_workers if self.is_divided else 1)
 
 
 class Experimental(ADAG):

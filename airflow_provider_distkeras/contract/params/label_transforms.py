@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.params.losses import Loss, parts
+from airflow_provider_distkeras.contract.params.losses import Loss, kind_of, parts
 
 STANDARDIZE, LOG1P, NONE = "standardize", "log1p", "none"
 LABEL_TRANSFORMS = (STANDARDIZE, LOG1P, NONE)
-
-#: Losses that mean the same whatever the labels' unit, or nearly: the default transform is for these only.
-_UNIT_FREE = ("mse", "mean_squared_error", "mae", "mean_absolute_error", "huber", "log_cosh", "quantile")
-#: Losses whose meaning comes from the labels' own zero and sign.
-_OF_RAW_LABELS = (
-    "msle", "mean_squared_logarithmic_error", "mape", "mean_absolute_percentage_error", "poisson", "tweedie",
-)  # fmt: skip
 
 
 def transforms_of(
@@ -31,7 +24,8 @@ def transforms_of(
         scaled: whether the features were prepared with `scaling="standard"`.
     """
     if transform is None:
-        fits = [scaled and parts(loss)[0] in _UNIT_FREE and unbounded for loss, unbounded in zip(losses, linear, strict=True)]
+        kinds = [kind_of(loss) for loss in losses]
+        fits = [scaled and kind and kind.unit_free and unbounded for kind, unbounded in zip(kinds, linear, strict=True)]
         return tuple(STANDARDIZE if fit else NONE for fit in fits)
     return tuple(transform if task == "regression" else NONE for task in tasks)
 
@@ -50,13 +44,12 @@ def check_label_transform(
     if transform in (None, NONE):
         return
     leave_out = "leave it out, or set label_transform='none'"
-    names = [parts(loss)[0] for loss in losses]
     if "regression" not in tasks:
-        raise SpecError(f"label_transform: {transform!r} is for numbers, but {names[0]!r} takes classes: {leave_out}.")
-    raw = [name for name in names if name in _OF_RAW_LABELS]
-    if raw:
+        raise SpecError(f"label_transform: {transform!r} is for numbers, but {parts(losses[0])[0]!r} takes classes: {leave_out}.")
+    raw = next((loss for loss in losses if (kind := kind_of(loss)) and kind.from_zero), None)
+    if raw is not None:
         raise SpecError(
-            f"label_transform: the loss {raw[0]!r} depends on the labels' own zero, which {transform!r} moves: "
+            f"label_transform: the loss {parts(raw)[0]!r} depends on the labels' own zero, which {transform!r} moves: "
             f"{leave_out}, or take another loss, such as 'mse'."
         )
     if activation not in (None, "linear"):

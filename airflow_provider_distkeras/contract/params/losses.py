@@ -39,12 +39,16 @@ class LossKind:
         arguments: the checks of its arguments.
         required: the arguments that must be given.
         positive: whether it compares a mean above 0 with labels of at least 0.
+        unit_free: whether it means the same whatever the labels' unit, or nearly.
+        from_zero: whether its meaning comes from the labels' own zero and sign.
     """
 
     tasks: tuple[str, ...]
     arguments: Mapping[str, Check] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     positive: bool = False
+    unit_free: bool = False
+    from_zero: bool = False
 
 
 def _between(low: float, high: float) -> Check:
@@ -65,17 +69,16 @@ _REGION: dict[str, Check] = {"alpha": number(0.0), "beta": number(0.0)}
 #: Keras' losses but circle, and our own: quantile and tweedie. A test compares them with Keras' list.
 LOSSES: dict[str, LossKind] = {
     **dict.fromkeys(
-        (
-            "mse", "mean_squared_error", "mae", "mean_absolute_error", "msle", "mean_squared_logarithmic_error",
-            "mape", "mean_absolute_percentage_error",
-        ),
-        LossKind(_REGRESSION),
+        ("mse", "mean_squared_error", "mae", "mean_absolute_error", "log_cosh"), LossKind(_REGRESSION, unit_free=True)
     ),
-    "huber": LossKind(_REGRESSION, {"delta": number(positive=True)}),
-    "log_cosh": LossKind(_REGRESSION),
-    "poisson": LossKind(_REGRESSION, positive=True),
-    "quantile": LossKind(_REGRESSION, {"q": _between(0.0, 1.0)}, required=("q",)),
-    "tweedie": LossKind(_REGRESSION, {"power": _between(1.0, 2.0)}, positive=True),
+    **dict.fromkeys(
+        ("msle", "mean_squared_logarithmic_error", "mape", "mean_absolute_percentage_error"),
+        LossKind(_REGRESSION, from_zero=True),
+    ),
+    "huber": LossKind(_REGRESSION, {"delta": number(positive=True)}, unit_free=True),
+    "poisson": LossKind(_REGRESSION, positive=True, from_zero=True),
+    "quantile": LossKind(_REGRESSION, {"q": _between(0.0, 1.0)}, required=("q",), unit_free=True),
+    "tweedie": LossKind(_REGRESSION, {"power": _between(1.0, 2.0)}, positive=True, from_zero=True),
     "cosine_similarity": LossKind(_REGRESSION),
     "ctc": LossKind(_REGRESSION),
     "binary_crossentropy": LossKind((*_BINARY, *_MULTILABEL), _SMOOTHING),
@@ -139,8 +142,13 @@ def parts(loss: Loss) -> tuple[str, dict[str, Any]]:
 
 def is_positive(loss: Loss) -> bool:
     """Return whether a loss compares a mean above 0 with labels of at least 0."""
-    name, _ = parts(loss)
-    return name in LOSSES and LOSSES[name].positive
+    kind = kind_of(loss)
+    return kind is not None and kind.positive
+
+
+def kind_of(loss: Loss) -> LossKind | None:
+    """Return what there is to know of a loss; None for one of the user's own."""
+    return LOSSES.get(parts(loss)[0])
 
 
 def task_of(loss: Loss, task: str | None = None, labels: int = 1) -> str:

@@ -30,7 +30,7 @@ from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.network_cache import NETWORK_LOCK, NetworkCache
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights, fitted_labels
-from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, input_names, output_names
+from airflow_provider_distkeras.ml.network.builder import BuiltNetwork
 from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind
 from airflow_provider_distkeras.ml.network.label_units import output_activations
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
@@ -39,6 +39,7 @@ from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
+from airflow_provider_distkeras.training.backends.structure import input_names, output_names
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 from airflow_provider_distkeras.training.server.ledger import Plateau
 from airflow_provider_distkeras.training.settings import WorkerSettings

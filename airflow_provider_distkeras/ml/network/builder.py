@@ -25,6 +25,7 @@ from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, weights
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
+from airflow_provider_distkeras.training.backends.structure import input_names, output_names
 
 if TYPE_CHECKING:
     import keras
@@ -135,18 +136,6 @@ def build_network(
     _check_code_of_user(network, plan, hyperparameters)
     compile_network(network, plan)
     return BuiltNetwork(network, plan, values, outputs, initial, weights.trainable_size(network))
-
-
-def input_names(network: keras.Model) -> list[str]:
-    """Return the names of a network's inputs, in its order."""
-    return [tensor.name for tensor in network.inputs]
-
-
-def output_names(network: keras.Model) -> list[str]:
-    """Return the names of a network's outputs, in its order."""
-    import keras
-
-    return [network.layers[-1].name] if isinstance(network, keras.Sequential) else list(network.output_names)
 
 
 def _initialized(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.training.backends.structure import input_structure, output_names
 
 if TYPE_CHECKING:
     import keras
@@ -41,13 +42,11 @@ def fed_by_columns(network: keras.Model, layout: FeatureLayout | None) -> keras.
     features = keras.Input((layout.size,), name="features")
     parts = [_part(features, tensor, layout.positions(*(others if tensor.name == OTHERS else [tensor.name])))
              for tensor in network.inputs]  # fmt: skip
-    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
-    outputs = network(keras.tree.pack_sequence_as(structure, parts))
+    outputs = network(keras.tree.pack_sequence_as(input_structure(network), parts))
     # Layers with the outputs' names, by which losses and labels are told apart.
-    names = [network.layers[-1].name] if isinstance(network, keras.Sequential) else network.output_names
     ends = [
         keras.layers.Activation("linear", name=name, dtype=tensor.dtype)(tensor)
-        for name, tensor in zip(names, keras.tree.flatten(outputs), strict=True)
+        for name, tensor in zip(output_names(network), keras.tree.flatten(outputs), strict=True)
     ]
     return keras.Model(features, ends if len(ends) > 1 else ends[0])
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.spark.imports import import_object
 from airflow_provider_distkeras.training.backends import NetworkPlan, weights
 
 if TYPE_CHECKING:
@@ -53,9 +54,8 @@ def build_custom_network(
     shape = tuple(input_shape or [num_features])
     if network.lstrip().startswith("{"):
         return _with_constant_statistics(_with_inputs(_network_from_json(network), shape)), None
-    module_name, _, function_name = network.partition(":")
-    built = _network_from_function(network, module_name, function_name, input_shape or num_features, layout)
-    return _with_constant_statistics(_with_inputs(built, shape)), module_name
+    built = _network_from_function(network, input_shape or num_features, layout)
+    return _with_constant_statistics(_with_inputs(built, shape)), network.partition(":")[0]
 
 
 def check_rebuilt(network: keras.Model, plan: NetworkPlan) -> None:
@@ -159,18 +159,10 @@ def _network_from_json(config: str) -> keras.Model:
     return network
 
 
-def _network_from_function(
-    path: str, module_name: str, function_name: str, input_shape: list[int] | int, layout: FeatureLayout | None
-) -> keras.Model:
+def _network_from_function(path: str, input_shape: list[int] | int, layout: FeatureLayout | None) -> keras.Model:
     import keras
 
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError(
-            f"network: expected Keras JSON or 'package.module:function', received {path!r}: {error}. "
-            "The module must be importable in the Spark driver and on the executors (py_files)."
-        ) from error
+    function = import_object(path, "network", "Keras JSON or 'package.module:function'")
     shape = tuple(input_shape) if isinstance(input_shape, list) else input_shape
     try:
         parameters = inspect.signature(function).parameters

@@ -8,6 +8,7 @@ from airflow_provider_distkeras.ml.network.label_units import in_label_units
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import weights
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
+from airflow_provider_distkeras.training.backends.structure import input_structure
 
 if TYPE_CHECKING:
     import keras
@@ -31,8 +32,7 @@ def build_ensemble(network: keras.Model, members: Matrix, transform: LabelTransf
         copy.name = f"member_{number}"
         copies.append(copy)
     inputs = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in network.inputs]
-    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
-    packed = keras.tree.pack_sequence_as(structure, inputs)
+    packed = keras.tree.pack_sequence_as(input_structure(network), inputs)
     outputs = [keras.tree.flatten(copy(packed)) for copy in copies]
     return keras.Model(packed, [keras.layers.Average()(list(output)) for output in zip(*outputs, strict=True)])
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from airflow_provider_distkeras.contract.params.label_transforms import LOG1P, NONE
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
+from airflow_provider_distkeras.training.backends.structure import input_structure, output_names
 
 if TYPE_CHECKING:
     import keras
@@ -34,19 +35,14 @@ def in_label_units(network: keras.Model, transform: LabelTransform) -> keras.Mod
                 tensor = keras.layers.Rescaling(1.0, -1.0, dtype="float32")(tensor)
         outputs.append(tensor)
         start += size
-    is_sequential = isinstance(network, keras.Sequential)
-    inputs = network.inputs[0] if is_sequential else network.input
-    structure = network.outputs[0] if is_sequential else network.output
-    return keras.Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=network.name)
+    structure = network.outputs[0] if isinstance(network, keras.Sequential) else network.output
+    return keras.Model(input_structure(network), keras.tree.pack_sequence_as(structure, outputs), name=network.name)
 
 
 def output_activations(network: keras.Model) -> list[str | None]:
     """Return the activation of the layer that each output comes from; None for a layer that has none to name."""
-    import keras
-
     layers = {layer.name: layer for layer in network.layers}
-    names = [network.layers[-1].name] if isinstance(network, keras.Sequential) else network.output_names
-    activations = [getattr(layers.get(name), "activation", None) for name in names]
+    activations = [getattr(layers.get(name), "activation", None) for name in output_names(network)]
     return [getattr(activation, "__name__", None) for activation in activations]
 
 

@@ -56,13 +56,13 @@ class DynSGDRule(DownpourRule):
     left out.
 
     Attributes:
-        clock: the updates that count as one of staleness: 1, or as many as workers that take their steps together.
+        per_staleness: the updates that count as one of staleness: 1, or as many as workers that take their steps together.
     """
 
-    clock: int = 1
+    per_staleness: int = 1
 
     def _step(self, store: Matrix, worker: int, update: Vector, staleness: int) -> Vector:
-        return update / np.float32(staleness // self.clock + 1)
+        return update / np.float32(staleness // self.per_staleness + 1)
 
 
 @dataclass(frozen=True)

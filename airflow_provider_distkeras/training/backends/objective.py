@@ -11,6 +11,7 @@ from airflow_provider_distkeras.contract.errors import SpecError, unknown_name
 from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.losses import task_of
 from airflow_provider_distkeras.training.backends import losses as loss_functions
+from airflow_provider_distkeras.training.backends.structure import input_structure
 
 
 class Objective:
@@ -35,7 +36,7 @@ class Objective:
         loss_weights: Sequence[float],
         tasks: Sequence[str] = (),
     ) -> None:
-        self._structure = _structure(network)
+        self._structure = input_structure(network)
         self._label_ends = np.cumsum(label_sizes).tolist()
         self._sparse = _sparse(losses, label_sizes, tasks)
         self._losses = [
@@ -83,13 +84,6 @@ class Objective:
                 values = keras.ops.mean(values, axis=tuple(range(1, len(values.shape))))
             total = total + (values if weight == 1.0 else weight * values)
         return total
-
-
-def _structure(network: Any) -> Any:
-    """Return the structure of the network's inputs: one tensor, a list or a dict."""
-    import keras
-
-    return network.inputs[0] if isinstance(network, keras.Sequential) else network.input
 
 
 def _sparse(losses: Sequence[str], label_sizes: Sequence[int], tasks: Sequence[str]) -> list[bool]:

@@ -8,8 +8,9 @@ from airflow_provider_distkeras.contract.errors import DataError, SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout, FeatureSpan
 from airflow_provider_distkeras.contract.params.network import check_network
 from airflow_provider_distkeras.ml.network import serialization
-from airflow_provider_distkeras.ml.network.builder import build_network, output_names
+from airflow_provider_distkeras.ml.network.builder import build_network
 from airflow_provider_distkeras.ml.network.embedding import auto_dims, build_encoder
+from airflow_provider_distkeras.training.backends.structure import output_names
 
 LAYOUT = FeatureLayout(
     (
