@@ -15,6 +15,8 @@ from airflow_provider_distkeras.training.algorithms.rule import UpdateRule
 
 #: Steps between two commits of a trainer that shares its weights with no other worker: enough that commits cost nothing.
 _INDEPENDENT_WINDOW = 32
+#: Steps, at least, that a worker takes on its own where a mean of windows serves as well as one of steps.
+_AVERAGED_WINDOW = 4
 
 
 class Trainer:
@@ -25,8 +27,8 @@ class Trainer:
 
     Attributes:
         parameters: the values of all parameters, by name.
-        is_divided: whether the workers share out a batch among them. None is then a commit ahead of the others: its next step
-            starts from all that they have added, and where several workers share a core, none runs away.
+        divided_window: steps between two commits, unless the user sets them, of workers that share out a batch among them; None
+            where every worker takes whole batches.
 
     Raises:
         SpecError: the trainer has no such parameter, or a value has a wrong type or range.
@@ -34,12 +36,14 @@ class Trainer:
 
     #: Whether updates that many others have overtaken cost quality.
     suffers_from_staleness = False
+    #: Whether the server's weights move by a mean of the workers' windows, and not by their sum.
+    averages_windows = False
 
     def __init__(self, **parameters: Any) -> None:
         fields = trainer_fields(type(self).__name__)
         check_names(f"parameter of {type(self).__name__}", parameters, fields)
         self._given = parameters
-        self.is_divided = False
+        self.divided_window: int | None = None
         self.parameters = {name: field.cast(name, parameters.get(name, field.default)) for name, field in fields.items()}
 
     def rule(self, trainable: int, learning_rate: float) -> UpdateRule:
@@ -75,18 +79,30 @@ class Trainer:
         """
         return 1.0
 
-    def divided(self) -> Self:
-        """Return the trainer whose workers share out a batch of this one's among them, see `training.settings`."""
+    def divided(self, *, has_bounded_steps: bool) -> Self:
+        """Return the trainer whose workers share out a batch of this one's among them, see `training.settings`.
+
+        They commit after every step; but a mean of windows of several steps is as good as one of steps, and exchanges less, where
+        an optimizer bounds its steps. Plain SGD at high rates needs every step's mean.
+
+        Args:
+            has_bounded_steps: whether the size of the optimizer's steps does not depend on that of the gradient.
+        """
         workers = type(self)(**{**self._given, "batch_size": max(1, round(self.batch_size / self.num_workers))})
-        workers.is_divided = True
+        window = max(_AVERAGED_WINDOW, self.num_workers) if self.averages_windows and has_bounded_steps else 1
+        workers.divided_window = window if self.num_workers > 1 else _INDEPENDENT_WINDOW
         if "communication_window" in self.parameters and "communication_window" not in self._given:
-            workers.parameters["communication_window"] = self._divided_window
+            workers.parameters["communication_window"] = workers.divided_window
         return workers
 
     @property
-    def _divided_window(self) -> int:
-        """Steps between two commits of workers that share out a batch, unless the user sets them."""
-        return 1 if self.num_workers > 1 else _INDEPENDENT_WINDOW
+    def is_divided(self) -> bool:
+        """Whether the workers share out a batch among them.
+
+        None is then a commit ahead of the others: its next step starts from all that they have added, and where several workers
+        share a core, none runs away.
+        """
+        return self.divided_window is not None
 
     @property
     def batch_size(self) -> int:
@@ -131,7 +147,7 @@ class EnsembleTrainer(Trainer):
     def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         return independent.EnsembleRule(trainable, self.num_workers)
 
-    def divided(self) -> Self:
+    def divided(self, *, has_bounded_steps: bool) -> Self:
         """Return the trainer itself: every member trains alone."""
         return self
 
@@ -148,6 +164,8 @@ class AveragingTrainer(Trainer):
     them. See `SynchronousRule`.
     """
 
+    averages_windows = True
+
     def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         return synchronous.SynchronousRule(trainable, self.num_workers)
 
@@ -157,8 +175,8 @@ class AveragingTrainer(Trainer):
 
     @property
     def communication_window(self) -> int | None:
-        """None: one commit per epoch."""
-        return self._divided_window if self.is_divided else None
+        """None, one commit per epoch, unless the workers share out a batch."""
+        return self.divided_window
 
 
 class LocalSGD(Trainer):
@@ -167,6 +185,8 @@ class LocalSGD(Trainer):
     It suits clusters of equal machines: every worker waits for the slowest. With `settings="raw"`, start with windows of 8 steps
     at twice the learning rate of one worker. See `SynchronousRule`.
     """
+
+    averages_windows = True
 
     def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         outer = self.parameters["outer_learning_rate"], self.parameters["outer_momentum"]
@@ -198,6 +218,7 @@ class ADAG(Trainer):
     """
 
     suffers_from_staleness = True
+    averages_windows = True
 
     def _rule(self, trainable: int, learning_rate: float) -> UpdateRule:
         return additive.AdagRule(trainable, self.num_workers)
@@ -237,6 +258,7 @@ class AEASGD(Trainer):
     With `settings="raw"`, start with windows of 8 to 32 steps and one worker's learning rate, without `rho`.
     """
 
+    averages_windows = True
     #: The moving rate of workers that share out a batch: small batches are noisy, so the tie is a strong one.
     _DIVIDED_ALPHA = 0.5
 
@@ -252,14 +274,14 @@ class AEASGD(Trainer):
         rule = elastic.AEASGDMeanRule if self.is_divided else elastic.AEASGDRule
         return rule(trainable, self.num_workers, alpha)
 
-    def divided(self) -> Self:
+    def divided(self, *, has_bounded_steps: bool) -> Self:
         """Return the trainer whose workers share out a batch. Raise SpecError if `rho` is set, which is the paper's own."""
         if self.parameters["rho"] is not None:
             raise SpecError(
                 "rho: how strongly workers are tied to the server's weights depends on the learning rate of the algorithm's own "
                 "settings. Leave it out, or set settings='raw' and such a learning rate."
             )
-        return super().divided()
+        return super().divided(has_bounded_steps=has_bounded_steps)
 
     def gain(self, optimizer: str | dict[str, Any]) -> float:
         """Return 1 / (num_workers + 1): workers and server move together, and only workers take steps; see `Trainer.gain`."""

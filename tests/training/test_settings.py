@@ -44,6 +44,29 @@ def test_an_optimizer_that_divides_by_the_size_of_gradients_takes_the_root_of_th
     assert derived("DOWNPOUR", optimizer).learning_rate == pytest.approx(0.06)
 
 
+@pytest.mark.parametrize(
+    ("trainer", "optimizer", "workers", "window"),
+    [
+        ("ADAG", "adam", 2, 4),
+        ("ADAG", {"name": "AdamW"}, 8, 8),
+        ("Experimental", "rmsprop", 4, 4),
+        ("AEASGD", "adam", 2, 4),
+        ("EAMSGD", "adam", 2, 4),
+        ("EAMSGD", "sgd", 2, 1),
+        ("LocalSGD", "adam", 2, 4),
+        ("AveragingTrainer", "adam", 8, 8),
+        ("LocalSGD", {"name": "sgd", "momentum": 0.9}, 8, 1),
+        ("DOWNPOUR", "adam", 2, 1),
+        ("DynSGD", "adam", 2, 1),
+    ],
+)
+def test_windows_are_averaged_where_the_optimizer_bounds_its_steps(trainer, optimizer, workers, window):
+    settings = derived(trainer, optimizer, num_workers=workers)
+    assert settings.trainer.communication_window == window
+    if trainer != "AveragingTrainer":
+        assert derived(trainer, optimizer, num_workers=workers, communication_window=3).trainer.communication_window == 3
+
+
 def test_weights_decay_as_fast_as_in_one_network():
     adamw = {"name": "adamw", "weight_decay": 0.004}
     settings = derived("LocalSGD", adamw)
