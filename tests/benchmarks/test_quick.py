@@ -1,4 +1,4 @@
-"""Every benchmark runs to its end on quick sizes; the benchmarks of one backend share a process."""
+"""Benchmarks run to their end on quick sizes; the benchmarks of one backend share a process."""
 
 import os
 import subprocess
@@ -26,8 +26,12 @@ def runners():
         yield cache(lambda backend: stack.enter_context(benchmarks_of(backend)))
 
 
-#: One of the two interruptions is enough: each starts four jobs, and they differ only in the backend of these.
-QUICK = sorted({*BENCHMARKS} - {"interruption-tensorflow"}, key=lambda name: (BENCHMARKS[name][1], name))
+#: Each starts jobs, which takes minutes at any size; tests of jobs run the same code.
+SLOW = {"interruption-jax", "categories"}
+#: Benchmarks of one module differ in the backend only: one of each is enough, and two tell whether a process has the other one.
+QUICK = sorted(
+    name for name, (_, backend) in BENCHMARKS.items() if (backend == "jax" and name not in SLOW) or name == "narrow-tensorflow"
+)
 
 
 @pytest.mark.parametrize("name", QUICK)
