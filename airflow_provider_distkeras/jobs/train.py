@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,9 +19,11 @@ from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main, versions
+from airflow_provider_distkeras.ml.data.pipeline import feature_meanings
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.reporting import report, tensorboard
 from airflow_provider_distkeras.ml.reporting.mlflow import MlflowRun
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 from airflow_provider_distkeras.ml.tuning.journal import Journal
 from airflow_provider_distkeras.ml.tuning.progress import WRITING
 from airflow_provider_distkeras.ml.tuning.search import SearchResult, search
@@ -30,6 +33,8 @@ from airflow_provider_distkeras.spark.storage import literal, storage_for
 
 #: The folder of an attempt where its fits are recorded.
 _TRIALS = "trials"
+#: The most columns that a message lists.
+_MAX_DIFFERENCES = 5
 
 
 def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: ProgressReporter) -> JobResult:
@@ -49,10 +54,13 @@ def train(spark: SparkSession, spec: TrainSpec, attempt: Attempt, reporter: Prog
         interrupted = [f"{earlier.path}/{_TRIALS}" for earlier in cut_off(storage, attempt, spec)]
         check = functools.partial(require_claim, storage, attempt)
         journal = Journal(storage, f"{attempt.path}/{_TRIALS}", interrupted, before_record=check, within=attempt.path)
+        stages = load_stages(spark, manifest.result["pipeline_path"])
+        if spec.initial_model:
+            _check_same_features(stages, TrainedModel.load(spec.initial_model).stages, spec.initial_model)
         result = search(data, spec, manifest.details_as(PreprocessDetails).to_dict(), journal, reporter, manifest.result["rows"])
         reporter.begin("writing", WRITING)
         check()  # what Spark writes makes its folders anew
-        model = PipelineModel([*load_stages(spark, manifest.result["pipeline_path"]), result.model])
+        model = PipelineModel([*stages, result.model])
         model_path, report_path = f"{attempt.path}/model", f"{attempt.path}/report.html"
         model.write().save(model_path)
         page = report.render(result, spec, manifest, versions(spark))
@@ -96,6 +104,31 @@ def _check_rows(spec: TrainSpec, rows: int) -> None:
             f"The dataset has {rows} rows: too few for {spec.num_folds} folds and {workers} workers. "
             "Set a smaller num_workers or num_folds, or use more data."
         )
+
+
+def _check_same_features(stages: Sequence[Transformer], earlier: Sequence[Transformer], path: str) -> None:
+    """Raise DataError, which names the columns, unless the features of a pipeline mean the same as those of an earlier one."""
+    now, before = feature_meanings(stages), feature_meanings(earlier)
+    differences = [
+        f"{name!r} ({'new' if name not in before else 'gone' if name not in now else _difference(now[name], before[name])})"
+        for name in dict.fromkeys((*now, *before))
+        if now.get(name) != before.get(name)
+    ]
+    if [*now] != [*before] and not differences:
+        differences = [f"their order ({', '.join(now)}; there {', '.join(before)})"]
+    if differences:
+        raise DataError(
+            f"initial_model: the dataset's columns are not those of {path}: {', '.join(differences[:_MAX_DIFFERENCES])}. "
+            "Its weights would be taken for other features. Prepare the data as for that model, or leave initial_model out."
+        )
+
+
+def _difference(now: Sequence[str], before: Sequence[str]) -> str:
+    """Return what tells the meanings of a column's features apart."""
+    new, gone = [text for text in now if text not in before], [text for text in before if text not in now]
+    return (
+        "; ".join(f"{word} {', '.join(texts[:3])}" for word, texts in (("new:", new), ("gone:", gone)) if texts) or "other order"
+    )
 
 
 def _dialect(first: Transformer) -> dict[str, Any]:

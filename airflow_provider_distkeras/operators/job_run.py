@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, attempts, require_request, task_path
+from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.period import period_key
 from airflow_provider_distkeras.hooks.storage import storage_for
 
@@ -116,6 +118,10 @@ class JobRun:
             claimed_at=datetime.now(UTC), generation=generation, try_number=ti.try_number, spec_sha256=self.spec.sha256,
         )  # fmt: skip
         return attempt.after(attempts(storage, attempt.period_path))
+
+    def champions(self, name: Any) -> Champions:
+        """Return the champions of a name, promoted under the same root. Raise SpecError for a name that is no text."""
+        return Champions(storage_for(self.root), self.root, text("champion", name))
 
     def store_attempt(self) -> None:
         """Store the claimed attempt in the task's state, for a retry that finds its job again."""

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_distkeras.contract.artifacts.champions import Champion, Champions
+from airflow_provider_distkeras.contract.artifacts.champions import Champion
 from airflow_provider_distkeras.contract.errors import ArtifactError, SpecError
-from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import PromoteSpec, TrainSpec
-from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the challenger's period, and the champion to compare it with."""
-        run.resolved = champion = self._champions(run, text("champion", self.champion)).present()
+        run.resolved = champion = run.champions(self.champion).present()
         if champion is None:
             return {"period": run.period, "champion_path": None, "champion_period": None}
         return {"period": run.period, "champion_path": champion.model_path, "champion_period": champion.period}
@@ -116,7 +115,7 @@ class DistKerasPromoteOperator(RowsInputOperator):
         spec, result = run.spec, run.result
         assert isinstance(spec, PromoteSpec)
         assert result is not None
-        champions = self._champions(run, spec.champion)
+        champions = run.champions(spec.champion)
         champion = champions.present()
         if result["promoted"] and (champion is None or champion.model_path != spec.model_path):
             beaten = champion if champion is not None and champion.model_path == spec.champion_path else None
@@ -139,13 +138,9 @@ class DistKerasPromoteOperator(RowsInputOperator):
         if run is not None and self._finished is not None and self._finished[1]["promoted"]:
             request, result = self._finished
             assert isinstance(request.spec, PromoteSpec)
-            folder = self._champions(run, request.spec.champion).folder
+            folder = run.champions(request.spec.champion).folder
             lineage.outputs.append(facets.champion(request, folder, result["champion_path"]))
         return lineage
-
-    @staticmethod
-    def _champions(run: JobRun, name: str) -> Champions:
-        return Champions(storage_for(run.root), run.root, name)
 
 
 def _result_of(champion: Champion) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.artifacts.champions import Champions
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.fields import text
 from airflow_provider_distkeras.contract.specs import ScoreSpec, TrainSpec
-from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
+from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact
 from airflow_provider_distkeras.operators.inputs import RowsInputOperator
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ class DistKerasScoreOperator(RowsInputOperator):
             )
         if self.model_path:
             return {}
-        champions = Champions(storage_for(run.root), run.root, text("champion", self.champion))
+        champions = run.champions(self.champion)
         champion = champions.present()
         if champion is None:
             raise SpecError(

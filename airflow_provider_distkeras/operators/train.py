@@ -28,6 +28,9 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     :param trainer: The trainer, by name. (templated)
     :param trainer_params: Its parameters, such as batch_size, num_epoch, num_workers. (templated)
     :param hyperparameters: Hyper-parameters that all trials share, such as layer_dims, optimizer, learning_rate. (templated)
+    :param initial_model: A `model_path`, or the name of a champion (see `DistKerasPromoteOperator`): every fit begins with the
+        weights of its layers of the same name and shapes. The features must mean the same. Without a champion of that name, as
+        before the first promotion, with new weights. (templated)
     :param search: "grid", "random" or "optuna". (templated)
     :param param_grid: Values to search, per name of a hyper-parameter or trainer parameter. (templated)
     :param param_distributions: What random and optuna draw from beside it, per name, such as
@@ -61,13 +64,13 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
     """
 
     spec_class = TrainSpec
-    path_fields = ("dataset_path",)
+    path_fields = ("dataset_path", "initial_model")
     template_fields = (
         *DistKerasBaseOperator.template_fields,
-        "dataset_path", "trainer", "trainer_params", "hyperparameters", "search", "param_grid", "param_distributions",
-        "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric", "metric_direction", "metrics",
-        "num_folds", "stratified", "test_share", "fold_gap", "refit", "parallelism", "seed", "backend", "mlflow_experiment",
-        "mlflow_tracking_uri", "tensorboard",
+        "dataset_path", "trainer", "trainer_params", "hyperparameters", "initial_model", "search", "param_grid",
+        "param_distributions", "num_trials", "halving_factor", "max_minutes", "max_failed_trials", "evaluator", "metric",
+        "metric_direction", "metrics", "num_folds", "stratified", "test_share", "fold_gap", "refit", "parallelism", "seed",
+        "backend", "mlflow_experiment", "mlflow_tracking_uri", "tensorboard",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **DistKerasBaseOperator.template_fields_renderers,
@@ -85,6 +88,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         trainer: str = "ADAG",
         trainer_params: dict[str, Any] | str | None = None,
         hyperparameters: dict[str, Any] | str | None = None,
+        initial_model: str | XComArg | None = None,
         search: str = "grid",
         param_grid: dict[str, Any] | str | None = None,
         param_distributions: dict[str, Any] | str | None = None,
@@ -116,12 +120,11 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         super().__init__(**kwargs)
         self.dataset_path = dataset_path
         self.trainer, self.trainer_params = trainer, trainer_params
-        self.hyperparameters = hyperparameters
+        self.hyperparameters, self.initial_model = hyperparameters, initial_model
         self.search, self.num_trials, self.halving_factor = search, num_trials, halving_factor
         self.param_grid, self.param_distributions = param_grid, param_distributions
         self.max_minutes, self.max_failed_trials = max_minutes, max_failed_trials
-        self.evaluator, self.metrics = evaluator, metrics
-        self.metric, self.metric_direction = metric, metric_direction
+        self.evaluator, self.metric, self.metric_direction, self.metrics = evaluator, metric, metric_direction, metrics
         self.num_folds, self.stratified, self.fold_gap = num_folds, stratified, fold_gap
         self.test_share, self.refit, self.parallelism = test_share, refit, parallelism
         self.seed, self.backend = seed, backend
@@ -129,10 +132,23 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
         self.tensorboard = tensorboard
         self.check_constants()
 
+    def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the path of the initial model, if `initial_model` is the name of a champion: None if there is none yet."""
+        if not self.initial_model or "/" in str(self.initial_model):
+            return {}
+        champion = run.champions(self.initial_model).present()
+        if champion is None:
+            self.log.info("There is no champion of %r yet: training begins with new weights.", self.initial_model)
+            return {"initial_model": None}
+        self.log.info("Training begins with the weights of the champion of %r: %s.", self.initial_model, champion.model_path)
+        return {"initial_model": champion.model_path}
+
     def check_inputs(self, run: JobRun) -> dict[str, str]:
-        """Raise SpecError if the dataset was not committed; its path names its attempt, so it needs no fingerprint."""
+        """Raise SpecError if dataset or model was not committed; their paths name their attempts: they need no fingerprints."""
         assert isinstance(run.spec, TrainSpec)
         require_artifact(run.spec.dataset_path, PreprocessSpec, "dataset_path", run.root)
+        if run.spec.initial_model is not None:
+            require_artifact(run.spec.initial_model, TrainSpec, "initial_model", run.root)
         return {}
 
 

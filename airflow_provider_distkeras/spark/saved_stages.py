@@ -24,7 +24,7 @@ _KNOWN_CLASS = re.compile(
 
 
 def load_stages(spark: SparkSession, path: str) -> list[Transformer]:
-    """Return the stages of a PipelineModel that a preprocess or train job has saved.
+    """Return the stages of a PipelineModel that a preprocess or train job has saved; of a stage that was saved alone, itself.
 
     Args:
         spark: the session.
@@ -34,8 +34,10 @@ def load_stages(spark: SparkSession, path: str) -> list[Transformer]:
         ArtifactError: there is none, or a stage of it is of a class that no job saves.
     """
     storage = storage_for(spark, path)
-    uids = _metadata(storage, path)["paramMap"]["stageUids"]
-    folders = [PipelineSharedReadWrite.getStagePath(uid, i, len(uids), f"{path}/stages") for i, uid in enumerate(uids)]
+    uids = _metadata(storage, path)["paramMap"].get("stageUids")
+    folders = [path]
+    if uids is not None:
+        folders = [PipelineSharedReadWrite.getStagePath(uid, i, len(uids), f"{path}/stages") for i, uid in enumerate(uids)]
     for folder in folders:
         name = _metadata(storage, folder)["class"]
         if not _KNOWN_CLASS.fullmatch(name):

@@ -45,6 +45,7 @@ class TrainingSummary:
         progress: the monitor's records, one every few seconds.
         settings: what the workers took and what it means, in a line, see `WorkerSettings`; None for workers that share nothing.
         label_transform: of the labels that losses are of, see `LabelTransform.to_dict`; None where these are labels as they are.
+        started_from: which of the initial weights were an earlier model's, in a line; None if all were new.
         rows_before: rows of `rows_trained` that an earlier fit had trained, from whose checkpoint this one resumed.
     """
 
@@ -64,6 +65,7 @@ class TrainingSummary:
     rows_before: int = 0
     settings: str | None = None
     label_transform: dict[str, Any] | None = None
+    started_from: str | None = None
 
     @classmethod
     def from_state(

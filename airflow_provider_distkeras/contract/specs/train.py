@@ -63,12 +63,17 @@ class TrainSpec(EvaluatedSpec):
     main_artifact: ClassVar[str] = "model_path"
     artifacts: ClassVar[Mapping[str, str]] = {"model_path": "model"}
     details_class: ClassVar[type[JobDetails]] = TrainDetails
-    added_fields: ClassVar[tuple[str, ...]] = (*EvaluatedSpec.added_fields, "fold_gap", "refit")
+    added_fields: ClassVar[tuple[str, ...]] = (*EvaluatedSpec.added_fields, "fold_gap", "refit", "initial_model")
 
     dataset_path: str = spec_field(uri, "The dataset_path a preprocess task returned.")
     trainer: str = spec_field(choice("trainer", TRAINERS), "The trainer, by name.", "ADAG")
     trainer_params: dict[str, Any] = spec_field(mapping_of(json_value), "Parameters of the trainer.", {})
     hyperparameters: dict[str, Any] = spec_field(mapping_of(json_value), "Hyper-parameters that all trials share.", {})
+    initial_model: str | None = spec_field(
+        optional(uri),
+        "The model_path of an earlier train task, with whose weights every fit begins; by default with new ones.",
+        None,
+    )
     search: str = spec_field(
         choice("search", SEARCHES),
         "grid: every trial of the grid; random: num_trials drawn at random; optuna: num_trials that Optuna proposes.",

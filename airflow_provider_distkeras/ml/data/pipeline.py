@@ -21,9 +21,11 @@ from pyspark.ml.feature import (
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
+from airflow_provider_distkeras.contract.feature_layout import INDEX, FeatureLayout
 from airflow_provider_distkeras.ml.data import category_numbers
 from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
 from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, index_of
+from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.spark.columns import quoted
 
 FEATURES = "features"
@@ -78,6 +80,26 @@ def label_classes(stages: Sequence[Transformer], label_col: str) -> list[str]:
     """Return the classes of a label that is text, by number, out of the fitted stages; none for one that is numbers."""
     indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel) and stage.isDefined("outputCol")]
     return next((list(stage.labels) for stage in indexers if stage.getOutputCol() == index_of(label_col)), [])
+
+
+def feature_meanings(stages: Sequence[Transformer]) -> dict[str, list[str]]:
+    """Return what the features that fitted stages make mean, by column in their order, and the classes of the label."""
+    selected = stages[0]
+    assert isinstance(selected, SelectColumns)
+    indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel)]
+    labels = {
+        name: [*texts]
+        for stage in indexers
+        for name, texts in zip(stage.getOutputCols() if stage.isDefined("outputCols") else [], stage.labelsArray, strict=False)
+    }
+    meanings: dict[str, list[str]] = {}
+    for span in FeatureLayout.of(selected.getOrDefault("layout")).spans:
+        texts = labels.get(index_of(span.column), []) if span.kind in ("category", INDEX) else []
+        width = "" if texts else f" of {span.size or span.stop - span.start}"
+        meanings.setdefault(span.column, []).extend([f"{span.kind}{width}", *texts])
+    label = selected.getOrDefault("labelCol")
+    classes = label_classes(stages, label)
+    return {**meanings, label: ["label", *classes]}
 
 
 def standardizes(stages: Sequence[Transformer]) -> bool:

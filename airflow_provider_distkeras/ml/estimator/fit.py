@@ -131,8 +131,9 @@ class FitPlan:
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster and return the model."""
-        if self.settings.description:
-            logger.info("%s", self.settings.description)
+        for line in (self.settings.description, self.network.started_from):
+            if line:
+                logger.info("%s", line)
         rows, transform = self._training_rows(dataset), self.label_transform
         config = self._training_config(dataset, transform and fitted_labels(rows, transform))
         members, summary = driver.train(rows, config, self.network.initial)
@@ -157,7 +158,7 @@ class FitPlan:
         transform = None if summary.label_transform is None else LabelTransform.from_dict(summary.label_transform)
         with NETWORK_LOCK:
             content = to_bytes(self.network.trained(members, transform))
-        summary = replace(summary, settings=self.settings.description)
+        summary = replace(summary, settings=self.settings.description, started_from=self.network.started_from)
         model = DistKerasModel(content, self.network.plan.custom_modules, self.network.outputs, summary)
         model._resetUid(self.params.uid)
         return self.params._copyValues(model)._set(backend=self.backend)

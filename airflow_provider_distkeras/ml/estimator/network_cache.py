@@ -7,11 +7,15 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.params.network import HYPERPARAMETERS, check_network
+from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork, build_network
+from airflow_provider_distkeras.ml.network.initial_weights import with_weights_of
 from airflow_provider_distkeras.spark.columns import as_labels, count_values
+from airflow_provider_distkeras.spark.saved_stages import load_stages
 from airflow_provider_distkeras.training.settings import WorkerSettings
 from airflow_provider_distkeras.training.trainers import EnsembleTrainer
 
@@ -47,12 +51,14 @@ class NetworkCache:
         Raises:
             SpecError: the hyper-parameters do not go together.
             DataError: a column cannot hold features, or labels.
+            ArtifactError: `initial_model` is no model.
         """
         features, labels = params.feature_columns(), params.label_columns()
         trainer, optimizer = settings.trainer, settings.optimizer
         members = trainer.num_workers if isinstance(trainer, EnsembleTrainer) else 1
         built_from = {name: value for name, value in options.items() if name in HYPERPARAMETERS and name not in _NOT_BUILT}
-        key = repr((features, labels, built_from, optimizer, members, params.getSeed(), backend))
+        initial_model = params.getOrDefault("initial_model") if params.isDefined("initial_model") else None
+        key = repr((features, labels, built_from, optimizer, members, params.getSeed(), backend, initial_model))
         with NETWORK_LOCK:
             if key not in self._networks:
                 self._read_sizes(params, dataset, features, labels)
@@ -62,9 +68,12 @@ class NetworkCache:
                 while len(self._networks) >= _MAX_NETWORKS:
                     del self._networks[next(iter(self._networks))]
                 layout = _layout(dataset, list(features.values()))
-                self._networks[key] = build_network(
+                network = build_network(
                     options, feature_sizes, label_sizes, params.getSeed(), backend, optimizer, members, layout
                 )
+                if initial_model is not None:  # the modules that it needs are imported by now
+                    network = with_weights_of(network, _load(dataset, initial_model).keras_network(), initial_model)
+                self._networks[key] = network
             return self._networks[key]
 
     def _read_sizes(self, params: DistKerasParams, dataset: DataFrame, features: dict[str, str], labels: dict[str, str]) -> None:
@@ -75,6 +84,17 @@ class NetworkCache:
         for column in (*features.values(), *labels.values()):
             if column not in self._sizes:
                 self._sizes[column] = count_values(dataset, column)
+
+
+def _load(dataset: DataFrame, path: str) -> DistKerasModel:
+    """Return the model at a path, which may be that of a pipeline that ends in it. Raise ArtifactError if there is none."""
+    try:
+        *_, model = load_stages(dataset.sparkSession, path)
+    except ArtifactError as error:
+        raise ArtifactError(f"initial_model: {error}") from error
+    if not isinstance(model, DistKerasModel):
+        raise ArtifactError(f"initial_model: expected a saved DistKerasModel, or a pipeline that ends in one, at {path}.")
+    return model
 
 
 def _layout(dataset: DataFrame, columns: list[str]) -> FeatureLayout | None:

@@ -73,6 +73,18 @@ class HasFitting(Params):
     """How a fit proceeds: class weights, validation, callbacks, the workers' rows, the parameter server, checkpoints."""
 
 
+class HasInitialModel(Params):
+    """The model whose weights a fit begins with."""
+
+    initial_model: Param = Param(
+        Params._dummy(),
+        "initial_model",
+        "Path of a saved DistKerasModel, or of a pipeline that ends in one: layers of the same name and shapes begin with its "
+        "weights. Its features must mean the same.",
+        typeConverter=partial(text, "initial_model"),
+    )
+
+
 class HasColumns(HasFeaturesCol, HasLabelCol):
     """The columns of features and labels: one of each, or one per input and output of the network."""
 
@@ -131,8 +143,8 @@ class HasPredictions(HasPredictionCol, HasProbabilityCol, HasRawPredictionCol):
 
 
 class DistKerasParams(
-    HasTrainer, HasHyperparameters, HasFitting, HasColumns, HasBackend, HasPredictions, HasWeightCol, HasValidationIndicatorCol,
-    HasSeed,
+    HasTrainer, HasHyperparameters, HasInitialModel, HasFitting, HasColumns, HasBackend, HasPredictions, HasWeightCol,
+    HasValidationIndicatorCol, HasSeed,
 ):  # fmt: skip
     """All Params of the Estimator and its Model."""
 

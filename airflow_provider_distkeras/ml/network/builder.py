@@ -61,6 +61,7 @@ class BuiltNetwork:
         outputs: the network's outputs.
         initial: the initial weights, (members, weights).
         trainable: the number of a member's trainable weights.
+        started_from: which of the initial weights are an earlier model's, in a line; None if all are new.
     """
 
     network: keras.Model
@@ -69,6 +70,7 @@ class BuiltNetwork:
     outputs: tuple[NetworkOutput, ...]
     initial: Matrix
     trainable: int
+    started_from: str | None = None
 
     def trained(self, members: Matrix, transform: LabelTransform | None = None) -> keras.Model:
         """Return the network with trained weights; for several members, their ensemble.

@@ -130,6 +130,8 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
     settings = {"workers' settings": summary.settings} if summary.settings else {}
+    if summary.started_from:
+        settings["initial weights"] = f"{summary.started_from}. It may have been trained on rows that this search measures on."
     if summary.label_transform:
         settings["labels, as trained"] = ", ".join(summary.label_transform["kinds"])
     return {

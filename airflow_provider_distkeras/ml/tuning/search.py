@@ -122,6 +122,11 @@ def _measure(
 ) -> tuple[Trial, FoldResult | None, DistKerasModel | None]:
     """Return the best trial, its result on the rows set aside for it alone, and its model, where it is not fitted again."""
     logger.info("%s search, folds: %d, metric %s", spec.search, spec.num_folds, spec.metric_name)
+    if spec.initial_model:
+        logger.warning(
+            "initial_model may have been trained on rows that this search measures on: then metrics are better than on new rows. "
+            "Compare models by rows that are newer than both, as a DistKerasPromoteOperator does."
+        )
     progress.begin_search()
     folds = [*splitter.folds, *([splitter.test_fold] if splitter.test_fold else [])]
     evaluator = _make_evaluator(spec, data.columns)
@@ -192,7 +197,10 @@ def warn_of_label_unit(spec: TrainSpec, details: Mapping[str, Any]) -> None:
 
 
 def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
-    estimator = DistKeras(spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend)
+    estimator = DistKeras(
+        spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend,
+        initial_model=spec.initial_model,
+    )  # fmt: skip
     for column, param in ((_WEIGHT, "weightCol"), (_VALIDATION, "validationIndicatorCol")):
         if column in columns:
             estimator.setParams(**{param: column})

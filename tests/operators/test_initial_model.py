@@ -1,0 +1,51 @@
+"""Train tasks that begin with an earlier model, with a stub in place of Spark."""
+
+import pytest
+
+from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactRef
+from airflow_provider_distkeras.contract.artifacts.request import Request
+from airflow_provider_distkeras.contract.files.storage import LocalStorage
+from airflow_provider_distkeras.operators import DistKerasPromoteOperator, DistKerasTrainOperator
+from tests.fixtures.dag_run import APRIL
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def retrain(prepare, csv, root):
+    """Makes tasks that prepare, train from a model, and promote."""
+
+    def pipeline(initial_model):
+        trained = DistKerasTrainOperator(
+            task_id="train", dataset_path=prepare().output["dataset_path"], hyperparameters={"layer_dims": [None, 8, 1]},
+            initial_model=initial_model, artifact_root=str(root),
+        )  # fmt: skip
+        DistKerasPromoteOperator(
+            task_id="promote", champion="bikes", model_path=trained.output["model_path"], input_path=str(csv),
+            artifact_root=str(root),
+        )  # fmt: skip
+        return trained
+
+    return pipeline
+
+
+def initial_model(done):
+    """The initial model that the train task of a run has asked its job for."""
+    attempt = ArtifactRef.parse(done.xcoms("train")["model_path"]).attempt
+    return Request.read(LocalStorage(), attempt).spec.initial_model
+
+
+def test_a_champion_is_trained_on_once_there_is_one(stub, run, retrain):
+    first = run(lambda: retrain("bikes"))
+    second = run(lambda: retrain("bikes"), logical_date=APRIL)
+
+    assert (first.state, second.state) == ("success", "success")
+    assert initial_model(first) is None
+    assert initial_model(second) == first.xcoms("train")["model_path"]
+
+
+def test_a_path_that_is_no_model_of_a_train_task_is_refused_before_anything_runs(stub, run, retrain, tmp_path):
+    done = run(lambda: retrain(str(tmp_path)))
+
+    assert done.states()["train"] == "failed"
+    assert f"initial_model: expected what a train task returned, received 'file://{tmp_path}'" in done.message
