@@ -28,10 +28,8 @@ def runners():
 
 #: Each starts jobs, which takes minutes at any size; tests of jobs run the same code.
 SLOW = {"interruption-jax", "categories"}
-#: Benchmarks of one module differ in the backend only: one of each is enough, and two tell whether a process has the other one.
-QUICK = sorted(
-    name for name, (_, backend) in BENCHMARKS.items() if (backend == "jax" and name not in SLOW) or name == "narrow-tensorflow"
-)
+#: Benchmarks of one module differ in the backend only: one of each is enough.
+QUICK = sorted(name for name, (_, backend) in BENCHMARKS.items() if backend == "jax" and name not in SLOW)
 
 
 @pytest.mark.parametrize("name", QUICK)
