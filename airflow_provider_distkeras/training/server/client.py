@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +63,8 @@ class ServerReply:
     """The responses of all shards to one request, as one.
 
     Attributes:
-        weights: the update rule's answer, (weights,).
+        weights: the update rule's answer, (weights,); up to the next response with a payload, which reuses the buffer, unless this is
+            the reply to `hello`.
         sequence: commits of this worker that have been applied.
         steps: optimizer steps of all workers together; of this one, if it trains a network of its own.
         commits: the most commits that any worker's epoch makes; in the reply to `hello` only.
@@ -133,7 +134,8 @@ class ParameterClient:
             digest: a hash of the rows; it must be the same for every attempt.
         """
         payload = json.dumps({"rows": rows, "commits": commits, "digest": digest}).encode()
-        return self._merge(self._exchange([self._frame(Op.HELLO, payload=payload)] * len(self._shards)))
+        reply = self._merge(self._exchange([self._frame(Op.HELLO, payload=payload)] * len(self._shards)))
+        return replace(reply, weights=reply.weights.copy())  # `restore` comes next, whose response has the buffer then
 
     def commit(
         self,

@@ -87,3 +87,16 @@ def test_of_two_attempts_at_once_one_commits_and_the_one_that_waits_does_not_fai
         twin.close()
         assert server.store.ledger.updates == sequence
         assert server.store.state.store[0].tolist() == [float(sequence)] * SIZE
+
+
+def test_what_is_restored_leaves_the_first_weights_as_they_are(server):
+    first = client_of(server, 0)
+    first.hello(8, 1, 5)
+    first.commit(2 * ONE, 1, 2, 0, 8, 4.0)
+    first.save(b"state of an optimizer")
+    first.close()
+    again = client_of(server, 1)
+    weights = again.hello(8, 1, 5).weights
+    assert again.restore() == b"state of an optimizer"
+    assert weights.tolist() == [2, 2, 2, 2]
+    again.close()
