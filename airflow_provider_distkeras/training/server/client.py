@@ -63,8 +63,8 @@ class ServerReply:
     """The responses of all shards to one request, as one.
 
     Attributes:
-        weights: the update rule's answer, (weights,); the next response with a payload reuses its buffer, unless this is the reply
-            to `hello`.
+        weights: the update rule's answer, (weights,); the next response with a payload reuses its buffer, unless this is
+            the reply to `hello`.
         sequence: commits of this worker that have been applied.
         steps: optimizer steps of all workers together; of this one, if it trains a network of its own.
         commits: the most commits that any worker's epoch makes; in the reply to `hello` only.
