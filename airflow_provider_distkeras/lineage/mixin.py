@@ -31,7 +31,11 @@ class LineageMixin:
         """Return the datasets that the task is to read, from its arguments."""
         from airflow_provider_distkeras.lineage import facets
 
-        return facets.started([getattr(self, name) for name in self.path_fields if hasattr(self, name)])
+        return facets.started(self.paths_to_read())
+
+    def paths_to_read(self) -> list[Any]:
+        """Return the arguments that are paths, lists of paths, or empty."""
+        return [getattr(self, name) for name in self.path_fields if hasattr(self, name)]
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
         """Return what the task has read and written, from request and manifest; of a failed one, what it was to read."""

@@ -134,7 +134,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the path of the initial model, if `initial_model` is the name of a champion: None if there is none yet."""
-        if not self.initial_model or "/" in str(self.initial_model):
+        if not self._names_champion:
             return {}
         champion = run.champions(self.initial_model).present()
         if champion is None:
@@ -142,6 +142,14 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
             return {"initial_model": None}
         self.log.info("Training begins with the weights of the champion of %r: %s.", self.initial_model, champion.model_path)
         return {"initial_model": champion.model_path}
+
+    def paths_to_read(self) -> list[Any]:
+        """Return the arguments that are paths; the name of a champion is none."""
+        return [self.dataset_path] if self._names_champion else super().paths_to_read()
+
+    @property
+    def _names_champion(self) -> bool:
+        return bool(self.initial_model) and "/" not in str(self.initial_model)
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if dataset or model was not committed; their paths name their attempts: they need no fingerprints."""

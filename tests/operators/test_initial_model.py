@@ -44,6 +44,15 @@ def test_a_champion_is_trained_on_once_there_is_one(stub, run, retrain):
     assert initial_model(second) == first.xcoms("train")["model_path"]
 
 
+@pytest.mark.parametrize(("initial_model", "inputs"), [("bikes", ["/data"]), ("/models/1", ["/data", "/models/1"])])
+def test_the_name_of_a_champion_is_no_dataset_that_the_task_reads(initial_model, inputs):
+    task = DistKerasTrainOperator(
+        task_id="train", dataset_path="/data", hyperparameters={"layer_dims": [None, 8, 1]}, initial_model=initial_model
+    )
+
+    assert [dataset.name for dataset in task.get_openlineage_facets_on_start().inputs] == inputs
+
+
 def test_a_path_that_is_no_model_of_a_train_task_is_refused_before_anything_runs(stub, run, retrain, tmp_path):
     done = run(lambda: retrain(str(tmp_path)))
 
