@@ -71,7 +71,7 @@ class Rows:
 
     def __init__(self, records: NDArray[np.float32]) -> None:
         self.records = records
-        self._hashes = _hashes(records)
+        self._hashes = row_hashes(records)
         self._order = np.argsort(self._hashes, kind="stable")
 
     def __len__(self) -> int:
@@ -225,7 +225,7 @@ def _check_finite(records: NDArray[np.float32], features: int) -> None:
     raise DataError(f"{column} hold NaN or infinity: drop those rows before training.")
 
 
-def _hashes(records: NDArray[np.float32]) -> NDArray[np.uint64]:
+def row_hashes(records: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Return a hash of every row's bits, (rows,).
 
     It gives the rows an order that does not depend on the one in which Spark's shuffle delivered them: so a retried task trains

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import (
+    Check,
     Field,
     boolean,
     choice,
@@ -23,16 +24,31 @@ ENCRYPTIONS = ("none", "tls")
 CALLBACKS_ON = ("chief", "every")
 
 
-def _class_weight(name: str, value: Any) -> str | dict[str, float]:
-    if value == "balanced":
-        return "balanced"
-    if isinstance(value, dict):
-        value = {str(key): weight for key, weight in value.items()}
-    weights = mapping_of(number(0.0))(name, value)
-    for key in weights:
-        if not key.removesuffix(".0").isdigit():
-            raise SpecError(f"{name}: expected class numbers 0, 1, ... as keys, received {key!r}.")
-    return {key.replace(".0", ""): weight for key, weight in weights.items()}
+def _per_class(check: Check, *words: str) -> Check:
+    """Return the check of one of some words, or a dict from class numbers to what `check` takes."""
+
+    def check_classes(name: str, value: Any) -> str | dict[str, float]:
+        if isinstance(value, str):
+            return str(choice("value", words)(name, value))
+        if isinstance(value, dict):
+            value = {str(key): number for key, number in value.items()}
+        numbers = mapping_of(check)(name, value)
+        for key in numbers:
+            if not key.removesuffix(".0").isdigit():
+                raise SpecError(f"{name}: expected class numbers 0, 1, ... as keys, received {key!r}.")
+        return {key.removesuffix(".0"): number for key, number in numbers.items()}
+
+    return check_classes
+
+
+def _times(name: str, value: Any) -> float:
+    times = number(0.0)(name, value)
+    if not times:
+        raise SpecError(
+            f"{name}: expected a number above 0, for no class may vanish, received 0. Set a small share, such as 0.01, or leave "
+            "the rows of that class out of the dataset."
+        )
+    return float(times)
 
 
 #: The params of a fit; each is a Param of the Estimator.
@@ -43,7 +59,15 @@ FITTING: dict[str, Field] = {
         "keras: batch_size and the learning rate mean what they mean in keras.Model.fit, and the workers' are derived from "
         "them; raw: they are every worker's, as in the algorithm's paper.",
     ),
-    "class_weight": Field(_class_weight, None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."),
+    "class_weight": Field(
+        _per_class(number(0.0), "balanced"), None, "Weight per class number, such as {'0': 1, '1': 5}, or 'balanced'."
+    ),
+    "class_sampling": Field(
+        _per_class(_times, "over", "under"),
+        None,
+        "How many times an epoch has a training row per class number, such as {'0': 0.25, '1': 3}, 1 for classes left out; "
+        "'over' repeats all classes up to the most frequent one, 'under' cuts them to the rarest.",
+    ),
     "validation_split": Field(number(0.0, 1.0), 0.0, "Share of the rows to validate on after every epoch, in [0, 1)."),
     "patience": Field(
         optional(integer(1)),

@@ -114,7 +114,7 @@ class _SharedFits:
                     self._pool.close()
 
     def _fit_in_task(self, plan: FitPlan) -> DistKerasModel:
-        rows = FoldSlice(Fold((0,), (TEST,)), class_weights=plan.class_weights)
+        rows = FoldSlice(Fold((0,), (TEST,)), None, plan.class_weights, plan.class_sampling)
         (result,) = self._pool.run([FitRequest(plan, rows)], returns_weights=True)
         if isinstance(result, Exception):
             raise result

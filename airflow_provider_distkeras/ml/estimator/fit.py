@@ -29,7 +29,7 @@ from airflow_provider_distkeras.ml.estimator.fold import PART
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
 from airflow_provider_distkeras.ml.estimator.network_cache import NETWORK_LOCK, NetworkCache
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
-from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights, fitted_labels
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassSampling, ClassWeights, fitted_labels
 from airflow_provider_distkeras.ml.network.builder import BuiltNetwork
 from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind
 from airflow_provider_distkeras.ml.network.label_units import output_activations
@@ -126,8 +126,13 @@ class FitPlan:
     @cached_property
     def class_weights(self) -> ClassWeights | None:
         """The factors of the training rows' weights. Raises SpecError if the network is not a classifier."""
-        class_weight = self.options.get("class_weight")
-        return None if class_weight is None else sample_weights.parse_class_weights(class_weight, self.network.outputs)
+        return self._per_class("class_weight")
+
+    @cached_property
+    def class_sampling(self) -> ClassSampling | None:
+        """How the training rows are sampled. Raises SpecError if the network is not a classifier."""
+        times = self._per_class("class_sampling")
+        return None if times is None else ClassSampling(times, self.params.getSeed())
 
     def fit(self, dataset: DataFrame) -> DistKerasModel:
         """Train on the cluster and return the model."""
@@ -164,13 +169,19 @@ class FitPlan:
         return self.params._copyValues(model)._set(backend=self.backend)
 
     def shared_rows(self, data: DataFrame) -> DataFrame:
-        """Return the rows that plain Spark tasks share, each with its part; class weights are applied per fold, by the task."""
+        """Return the rows that plain Spark tasks share, each with its part; a task samples and weighs the classes of its fold."""
         return self._select(data, *[name for name in (PART, FILLED) if name in data.columns])
 
     def _training_rows(self, dataset: DataFrame) -> DataFrame:
         """Return the columns that workers train on, as float32."""
         data = self._select(dataset)
+        if self.class_sampling is not None:
+            data = sample_weights.sample_classes(data, self.class_sampling)
         return data if self.class_weights is None else sample_weights.apply_class_weights(data, self.class_weights)
+
+    def _per_class(self, name: str) -> str | dict[float, float] | None:
+        value, network = self.options.get(name), self.network
+        return None if value is None else sample_weights.parse_per_class(name, value, network.outputs, network.plan.label_sizes)
 
     def _select(self, dataset: DataFrame, *more: str) -> DataFrame:
         """Return features, labels, weights, validation marks and `more` columns; raise DataError for a bad label."""
@@ -233,7 +244,7 @@ class FitPlan:
             callbacks=tuple(options.get("callbacks") or ()),
             callbacks_on=options["callbacks_on"],
             cache_bytes=self.cache_bytes,
-            force_repartition=options["force_repartition"],
+            force_repartition=options["force_repartition"] or self.class_sampling is not None,  # which leaves uneven partitions
             timeout=options["timeout"],
             encryption=options["encryption"],
             shards=options.get("server_shards"),

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, FeatureMap, Moments, add_moments, filled_in
 from airflow_provider_distkeras.ml.estimator import sample_weights, shared_files
 from airflow_provider_distkeras.ml.estimator.fold import PART, VALIDATION, Fold
-from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassSampling, ClassWeights
 from airflow_provider_distkeras.training import dataset
-from airflow_provider_distkeras.training.dataset import FEATURES, Rows, as_matrix
+from airflow_provider_distkeras.training.dataset import FEATURES, Rows, as_matrix, row_hashes
 from airflow_provider_distkeras.training.record_store import RecordStore
 
 if TYPE_CHECKING:
@@ -45,16 +45,19 @@ class FoldSlice:
         fold: the parts it trains on and is evaluated on.
         feature_map: maps features by the fold's statistics; None leaves them as they are.
         class_weights: the factors of the training rows' weights; None leaves them as they are.
+        class_sampling: how the training rows are sampled, before they are weighed; None takes each once. The feature map is
+            that of the rows before.
     """
 
     fold: Fold
     feature_map: FeatureMap | None = None
     class_weights: ClassWeights | None = None
+    class_sampling: ClassSampling | None = None
 
     @property
     def name(self) -> str:
         """A name that is equal for equal slices of the same rows."""
-        return hashlib.sha256(repr((self.fold, self.class_weights)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.fold, self.class_weights, self.class_sampling)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -192,17 +195,20 @@ def _write_slice(
     masks = {"training": seen & ~validated, "validation": seen & validated, "held_out": np.isin(parts, fold_slice.fold.held_out)}
     filled = _FilledPositions(*filled_in)
     for name, mask in masks.items():
-        weights = None
+        copies, weights = np.ones(int(mask.sum()), np.int64), None
+        if name == "training" and fold_slice.class_sampling is not None:
+            copies = _copies(rows, mask, num_features, fold_slice.class_sampling)
         if name == "training" and fold_slice.class_weights is not None:
-            weights = _row_weights(rows[mask, num_features], fold_slice.class_weights)
+            weights = _row_weights(np.repeat(rows[mask, num_features], copies), fold_slice.class_weights)
         if fold_slice.feature_map is None:
             blocks = _blocks(rows, mask)
         else:
             blocks = _mapped_blocks(rows, mask, filled.where(mask), fold_slice.feature_map, num_features)
-        target = np.lib.format.open_memmap(place / f"{name}.npy", "w+", np.float32, (int(mask.sum()), width))
-        start = 0
-        for block in blocks:
-            stop = start + len(block)
+        target = np.lib.format.open_memmap(place / f"{name}.npy", "w+", np.float32, (int(copies.sum()), width))
+        read = start = 0
+        for each in blocks:
+            block = np.repeat(each, copies[read : read + len(each)], axis=0)
+            read, stop = read + len(each), start + len(block)
             if weights is not None:
                 block[:, -1] *= weights[start:stop]
             target[start:stop] = block
@@ -226,6 +232,21 @@ def _mapped_blocks(
         block[:, :num_features] = feature_map.apply(block[:, :num_features], *filled.between(start, stop))
         yield block
         start = stop
+
+
+def _copies(rows: NDArray[np.float32], mask: NDArray[np.bool_], num_features: int, sampling: ClassSampling) -> NDArray[np.int64]:
+    """Return how many times each of the marked rows is trained on: as many rows per class as `sample_classes` gives."""
+    labels = rows[mask, num_features]
+    order = np.argsort(row_hashes(rows)[mask], kind="stable")  # the same one in whatever order the rows were stored
+    order = order[np.random.default_rng(sampling.seed % 2**64).permutation(len(order))]
+    classes, counts = np.unique(labels, return_counts=True)
+    targets = sampling.targets(dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+    copies = np.zeros(len(labels), np.int64)
+    for label, target in targets.items():
+        members = order[labels[order] == label]
+        copies[members] = target // len(members)
+        copies[members[: target % len(members)]] += 1
+    return copies
 
 
 def _row_weights(labels: NDArray[np.float32], class_weights: ClassWeights) -> NDArray[np.float32]:

@@ -1,14 +1,16 @@
-"""Validation rows, class checks, row weights and statistics of labels, computed by Spark."""
+"""Validation rows, class checks, row weights, samples of classes and statistics of labels, computed by Spark."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.stat import Summarizer
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
 
@@ -19,12 +21,40 @@ from airflow_provider_distkeras.spark.columns import check_column
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
 from airflow_provider_distkeras.training.dataset import FEATURES, LABEL, VALIDATION, WEIGHT
 
-_BUCKETS = 1_000_000
+logger = logging.getLogger(__name__)
 
-#: A weight for every class, or BALANCED.
+_BUCKETS = 1_000_000
+#: The rows of a class are ranked in so many groups, which lie in different tasks.
+_RANK_GROUPS = 64
+_CLASS, _HASH, _GROUP = "__distkeras_class", "__distkeras_hash", "__distkeras_group"
+
+#: A weight for every class, or the word `balanced`: every class gets the same sum of weights over the training rows.
 ClassWeights = str | dict[float, float]
-#: Every class gets the same sum of weights over the training rows.
-BALANCED = "balanced"
+
+
+@dataclass(frozen=True)
+class ClassSampling:
+    """How many times an epoch has each training row, by class; validation rows and held-out rows are never sampled.
+
+    Attributes:
+        times: by class, 1 for those left out; or the words `over`, as many rows of each class as of the most frequent one, and
+            `under`, as many as of the rarest.
+        seed: decides, with the rows' values, which rows are left out or repeated.
+    """
+
+    times: str | dict[float, float]
+    seed: int
+
+    def targets(self, counts: Mapping[float, int]) -> dict[float, int]:
+        """Return the number of rows per class after sampling, at least one.
+
+        Args:
+            counts: training rows per class.
+        """
+        if isinstance(self.times, str):
+            target = (max if self.times == "over" else min)(counts.values(), default=0)
+            return dict.fromkeys(counts, target)
+        return {label: max(1, round(count * self.times.get(label, 1.0))) for label, count in counts.items()}
 
 
 def validation_column(data: DataFrame, name: str) -> Column:
@@ -110,27 +140,40 @@ def check_not_negative(data: DataFrame, output: NetworkOutput, positions: range)
         )
 
 
-def parse_class_weights(class_weight: str | dict[str, float], outputs: Sequence[NetworkOutput]) -> ClassWeights:
-    """Return the Param class_weight with class numbers as keys, or BALANCED.
+def parse_per_class(
+    name: str, value: str | dict[str, float], outputs: Sequence[NetworkOutput], label_sizes: Sequence[int]
+) -> str | dict[float, float]:
+    """Return the Param class_weight or class_sampling with class numbers as keys, or its word.
+
+    Args:
+        name: the Param's name.
+        value: its value.
+        outputs: the network's outputs.
+        label_sizes: labels of a row, per output.
 
     Raises:
-        SpecError: the network is not a classifier with one output, or has no class of a given number.
+        SpecError: the network is not a classifier with one output, its labels are no class numbers, or it has no class of a
+            given number.
     """
     output = outputs[0]
     if not is_classification(output.task) or len(outputs) > 1:
         raise SpecError(
-            f"class_weight needs a classifier with one output; the loss is {output.loss!r} (task {output.task}), the outputs "
-            f"{len(outputs)}. "
-            "Leave class_weight out."
+            f"{name} needs a classifier with one output; the loss is {output.loss!r} (task {output.task}), the outputs "
+            f"{len(outputs)}. Leave {name} out."
         )
-    if isinstance(class_weight, str):
-        return BALANCED
+    if label_sizes[0] > 1:
+        raise SpecError(
+            f"{name} needs class numbers as labels; labelCol holds arrays of {label_sizes[0]} values. Make them numbers, such as "
+            f"F.array_position(label, 1) - 1, or leave {name} out."
+        )
+    if isinstance(value, str):
+        return value
     classes = max(output.units, 2)
-    weights = {float(key): weight for key, weight in class_weight.items()}
-    unknown = [key for key in weights if not 0 <= key < classes]
+    numbers = {float(key): number for key, number in value.items()}
+    unknown = [key for key in numbers if not 0 <= key < classes]
     if unknown:
-        raise SpecError(f"class_weight: expected class numbers 0 to {classes - 1} of this network, received {unknown[0]:g}.")
-    return weights
+        raise SpecError(f"{name}: expected class numbers 0 to {classes - 1} of this network, received {unknown[0]:g}.")
+    return numbers
 
 
 def balanced_weights(counts: Mapping[float, int]) -> dict[float, float]:
@@ -157,3 +200,34 @@ def apply_class_weights(data: DataFrame, weights: ClassWeights) -> DataFrame:
 def _count_and_balance(data: DataFrame, label: Column) -> dict[float, float]:
     rows = data.where(~F.col(VALIDATION)) if VALIDATION in data.columns else data
     return balanced_weights({row["label"]: row["count"] for row in rows.groupBy(label.alias("label")).count().collect()})
+
+
+def sample_classes(data: DataFrame, sampling: ClassSampling) -> DataFrame:
+    """Return the data with the training rows sampled by class; log the rows per class before and after.
+
+    The rows of a class are ranked by a hash of their values. Of n rows, of which t are wanted, the row of rank i, from 0, comes
+    floor((i + 1) t / n) - floor(i t / n) times: t rows in all, spread evenly over rows that are equal.
+    """
+    label = F.element_at(LABEL, 1).cast("double")
+    if VALIDATION in data.columns:
+        label = F.when(~F.coalesce(F.col(VALIDATION), F.lit(False)), label)
+    hashed = data.withColumns({_CLASS: label, _HASH: F.xxhash64(F.lit(sampling.seed), *data.columns)})
+    grouped = hashed.withColumn(_GROUP, F.pmod(_HASH, F.lit(_RANK_GROUPS)))
+    sizes = grouped.where(F.col(_CLASS).isNotNull()).groupBy(_CLASS, _GROUP).count().orderBy(_CLASS, _GROUP).collect()
+    counts: dict[float, int] = {}
+    starts = []
+    for label_number, group, size in sizes:
+        starts.append((label_number, group, counts.get(label_number, 0)))
+        counts[label_number] = counts.get(label_number, 0) + size
+    targets = sampling.targets(counts)
+    logger.info("class_sampling: %s", ", ".join(f"{key:g}: {counts[key]:,} -> {targets[key]:,}" for key in counts))
+    ranks = data.sparkSession.createDataFrame(
+        [(key, group, start, targets[key], counts[key]) for key, group, start in starts],
+        f"{_CLASS} double, {_GROUP} long, start long, target long, size long",
+    )
+    rank = F.row_number().over(Window.partitionBy(_CLASS, _GROUP).orderBy(_HASH))
+    ranked = grouped.withColumn("rank", rank).join(F.broadcast(ranks), [_CLASS, _GROUP], "left")
+    copies = F.expr("(start + rank) * target div size - (start + rank - 1) * target div size")
+    # A row without a rank is a validation row, or one without a label, which training refuses.
+    repeated = F.explode(F.array_repeat(F.lit(0), F.coalesce(copies, F.lit(1)).cast("int")))
+    return ranked.select(*data.columns, repeated.alias("copy")).drop("copy")

@@ -9,13 +9,15 @@ from pyspark.sql import DataFrame
 from airflow_provider_distkeras.ml.data.feature_statistics import FeatureMap, FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.fold import Fold
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
-from airflow_provider_distkeras.ml.estimator.sample_weights import ClassWeights
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassSampling, ClassWeights
 from airflow_provider_distkeras.ml.tuning.fold_features import apply_feature_map, fold_feature_maps
 from airflow_provider_distkeras.ml.tuning.splitters import Splitter, count_parts
 
 
 class FoldData:
     """All rows with their parts; a context manager that frees what Spark caches of them.
+
+    The statistics of a fold are those of its training rows as they are, before their classes are sampled.
 
     `set_summary` comes before the rows of a fold: with the summary of a task that reads all rows anyway, or of `summarize`.
 
@@ -75,9 +77,11 @@ class FoldData:
         self._splitter.check_sizes(summary.rows)
         self._feature_maps = fold_feature_maps(self.data, self.features, self._preparation, self._folds, summary.moments)
 
-    def fold_slice(self, number: int, class_weights: ClassWeights | None) -> FoldSlice:
+    def fold_slice(
+        self, number: int, class_weights: ClassWeights | None, class_sampling: ClassSampling | None = None
+    ) -> FoldSlice:
         """Return the rows of a fit on a fold, as plain values for a task."""
-        return FoldSlice(self._folds[number], self._feature_map(number), class_weights)
+        return FoldSlice(self._folds[number], self._feature_map(number), class_weights, class_sampling)
 
     def training(self, number: int) -> DataFrame:
         """Return a fold's training and validation rows."""

@@ -157,8 +157,9 @@ class FoldFitter:
 
     def _request(self, planned: PlannedFit) -> FitRequest:
         assert planned.plan is not None  # it is `in_task`
-        rows = self._rows.fold_slice(planned.fit.fold, planned.plan.class_weights)
-        return FitRequest(planned.plan, rows, self._measurement(planned.plan))
+        plan = planned.plan
+        rows = self._rows.fold_slice(planned.fit.fold, plan.class_weights, plan.class_sampling)
+        return FitRequest(plan, rows, self._measurement(plan))
 
     def _collect(self, planned: PlannedFit, result: FitResult | Exception, seconds: float) -> FoldResult:
         """Return the result of a fit in a task, and collect its model, if models are collected."""
