@@ -77,9 +77,7 @@ class FoldData:
         self._splitter.check_sizes(summary.rows)
         self._feature_maps = fold_feature_maps(self.data, self.features, self._preparation, self._folds, summary.moments)
 
-    def fold_slice(
-        self, number: int, class_weights: ClassWeights | None, class_sampling: ClassSampling | None = None
-    ) -> FoldSlice:
+    def fold_slice(self, number: int, class_weights: ClassWeights | None, class_sampling: ClassSampling | None) -> FoldSlice:
         """Return the rows of a fit on a fold, as plain values for a task."""
         return FoldSlice(self._folds[number], self._feature_map(number), class_weights, class_sampling)
 

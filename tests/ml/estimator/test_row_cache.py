@@ -17,6 +17,7 @@ from airflow_provider_distkeras.ml.data.feature_statistics import FILLED, Featur
 from airflow_provider_distkeras.ml.estimator import row_cache
 from airflow_provider_distkeras.ml.estimator.fold import PART, TEST, VALIDATION, Fold
 from airflow_provider_distkeras.ml.estimator.row_cache import FoldSlice, RowSummary
+from airflow_provider_distkeras.ml.estimator.sample_weights import ClassSampling
 from tests.ml.prepared import lists
 
 ROWS, FEATURES = 90, 3
@@ -116,14 +117,56 @@ def test_classes_are_weighed_in_training_rows_only(rows, tmp_path, class_weights
     np.testing.assert_array_equal(in_order(loaded.validation.records), expected(rows, rows["part"] == VALIDATION))
 
 
+@pytest.mark.parametrize("class_weights", [None, "balanced"])
+@pytest.mark.parametrize("mapping", [None, MAPPING])
+@pytest.mark.parametrize("times", ["over", "under", {1.0: 2.5}, {0.0: 0.3, 1.0: 3.0}, {0.0: 1.7}, {1.0: 0.01}])
+def test_classes_are_sampled_in_training_rows_only_and_before_they_are_weighed(
+    rows, tmp_path, monkeypatch, times, mapping, class_weights
+):
+    monkeypatch.setattr(row_cache, "_BLOCK_ROWS", 7)
+    store(rows, tmp_path)
+    trained = np.isin(rows["part"], [0, 1])
+    before = {label: int((rows["label"][trained] == label).sum()) for label in (0.0, 1.0)}
+    after = ClassSampling(times, 3).targets(before)
+    loaded = load(tmp_path, FoldSlice(Fold((0, 1), 2), mapping, class_weights, ClassSampling(times, 3)))
+
+    by_class = {label: sum(after.values()) / 2 / after[label] if class_weights else 1.0 for label in after}
+    weights = np.where(rows["label"] == 1, by_class[1.0], by_class[0.0])
+    origin, labels = expected(rows, trained, mapping, weights), loaded.training.records[:, -2]
+    copies = (np.abs(loaded.training.records[:, None] - origin).max(axis=2) < 1e-5).sum(axis=0)
+    assert copies.sum() == len(labels)  # every row is one of the training rows
+    for label, count in after.items():
+        assert (labels == label).sum() == count
+        each = copies[origin[:, -2] == label]
+        assert {*each} <= {count // before[label], count // before[label] + 1}
+    np.testing.assert_array_equal(in_order(loaded.held_out.records), expected(rows, rows["part"] == 2, mapping))
+    np.testing.assert_array_equal(in_order(loaded.validation.records), expected(rows, rows["part"] == VALIDATION, mapping))
+
+
+def test_a_sample_of_classes_depends_on_the_rows_and_the_seed_not_on_their_order(rows, tmp_path):
+    def sample(name, seed, order):
+        folder = tmp_path / name
+        folder.mkdir()
+        store({column: values[order] for column, values in rows.items()}, folder)
+        return in_order(load(folder, FoldSlice(Fold((0, 1), 2), None, None, ClassSampling("under", seed))).training.records)
+
+    once, shuffled = np.arange(ROWS), np.random.default_rng(1).permutation(ROWS)
+    np.testing.assert_array_equal(sample("one", 3, once), sample("other", 3, shuffled))
+    assert not np.array_equal(sample("same", -3, once), sample("again", 4, once))
+
+
 def test_different_slices_of_the_same_rows_have_different_names():
     slices = [
         FoldSlice(Fold((0, 1), 2)),
         FoldSlice(Fold((0, 2), 1)),
         FoldSlice(Fold((0, 1), 2), None, "balanced"),
         FoldSlice(Fold((0, 1), 2), None, {1.0: 2.0}),
+        *(
+            FoldSlice(Fold((0, 1), 2), None, None, ClassSampling(*sample))
+            for sample in (("over", 0), ("over", 1), ({1.0: 2.0}, 0))
+        ),
     ]
-    assert len({each.name for each in slices}) == 4
+    assert len({each.name for each in slices}) == 7
     assert FoldSlice(Fold((0, 1), 2)).name == slices[0].name
 
 

@@ -188,3 +188,24 @@ def test_a_metric_that_only_spark_has_is_evaluated_by_spark(data):
         for kind in (CrossValidator, tuning.CrossValidator)
     )
     np.testing.assert_allclose(ours.avgMetrics, theirs.avgMetrics, atol=0.02)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_classes_are_sampled_in_the_training_rows_of_a_fold_never_in_those_it_is_measured_on(data, num_workers):
+    classes = data.withColumn("label", (F.col("label") > 4).cast("double"))
+    base = DistKeras(
+        "LocalSGD" if num_workers > 1 else "SingleTrainer",
+        {"batch_size": 16, "num_epoch": 4, **({"num_workers": 2} if num_workers > 1 else {})},
+        layer_dims=[None, 1], loss="binary_crossentropy", learning_rate=0.05, class_sampling="under",
+    )  # fmt: skip
+    evaluator = evaluation.MulticlassClassificationEvaluator(metricName="accuracy")
+    fitted = CrossValidator(
+        estimator=base, estimatorParamMaps=[{}], evaluator=evaluator, foldCol="mine", collectSubModels=True
+    ).fit(classes)
+    accuracies = []
+    for fold, (model,) in enumerate(fitted.subModels):
+        positives = classes.where(f"mine != {fold} AND label = 1").count()
+        assert 0 < positives < 40  # of 160 rows
+        assert model.summary.rows == 2 * positives
+        accuracies.append(evaluator.evaluate(model.transform(classes.where(f"mine = {fold}"))))
+    assert fitted.avgMetrics[0] == pytest.approx(np.mean(accuracies))
