@@ -25,18 +25,18 @@ CALLBACKS_ON = ("chief", "every")
 
 
 def _per_class(check: Check, *words: str) -> Check:
-    """Return the check of one of some words, or a dict from class numbers to what `check` takes."""
+    """Return the check of one of some words, or of a dict from class numbers to factors, each of which `check` takes."""
 
     def check_classes(name: str, value: Any) -> str | dict[str, float]:
         if isinstance(value, str):
             return str(choice("value", words)(name, value))
         if isinstance(value, dict):
-            value = {str(key): number for key, number in value.items()}
-        numbers = mapping_of(check)(name, value)
-        for key in numbers:
+            value = {str(key): factor for key, factor in value.items()}
+        factors = mapping_of(check)(name, value)
+        for key in factors:
             if not key.removesuffix(".0").isdigit():
                 raise SpecError(f"{name}: expected class numbers 0, 1, ... as keys, received {key!r}.")
-        return {key.removesuffix(".0"): number for key, number in numbers.items()}
+        return {key.removesuffix(".0"): factor for key, factor in factors.items()}
 
     return check_classes
 

@@ -70,7 +70,7 @@ class HasHyperparameters(Params):
 
 @with_params(FITTING)
 class HasFitting(Params):
-    """How a fit proceeds: class weights and sampling, validation, callbacks, the workers' rows, the parameter server, checkpoints."""
+    """How a fit proceeds: class weights and sampling, validation, callbacks, workers' rows, parameter server, checkpoints."""
 
 
 class HasInitialModel(Params):

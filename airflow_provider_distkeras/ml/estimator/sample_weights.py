@@ -163,17 +163,17 @@ def parse_per_class(
         )
     if label_sizes[0] > 1:
         raise SpecError(
-            f"{name} needs class numbers as labels; labelCol holds arrays of {label_sizes[0]} values. Make them numbers, such as "
-            f"F.array_position(label, 1) - 1, or leave {name} out."
+            f"{name} needs class numbers as labels; labelCol holds arrays of {label_sizes[0]} values. Make each the number of its "
+            f"class, or leave {name} out."
         )
     if isinstance(value, str):
         return value
     classes = max(output.units, 2)
-    numbers = {float(key): number for key, number in value.items()}
-    unknown = [key for key in numbers if not 0 <= key < classes]
+    factors = {float(key): factor for key, factor in value.items()}
+    unknown = [key for key in factors if not 0 <= key < classes]
     if unknown:
         raise SpecError(f"{name}: expected class numbers 0 to {classes - 1} of this network, received {unknown[0]:g}.")
-    return numbers
+    return factors
 
 
 def balanced_weights(counts: Mapping[float, int]) -> dict[float, float]:
@@ -216,9 +216,9 @@ def sample_classes(data: DataFrame, sampling: ClassSampling) -> DataFrame:
     sizes = grouped.where(F.col(_CLASS).isNotNull()).groupBy(_CLASS, _GROUP).count().orderBy(_CLASS, _GROUP).collect()
     counts: dict[float, int] = {}
     starts = []
-    for label_number, group, size in sizes:
-        starts.append((label_number, group, counts.get(label_number, 0)))
-        counts[label_number] = counts.get(label_number, 0) + size
+    for key, group, size in sizes:
+        starts.append((key, group, counts.get(key, 0)))
+        counts[key] = counts.get(key, 0) + size
     targets = sampling.targets(counts)
     logger.info("class_sampling: %s", ", ".join(f"{key:g}: {counts[key]:,} -> {targets[key]:,}" for key in counts))
     ranks = data.sparkSession.createDataFrame(
