@@ -163,8 +163,8 @@ def parse_per_class(
         )
     if label_sizes[0] > 1:
         raise SpecError(
-            f"{name} needs class numbers as labels; labelCol holds arrays of {label_sizes[0]} values. Make each the number of its "
-            f"class, or leave {name} out."
+            f"{name} needs class numbers as labels; labelCol holds arrays of {label_sizes[0]} values. Make them numbers "
+            f"of classes, or leave {name} out."
         )
     if isinstance(value, str):
         return value
