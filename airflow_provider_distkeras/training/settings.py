@@ -30,6 +30,7 @@ class WorkerSettings:
         optimizer: the worker's optimizer, by name or as a dict.
         learning_rate: its rate where the user's is `schedule.rate`.
         schedule: the user's learning rate, and how it moves by the steps of all workers.
+        reach: how far an epoch moves the weights, about, as a multiple of what one of `keras.Model.fit` does at the user's rate.
         description: what this means, in a line; None for workers that share nothing.
     """
 
@@ -37,6 +38,7 @@ class WorkerSettings:
     optimizer: str | dict[str, Any]
     learning_rate: float
     schedule: RateSchedule
+    reach: float
     description: str | None
 
     @classmethod
@@ -48,9 +50,10 @@ class WorkerSettings:
             options: `optimizer`, `learning_rate`, `lr_decay` and `lr_schedule`, among others.
         """
         optimizer, schedule = trainer.optimizer(options["optimizer"]), RateSchedule.of(options)
-        alike = schedule.rate * trainer.gain(options["optimizer"])
+        reach = trainer.gain(options["optimizer"])
+        alike = schedule.rate * reach
         meaning = f"an epoch moves the weights about as far as one of keras.Model.fit with such batches does at {alike:.3g}"
-        return cls(trainer, optimizer, schedule.rate, schedule, _describe(trainer, schedule.rate, meaning))
+        return cls(trainer, optimizer, schedule.rate, schedule, reach, _describe(trainer, schedule.rate, meaning))
 
     @classmethod
     def derived(cls, trainer: Trainer, options: dict[str, Any]) -> WorkerSettings:
@@ -71,7 +74,7 @@ class WorkerSettings:
         schedule = RateSchedule.of(options, share)
         rate = schedule.rate * noise / workers.gain(requested)
         origin = f"derived from batches of {trainer.batch_size} rows and a learning rate of {schedule.rate:g}"
-        return cls(workers, optimizer, rate, schedule, _describe(workers, rate, origin))
+        return cls(workers, optimizer, rate, schedule, 1.0, _describe(workers, rate, origin))
 
 
 def _describe(trainer: Trainer, rate: float, meaning: str) -> str | None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _FEW_STEPS = 4
 #: Updates count as stale if more others than so many of every worker have overtaken them, and as many if their share is this.
 _STALE, _MANY_STALE = 4, 0.05
+#: Workers that move the weights by less than this share of what training on one machine does stay behind it.
+_SHORT_REACH = 0.35
+#: After so many epochs, a loss that is not lower than in the first one does not fall.
+_ENOUGH_EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,24 @@ class TrainingSummary:
         if not stopped and self.rows_trained != self.rows * num_epoch:
             raise TrainingError(f"{self.rows_trained} rows trained, expected {self.rows} rows x {num_epoch} epochs.")
 
-    def warnings(self, trainer: Trainer) -> list[str]:
+    def warnings(self, trainer: Trainer, reach: float = 1.0) -> list[str]:
         """Return why the fit may have learned less than training on one machine would, each with what to set.
 
         Args:
             trainer: the trainer, with its workers' parameters.
+            reach: how far an epoch moved the weights, see `WorkerSettings`.
         """
         warnings = []
+        if reach < _SHORT_REACH:
+            warnings.append(
+                f"An epoch moved the weights about {reach:.2g} times as far as one of keras.Model.fit at this learning_rate. Set a "
+                f"learning_rate {1 / reach:.2g} times as high, or settings='keras', by which the workers' rate is derived from it."
+            )
+        if len(self.loss) >= _ENOUGH_EPOCHS and self.loss[-1] >= self.loss[0]:
+            warnings.append(
+                f"The loss did not fall: {self.loss[0]:.4g} in the first epoch, {self.loss[-1]:.4g} in the last. Set a lower "
+                "learning_rate, or scale the features."
+            )
         least = min(self.workers, key=lambda worker: worker["rows"])
         steps = -(-least["rows"] // trainer.batch_size)
         if steps < _FEW_STEPS:

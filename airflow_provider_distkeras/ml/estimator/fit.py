@@ -147,7 +147,7 @@ class FitPlan:
             summary.trainer, f"{summary.rows:,}", summary.epochs, summary.seconds, f"{summary.samples_per_second:,.0f}",
             summary.loss[-1],
         )  # fmt: skip
-        for warning in summary.warnings(self.trainer):
+        for warning in summary.warnings(self.trainer, self.settings.reach):
             logger.warning("%s", warning)
         return self.model(members, summary)
 
