@@ -144,8 +144,8 @@ class TrainingSummary:
         warnings = []
         if reach < _SHORT_REACH:
             warnings.append(
-                f"An epoch moved the weights about {reach:.2g} times as far as one of keras.Model.fit at this learning_rate. Set a "
-                f"learning_rate {1 / reach:.2g} times as high, or settings='keras', by which the workers' rate is derived from it."
+                f"An epoch moved the weights about {reach:.2g} times as far as one of keras.Model.fit at this learning_rate. Set "
+                f"a learning_rate {1 / reach:.2g} times as high, or settings='keras', which derives the workers' from it."
             )
         if len(self.loss) >= _ENOUGH_EPOCHS and self.loss[-1] >= self.loss[0]:
             warnings.append(

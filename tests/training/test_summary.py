@@ -10,7 +10,9 @@ from airflow_provider_distkeras.training.summary import TrainingSummary
 def summary(trainer="ADAG", rows=(500, 500), stale=0, loss=(1.0,)):
     counts = [1000 - stale, *[0] * 63, stale]
     workers = [{"worker": number, "rows": count} for number, count in enumerate(rows)]
-    return TrainingSummary(trainer, sum(rows), sum(rows), len(loss), {"loss": [*loss]}, None, 1.0, 1000, 1000, 0.0, counts, workers)
+    return TrainingSummary(
+        trainer, sum(rows), sum(rows), len(loss), {"loss": [*loss]}, None, 1.0, 1000, 1000, 0.0, counts, workers
+    )
 
 
 def warnings(trainer="ADAG", divided=False, *, batch_size=32, reach=1.0, **fit):
@@ -53,7 +55,9 @@ def test_the_published_settings_of_a_trainer_that_move_the_weights_little_are_to
     options = {"optimizer": "adam", "learning_rate": 0.003, "lr_decay": 0.0}
     settings = WorkerSettings.raw(trainers.ADAG(num_workers=2, communication_window=12), options)
     (warning,) = warnings(reach=settings.reach)
-    assert warning.startswith("An epoch moved the weights about 0.083 times as far as one of keras.Model.fit at this learning_rate.")
+    assert warning.startswith(
+        "An epoch moved the weights about 0.083 times as far as one of keras.Model.fit at this learning_rate."
+    )
     assert "learning_rate 12 times as high, or settings='keras'" in warning
     assert warnings(reach=WorkerSettings.derived(trainers.ADAG(num_workers=2), options).reach) == []
 
