@@ -28,6 +28,7 @@ class FeatureSpan:
         stop: The position behind the last.
         fill: The statistic in place of a number's missing values, mean or median, if one is.
         size: How many values an index may have, 0 among them; None for other kinds.
+        scaling: One of `contract.params.choices.SCALINGS`; None if the values are as they were.
     """
 
     column: str
@@ -36,6 +37,7 @@ class FeatureSpan:
     stop: int
     fill: str | None = None
     size: int | None = None
+    scaling: str | None = None
 
     @property
     def positions(self) -> slice:
@@ -43,9 +45,8 @@ class FeatureSpan:
         return slice(self.start, self.stop)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the span as plain JSON values; `size` only of an index."""
-        values = asdict(self)
-        return values if self.size is not None else {name: value for name, value in values.items() if name != "size"}
+        """Return the span as plain JSON values; `size` only of an index, `scaling` only of what is scaled."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in ("size", "scaling")}
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
 def _warn_of_second_fit(prepared: PreparedData) -> None:
     """Warn if other files with these columns were prepared before, whose features would have other meanings."""
     is_fitted = any(each.is_fitted for each in prepared.inputs)
-    if not (is_fitted or prepared.plan.scaling or prepared.plan.label.kind == "text"):
+    if not (is_fitted or prepared.plan.label.kind == "text"):
         return
     kinds = _selected(prepared.pipeline).getOrDefault("kinds")
     earlier = [files for pipeline, files in _preparations.values() if _selected(pipeline).getOrDefault("kinds") == kinds]

@@ -45,7 +45,8 @@ class DistKerasPreprocessOperator(InputOperator):
     :param cyclic_timestamps: Whether these are sines and cosines, so that 23 h is near 0 h. (templated)
     :param missing: How missing values are treated: "fail", "mean", "median", "indicator" (the mean, and an indicator column) or
         "drop"; or a dict with one of these, or the value to fill in, per column. (templated)
-    :param scaling: "standard", "minmax" or None. (templated)
+    :param scaling: How numbers are scaled: "standard", "minmax", "robust", "log", "quantile" or None; or a dict with one of these
+        per column, by its new name, and "default" for all others. (templated)
     :param num_workers: Partitions of the prepared dataset. (templated)
     :param compare_with: How far each column has moved since then is written to the manifest: "previous" for the newest earlier
         period that this task has a result of, or the `manifest_path` or `dataset_path` of a preprocess task. Where there is no
@@ -87,7 +88,7 @@ class DistKerasPreprocessOperator(InputOperator):
         timestamp_columns: dict[str, list[str]] | str | None = None,
         cyclic_timestamps: bool | str = False,
         missing: str | dict[str, Any] = "fail",
-        scaling: str | None = None,
+        scaling: str | dict[str, str] | None = None,
         num_workers: int | str | None = None,
         compare_with: str | XComArg | None = None,
         max_drift: float | str | None = None,

@@ -8,7 +8,7 @@ MISSING = ("fail", "mean", "median", "indicator", "drop")
 CALENDAR_PARTS = ("year", "quarter", "month", "week", "yearday", "day", "weekday", "hour", "minute", "second")
 UNSEEN = ("ignore", "quarantine")
 BAD_LINES = ("fail", "quarantine", "drop")
-SCALINGS = ("standard", "minmax")
+SCALINGS = ("standard", "minmax", "robust", "log", "quantile", "none")
 SEARCHES = ("grid", "random", "optuna")
 IF_EXISTS = ("overwrite", "reuse", "fail")
 #: Per format of input, how its files' names end; files of any other name are CSV.

@@ -21,7 +21,7 @@ def transforms_of(
         losses: one per output.
         tasks: one per output.
         linear: whether an output is that of a layer without an activation, one per output.
-        scaled: whether the features were prepared with `scaling="standard"`.
+        scaled: whether preprocessing standardized features, by `scaling`.
     """
     if transform is None:
         kinds = [kind_of(loss) for loss in losses]

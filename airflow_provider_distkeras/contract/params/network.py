@@ -127,7 +127,7 @@ HYPERPARAMETERS: dict[str, Field] = {
         optional(choice("label transform", LABEL_TRANSFORMS)),
         None,
         "What the network learns in place of labels: standardize (mean 0, deviation 1), log1p (their logarithm, standardized) or "
-        "none; predictions and metrics are in the labels' own units. By default standardize, if scaling is standard and the loss "
+        "none; predictions and metrics are in the labels' own units. By default standardize, if features are and the loss "
         "and the network allow.",
     ),
     "loss_weights": Field(list_of(number(0.0), minimum=1), None, "What each output's loss counts, in the order of the outputs."),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from airflow_provider_distkeras.contract.errors import DataError, unknown_name
 from airflow_provider_distkeras.contract.files.csv_header import refuse_reserved, refuse_twins
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs.feature_scaling import DEFAULT, FeatureScaling
 
 
 def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
@@ -32,7 +33,14 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
         _check(what, getattr(spec, what) or (), remaining)
     if isinstance(spec.missing, dict):
         _check("missing", spec.missing, remaining)
+    if isinstance(spec.scaling, dict):
+        _check("scaling", FeatureScaling.of(spec.scaling).columns, remaining)
     features = [name for name in remaining if name not in spec.roles.values()]
+    if isinstance(spec.scaling, dict) and DEFAULT in spec.scaling and DEFAULT in features:
+        raise DataError(
+            f"scaling[{DEFAULT!r}]: this is the scaling of all columns that are not named, and the files have a column of that "
+            f"name, too. Rename it, such as columns_renamed={{{DEFAULT!r}: '{DEFAULT}_'}}."
+        )
     if not features:
         raise DataError(f"No feature column is left of {', '.join(columns)}: exclude fewer.")
     return features

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, Dialect, length_of
-from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS, MISSING, SCALINGS, UNSEEN
+from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS, MISSING, UNSEEN
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding, check_encoding
+from airflow_provider_distkeras.contract.specs.feature_scaling import FeatureScaling, check_scaling
 from airflow_provider_distkeras.contract.specs.input import InputSpec
 from airflow_provider_distkeras.contract.specs.paths import uri
 
@@ -60,7 +61,7 @@ class PreprocessDetails(JobDetails):
         repeated_headers: lines that repeat the header of their file, and are no rows.
         lacking: rows without a value, per column whose policy drops such rows.
         validation_rows: rows to validate on.
-        scaling: how numbers were scaled; None if they were not.
+        scaling: how numbers were scaled, all of them or per column; None if they were not.
         layout: which positions of the features came from which column; see `contract.feature_layout`.
         kinds: what each column holds, by its name in the files.
         profile: what was measured of each column; see `ml.data.profile`.
@@ -75,7 +76,7 @@ class PreprocessDetails(JobDetails):
     repeated_headers: int = 0
     lacking: dict[str, int] = field(default_factory=dict)
     validation_rows: int = 0
-    scaling: str | None = None
+    scaling: str | dict[str, str] | None = None
     layout: list[dict[str, Any]] | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     profile: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -133,7 +134,9 @@ class PreprocessSpec(InputSpec):
     missing: str | dict[str, Any] = spec_field(
         _missing, "Missing values: fail, mean, median, indicator or drop; or per column one of these or a value.", "fail"
     )
-    scaling: str | None = spec_field(optional(choice("scaling", SCALINGS)), "standard, minmax or none.", None)
+    scaling: str | dict[str, str] | None = spec_field(
+        check_scaling, "standard, minmax, robust, log, quantile or none; or per column, 'default' for columns not named.", None
+    )
     num_workers: int | None = spec_field(optional(integer(1)), "Partitions of the prepared dataset.", None)
     compare_with: str | None = spec_field(_earlier, "The manifest_path or dataset_path of an earlier preprocess task.", None)
     max_drift: float | None = spec_field(
@@ -192,6 +195,13 @@ class PreprocessSpec(InputSpec):
             )
         for column, policy in (self.missing if isinstance(self.missing, dict) else {}).items():
             self._check_missing(f"missing[{column!r}]", column, policy)
+        left_out = {*self.excluded_columns} - {*self.columns_renamed.values()}
+        categories = {*self.categorical_columns, *(self.categorical_encoding or ())}
+        FeatureScaling.of(self.scaling).check(
+            dict.fromkeys(left_out, "among excluded_columns")
+            | dict.fromkeys(categories, "a column of categories")
+            | {column: f"the {role}_col" for role, column in self.roles.items()}
+        )
 
     def _check_missing(self, name: str, column: str, policy: str | float) -> None:
         if self._is_never_filled(column):

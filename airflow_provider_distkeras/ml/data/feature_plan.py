@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
-from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
+from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
-from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature, features_of
+from airflow_provider_distkeras.contract.specs.feature_scaling import DEFAULT, LOG, QUANTILE, FeatureScaling
+from airflow_provider_distkeras.ml.data.derived_features import CalendarFeature, DerivedFeature, LogFeature, features_of
 from airflow_provider_distkeras.ml.data.profiling import ProfileRequest
 from airflow_provider_distkeras.ml.data.schema import kind_of
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
@@ -30,6 +32,7 @@ class PlannedColumn:
         missing: The policy about missing values, or the value to fill in.
         calendar: The features made from a column of times.
         encoding: The encoding of a column of categories.
+        scaling: The scaling of its numbers; None if they stay as they are.
     """
 
     name: str
@@ -39,6 +42,14 @@ class PlannedColumn:
     missing: str | float
     calendar: tuple[CalendarFeature, ...] = ()
     encoding: CategoricalEncoding | None = None
+    scaling: str | None = None
+
+    @property
+    def logarithms(self) -> list[LogFeature]:
+        """The logarithms that are made of it."""
+        if self.scaling != LOG or self.role is not None or self.kind == "text":
+            return []
+        return [LogFeature(feature.name, feature) for feature in self.calendar] or [LogFeature(self.name)]
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class FeaturePlan:
         columns: The columns that are read: the features in order, then those with a role.
         max_categories: Number of categories from which on a column is hashed.
         unseen_categories: The policy about categories that training did not see.
-        scaling: standard, minmax or None.
+        scaling: The scaling of every column.
         missing: The policy about missing values in general, or per column.
         dialect: How the files are written.
     """
@@ -57,13 +68,14 @@ class FeaturePlan:
     columns: tuple[PlannedColumn, ...]
     max_categories: int
     unseen_categories: str
-    scaling: str | None
+    scaling: FeatureScaling
     missing: str | Mapping[str, Any]
     dialect: Dialect
 
     @classmethod
     def of(cls, spec: PreprocessSpec, source: Source) -> FeaturePlan:
-        """Plan the features of a source. Raise DataError for a column that cannot be used."""
+        """Plan the features of a source. Raise DataError for a column that cannot be used, SpecError for one not so scaled."""
+        scaling = FeatureScaling.of(spec.scaling)
         features = feature_columns(spec, source.columns_in_files)
         roles = {name: role for role, name in spec.roles.items()}
         columns = []
@@ -78,9 +90,11 @@ class FeaturePlan:
                     missing=spec.missing_policy(name),
                     calendar=tuple(features_of(name, parts, cyclic=spec.cyclic_timestamps)),
                     encoding=spec.encoding_of(name),
+                    scaling=scaling.of_feature(name, "number"),
                 )
             )
-        return cls(tuple(columns), spec.max_categories, spec.unseen_categories, spec.scaling, spec.missing, spec.dialect)
+        _check_arrays(columns, scaling)
+        return cls(tuple(columns), spec.max_categories, spec.unseen_categories, scaling, spec.missing, spec.dialect)
 
     @property
     def features(self) -> tuple[PlannedColumn, ...]:
@@ -120,7 +134,9 @@ class FeaturePlan:
     @property
     def profile_request(self) -> ProfileRequest:
         """The profile that the stages are fitted from."""
-        return ProfileRequest(tuple(self.kinds), tuple(self.required), self.calendar, self.roles.get("validation"))
+        logarithms = [feature for column in self.columns for feature in column.logarithms]
+        derived: tuple[DerivedFeature, ...] = (*self.calendar, *logarithms)
+        return ProfileRequest(tuple(self.kinds), tuple(self.required), derived, self.roles.get("validation"))
 
     def select_columns(self, renamed: Mapping[str, str], layout: FeatureLayout) -> SelectColumns:
         """Return the first stage of the pipeline; `renamed` holds the new name per column of the files."""
@@ -134,3 +150,14 @@ class FeaturePlan:
             layout=layout.to_list(),
             roles={column.role: [column.name, column.kind] for column in self.columns if column.role not in (None, "label")},
         )
+
+
+def _check_arrays(columns: Sequence[PlannedColumn], scaling: FeatureScaling) -> None:
+    """Raise SpecError for arrays to be scaled one number at a time."""
+    for column in columns:
+        if column.role is None and length_of(column.kind) is not None and column.scaling in (LOG, QUANTILE):
+            named = {DEFAULT: scaling.default or "none", column.name: "minmax"}
+            raise SpecError(
+                f"scaling: {column.scaling!r} is for single numbers, and {column.name!r} holds arrays, which take standard, "
+                f"minmax, robust or none: name one for it, such as scaling={named!r}."
+            )

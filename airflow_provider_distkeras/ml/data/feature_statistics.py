@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.contract.feature_layout import INDEX, FeatureLayout, FeatureSpan
+from airflow_provider_distkeras.contract.feature_layout import FeatureLayout, FeatureSpan
+from airflow_provider_distkeras.contract.specs.feature_scaling import FeatureScaling
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: The column of positions in `features` that were filled in.
 FILLED = "filled"
-
-
-#: The kinds of features that no statistic changes.
-UNSCALED = ("hashed", INDEX)
+#: The shares of values below the quantiles that ranks lie between, and those of a median and the quartiles around it.
+RANKED = tuple(step / 100 for step in range(101))
+QUARTILES = (0.25, 0.5, 0.75)
+#: The mean of the ranks of any numbers.
+MEAN_RANK = 0.5
 FIELDS = ("count", "mean", "m2", "minimum", "maximum")
 
 Vector64 = NDArray[np.float64]
@@ -31,11 +33,9 @@ class FeaturePreparation:
     """How features were prepared.
 
     Attributes:
-        scaling: standard, minmax or None.
-        spans: what came from where; hashed and index are left as they are, array has one statistic for all.
+        spans: what came from where, and how it was scaled; array has one statistic for all.
     """
 
-    scaling: str | None
     spans: tuple[FeatureSpan, ...]
 
     @classmethod
@@ -47,7 +47,10 @@ class FeaturePreparation:
         """
         if details.get("layout") is None:
             return None
-        return cls(details.get("scaling"), FeatureLayout.of(details["layout"]).spans)
+        spans, scaling = FeatureLayout.of(details["layout"]).spans, details.get("scaling")
+        if isinstance(scaling, str):  # spans of earlier versions have no scaling of their own
+            spans = tuple(replace(span, scaling=FeatureScaling(scaling).of_feature(span.column, span.kind)) for span in spans)
+        return cls(spans)
 
     @property
     def size(self) -> int:
@@ -57,12 +60,7 @@ class FeaturePreparation:
     @property
     def is_fitted(self) -> bool:
         """Whether anything was fitted on rows, and so must be fitted anew on others."""
-        scaled = self.scaling is not None and any(span.kind not in UNSCALED for span in self.spans)
-        return scaled or any(span.fill or span.kind == "category" for span in self.spans)
-
-    def filled_by(self, statistic: str) -> list[int]:
-        """Return the positions whose missing values were filled in by a statistic."""
-        return [position for span in self.spans if span.fill == statistic for position in range(span.start, span.stop)]
+        return any(span.scaling or span.fill or span.kind == "category" for span in self.spans)
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,39 @@ class Moments:
         return Moments(self.rows, **fields)
 
 
+@dataclass(frozen=True, eq=False)
+class RankMap:
+    """The map from numbers to their ranks among others, from 0 to 1: straight lines between quantiles.
+
+    Equal numbers have the middle of their ranks, so that a constant becomes 0.5; what lies beyond all others has the rank of the
+    last of them.
+
+    Attributes:
+        knots: different numbers, in order.
+        levels: the rank of each.
+    """
+
+    knots: Vector64
+    levels: Vector64
+
+    @classmethod
+    def of(cls, quantiles: Vector64) -> Self:
+        """Return the map by quantiles for equally spaced shares from 0 to 1."""
+        knots, at = np.unique(quantiles, return_inverse=True)
+        return cls(knots, np.bincount(at, np.linspace(0.0, 1.0, len(quantiles))) / np.bincount(at))
+
+    def apply(self, values: Vector64) -> Vector64:
+        """Return the ranks of values."""
+        return np.interp(values, self.knots, self.levels)
+
+    def inverse(self, rank: float) -> float:
+        """Return a number of this rank."""
+        return float(np.interp(rank, self.levels, self.knots))
+
+
 @dataclass(frozen=True)
 class FeatureMap:
-    """The map from prepared features to those by a fold's statistics: value * scale + offset.
+    """The map from prepared features to those by a fold's statistics: value * scale + offset, or the rank of the value.
 
     Before, `fill` replaces the values that were filled in.
 
@@ -150,11 +178,13 @@ class FeatureMap:
         scale: Factor per position.
         offset: Summand per position.
         fill: Value per position; NaN where nothing is filled in.
+        ranks: Ranks per position that holds some.
     """
 
     scale: Vector64
     offset: Vector64
     fill: Vector64
+    ranks: Mapping[int, RankMap] = field(default_factory=dict)
 
     def apply(
         self, features: NDArray[np.float32], rows: NDArray[np.integer] | None = None, at: NDArray[np.integer] | None = None
@@ -163,7 +193,10 @@ class FeatureMap:
         values = features.astype(np.float64)
         if rows is not None and at is not None:
             values[rows, at] = np.where(np.isnan(self.fill[at]), values[rows, at], self.fill[at])
-        return (values * self.scale + self.offset).astype(np.float32)
+        mapped = (values * self.scale + self.offset).astype(np.float32)
+        for position, ranks in self.ranks.items():
+            mapped[:, position] = ranks.apply(values[:, position])
+        return mapped
 
 
 def add_moments(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from pyspark.ml import Model, Transformer
 from pyspark.ml.feature import (
+    Bucketizer,
     FeatureHasher,
     Imputer,
     MinMaxScaler,
@@ -22,17 +24,20 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.feature_layout import INDEX, FeatureLayout
+from airflow_provider_distkeras.contract.specs.feature_scaling import LOG, MINMAX, STANDARDIZING, FeatureScaling
 from airflow_provider_distkeras.ml.data import category_numbers
-from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
-from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, index_of
+from airflow_provider_distkeras.ml.data.derived_features import CalendarFeature, log_sql
+from airflow_provider_distkeras.ml.data.feature_layout import FeatureInput, FeatureSpread, bucket_of, index_of
+from airflow_provider_distkeras.ml.data.feature_statistics import RankMap
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.spark.columns import quoted
 
 FEATURES = "features"
+_Rows = list[list[float]]
 
 
 def fit(
-    spark: SparkSession, inputs: Sequence[FeatureInput], times: Sequence[CalendarFeature], scaling: str | None
+    spark: SparkSession, inputs: Sequence[FeatureInput], times: Sequence[CalendarFeature], scaling: FeatureScaling
 ) -> list[Transformer]:
     """Return the fitted stages.
 
@@ -40,7 +45,7 @@ def fit(
         spark: The session.
         inputs: The columns to assemble.
         times: Those of them that are made from columns of times.
-        scaling: standard, minmax or None.
+        scaling: The scaling of every column.
     """
     stages: list[Transformer] = []
     made = {each.name: each.sql for each in times}
@@ -48,6 +53,7 @@ def fit(
     if made:
         columns = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in made.items())
         stages.append(SQLTransformer(statement=f"SELECT *, {columns} FROM __THIS__"))
+    stages += _logs_and_ranks(inputs)
     filled = [each for each in inputs if each.fill]
     if filled:
         stages.append(_imputer(spark, filled))
@@ -64,10 +70,11 @@ def fit(
         elif each.kind == "array":
             # A missing array is then as many missing numbers to the assembler.
             stages.append(VectorSizeHint(inputCol=each.column, size=len(each.spreads), handleInvalid="optimistic"))
-    assembled = f"{FEATURES}__unscaled" if scaling else FEATURES
-    stages.append(VectorAssembler(inputCols=[each.assembled for each in inputs], outputCol=assembled, handleInvalid="error"))
-    if scaling:
-        stages.append(_scaler(spark, scaling, assembled, [spread for each in inputs for spread in each.spreads]))
+    scalers = _scalers(inputs, scaling)
+    vectors = [*(f"{FEATURES}__unscaled", f"{FEATURES}__minmax")[: len(scalers)], FEATURES]
+    stages.append(VectorAssembler(inputCols=[each.assembled for each in inputs], outputCol=vectors[0], handleInvalid="error"))
+    for (scaler, rows), unscaled, scaled in zip(scalers, vectors, vectors[1:], strict=False):
+        stages.append(scaler.setInputCol(unscaled).setOutputCol(scaled).fit(_vectors(spark, unscaled, rows)))
     return stages
 
 
@@ -103,7 +110,7 @@ def feature_meanings(stages: Sequence[Transformer]) -> dict[str, list[str]]:
 
 
 def standardizes(stages: Sequence[Transformer]) -> bool:
-    """Return whether fitted stages bring features to a mean of 0 and a deviation of 1."""
+    """Return whether fitted stages bring any features to a middle of 0 and a spread of 1."""
     return any(isinstance(stage, StandardScalerModel) for stage in stages)
 
 
@@ -133,20 +140,58 @@ def _encoders(spark: SparkSession, inputs: Sequence[FeatureInput]) -> list[Trans
 
 def _imputer(spark: SparkSession, inputs: Sequence[FeatureInput]) -> Model:
     """Return the stage that fills numbers in, fitted on one row of the values to fill in."""
-    names = [each.column for each in inputs]
+    names = [each.unfilled for each in inputs]
     imputer = Imputer(strategy="mean", inputCols=names, outputCols=[each.assembled for each in inputs])
     schema = ", ".join(f"{quoted(name)} double" for name in names)
     return imputer.fit(spark.createDataFrame([[each.filled_with for each in inputs]], schema))
 
 
-def _scaler(spark: SparkSession, scaling: str, column: str, spreads: Sequence[FeatureSpread]) -> Model:
-    """Return the scaler, fitted on few rows of the same mean and standard deviation, or extremes, as all rows."""
-    if scaling == "minmax":
-        rows = [[s.minimum for s in spreads], [s.maximum for s in spreads]]
-        return MinMaxScaler(inputCol=column, outputCol=FEATURES).fit(_vectors(spark, column, rows))
-    rows = [[s.mean + deviations * s.std for s in spreads] for deviations in (-1, 0, 1)]  # a deviation of 1 stays just that
-    return StandardScaler(inputCol=column, outputCol=FEATURES, withMean=True, withStd=True).fit(_vectors(spark, column, rows))
+def _logs_and_ranks(inputs: Sequence[FeatureInput]) -> list[Transformer]:
+    """Return stages that make the logarithms or ranks of numbers, of a missing one null."""
+    stages: list[Transformer] = []
+    ranked = {each.column: each.ranks for each in inputs if each.ranks}
+    if ranked:
+        splits = [[-math.inf, *ranks.knots.tolist(), math.inf] for ranks in ranked.values()]
+        buckets = [bucket_of(name) for name in ranked]
+        stages.append(Bucketizer(inputCols=[*ranked], outputCols=buckets, splitsArray=splits, handleInvalid="keep"))
+    made = {
+        each.unfilled: _rank_sql(each.column, each.ranks) if each.ranks else log_sql(each.column)
+        for each in inputs
+        if each.ranks or (each.kind == "number" and each.scaling == LOG)
+    }
+    if made:
+        columns = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in made.items())
+        stages.append(SQLTransformer(statement=f"SELECT *, {columns} FROM __THIS__"))
+    return stages
 
 
-def _vectors(spark: SparkSession, name: str, rows: list[list[float]]) -> DataFrame:
+def _rank_sql(column: str, ranks: RankMap) -> str:
+    """Return the rank of a number as an SQL expression, on the line between the ends of its bucket."""
+    ends = {}
+    for name, values in (("knot", ranks.knots), ("level", ranks.levels)):
+        listed = ", ".join(f"{value!r}D" for value in np.pad(values, 1, "edge").tolist())  # flat beyond the first and the last
+        for place, step in (("low", 1), ("high", 2)):  # NaN is in a bucket behind the last, which has no ends
+            ends[name, place] = f"try_element_at(array({listed}), CAST({quoted(bucket_of(column))} AS INT) + {step})"
+    way = f"({quoted(column)} - {ends['knot', 'low']}) / nullif({ends['knot', 'high']} - {ends['knot', 'low']}, 0D)"
+    return f"{ends['level', 'low']} + ({ends['level', 'high']} - {ends['level', 'low']}) * coalesce({way}, 0D)"
+
+
+def _scalers(inputs: Sequence[FeatureInput], scaling: FeatureScaling) -> list[tuple[MinMaxScaler | StandardScaler, _Rows]]:
+    """Return the scalers, each with few rows of the same mean and standard deviation, or extremes, as all rows have.
+
+    Each leaves alone what the other one scales.
+    """
+    spreads = [(each.scaling, spread) for each in inputs for spread in each.spreads]
+    scalers: list[tuple[MinMaxScaler | StandardScaler, _Rows]] = []
+    if MINMAX in scaling.words:
+        between = [spread if word == MINMAX else FeatureSpread() for word, spread in spreads]
+        scalers.append((MinMaxScaler(), [[s.minimum for s in between], [s.maximum for s in between]]))
+    if scaling.standardizes:
+        around = [spread if word in STANDARDIZING else FeatureSpread() for word, spread in spreads]
+        rows = [[s.mean + deviations * s.std for s in around] for deviations in (-1, 0, 1)]  # a deviation of 1 stays just that
+        scalers.append((StandardScaler(withMean=True, withStd=True), rows))
+    return scalers
+
+
+def _vectors(spark: SparkSession, name: str, rows: _Rows) -> DataFrame:
     return spark.createDataFrame([(Vectors.dense(np.asarray(row)),) for row in rows], [name])

@@ -131,14 +131,16 @@ class NumberProfile:
         """No text, as the values are numbers."""
         return pa.array([], pa.string())
 
-    def filled(self, value: float) -> tuple[float, float]:
-        """Return mean and standard deviation with this value in place of every missing one."""
+    def filled(self, value: float) -> NumberProfile:
+        """Return the profile with this value in place of every missing one."""
         other = NumberProfile()
         other.merge(self)
-        other.missing, other.rows = 0, other.count
+        other.missing, other.rows = 0, other.rows - other.missing
         if self.missing:
             other._combine(self.missing, value, 0.0)
-        return other.mean, other.std
+            other.minimum, other.maximum = min(other.minimum, value), max(other.maximum, value)
+            other.samples.append(Sample(np.array([value]), self.missing))
+        return other
 
     def quantiles(self, at: tuple[float, ...] = QUANTILES) -> list[float]:
         """Return quantiles, from the sample."""

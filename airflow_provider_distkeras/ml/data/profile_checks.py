@@ -13,6 +13,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import length_of
 from airflow_provider_distkeras.contract.files.csv_names import WITHOUT_HEADER
 from airflow_provider_distkeras.contract.specs import InputSpec
+from airflow_provider_distkeras.ml.data.feature_layout import scaled
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan, PlannedColumn
 from airflow_provider_distkeras.ml.data.profile import NumberProfile, TextProfile
 from airflow_provider_distkeras.ml.data.profiling import DataProfile
@@ -126,7 +127,8 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
         if column.role not in _FIXES_OF_TWINS or not are_numbers or not isinstance(values, NumberProfile):
             continue
         twins = values.equal_in_float32()
-        if _are_one(twins, values, plan.scaling if column.role is None else None):
+        first, second = scaled(np.array(twins), column.name, column.scaling if column.role is None else None, profile.profiles)
+        if np.float32(first) == np.float32(second):  # NaN, for no twins, is not even itself
             logger.warning(
                 "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: %s.",
                 column.name, *twins, _FIXES_OF_TWINS[column.role],
@@ -173,15 +175,6 @@ def _check_infinite(profile: DataProfile) -> None:
             f"Infinite values in {listed(infinite)}, or such that float32 cannot hold them. Correct them, exclude those columns, "
             f"or take them for missing, such as null_values={_too_large(profile, infinite)}."
         )
-
-
-def _are_one(twins: tuple[float, float], values: NumberProfile, scaling: str | None) -> bool:
-    """Return whether two numbers of a column, which are one in float32, are one after scaling, too."""
-    start, width = {"standard": (values.mean, values.std), "minmax": (values.minimum, values.maximum - values.minimum)}.get(
-        scaling or "", (0.0, 1.0)
-    )
-    first, second = ((np.array(twins) - start) / width).astype(np.float32)
-    return bool(first == second)  # NaN, for no twins, is not even itself
 
 
 def _too_large(profile: DataProfile, columns: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from airflow_provider_distkeras.ml.data.calendar_features import CalendarFeature
+from airflow_provider_distkeras.ml.data.derived_features import DerivedFeature
 from airflow_provider_distkeras.ml.data.profile import Profile, profile_for
 
 #: The columns of what a task reports, see `profile_blocks`.
@@ -86,13 +86,13 @@ class ProfileRequest:
     Attributes:
         columns: The columns.
         required: Columns without whose values a row is left out.
-        calendar: Features of columns of times, to be profiled as well.
+        derived: Features that are computed of columns, to be profiled as well.
         held_out: The column that marks, by anything but 0, rows that are not trained on.
     """
 
     columns: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    calendar: tuple[CalendarFeature, ...] = ()
+    derived: tuple[DerivedFeature, ...] = ()
     held_out: str | None = None
 
 
@@ -114,7 +114,7 @@ def profile_blocks(blocks: Iterator[ParsedBlock], request: ProfileRequest, kinds
             for part, rows in _parts(complete, request.held_out):
                 for name in request.columns:
                     profiles[part][name].add(rows[name])
-                for feature in request.calendar:
+                for feature in request.derived:
                     profiles[part][feature.name].add(feature.values(rows[feature.column]))
     empty: dict[str, Any] = {"name": "", "facts": [], "values": [], "texts": [], "counts": []}
     report = [{**empty, "part": _COUNTS, "counts": counts}]
@@ -146,8 +146,8 @@ def merge_reports(report: Iterable[Mapping[str, Any]], request: ProfileRequest, 
 
 
 def _empty_profiles(request: ProfileRequest, kinds: Mapping[str, str]) -> dict[str, dict[str, Profile]]:
-    """Return empty profiles of the columns and of the calendar features, per part of the rows."""
-    all_kinds = {name: kinds[name] for name in request.columns} | {feature.name: "number" for feature in request.calendar}
+    """Return empty profiles of the columns and of the derived features, per part of the rows."""
+    all_kinds = {name: kinds[name] for name in request.columns} | {feature.name: "number" for feature in request.derived}
     return {part: {name: profile_for(kind) for name, kind in all_kinds.items()} for part in (_TRAINING, _HELD_OUT)}
 
 

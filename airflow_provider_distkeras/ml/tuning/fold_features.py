@@ -1,7 +1,8 @@
 """The features of a fold: statistics that features were prepared with, fitted anew on the fold's training rows.
 
-A prepared feature is its raw value, shifted and scaled by statistics of all training rows. To standardize it once more, by the
-statistics of some rows, gives what their statistics make of the raw value; so raw values are not needed.
+A prepared feature is its raw value, or its logarithm, shifted and scaled by statistics of all training rows. To standardize it
+once more, by the statistics of some rows, gives what their statistics make of the raw value; so raw values are not needed. Ranks
+keep the order of raw values: ranks of ranks are those of the raw values, as closely as lines between quantiles are.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import ArtifactError
+from airflow_provider_distkeras.contract.feature_layout import FeatureSpan
+from airflow_provider_distkeras.contract.specs.feature_scaling import MINMAX, QUANTILE, ROBUST
 from airflow_provider_distkeras.ml.data.feature_statistics import (
     FIELDS,
     FILLED,
-    UNSCALED,
+    MEAN_RANK,
+    QUARTILES,
+    RANKED,
     FeatureMap,
     FeaturePreparation,
     Moments,
+    RankMap,
     Vector64,
     add_moments,
     filled_in,
@@ -34,7 +40,7 @@ from airflow_provider_distkeras.training.dataset import as_matrix
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MEDIAN_ACCURACY = 10_000
+_QUANTILE_ACCURACY = 10_000
 _MOMENTS_SCHEMA = f"part int, rows long, {', '.join(f'{name} array<double>' for name in FIELDS)}"
 
 
@@ -58,9 +64,9 @@ def fold_feature_maps(
         return [None] * len(folds)
     part_moments = part_moments or _moments(data, features)
     maps: list[FeatureMap | None] = []
-    for fold, medians in zip(folds, _medians(data, features, preparation.filled_by("median"), folds), strict=True):
+    for fold, quantiles in zip(folds, _quantiles(data, features, preparation, folds), strict=True):
         training = reduce(Moments.__add__, (part_moments[part] for part in fold.training if part in part_moments))
-        maps.append(_feature_map(preparation, training, medians))
+        maps.append(_feature_map(preparation, training, quantiles))
     return maps
 
 
@@ -98,37 +104,44 @@ def mapped_column(feature_map: FeatureMap, features: Column, filled: Column | No
     return column
 
 
-def _feature_map(preparation: FeaturePreparation, training: Moments, medians: dict[int, float]) -> FeatureMap:
+def _feature_map(preparation: FeaturePreparation, training: Moments, quantiles: Mapping[FeatureSpan, Vector64]) -> FeatureMap:
     if len(training.mean) != preparation.size:
         raise ArtifactError(
             f"layout: expected {preparation.size} features in a row, received {len(training.mean)}. "
             "Use the details of the manifest that the dataset was prepared with."
         )
+    ranks = {span.start: RankMap.of(values) for span, values in quantiles.items() if span.scaling == QUANTILE}
     fill = np.full(preparation.size, np.nan)
-    means = preparation.filled_by("mean")
-    fill[means] = training.mean[means]
-    fill[list(medians)] = list(medians.values())
+    for span in preparation.spans:
+        if span.fill == "median":
+            fill[span.start] = quantiles[span][len(quantiles[span]) // 2]
+        elif span.fill == "mean":
+            fill[span.start] = ranks[span.start].inverse(MEAN_RANK) if span.start in ranks else training.mean[span.start]
     moments = training.filled_in(np.where(np.isnan(fill), 0.0, fill))
     scale, offset = np.ones(preparation.size), np.zeros(preparation.size)
     for span in preparation.spans:
         at, pooled = span.positions, moments.pooled(span) if span.kind == "array" else moments
-        if preparation.scaling is not None and span.kind not in UNSCALED:
-            scale[at], offset[at] = _scale_and_offset(preparation.scaling, pooled, at)
+        if span.scaling not in (None, QUANTILE):
+            scale[at], offset[at] = _scale_and_offset(span, pooled, quantiles.get(span))
         elif span.kind == "category":  # a category that no training row has becomes 0
             scale[at] = (moments.maximum[at] != 0) | (moments.minimum[at] != 0)
-    return FeatureMap(scale, offset, fill)
+    return FeatureMap(scale, offset, fill, ranks)
 
 
-def _scale_and_offset(scaling: str, moments: Moments, at: slice) -> tuple[Vector64, Vector64]:
+def _scale_and_offset(span: FeatureSpan, moments: Moments, quantiles: Vector64 | None) -> tuple[Vector64, Vector64]:
     """Return the factor and the summand that Spark's StandardScaler or MinMaxScaler would apply."""
+    at = span.positions
     minimum, maximum = moments.minimum[at], moments.maximum[at]
     varies = minimum < maximum
-    if scaling == "minmax":
+    if span.scaling == MINMAX:
         factor = np.where(varies, 1.0 / np.where(varies, maximum - minimum, 1.0), 0.0)
         return factor, np.where(varies, -minimum * factor, 0.5)
-    std = np.sqrt(moments.m2[at] / np.maximum(moments.count[at] - 1.0, 1.0))
-    factor = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
-    return factor, -moments.mean[at] * factor
+    middle, spread = moments.mean[at], np.sqrt(moments.m2[at] / np.maximum(moments.count[at] - 1.0, 1.0))
+    if span.scaling == ROBUST and quantiles is not None:
+        low, middle, high = quantiles
+        spread = np.where(high > low, high - low, spread)
+    factor = np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0)
+    return factor, -middle * factor
 
 
 def _moments(data: DataFrame, features: str) -> dict[int, Moments]:
@@ -144,22 +157,37 @@ def _moments(data: DataFrame, features: str) -> dict[int, Moments]:
     return totals
 
 
-def _medians(data: DataFrame, features: str, positions: list[int], folds: Sequence[Fold]) -> list[dict[int, float]]:
-    """Return per fold the medians of these positions over its training rows, without filled-in values; 0 of no values."""
-    if not positions:
-        return [{} for _ in folds]
+def _quantiles(
+    data: DataFrame, features: str, preparation: FeaturePreparation, folds: Sequence[Fold]
+) -> list[dict[FeatureSpan, Vector64]]:
+    """Return per fold the quantiles over its training rows, without filled-in values, of spans that need some; 0 of no values."""
+    shares = {span: RANKED if span.scaling == QUANTILE else QUARTILES for span in preparation.spans if _has_quantiles(span)}
     values = as_floats(data, features)
-    columns = []
-    for fold in folds:
-        for position in positions:
-            is_present = F.col(PART).isin(*fold.training)
-            if FILLED in data.columns:
-                is_present &= ~F.coalesce(F.array_contains(FILLED, position), F.lit(False))
-            value = F.when(is_present, F.element_at(values, position + 1))
-            columns.append(F.percentile_approx(value, 0.5, _MEDIAN_ACCURACY))
-    medians = [0.0 if median is None else float(median) for median in data.agg(*columns).collect()[0]]
-    size = len(positions)
-    return [dict(zip(positions, medians[at : at + size], strict=True)) for at in range(0, len(medians), size)]
+    numbers = {span: F.element_at(values, span.start + 1) for span in shares if span.kind != "array"}
+    if FILLED in data.columns:
+        is_filled = {span: F.coalesce(F.array_contains(FILLED, span.start), F.lit(False)) for span in numbers}
+        numbers = {span: F.when(~is_filled[span], number) for span, number in numbers.items()}
+    passes = [(data, numbers)] if numbers else []
+    for span in shares.keys() - numbers.keys():
+        one_by_one = F.explode(F.slice(values, span.start + 1, span.stop - span.start))
+        passes.append((data.select(PART, one_by_one.alias("value")), {span: F.col("value")}))
+    quantiles: list[dict[FeatureSpan, Vector64]] = [{} for _ in folds]
+    for rows, columns in passes:
+        keys = [(number, span) for number in range(len(folds)) for span in columns]
+        measured = [
+            F.percentile_approx(
+                F.when(F.col(PART).isin(*folds[number].training), columns[span]), [*shares[span]], _QUANTILE_ACCURACY
+            )
+            for number, span in keys
+        ]
+        for (number, span), result in zip(keys, rows.agg(*measured).collect()[0], strict=True):
+            quantiles[number][span] = np.zeros(len(shares[span])) if result is None else np.array(result, np.float64)
+    return quantiles
+
+
+def _has_quantiles(span: FeatureSpan) -> bool:
+    """Return whether a span is scaled, or filled in, by quantiles."""
+    return span.scaling in (ROBUST, QUANTILE) or span.fill == "median"
 
 
 def _partition_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
+from airflow_provider_distkeras.contract.specs.feature_scaling import FeatureScaling
 from airflow_provider_distkeras.ml.data.feature_statistics import FeaturePreparation
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
@@ -179,7 +180,7 @@ def make_splitter(spec: TrainSpec, columns: list[str]) -> Splitter:
 
 def _with_scaling(data: DataFrame, spec: TrainSpec, details: Mapping[str, Any]) -> DataFrame:
     """Return the data with a mark if their features were standardized, by which labels are, too; else warn of labels' unit."""
-    if details.get("scaling") == "standard":
+    if FeatureScaling.of(details.get("scaling")).standardizes:
         return mark_standardized(data, "features")
     warn_of_label_unit(spec, details)
     return data

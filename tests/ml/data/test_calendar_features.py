@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS
 from airflow_provider_distkeras.ml import process_csv
-from airflow_provider_distkeras.ml.data.calendar_features import features_of
+from airflow_provider_distkeras.ml.data.derived_features import features_of
 
 pytestmark = pytest.mark.spark
 

@@ -43,7 +43,8 @@ def test_missing_and_infinite_values_are_counted_apart():
 def test_mean_and_spread_of_filled_values():
     profile = profiled(NumberProfile, pa.array([1.0, None, 4.0, None, None]))
     expected = np.array([1.0, 7.0, 4.0, 7.0, 7.0])
-    assert profile.filled(7.0) == pytest.approx((expected.mean(), expected.std(ddof=1)))
+    filled = profile.filled(7.0)
+    assert (filled.mean, filled.std) == pytest.approx((expected.mean(), expected.std(ddof=1)))
 
 
 def test_texts_are_counted_and_bounded(monkeypatch):

@@ -11,6 +11,12 @@ from airflow_provider_distkeras.ml.tuning.splitters import Splitter
 from tests.ml.prepared import filled, layout, lists, prepare, raw
 
 ROWS = 140
+#: A scaling per column: the prepared rows have a mean's or a median's fillings in ranks, logarithms and quartiles.
+SCALINGS = [
+    {"a": "log", "b": "robust", "c": "quantile", "v": "robust"},
+    {"a": "quantile", "b": "quantile", "c": "minmax", "v": "standard"},
+    {"a": "robust", "b": "log", "c": "robust", "k": "standard", "v": "minmax"},
+]
 
 
 def dataset(spark, values, scaling, fold, validation=None):
@@ -45,6 +51,39 @@ def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
         for rows in (cv_fold.training_rows(assigned), cv_fold.held_out_rows(assigned)):
             numbers, features = features_of(apply_feature_map(rows, "features", feature_map))
             np.testing.assert_allclose(features, expected[numbers], rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_so_has_a_fold_where_every_column_is_scaled_in_its_way(spark, scaling):
+    """Ranks are as close as straight lines between 101 quantiles; they are compared where these are dense."""
+    values, fold = raw(4 * ROWS), np.arange(4 * ROWS) % 7 % 3
+    values[:, 2][::3] = 7.0  # ties
+    splitter = Splitter(3, fold_col="fold")
+    assigned = splitter.assign(dataset(spark, values, scaling, fold)).cache()
+    preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout(scaling)})
+    maps = fold_feature_maps(assigned, "features", preparation, splitter.folds)
+    ranked = [at for at, column in enumerate("abc") if scaling[column] == "quantile"]
+    others = [at for at in range(values.shape[1]) if at not in ranked]
+    for number, feature_map in enumerate(maps):
+        numbers, features = features_of(apply_feature_map(assigned, "features", feature_map))
+        expected = prepare(values, scaling, fold != number)[numbers]
+        np.testing.assert_allclose(features[:, others], expected[:, others], rtol=2e-4, atol=2e-4)
+        np.testing.assert_allclose(features[:, ranked], expected[:, ranked], atol=0.01)
+
+
+@pytest.mark.spark
+def test_ranks_of_a_fold_know_nothing_of_the_rows_it_holds_out(spark):
+    values, fold = raw(ROWS), np.arange(ROWS) % 2
+    values[fold == 1, 2] += 1e6  # beyond all that the second fold trains on
+    splitter = Splitter(2, fold_col="fold")
+    scaling = {"c": "quantile"}
+    assigned = splitter.assign(dataset(spark, values, scaling, fold))
+    preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout(scaling)})
+    feature_map = fold_feature_maps(assigned, "features", preparation, splitter.folds)[1]
+    numbers, features = features_of(apply_feature_map(assigned, "features", feature_map))
+    assert (features[fold[numbers] == 1, 2] == 1).all()
+    assert np.ptp(features[fold[numbers] == 0, 2]) == 1
 
 
 @pytest.mark.spark

@@ -1,4 +1,4 @@
-"""Calendar features of a column of times: the same in Spark's SQL, which makes them, and in pyarrow, which profiles them."""
+"""Features that are computed of columns: the same in Spark's SQL, which makes them, and in pyarrow, which profiles them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from airflow_provider_distkeras.spark.columns import quoted
 
@@ -79,3 +81,50 @@ def features_of(column: str, parts: Sequence[str], *, cyclic: bool) -> list[Cale
         turns = cyclic and _PARTS[part].period is not None
         features += [CalendarFeature(column, part, wave) for wave in (("sin", "cos") if turns else (None,))]
     return features
+
+
+@dataclass(frozen=True)
+class LogFeature:
+    """The logarithm of a column of numbers, or of a calendar feature: of 1 + |x|, with the sign of x.
+
+    Attributes:
+        number: the column of numbers, or of the calendar feature.
+        calendar: the calendar feature; None for a column that is read.
+    """
+
+    number: str
+    calendar: CalendarFeature | None = None
+
+    @property
+    def column(self) -> str:
+        """The column that is read."""
+        return self.calendar.column if self.calendar else self.number
+
+    @property
+    def name(self) -> str:
+        """The column that holds it."""
+        return log_of(self.number)
+
+    def values(self, column: pa.Array) -> pa.Array:
+        """Return the feature of a block of the column that is read; NaN where it has no value."""
+        values = self.calendar.values(column) if self.calendar else column.cast(pa.float64(), safe=False)
+        return pa.array(signed_log(values.to_numpy(zero_copy_only=False)))
+
+
+#: What `ProfileRequest` profiles beside columns.
+DerivedFeature = CalendarFeature | LogFeature
+
+
+def log_of(number: str) -> str:
+    """Return the name of the column of a number's logarithm."""
+    return f"{number}__log"
+
+
+def log_sql(number: str) -> str:
+    """Return the logarithm of a column of numbers as an SQL expression."""
+    return f"signum({quoted(number)}) * log1p(abs({quoted(number)}))"
+
+
+def signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithms of 1 + |x|, with the signs of x."""
+    return np.sign(values) * np.log1p(np.abs(values))
