@@ -42,7 +42,7 @@ with DAG(
         "excluded_columns": Param(["id", "timestamp"], title="Columns to leave out", section="Data", **TEXTS),
         "categorical_columns": Param(["weather"], title="Columns to one-hot encode", section="Data", **TEXTS),
         "missing": Param("mean", enum=["fail", "mean", "drop"], title="Missing values", section="Data"),
-        "scaling": Param("standard", type=["null", "string"], enum=["standard", "minmax", None], title="Scaling", section="Data"),
+        "scaling": Param("standard", type=["null", "string"], enum=[*SCALINGS, None], title="Scaling", section="Data"),
         "layer_dims": Param([None, 64, 32, 1], title="Units per layer (null: the features)", section="Network", **LAYERS),
         "learning_rates": Param([0.01, 0.003], title="Learning rates to try", section="Grid", **NUMBERS),
         "dropout_rates": Param([0.0], title="Dropout rates to try", section="Grid", **NUMBERS),

@@ -56,7 +56,7 @@ def test_a_fold_has_what_its_training_rows_alone_would_give(spark, scaling):
 @pytest.mark.spark
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_so_has_a_fold_where_every_column_is_scaled_in_its_way(spark, scaling):
-    """Ranks are as close as straight lines between 101 quantiles; they are compared where these are dense."""
+    """Ranks are as close as straight lines between 101 quantiles: only beside a number of many rows, where they jump, not so."""
     values, fold = raw(4 * ROWS), np.arange(4 * ROWS) % 7 % 3
     values[:, 2][::3] = 7.0  # ties
     splitter = Splitter(3, fold_col="fold")
@@ -69,12 +69,14 @@ def test_so_has_a_fold_where_every_column_is_scaled_in_its_way(spark, scaling):
         numbers, features = features_of(apply_feature_map(assigned, "features", feature_map))
         expected = prepare(values, scaling, fold != number)[numbers]
         np.testing.assert_allclose(features[:, others], expected[:, others], rtol=2e-4, atol=2e-4)
-        np.testing.assert_allclose(features[:, ranked], expected[:, ranked], atol=0.01)
+        distance = np.abs(features[:, ranked] - expected[:, ranked])
+        assert (distance < 0.01).mean(axis=0).min(initial=1) > 0.98
+        assert distance.max(initial=0) < 0.1
 
 
 @pytest.mark.spark
 def test_ranks_of_a_fold_know_nothing_of_the_rows_it_holds_out(spark):
-    values, fold = raw(ROWS), np.arange(ROWS) % 2
+    values, fold = raw(4 * ROWS), np.arange(4 * ROWS) % 2
     values[fold == 1, 2] += 1e6  # beyond all that the second fold trains on
     splitter = Splitter(2, fold_col="fold")
     scaling = {"c": "quantile"}
@@ -82,7 +84,7 @@ def test_ranks_of_a_fold_know_nothing_of_the_rows_it_holds_out(spark):
     preparation = FeaturePreparation.of({"scaling": scaling, "layout": layout(scaling)})
     feature_map = fold_feature_maps(assigned, "features", preparation, splitter.folds)[1]
     numbers, features = features_of(apply_feature_map(assigned, "features", feature_map))
-    assert (features[fold[numbers] == 1, 2] == 1).all()
+    assert (features[fold[numbers] == 1, 2] == features[:, 2].max()).all()
     assert np.ptp(features[fold[numbers] == 0, 2]) == 1
 
 
