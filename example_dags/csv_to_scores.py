@@ -21,6 +21,7 @@ from airflow_provider_distkeras.operators import (
 )
 
 DATA = os.environ.get("DISTKERAS_DEMO_DATA", "/data/bikes")
+SCALINGS = ["standard", "minmax", "robust", "log", "quantile"]
 TEXTS: dict[str, Any] = {"type": ["array", "null"], "items": {"type": "string"}}  # null: the form may leave it empty
 NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 # The form offers arrays as JSON if their items have a type; else as lines of text.
