@@ -26,8 +26,9 @@ logger = logging.getLogger("airflow_provider_distkeras.jobs")
 def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, reporter: ProgressReporter) -> JobResult:
     """Write `dataset`, `pipeline`, and perhaps `quarantine`, into the attempt.
 
-    The dataset has `features` (float32 arrays) and `label`; where the spec names such columns `weight`, `fold` and `validation`;
-    and `filled`, the positions in the features where a statistic stands for a missing value, if that may be.
+    The dataset has `features` (float32 arrays) and `label`, or for each of several labels `label_` and its name; where the spec
+    names such columns `weight`, `fold` and `validation`; and `filled`, the positions in the features where a statistic stands for
+    a missing value, if that may be.
     """
     reporter.begin("reading", 0.5, tasks(spark.sparkContext))
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
@@ -64,7 +65,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             bad_lines=profile.bad,
             repeated_headers=profile.headers,
             lacking=profile.lacking,
-            validation_rows=profile.held_out[spec.label_col].rows,
+            validation_rows=profile.held_out[spec.label_names[0]].rows,
             scaling=spec.scaling,
             layout=prepared.layout.to_list(),
             kinds=prepared.plan.kinds_in_files,

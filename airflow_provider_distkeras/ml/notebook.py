@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.contract.label_columns import is_label, label_roles
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes, standardizes
 from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
@@ -63,7 +64,7 @@ def process_csv(
         **options: the other fields of `PreprocessSpec`, such as label_col, categorical_columns, missing, scaling, delimiter.
 
     Returns:
-        The features' columns, `features`, and the columns that were named for the label, weights, folds and the like; with `like`
+        The features' columns, `features`, and the columns that were named for labels, weights, folds and the like; with `like`
         the same ones, as far as the files have them.
 
     Raises:
@@ -128,7 +129,7 @@ def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
 def _warn_of_second_fit(prepared: PreparedData) -> None:
     """Warn if other files with these columns were prepared before, whose features would have other meanings."""
     is_fitted = any(each.is_fitted for each in prepared.inputs)
-    if not (is_fitted or prepared.plan.label.kind == "text"):
+    if not (is_fitted or any(label.kind == "text" for label in prepared.plan.labels)):
         return
     kinds = _selected(prepared.pipeline).getOrDefault("kinds")
     earlier = [files for pipeline, files in _preparations.values() if _selected(pipeline).getOrDefault("kinds") == kinds]
@@ -170,8 +171,8 @@ def _prepared_like(
     check_header(spec, source, profile)
     check_prepared_like(selected, profile, roles)
     log_left_out(profile)
-    if "label" in roles:
-        _warn_of_new_classes(stages, profile, roles["label"])
+    for label in (name for role, name in roles.items() if is_label(role)):
+        _warn_of_new_classes(stages, profile, label)
     # The source has renamed the columns.
     typed = selected.copy({selected.renamed: {}, selected.dialect: spec.dialect.to_dict()})
     rows = source.rows(spark)
@@ -191,8 +192,10 @@ class _FilesLike(PreprocessSpec):
 
 def _named(source: Source, selected: SelectColumns, stages: Sequence[Transformer]) -> tuple[Source, dict[str, str]]:
     """Return the source with the columns that a preparation uses, and those of them that are no features, by role."""
-    names, label = source.columns_in_files, selected.getOrDefault("labelCol")
-    roles = {"label": [label, "text" if label_classes(stages, label) else "number"], **selected.getOrDefault("roles")}
+    names = source.columns_in_files
+    kinds_of_labels = {label: "text" if label_classes(stages, label) else "number" for label in selected.labels}
+    labels = {role: [label, kinds_of_labels[label]] for role, label in label_roles(kinds_of_labels).items()}
+    roles = {**labels, **selected.getOrDefault("roles")}
     kinds = {**selected.getOrDefault("kinds"), **dict(roles.values())}
     used = selected.used(names, kinds)
     source = source.with_names(used, [name for name in names if name not in used])

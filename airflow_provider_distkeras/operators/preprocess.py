@@ -29,7 +29,7 @@ class DistKerasPreprocessOperator(InputOperator):
         Other columns are what their types in the files say, of CSV what the first rows suggest. (templated)
     :param columns_renamed: New name per column of the files. (templated)
     :param excluded_columns: Columns to leave out, by their name in the files. (templated)
-    :param label_col: The column to predict, by its new name. (templated)
+    :param label_col: The column to predict, or a list of several, by their new names. (templated)
     :param weight_col: How much a row counts in training, by its new name. (templated)
     :param fold_col: The number, from 0, of the fold a row is held out in. (templated)
     :param group_col: A column whose equal values stay in one fold. (templated)
@@ -75,7 +75,7 @@ class DistKerasPreprocessOperator(InputOperator):
         schema: dict[str, str] | str | None = None,
         columns_renamed: dict[str, str] | str | None = None,
         excluded_columns: list[str] | str | None = None,
-        label_col: str = "label",
+        label_col: str | list[str] = "label",
         weight_col: str | None = None,
         fold_col: str | None = None,
         group_col: str | None = None,

@@ -115,7 +115,23 @@ def write_floats(data: DataFrame, path: str) -> None:
     data.write.option("parquet.enable.dictionary", "false").parquet(path)
 
 
-def in_order(values: dict[str, T], names: list[str], param: str) -> list[T]:
+def by_output(labels: dict[str, T], outputs: list[str]) -> list[list[T]]:
+    """Return what is given per label in the order of a network's outputs: of a single output all, in their own order.
+
+    Args:
+        labels: by name of label, or by position ("0", "1", ...).
+        outputs: the names of the outputs.
+
+    Raises:
+        SpecError: there are several outputs, and other labels than outputs.
+    """
+    if len(outputs) == 1:
+        return [list(labels.values())]
+    fix = " Give one label per output, and name the output layers after the labels."
+    return [[value] for value in in_order(labels, outputs, "labelCols", fix)]
+
+
+def in_order(values: dict[str, T], names: list[str], param: str, fix: str = "") -> list[T]:
     """Return values per input or output of a network in the order of these.
 
     One value for several inputs is returned as it is: a column may hold the features of all of them.
@@ -124,6 +140,7 @@ def in_order(values: dict[str, T], names: list[str], param: str) -> list[T]:
         values: the values by name, or by position ("0", "1", ...).
         names: the names of the inputs or outputs.
         param: the param that the values are of, for the message.
+        fix: what to do, for the message.
 
     Raises:
         SpecError: the number of values is another one, or a name is none of the network's.
@@ -132,4 +149,4 @@ def in_order(values: dict[str, T], names: list[str], param: str) -> list[T]:
         return [values[name] for name in names]
     if list(values) == [str(position) for position in range(len(values))] and len(values) in (1, len(names)):
         return list(values.values())
-    raise SpecError(f"{param}: expected one for each of {names}, received {values!r}.")
+    raise SpecError(f"{param}: expected one for each of {names}, received {values!r}.{fix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_distkeras.contract.errors import SpecError
@@ -70,16 +71,36 @@ def check_outputs(loss: Loss, task: str, units: int, labels: int | None = 1) -> 
         raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {name}).")
 
 
+def check_judge(evaluator: str, output_tasks: Sequence[str], losses_text: str) -> None:
+    """Raise SpecError unless an evaluator judges outputs of these tasks: several labels together, if there are several.
+
+    Args:
+        evaluator: the evaluator.
+        output_tasks: the task of each output.
+        losses_text: the losses, for the message.
+    """
+    valid: tuple[str, ...] = ("binary", "multiclass")
+    if {*output_tasks} == {"regression"}:
+        valid = ("regression",)
+    elif len(output_tasks) > 1 or "multilabel" in output_tasks:
+        valid = ("binary",) if {*output_tasks} <= {"binary", "multilabel"} else ()
+    if not valid:
+        raise SpecError(
+            f"evaluator: no evaluator judges outputs of different kinds together ({', '.join(output_tasks)}), received "
+            f"{evaluator!r}. Set metric to one of your own, 'package.module:name', and leave metrics of the evaluator out."
+        )
+    if evaluator not in valid:
+        raise SpecError(f"evaluator: the loss {losses_text} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
+
+
 def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
     """Raise SpecError unless an evaluator fits the predictions of a network with these hyper-parameters."""
-    loss, task = losses(hyperparameters)[0], main_task(hyperparameters)
-    valid = {"regression": ("regression",), "multilabel": ()}.get(task, ("binary", "multiclass"))
-    if evaluator not in valid:
-        if not valid:
-            raise SpecError(f"evaluator: no evaluator judges several labels at once (task {task!r}), received {evaluator!r}.")
-        raise SpecError(f"evaluator: the loss {as_text(loss)!r} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
+    per_output, requested = losses(hyperparameters), tasks(hyperparameters)
+    per_output = per_output * len(requested) if len(per_output) == 1 else per_output
+    output_tasks = [task_of(loss, task) for loss, task in zip(per_output, requested, strict=True)]
+    check_judge(evaluator, output_tasks, ", ".join(repr(as_text(loss)) for loss in losses(hyperparameters)))
     dims = hyperparameters.get("layer_dims")
-    if evaluator == "binary" and dims is not None and dims[-1] > 2:
+    if evaluator == "binary" and dims is not None and dims[-1] > 2 and output_tasks != ["multilabel"]:
         raise SpecError(f"evaluator: 'binary' judges two classes, the network has {dims[-1]} outputs; use 'multiclass'.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from airflow_provider_distkeras.contract.errors import DataError, unknown_name
 from airflow_provider_distkeras.contract.files.csv_header import refuse_reserved, refuse_twins
+from airflow_provider_distkeras.contract.label_columns import option_of
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.feature_scaling import DEFAULT, FeatureScaling
 
@@ -14,7 +15,7 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
     """Return the features by their new names, in the order of the files' columns.
 
     Raises:
-        DataError: a column is named that the files do not have, two would have one name, or the label is absent.
+        DataError: a column is named that the files do not have, two would have one name, or a label is absent.
     """
     named = {"columns_renamed": spec.columns_renamed, "excluded_columns": spec.excluded_columns, "schema": spec.schema}
     for what, names in named.items():
@@ -22,13 +23,14 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
     remaining = [spec.columns_renamed.get(name, name) for name in columns if name not in spec.excluded_columns]
     refuse_twins(remaining, "after columns_renamed", "Rename or exclude one of them.")
     refuse_reserved(remaining)
-    if spec.label_col not in remaining:
+    absent = next((name for name in spec.label_names if name not in remaining), None)
+    if absent is not None:
         raise DataError(
-            f"The label column {spec.label_col!r} is absent; the columns are {', '.join(remaining)}. "
-            f"Rename the one to predict, such as columns_renamed={{'cnt': {spec.label_col!r}}}, or set label_col."
+            f"The label column {absent!r} is absent; the columns are {', '.join(remaining)}. "
+            f"Rename the one to predict, such as columns_renamed={{'cnt': {absent!r}}}, or set label_col."
         )
     for role, name in spec.roles.items():
-        _check(f"{role}_col", [name], remaining)
+        _check(option_of(role), [name], remaining)
     for what in ("categorical_columns", "categorical_encoding", "timestamp_columns"):
         _check(what, getattr(spec, what) or (), remaining)
     if isinstance(spec.missing, dict):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import KINDS, Dialect, length_of
+from airflow_provider_distkeras.contract.label_columns import LabelCol, label_col, label_names, label_roles, option_of
 from airflow_provider_distkeras.contract.params.choices import CALENDAR_PARTS, MISSING, UNSEEN
 from airflow_provider_distkeras.contract.specs.base import JobDetails, spec_field
 from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding, check_encoding
@@ -56,7 +57,7 @@ class PreprocessDetails(JobDetails):
 
     Attributes:
         features: the length of a row's features.
-        label_col: the column to predict, by its new name.
+        label_col: the column to predict, or the list of several, by their new names.
         bad_lines: lines that do not fit the files' header.
         repeated_headers: lines that repeat the header of their file, and are no rows.
         lacking: rows without a value, per column whose policy drops such rows.
@@ -71,7 +72,7 @@ class PreprocessDetails(JobDetails):
     """
 
     features: int | None = None
-    label_col: str | None = None
+    label_col: str | list[str] | None = None
     bad_lines: int = 0
     repeated_headers: int = 0
     lacking: dict[str, int] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class PreprocessSpec(InputSpec):
     excluded_columns: list[str] = spec_field(
         list_of(_name), "Columns to leave out, by their name in the files, which may be empty.", []
     )
-    label_col: str = spec_field(text, "The column to predict, by its new name.", "label")
+    label_col: LabelCol = spec_field(label_col, "The column to predict, or a list of several, by their new names.", "label")
     weight_col: str | None = spec_field(optional(text), "How much a row counts in training, by its new name.", None)
     fold_col: str | None = spec_field(optional(text), "The number, from 0, of the fold a row is held out in.", None)
     validation_col: str | None = spec_field(optional(text), "Rows to validate on, and not to train on, by its new name.", None)
@@ -112,7 +113,7 @@ class PreprocessSpec(InputSpec):
         optional(text), "A time or a number to order rows by, so that folds train on what came before.", None
     )
     categorical_columns: list[str] = spec_field(
-        list_of(text), "Columns to one-hot encode, by their new names; the label is indexed.", []
+        list_of(text), "Columns to one-hot encode, by their new names; labels are indexed.", []
     )
     categorical_encoding: dict[str, Any] | None = spec_field(
         optional(mapping_of(check_encoding)),
@@ -155,13 +156,18 @@ class PreprocessSpec(InputSpec):
         return self.excluded_columns
 
     @property
+    def label_names(self) -> list[str]:
+        """The columns to predict."""
+        return label_names(self.label_col)
+
+    @property
     def roles(self) -> dict[str, str]:
-        """The columns that are no features, by what they are for."""
+        """The columns that are no features, by what they are called in the prepared dataset."""
         columns = {
-            "label": self.label_col, "weight": self.weight_col, "fold": self.fold_col, "validation": self.validation_col,
-            "group": self.group_col, "time": self.time_col,
+            "weight": self.weight_col, "fold": self.fold_col, "validation": self.validation_col, "group": self.group_col,
+            "time": self.time_col,
         }  # fmt: skip
-        return {role: column for role, column in columns.items() if column is not None}
+        return label_roles(self.label_names) | {role: column for role, column in columns.items() if column is not None}
 
     def encoding_of(self, column: str) -> CategoricalEncoding | None:
         """Return how a feature's categories are encoded; None if it is no column of categories."""
@@ -186,11 +192,11 @@ class PreprocessSpec(InputSpec):
         if len(ways) > 1 and set(ways) != {"group_col", "time_col"}:
             raise SpecError(f"Expected one way to make folds, received {ways!r}: leave all but one of them out.")
         uses = [*self.roles.values(), *self.timestamp_columns]
-        uses += {*self.categorical_columns} - {self.label_col} | {*(self.categorical_encoding or ())}
+        uses += {*self.categorical_columns} - {*self.label_names} | {*(self.categorical_encoding or ())}
         twice = next((column for column in uses if uses.count(column) > 1), None)
         if twice is not None:
             raise SpecError(
-                f"The column {twice!r} has two uses: expected one of {', '.join(f'{role}_col' for role in self.roles)}, "
+                f"The column {twice!r} has two uses: expected one of {', '.join(dict.fromkeys(map(option_of, self.roles)))}, "
                 "categorical_columns (or categorical_encoding) and timestamp_columns."
             )
         for column, policy in (self.missing if isinstance(self.missing, dict) else {}).items():

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.contract.label_columns import is_label
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.categorical_encoding import CategoricalEncoding
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
@@ -28,7 +29,8 @@ class PlannedColumn:
         name: The new name.
         name_in_files: The name in the files.
         kind: What it holds, see `contract.files.csv_dialect.KINDS`.
-        role: label, weight, fold, validation, group or time; None for a feature.
+        role: What it is called in the prepared dataset: label (of several, label_ and its name), weight, fold, validation, group
+            or time; None for a feature.
         missing: The policy about missing values, or the value to fill in.
         calendar: The features made from a column of times.
         encoding: The encoding of a column of categories.
@@ -107,9 +109,9 @@ class FeaturePlan:
         return {column.role: column.name for column in self.columns if column.role is not None}
 
     @property
-    def label(self) -> PlannedColumn:
-        """The column to predict."""
-        return next(column for column in self.columns if column.role == "label")
+    def labels(self) -> tuple[PlannedColumn, ...]:
+        """The columns to predict."""
+        return tuple(column for column in self.columns if column.role is not None and is_label(column.role))
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -143,12 +145,16 @@ class FeaturePlan:
         return SelectColumns(
             renamed=dict(renamed),
             kinds={column.name: column.kind for column in self.features},
-            labelCol=self.label.name,
+            labelCol=[column.name for column in self.labels],
             missing={column.name: column.missing for column in self.columns},
             unseen=self.unseen_categories,
             dialect=self.dialect.to_dict(),
             layout=layout.to_list(),
-            roles={column.role: [column.name, column.kind] for column in self.columns if column.role not in (None, "label")},
+            roles={
+                column.role: [column.name, column.kind]
+                for column in self.columns
+                if column.role is not None and not is_label(column.role)
+            },
         )
 
 

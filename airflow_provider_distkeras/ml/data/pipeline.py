@@ -90,7 +90,7 @@ def label_classes(stages: Sequence[Transformer], label_col: str) -> list[str]:
 
 
 def feature_meanings(stages: Sequence[Transformer]) -> dict[str, list[str]]:
-    """Return what the features that fitted stages make mean, by column in their order, and the classes of the label."""
+    """Return what the features that fitted stages make mean, by column in their order, and the classes of the labels."""
     selected = stages[0]
     assert isinstance(selected, SelectColumns)
     indexers = [stage for stage in stages if isinstance(stage, StringIndexerModel)]
@@ -104,9 +104,7 @@ def feature_meanings(stages: Sequence[Transformer]) -> dict[str, list[str]]:
         texts = labels.get(index_of(span.column), []) if span.kind in ("category", INDEX) else []
         width = "" if texts else f" of {span.size or span.stop - span.start}"
         meanings.setdefault(span.column, []).extend([f"{span.kind}{width}", *texts])
-    label = selected.getOrDefault("labelCol")
-    classes = label_classes(stages, label)
-    return {**meanings, label: ["label", *classes]}
+    return {**meanings, **{label: ["label", *label_classes(stages, label)] for label in selected.labels}}
 
 
 def standardizes(stages: Sequence[Transformer]) -> bool:

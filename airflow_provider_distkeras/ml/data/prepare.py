@@ -1,4 +1,4 @@
-"""Files to a DataFrame of features and label, by Spark ML stages that are saved with the model."""
+"""Files to a DataFrame of features and labels, by Spark ML stages that are saved with the model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.ml import PipelineModel
+from pyspark.ml.feature import StringIndexerModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
+from airflow_provider_distkeras.contract.label_columns import is_label
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.ml.data import feature_layout, pipeline
 from airflow_provider_distkeras.ml.data.feature_layout import index_of
@@ -26,7 +28,7 @@ class PreparedData:
     """Files made ready for training.
 
     Attributes:
-        data: The columns used, the stages' own, `features` (vector), and the columns with other roles, such as the label.
+        data: The columns used, the stages' own, `features` (vector), and the columns with other roles, such as the labels.
         pipeline: The fitted stages, for new files.
         plan: What becomes of each column.
         inputs: The columns assembled into `features`, in order.
@@ -64,11 +66,8 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     check_profile(plan, profile)
     log_losses(plan, profile)
     inputs = feature_layout.inputs_of(plan, profile.profiles)
-    fitted = pipeline.fit(spark, inputs, plan.calendar, plan.scaling)
-    label = plan.label
-    if label.kind == "text":
-        classes = {*profile.profiles[label.name].texts.to_pylist(), *profile.held_out[label.name].texts.to_pylist()}
-        fitted.insert(0, pipeline.label_indexer(label.name, list(classes)))
+    indexers = [_label_indexer(label.name, profile) for label in plan.labels if label.kind == "text"]
+    fitted = [*indexers, *pipeline.fit(spark, inputs, plan.calendar, plan.scaling)]
     layout = feature_layout.layout_of(inputs)
     data = plan.select_columns({}, layout).transform(source.rows(spark))
     required = [name for name in plan.required if name in plan.roles.values()]
@@ -81,9 +80,7 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
 
 def role_columns(data: DataFrame, roles: Mapping[str, str]) -> dict[str, Column]:
     """Return the columns that are no features, under their own names, by role. A fold that is no whole number is null."""
-    columns = {role: F.col(name) for role, name in roles.items()}
-    if "label" in columns:
-        columns["label"] = label_of(data, roles["label"])
+    columns = {role: label_of(data, name) if is_label(role) else F.col(name) for role, name in roles.items()}
     if "fold" in columns:
         fold = columns["fold"]
         columns["fold"] = F.when(fold == F.floor(fold), fold.cast("int"))
@@ -101,6 +98,12 @@ def filled_positions(inputs: Sequence[feature_layout.FeatureInput]) -> Column | 
             positions.append(F.when(value.isNull() | F.isnan(value), F.lit(start)))
         start += len(each.spreads)
     return F.array_compact(F.array(*positions)) if positions else None
+
+
+def _label_indexer(name: str, profile: DataProfile) -> StringIndexerModel:
+    """Return the stage that numbers the classes of a label."""
+    classes = {*profile.profiles[name].texts.to_pylist(), *profile.held_out[name].texts.to_pylist()}
+    return pipeline.label_indexer(name, list(classes))
 
 
 def label_of(data: DataFrame, label_col: str) -> Column:

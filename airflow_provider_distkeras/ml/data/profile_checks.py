@@ -99,7 +99,6 @@ def _fix(spec: InputSpec, source: Source, profile: DataProfile) -> str:
 
 def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
     """Raise DataError for values that the plan does not say how to use."""
-    label = plan.label.name
     if not profile.rows:
         raise DataError("The files hold no row that fits.")
     if not profile.complete:
@@ -108,7 +107,7 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
             f"policy than 'drop' for some of these columns, such as missing={{{next(iter(profile.lacking))!r}: 'mean'}}, or fill "
             "them."
         )
-    if not profile.profiles[label].rows:
+    if not profile.profiles[plan.labels[0].name].rows:
         raise DataError(f"validation_col: all {profile.complete} rows are to validate on, none to train on. Mark fewer.")
     for name, column in profile.profiles.items():
         if not column.count:
@@ -124,14 +123,15 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
     for column in plan.columns:
         values = profile.profiles[column.name]
         are_numbers = column.kind == "number" or length_of(column.kind) is not None
-        if column.role not in _FIXES_OF_TWINS or not are_numbers or not isinstance(values, NumberProfile):
+        role = "label" if column in plan.labels else column.role
+        if role not in _FIXES_OF_TWINS or not are_numbers or not isinstance(values, NumberProfile):
             continue
         twins = values.equal_in_float32()
-        first, second = scaled(np.array(twins), column.name, column.scaling if column.role is None else None, profile.profiles)
+        first, second = scaled(np.array(twins), column.name, column.scaling if role is None else None, profile.profiles)
         if np.float32(first) == np.float32(second):  # NaN, for no twins, is not even itself
             logger.warning(
                 "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: %s.",
-                column.name, *twins, _FIXES_OF_TWINS[column.role],
+                column.name, *twins, _FIXES_OF_TWINS[role],
             )  # fmt: skip
 
 
@@ -190,8 +190,9 @@ def _check_missing(plan: FeaturePlan, profile: DataProfile) -> None:
     lacking = {name: count for name, count in missing.items() if name in columns and columns[name].missing == "fail"}
     if not lacking:
         return
-    if lacking.keys() == {plan.label.name}:
-        what = f"The label {plan.label.name!r} is missing in {lacking[plan.label.name]} rows."
+    label, *_ = lacking
+    if len(lacking) == 1 and label in {column.name for column in plan.labels}:
+        what = f"The label {label!r} is missing in {lacking[label]} rows."
     else:
         no_features = ", which are no features" if lacking.keys() <= set(plan.roles.values()) else ""
         what = f"Missing values in {listed(lacking)}{no_features}."

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.files.csv_names import is_value
+from airflow_provider_distkeras.contract.label_columns import option_of
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
@@ -84,7 +85,7 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
             f"The column {name!r} holds times such as {example!r}. Add it to timestamp_columns={{{name!r}: "
             f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{name_in_files!r}] to leave it out."
         )
-    role = next((role for role, column in spec.roles.items() if column == name), None)
+    role = next((option_of(role).removesuffix("_col") for role, column in spec.roles.items() if column == name), None)
     of_texts = _fix_of_texts(spec, examples, mostly_numbers) if kind == "text" else None
     if of_texts is not None:
         fix = of_texts

@@ -17,6 +17,7 @@ from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.fields import json_value, list_of, mapping_of, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.files.csv_names import is_value
+from airflow_provider_distkeras.contract.label_columns import label_col, label_names
 from airflow_provider_distkeras.contract.params.choices import MISSING
 from airflow_provider_distkeras.ml.data.sources.sql import as_kind, without_nulls
 from airflow_provider_distkeras.spark.columns import quoted
@@ -28,13 +29,13 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
     Args:
         renamed: new name per raw column that is renamed.
         kinds: the kind of each feature (see `contract.files.csv_dialect.KINDS`), by its new name and in order.
-        labelCol: the label by its new name; absent when new data is scored.
+        labelCol: the label, or the list of several, by their new names; absent when new data is scored.
         missing: what to do about a missing value, per feature: one of `contract.params.choices.MISSING`, or what stands for it.
-            For the label and the columns with other roles, what was done in training.
+            For labels and the columns with other roles, what was done in training.
         unseen: what to do, in scoring, about a category that training did not see: ignore or quarantine.
         dialect: how the files were written that the pipeline was fitted on, see `contract.files.csv_dialect`; empty if it was
             fitted before that was kept. Its null values are missing values in data of any source.
-        roles: name and kind of the training files' columns that are neither features nor the label, by what they are for.
+        roles: name and kind of the training files' columns that are neither features nor labels, by what they are for.
         layout: what fills which positions of the features that the pipeline makes, see `contract.feature_layout`; empty if it was
             fitted before that was kept.
     """
@@ -43,7 +44,7 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
 
     renamed: Param = Param(Params._dummy(), "renamed", "New name per raw column.", lambda v: mapping_of(text)("renamed", v))
     kinds: Param = Param(Params._dummy(), "kinds", "What each feature holds.", lambda v: mapping_of(text)("kinds", v))
-    labelCol: Param = Param(Params._dummy(), "labelCol", "The label, by its new name.", TypeConverters.toString)
+    labelCol: Param = Param(Params._dummy(), "labelCol", "The label, or several.", lambda v: label_col("labelCol", v))
     missing: Param = Param(
         Params._dummy(), "missing", "Policy or value per feature.", lambda v: mapping_of(json_value)("missing", v)
     )
@@ -64,13 +65,18 @@ class SelectColumns(Transformer, DefaultParamsWritable, DefaultParamsReadable):
         self._setDefault(renamed={}, kinds={}, labelCol="label", missing={}, unseen="ignore", dialect={}, roles={}, layout=[])
         self._set(**params)
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels, by their new names."""
+        return label_names(self.getOrDefault("labelCol"))
+
     def used(self, columns: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:
-        """Return the new name per raw column that is a feature, the label or one of some others, of data with these columns.
+        """Return the new name per raw column that is a feature, a label or one of some others, of data with these columns.
 
         Another column, which training left out, may have one of the new names.
         """
         raw_names = {new: raw for raw, new in self.getOrDefault("renamed").items() if raw in columns}
-        names = [*self.getOrDefault("kinds"), self.getOrDefault("labelCol"), *others]
+        names = [*self.getOrDefault("kinds"), *self.labels, *others]
         return {raw_names.get(name, name): name for name in names if raw_names.get(name, name) in columns}
 
     def kinds_of(self, columns: Sequence[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from pyspark.sql import functions as F
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import choice, is_import_path
 from airflow_provider_distkeras.contract.params.metrics import DIRECTIONS, EVALUATORS, check_metric, larger_is_better
+from airflow_provider_distkeras.contract.params.objectives import check_judge
 from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network.inference import OutputKind
 from airflow_provider_distkeras.ml.network.metrics import Measurement, measure
@@ -58,11 +59,15 @@ class MetricEvaluator(
     Spark's evaluator computes what it can. The others are computed in this process, which collects the labels, the predictions
     and the weights of all rows.
 
+    Several labels are judged together by the validators of this package, by the mean of each metric over them; `binary` is then
+    for outputs that are a probability each.
+
     Args:
         evaluator: regression, binary or multiclass.
         metric: the evaluator's metric, by default its first; or an import path, 'package.module:name', of a function
             (labels, outputs, weights) -> float. It takes arrays: labels, (rows,); predictions, (rows,), or for classes their
-            probabilities, (rows, classes); and weights, (rows,).
+            probabilities, (rows, classes); and weights, (rows,). Of several labels it takes (rows, labels), and the values of all
+            outputs, (rows, values), both in the order of the outputs.
         direction: for a metric of the user's own, whether its "min" or "max" is best.
         **columns: labelCol, predictionCol, probabilityCol, rawPredictionCol, weightCol, as Spark's evaluators have them.
 
@@ -114,11 +119,8 @@ class MetricEvaluator(
         probability = self.getProbabilityCol()
         classifies = probability in dataset.columns if is_import_path(metric) else evaluator != "regression"
         predictions = probability if classifies else self.getPredictionCol()
-        weight = F.col(self.getWeightCol()).cast("double") if weights else F.lit(1.0)
-        collected = dataset.select(
-            _numbers(dataset, self.getLabelCol()).alias("label"), _numbers(dataset, predictions).alias("output"), weight
-        ).toArrow()
-        arrays = [_as_array(column.combine_chunks()) for column in collected.columns]
+        weight = F.col(self.getWeightCol()) if weights else F.lit(1.0)
+        arrays = collected(dataset, _numbers(dataset, self.getLabelCol()), _numbers(dataset, predictions), weight)
         return measure(evaluator, metric, *arrays)
 
 
@@ -176,23 +178,31 @@ def _evaluate_classes(predictions: DataFrame) -> dict[str, float]:
     return {"accuracy": correct.total() / total, "f1": f1}
 
 
-def measurement_of(evaluator: Evaluator, names: Sequence[str], params: DistKerasParams, kind: OutputKind) -> Measurement | None:
+def measurement_of(
+    evaluator: Evaluator, names: Sequence[str], params: DistKerasParams, kind: OutputKind, tasks: Sequence[str] = ()
+) -> Measurement | None:
     """Return what computes in a task what an evaluator gives for these metrics of a network's predictions; None if nothing does.
+
+    Of several labels that the evaluator is to judge together, it is the only thing that computes the metrics.
 
     Args:
         evaluator: any evaluator; only a `MetricEvaluator` or Spark's own, with none but naming Params set, can be matched.
         names: its metrics.
         params: the estimator's, whose columns the evaluator must read.
         kind: the network's kind of output.
+        tasks: the tasks of its outputs, if a row has several labels.
+
+    Raises:
+        SpecError: the evaluator does not judge several labels of these tasks together.
     """
     own = isinstance(evaluator, MetricEvaluator)
     by_class = {each: name for name, (each, *_) in _SPARK.items()}
     name = evaluator.getOrDefault("evaluator") if own else by_class.get(type(evaluator))
-    if name is None or kind is OutputKind.ARRAYS or not (own or _has_naming_params_only(evaluator)):
+    if name is None or (kind is OutputKind.ARRAYS and not tasks) or not (own or _has_naming_params_only(evaluator)):
         return None
     classifies, named = kind is OutputKind.CLASSES, [metric for metric in names if not is_import_path(metric)]
     has_all = all(metric.partition(":")[0] in EVALUATORS[name] for metric in named)
-    if not has_all or (named and classifies == (name == "regression")):
+    if not has_all or (named and not tasks and classifies == (name == "regression")):
         return None
     weighted = evaluator.isDefined(evaluator.getParam("weightCol"))
     if weighted and not own and not {*names}.isdisjoint(_UNWEIGHTED_ONLY):
@@ -200,7 +210,15 @@ def measurement_of(evaluator: Evaluator, names: Sequence[str], params: DistKeras
     columns = [*_SPARK[name][1], *(["predictionCol", "probabilityCol"] if own else []), *(["weightCol"] if weighted else [])]
     if any(not params.isDefined(each) or params.getOrDefault(each) != evaluator.getOrDefault(each) for each in columns):
         return None
+    if named and tasks:
+        check_judge(name, tasks, "of this network")
     return Measurement(name, tuple(names), classifies, weighted)
+
+
+def collected(data: DataFrame, labels: Column, outputs: Column, weights: Column) -> list[NDArray[np.float64]]:
+    """Return labels, (rows, labels), outputs, (rows, outputs), and weights, (rows,), of all rows in this process."""
+    rows = data.select(labels.alias("label"), outputs.alias("output"), weights.cast("double").alias("weight")).toArrow()
+    return [_as_array(column.combine_chunks()) for column in rows.columns]
 
 
 def _has_naming_params_only(evaluator: Evaluator) -> bool:

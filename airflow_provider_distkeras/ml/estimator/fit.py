@@ -34,7 +34,7 @@ from airflow_provider_distkeras.ml.network.builder import BuiltNetwork
 from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind
 from airflow_provider_distkeras.ml.network.label_units import output_activations
 from airflow_provider_distkeras.ml.network.serialization import to_bytes
-from airflow_provider_distkeras.spark.columns import as_labels, check_numeric, in_order, is_standardized, joined
+from airflow_provider_distkeras.spark.columns import as_labels, by_output, check_numeric, in_order, is_standardized, joined
 from airflow_provider_distkeras.spark.storage import storage_for
 from airflow_provider_distkeras.training import callbacks, driver, trainers
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
@@ -109,6 +109,17 @@ class FitPlan:
     def kind(self) -> OutputKind:
         """The network's kind of output."""
         return output_kind(self.network.outputs)
+
+    @property
+    def tasks_of_labels(self) -> list[str]:
+        """What the outputs are for, if a row has several labels; empty for one label, a class as an array among them."""
+        sizes, outputs = self.network.plan.label_sizes, self.network.outputs
+        if sum(sizes) == 1 or [output.task for output in outputs] == ["multiclass"]:
+            return []
+        return [
+            output.task if output.units == size else f"{output.task} by {output.units} values"
+            for output, size in zip(outputs, sizes, strict=True)
+        ]
 
     @property
     def cache_bytes(self) -> int:
@@ -186,7 +197,8 @@ class FitPlan:
     def _select(self, dataset: DataFrame, *more: str) -> DataFrame:
         """Return features, labels, weights, validation marks and `more` columns; raise DataError for a bad label."""
         params, split, plan = self.params, self.options["validation_split"], self.network.plan
-        columns = [*self._feature_and_label_columns(dataset), *map(F.col, more)]
+        features = in_order(params.feature_columns(), input_names(self.network.network), "featuresCols")
+        columns = [params.features(dataset, features).alias(FEATURES), self.labels(dataset).alias(LABEL), *map(F.col, more)]
         if params.isDefined("weightCol"):
             check_numeric(dataset, params.getWeightCol(), "weightCol")
             columns.append(F.col(params.getWeightCol()).cast("float").alias(WEIGHT))
@@ -208,14 +220,10 @@ class FitPlan:
                 sample_weights.check_not_negative(data, output, range(position, position + size))
         return data
 
-    def _feature_and_label_columns(self, dataset: DataFrame) -> list[Column]:
-        """Return all features and all labels of a row as an array each, in the order of the network's inputs and outputs."""
-        features = in_order(self.params.feature_columns(), input_names(self.network.network), "featuresCols")
-        labels = in_order(self.params.label_columns(), output_names(self.network.network), "labelCols")
-        return [
-            self.params.features(dataset, features).alias(FEATURES),
-            joined([as_labels(dataset, column) for column in labels]).alias(LABEL),
-        ]
+    def labels(self, dataset: DataFrame) -> Column:
+        """Return all labels of a row as one array, in the order of the network's outputs."""
+        labels = by_output(self.params.label_columns(), output_names(self.network.network))
+        return joined([as_labels(dataset, column) for columns in labels for column in columns])
 
     def _plateau(self) -> Plateau | None:
         reduction = self.options.get("reduce_on_plateau")

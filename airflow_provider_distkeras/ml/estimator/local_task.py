@@ -158,9 +158,12 @@ def _evaluate(task: FitTask, members: Matrix, rows: Rows, transform: LabelTransf
     predictions = list(compiled.predict(members[0], rows))
     if transform is not None:
         predictions = [(block, transform.undo(outputs)) for block, outputs in predictions]
-    outputs = np.concatenate([output[0].reshape(len(block), -1) for block, output in predictions])
-    labels = np.concatenate([block[:, compiled.objective.num_features] for block, _ in predictions])
+    outputs = np.concatenate([np.hstack([each.reshape(len(each), -1) for each in outputs]) for _, outputs in predictions])
+    labels = np.concatenate([block[:, compiled.objective.num_features : -1] for block, _ in predictions])
     weights = np.concatenate([block[:, -1] for block, _ in predictions])
+    if labels.shape[1] > 1:
+        return {"metrics": task.measurement(labels, outputs, weights), "sample": []}
+    labels = labels[:, 0]
     indices = rows.some(evaluation.sample_size(outputs.shape[1]))
     sampled = class_probabilities(outputs[indices]) if task.measurement.classifies else outputs[indices]
     return {

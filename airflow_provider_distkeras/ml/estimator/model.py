@@ -132,14 +132,22 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if self.diverged:
             return self._predict_the_worst(dataset)
-        features = self.features(dataset, self._ordered_feature_columns())
         kind = output_kind(self._outputs)
-        predict = predictor(self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"), kind)
-        with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
-            output = predict(features)
+        output = self._output(dataset, kind)
         if kind is OutputKind.NUMBER:
             return dataset.withColumn(self.getPredictionCol(), output)
         return dataset.withColumn(_OUTPUT, output).withColumns(self._prediction_columns(kind)).drop(_OUTPUT)
+
+    def outputs(self, dataset: DataFrame) -> Column:
+        """Return the values of all outputs of a row as one array. Raise ArtifactError if training diverged."""
+        self._refuse_diverged()
+        return F.flatten(self._output(dataset, OutputKind.ARRAYS))
+
+    def _output(self, dataset: DataFrame, kind: OutputKind) -> Column:
+        features = self.features(dataset, self._ordered_feature_columns())
+        predict = predictor(self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"), kind)
+        with worker_environment(dataset.sparkSession.sparkContext, self.backend_name()):
+            return predict(features)
 
     def _prediction_columns(self, kind: OutputKind) -> dict[str, Column]:
         """Return the columns that the column _OUTPUT becomes, by name."""

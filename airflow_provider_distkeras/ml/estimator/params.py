@@ -97,7 +97,8 @@ class HasColumns(HasFeaturesCol, HasLabelCol):
     labelCols: Param = Param(
         Params._dummy(),
         "labelCols",
-        "In place of labelCol, one column per output: a list in the outputs' order, or a dict by output name.",
+        "In place of labelCol, one column per output: a list in the outputs' order, or a dict by output name. For a network with "
+        "one output, the columns of its values in their order, under any names.",
         typeConverter=partial(column_names, "labelCols"),
     )
 

@@ -21,7 +21,7 @@ from airflow_provider_distkeras.ml.network.dense_network import build_dense_netw
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
 from airflow_provider_distkeras.ml.network.training_step import check_losses, compile_network, loss_weights, optimizer_config
-from airflow_provider_distkeras.spark.columns import in_order
+from airflow_provider_distkeras.spark.columns import by_output, in_order
 from airflow_provider_distkeras.training.algorithms.rule import Matrix
 from airflow_provider_distkeras.training.backends import NetworkPlan, arguments, weights
 from airflow_provider_distkeras.training.backends.label_transform import LabelTransform
@@ -122,7 +122,7 @@ def build_network(
     import_modules(custom_modules)
     network, module, initial = _initialized(hyperparameters, sum(feature_sizes.values()), layout, seed, members)
     _check_inputs(network, in_order(feature_sizes, input_names(network), "featuresCols"))
-    labels = in_order(label_sizes, output_names(network), "labelCols")
+    labels = [sum(sizes) for sizes in by_output(label_sizes, output_names(network))]
     outputs = _outputs(network, hyperparameters, labels)
     config, values = arguments.extract(network.to_json())
     plan = NetworkPlan(

@@ -43,17 +43,19 @@ class Measurement:
     weighted: bool = False
 
     def __call__(
-        self, labels: NDArray[np.float32], outputs: NDArray[np.float32], weights: NDArray[np.float32]
+        self, labels: NDArray[np.floating], outputs: NDArray[np.floating], weights: NDArray[np.floating]
     ) -> dict[str, float]:
         """Return the metrics by name.
 
         Args:
-            labels: (rows,), numbers or class numbers.
-            outputs: (rows, units), the network's outputs.
+            labels: (rows,), numbers or class numbers; of several, (rows, labels), numbers or 0 and 1.
+            outputs: (rows, units), the network's outputs; of several labels, one value for each.
             weights: (rows,).
         """
-        predictions = class_probabilities(outputs) if self.classifies else outputs[:, 0].astype(np.float64)
         counts = weights if self.weighted else np.ones(len(labels))
+        if labels.ndim > 1:
+            return {name: _of_labels(self.evaluator, name, labels, outputs.astype(np.float64), counts) for name in self.names}
+        predictions = class_probabilities(outputs) if self.classifies else outputs[:, 0].astype(np.float64)
         return {name: measure(self.evaluator, name, labels, predictions, counts) for name in self.names}
 
 
@@ -78,6 +80,17 @@ def measure(
     function = _METRICS[evaluator][kind]
     arguments = () if argument is None else (argument,)
     return float(function(labels.astype(np.float64), predictions, weights.astype(np.float64), *arguments))
+
+
+def _of_labels(
+    evaluator: str, name: str, labels: NDArray[np.floating], outputs: Vector64, weights: NDArray[np.floating]
+) -> float:
+    """Return a metric of several labels: the mean of each label's, or one of the user's of all of them."""
+    if is_import_path(name):
+        return measure(evaluator, name, labels, outputs, weights)
+    predictions = outputs.T if evaluator == "regression" else [class_probabilities(output[:, None]) for output in outputs.T]
+    pairs = zip(labels.T, predictions, strict=True)
+    return float(np.mean([measure(evaluator, name, label, prediction, weights) for label, prediction in pairs]))
 
 
 def _own(path: str, labels: Vector64, predictions: Vector64, weights: Vector64) -> float:

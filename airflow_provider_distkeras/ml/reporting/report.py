@@ -129,7 +129,9 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     facts = {_measured_on(spec): format_spread(result.best, metric)} if result.best.results else {metric: "not measured"}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
-    settings = {"workers' settings": summary.settings} if summary.settings else {}
+    settings, label_col = {}, dataset.details_as(PreprocessDetails).label_col
+    if summary.settings:
+        settings["workers' settings"] = summary.settings
     if summary.started_from:
         settings["initial weights"] = f"{summary.started_from}. It may have been trained on rows that this search measures on."
     if summary.label_transform:
@@ -138,6 +140,7 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
         **facts,
         "rows": f"{dataset.result['rows']:,}",
         "columns": str(len(dataset.result["feature_columns"])),
+        **({"labels": ", ".join(label_col)} if isinstance(label_col, list) else {}),
         "trials": str(len(result.trials)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
         **settings,

@@ -22,7 +22,7 @@ from pyspark.sql.types import NumericType
 
 from airflow_provider_distkeras.contract.errors import DistKerasError, DivergenceError
 from airflow_provider_distkeras.ml.estimator.estimator import DistKeras
-from airflow_provider_distkeras.ml.estimator.evaluation import measurement_of, sample_size
+from airflow_provider_distkeras.ml.estimator.evaluation import collected, measurement_of, sample_size
 from airflow_provider_distkeras.ml.estimator.fit import FitPlan
 from airflow_provider_distkeras.ml.estimator.local_pool import FitRequest, FitResult, LocalFitPool
 from airflow_provider_distkeras.ml.estimator.model import DistKerasModel
@@ -45,13 +45,15 @@ class PlannedFit:
         fit: the trial and the fold.
         estimator: with the params of the trial.
         plan: the plan of a DistKeras; None for another estimator.
+        measurement: what computes the metrics in place of the evaluator, where that can be: of several labels in any case.
         in_task: whether a plain Spark task runs and evaluates it.
     """
 
     fit: FoldFit
     estimator: Estimator
-    plan: FitPlan | None
-    in_task: bool
+    plan: FitPlan | None = None
+    measurement: Measurement | None = None
+    in_task: bool = False
 
     @property
     def num_workers(self) -> int:
@@ -96,11 +98,12 @@ class FoldFitter:
         try:
             estimator = self._estimator.copy(param_map)
             if not isinstance(estimator, DistKeras):
-                return PlannedFit(fit, estimator, None, in_task=False)
+                return PlannedFit(fit, estimator)
             plan = FitPlan.of(estimator, self._rows.data, self._networks)
+            measurement = measurement_of(self._evaluator, self._metrics, plan.params, plan.kind, plan.tasks_of_labels)
         except Exception as error:  # a user's network may raise anything; one trial must not stop the others
             return FoldResult.failure(error, time.perf_counter() - started)
-        return PlannedFit(fit, estimator, plan, in_task=self._fits_in_task(plan))
+        return PlannedFit(fit, estimator, plan, measurement, in_task=measurement is not None and self._fits_in_task(plan))
 
     def run(self, fit: FoldFit, param_map: ParamMap) -> FoldResult:
         """Plan, fit and evaluate one trial on one fold, after `summarize`; an error is part of the result."""
@@ -136,7 +139,7 @@ class FoldFitter:
         started, rows = time.perf_counter(), self._rows.training(planned.fit.fold)
         try:
             model = planned.estimator.fit(rows) if planned.plan is None else planned.plan.fit(rows)
-            result = self._evaluate(planned.fit, model)
+            result = self._evaluate(planned, model)
         except Exception as error:  # a network, an evaluator or a task may raise anything; one trial must not stop the others
             return FoldResult.failure(error, time.perf_counter() - started)
         return self._checked(replace(result, seconds=time.perf_counter() - started))
@@ -159,7 +162,7 @@ class FoldFitter:
         assert planned.plan is not None  # it is `in_task`
         plan = planned.plan
         rows = self._rows.fold_slice(planned.fit.fold, plan.class_weights, plan.class_sampling)
-        return FitRequest(plan, rows, self._measurement(plan))
+        return FitRequest(plan, rows, planned.measurement)
 
     def _collect(self, planned: PlannedFit, result: FitResult | Exception, seconds: float) -> FoldResult:
         """Return the result of a fit in a task, and collect its model, if models are collected."""
@@ -176,29 +179,36 @@ class FoldFitter:
             return result
         return FoldResult.failure(DivergenceError(f"{self._metrics[0]} is {value}."), result.seconds)
 
-    def _evaluate(self, fit: FoldFit, model: Model) -> FoldResult:
-        """Evaluate a model on the held-out rows of its fold, by Spark."""
-        predictions = model.transform(self._rows.held_out(fit.fold))
-        evaluator: Any = self._evaluator
-        has_metric = evaluator.hasParam("metricName")
-        metrics = {
-            name: evaluator.evaluate(predictions, {evaluator.metricName: name} if has_metric else None) for name in self._metrics
-        }
+    def _evaluate(self, planned: PlannedFit, model: Model) -> FoldResult:
+        """Evaluate a model on the held-out rows of its fold: by Spark, or of several labels in this process."""
+        held_out, plan = self._rows.held_out(planned.fit.fold), planned.plan
+        if plan is not None and plan.tasks_of_labels and planned.measurement is not None:
+            assert isinstance(model, DistKerasModel)  # it has a plan
+            metrics, sample = _measure(planned.measurement, plan, model, held_out), []
+        else:
+            predictions = model.transform(held_out)
+            evaluator: Any = self._evaluator
+            chosen = evaluator.hasParam("metricName")
+            metrics = {
+                name: evaluator.evaluate(predictions, {evaluator.metricName: name} if chosen else None) for name in self._metrics
+            }
+            sample = _sample(predictions, model) if isinstance(model, DistKerasModel) else []
         if self._models is not None:
-            self._models[fit] = model
-        if not isinstance(model, DistKerasModel) or model.summary is None:
-            return FoldResult(metrics)
-        return FoldResult(metrics, history=model.summary.history, sample=_sample(predictions, model))
+            self._models[planned.fit] = model
+        history = model.summary.history if isinstance(model, DistKerasModel) and model.summary is not None else {}
+        return FoldResult(metrics, history=history, sample=sample)
 
     def _fits_in_task(self, plan: FitPlan) -> bool:
-        """Return whether a plain task can train the fit, and compute what the evaluator would."""
+        """Return whether a plain task can train the fit, and give its rows to what computes the metrics."""
         if self._rows.has_fold_features and [*plan.params.feature_columns().values()] != [self._rows.features]:
             return False  # a task maps all features of a row as one array
-        return plan.is_single_task and plan.network.plan.label_sizes == (1,) and self._measurement(plan) is not None
+        return plan.is_single_task and (plan.network.plan.label_sizes == (1,) or bool(plan.tasks_of_labels))
 
-    def _measurement(self, plan: FitPlan) -> Measurement | None:
-        """Return what computes in a task what the evaluator would; None if nothing does."""
-        return measurement_of(self._evaluator, self._metrics, plan.params, plan.kind)
+
+def _measure(measurement: Measurement, plan: FitPlan, model: DistKerasModel, held_out: DataFrame) -> dict[str, float]:
+    """Return the metrics of a model of several labels."""
+    weights = F.col(plan.params.getWeightCol()) if measurement.weighted else F.lit(1.0)
+    return measurement(*collected(held_out, plan.labels(held_out), model.outputs(held_out), weights))
 
 
 def _sample(predictions: DataFrame, model: DistKerasModel) -> list[list[float]]:

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.fields import is_import_path
+from airflow_provider_distkeras.contract.label_columns import label_names, label_roles
 from airflow_provider_distkeras.contract.params.trainers import trainer_fields
 from airflow_provider_distkeras.contract.specs import TrainSpec
 from airflow_provider_distkeras.contract.specs.feature_scaling import FeatureScaling
@@ -80,7 +81,8 @@ def search(
     """Measure trials and refit the best one on all rows; a single one that no rows are set aside for is just fitted.
 
     Args:
-        data: `features` and `label`; perhaps `weight`, `validation`, and one of `fold`, `group` and `time`.
+        data: `features` and `label`, or a column for each of several labels; perhaps `weight`, `validation`, and one of `fold`,
+            `group` and `time`.
         spec: the trials, the folds and the metrics.
         details: how the features were prepared, as the details of a preprocess manifest.
         journal: records fits, and gives those of an earlier search.
@@ -91,7 +93,10 @@ def search(
         DivergenceError, SpecError, DataError, TrainingError: the refit or every trial failed, or more trials than allowed.
     """
     data = _with_scaling(data, spec, details or {})
-    estimator = _make_estimator(spec, data.columns)
+    labels = label_roles(label_names((details or {}).get("label_col") or "label"))
+    if spec.stratified and len(labels) > 1:
+        raise SpecError(f"stratified: the dataset has {len(labels)} labels, none of which decides a row's fold; leave it out.")
+    estimator = _make_estimator(spec, data.columns, labels)
     study = _make_study(spec, journal)
     splitter = make_splitter(spec, data.columns)
     parallel_fits = _parallel_fits(spec, cluster.slots(data.sparkSession.sparkContext))
@@ -188,20 +193,23 @@ def _with_scaling(data: DataFrame, spec: TrainSpec, details: Mapping[str, Any]) 
 
 def warn_of_label_unit(spec: TrainSpec, details: Mapping[str, Any]) -> None:
     """Warn of labels in a unit in which a network hardly learns, if nothing is said of a transform and none is the default."""
-    label = details.get("profile", {}).get(details.get("label_col"), {})
+    profile = details.get("profile", {})
+    std = max(profile.get(name, {}).get("std", 0.0) for name in label_names(details.get("label_col") or "label"))
     unset = all("label_transform" not in values for values in (spec.hyperparameters, spec.distributions))
-    if unset and spec.evaluator == "regression" and label.get("std", 0.0) > _WIDE:
+    if unset and spec.evaluator == "regression" and std > _WIDE:
         logger.warning(
             "Labels have a standard deviation of %.4g: a network that learns them as they are may learn little at usual rates. "
-            "Set label_transform='standardize' among the hyperparameters, or 'none' if they are to stay so.", label["std"],
+            "Set label_transform='standardize' among the hyperparameters, or 'none' if they are to stay so.", std,
         )  # fmt: skip
 
 
-def _make_estimator(spec: TrainSpec, columns: list[str]) -> DistKeras:
+def _make_estimator(spec: TrainSpec, columns: list[str], labels: Mapping[str, str]) -> DistKeras:
     estimator = DistKeras(
         spec.trainer, spec.trainer_params, **spec.hyperparameters, seed=spec.seed, backend=spec.backend,
         initial_model=spec.initial_model,
     )  # fmt: skip
+    if len(labels) > 1:
+        estimator.setParams(labelCols={name: column for column, name in labels.items()})
     for column, param in ((_WEIGHT, "weightCol"), (_VALIDATION, "validationIndicatorCol")):
         if column in columns:
             estimator.setParams(**{param: column})

@@ -135,6 +135,8 @@ class Validator(HasFolds, tuning._ValidatorParams, HasParallelism, HasCollectSub
         }
 
     def _label(self) -> str:
+        if self.getEstimator().hasParam("labelCols") and self.getEstimator().isDefined("labelCols"):
+            raise SpecError("stratified: with labelCols no single label decides which fold a row is in; leave stratified out.")
         for stage in (self.getEstimator(), self.getEvaluator()):
             if stage.hasParam("labelCol") and stage.isDefined("labelCol"):
                 return str(stage.getOrDefault("labelCol"))
