@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from functools import reduce
+from operator import and_
+from statistics import fmean
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -43,7 +46,7 @@ def score_with(
 ) -> JobResult:
     """Score with a model that is loaded already; see `score`."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
-    scorer, backend = model.network.scorer(spec.output_columns, model.texts), model.network.backend_name()
+    scorer, backend = model.network.scorer(spec.output_columns, model.classes), model.network.backend_name()
     reporter.begin("reading", 0.05, tasks(spark.sparkContext))
     rows = reader.read(spark, spec, model.stages, model.selected)
     keys = _keys(spec, rows, scorer)
@@ -108,14 +111,26 @@ def _check(spec: ScoreSpec, rows: int, written: WrittenOutput, target: OutputTar
 def _measure(
     scored: DataFrame, rows: reader.ScoringInput, model: TrainedModel, scorer: Scorer
 ) -> tuple[dict[str, float], UnknownLabels]:
-    """Return the metrics on the rows that have a label, none without labels or predictions, and labels that are no class."""
-    if rows.label is None or "prediction" not in scorer.columns:
+    """Return the metrics on the rows that have all labels, none without labels or predictions, and labels that are no class."""
+    if not rows.labels or not scorer.predictions:
         return {}, UnknownLabels()
-    number = model.label(scored, rows)
-    metrics = evaluate_predictions(scored.select(number.alias("label"), "prediction"), scorer.classifies)
+    if len(rows.labels) > 1 and any(label.task != "regression" for label in scorer.labels):
+        logger.info("no metrics: they are of numbers, where a row has several labels, and some of these are classes")
+        return {}, UnknownLabels()
+    names = [label.name or next(iter(rows.labels)) for label in scorer.labels]
+    numbers = [model.label(scored, rows, name) for name in names]
+    complete = scored.where(reduce(and_, (number.isNotNull() for number in numbers)))
+    pairs = [
+        complete.select(number.alias("label"), F.col(quoted(prediction)).alias("prediction"))
+        for number, prediction in zip(numbers, scorer.predictions, strict=True)
+    ]
+    per_label = [evaluate_predictions(pair, scorer.classifies) for pair in pairs]
+    metrics = {name: fmean(each[name] for each in per_label) for name in per_label[0]}
     if not metrics:
-        logger.warning("no metrics: no row has a label in %r that the model can predict", rows.label)
-    return metrics, model.unknown_labels(scored, F.col(quoted(rows.label)), number)
+        logger.warning("no metrics: no row has a label in %s that the model can predict", ", ".join(map(repr, rows.labels)))
+    if len(names) > 1:
+        return metrics, UnknownLabels()
+    return metrics, model.unknown_labels(scored, F.col(quoted(rows.labels[names[0]])), numbers[0])
 
 
 if __name__ == "__main__":

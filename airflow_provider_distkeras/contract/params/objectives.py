@@ -67,7 +67,7 @@ def check_outputs(loss: Loss, task: str, units: int, labels: int | None = 1) -> 
         )
     if task == "multiclass" and units < 2:
         raise SpecError(f"{name} needs an output per class, the network has {units}; for two classes use binary_crossentropy.")
-    if task == "regression" and units != 1:
+    if task == "regression" and labels is not None and units != 1:
         raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {name}).")
 
 

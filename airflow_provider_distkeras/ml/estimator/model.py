@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Model
@@ -20,7 +21,7 @@ from airflow_provider_distkeras.ml.estimator.params import DistKerasParams
 from airflow_provider_distkeras.ml.network import serialization
 from airflow_provider_distkeras.ml.network.builder import NetworkOutput, input_names
 from airflow_provider_distkeras.ml.network.inference import OutputKind, output_kind, predictor
-from airflow_provider_distkeras.ml.network.scorer import Scorer
+from airflow_provider_distkeras.ml.network.scorer import Scorer, scored_labels
 from airflow_provider_distkeras.spark.columns import in_order
 from airflow_provider_distkeras.spark.environment import worker_environment
 from airflow_provider_distkeras.spark.storage import storage_for
@@ -82,27 +83,25 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         self._refuse_diverged()
         return serialization.from_bytes(self._content, self._importable_modules())
 
-    def scorer(self, columns: Sequence[str] | None = None, labels: Sequence[str] = ()) -> Scorer:
+    def scorer(self, columns: Sequence[str] | None = None, classes: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Scorer:
         """Return what computes `columns` of `contract.params.choices.SCORES` of rows, in any Python process.
 
         Args:
             columns: the columns; by default the prediction, for classes their probabilities, and for a regression by an
                 ensemble the standard deviation of its members.
-            labels: the classes as texts, by class number; empty if they were numbers.
+            classes: per label, the classes as texts, by class number; empty if they were numbers. The columns of several labels
+                end in their names.
 
         Raises:
-            SpecError: the network cannot give one of the columns.
-            ArtifactError: the network has several outputs, or its training diverged.
+            SpecError: the network cannot give one of the columns, or has other outputs than the labels.
+            ArtifactError: an output has neither a number for each of its labels, nor the classes of one; or training diverged.
         """
         self._refuse_diverged()
-        kind = output_kind(self._outputs)
-        if kind is OutputKind.ARRAYS:
-            raise ArtifactError("Only a network with one output of one number, or of classes, can score; this one has several.")
         trainer = self.getOrDefault("trainer") if self.isDefined("trainer") else None
         ensemble = trainer == "EnsembleTrainer" and self.getOrDefault("num_ensembles") > 1
         return Scorer.of(
             columns, self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"),
-            classifies=kind is OutputKind.CLASSES, ensemble=ensemble, labels=tuple(labels),
+            scored_labels(self._outputs, classes), ensemble=ensemble,
         )  # fmt: skip
 
     def write(self) -> DistKerasModelWriter:

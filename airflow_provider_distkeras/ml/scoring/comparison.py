@@ -9,13 +9,15 @@ from functools import reduce
 from typing import Any
 
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import DataError, SpecError
+from airflow_provider_distkeras.contract.params.objectives import check_judge, is_classification
 from airflow_provider_distkeras.contract.specs import PromoteSpec
-from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator
-from airflow_provider_distkeras.ml.network.scorer import REASON
+from airflow_provider_distkeras.ml.estimator.evaluation import MetricEvaluator, collected
+from airflow_provider_distkeras.ml.network.metrics import Measurement
+from airflow_provider_distkeras.ml.network.scorer import REASON, ScoredLabel, Scorer
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.reader import ScoringInput
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
@@ -69,7 +71,9 @@ def compare(spark: SparkSession, spec: PromoteSpec, models: Mapping[str, Trained
             raise DataError(f"No row of {_named(spec)} has a label that the models could be measured on. Give rows with labels.")
         metrics = {name: _measure(measurable.select(f"{name}.*"), name, spec) for name in models}
         unknown = {
-            name: model.unknown_labels(measurable, F.col(_LABEL), F.col(f"{name}.label")).rows for name, model in models.items()
+            name: model.unknown_labels(measurable, F.col(_LABEL), F.col(f"{name}.label")).rows
+            for name, model in models.items()
+            if len(model.classes) == 1
         }
     finally:
         together.unpersist()
@@ -83,43 +87,65 @@ def _named(spec: PromoteSpec) -> str:
 
 
 def _check_inputs(spec: PromoteSpec, read: Mapping[str, ScoringInput]) -> None:
-    """Raise DataError unless these are raw rows with one label."""
+    """Raise DataError unless these are raw rows with the same labels for all models."""
     for name, rows in read.items():
         if rows.prepared:
             raise DataError(
                 f"input_path: {_named(spec)} holds prepared rows, which fit one pipeline only; expected raw CSV or Parquet "
                 "files, for each model prepares them by its own."
             )
-        if rows.label is None:
+        if not rows.labels:
             raise DataError(f"{_named(spec)} lacks the column that the {name} predicts; received {', '.join(rows.columns)}.")
-    labels = {name: rows.label for name, rows in read.items()}
-    if len({*labels.values()}) > 1:
+    labels = {name: sorted(rows.labels.values()) for name, rows in read.items()}
+    if len({*map(tuple, labels.values())}) > 1:
+        listed = [f"the {name} {', '.join(map(repr, columns))}" for name, columns in labels.items()]
         raise DataError(
-            f"The models predict different columns, {' and '.join(f'the {name} {label!r}' for name, label in labels.items())}: "
+            f"The models predict different columns, {' and '.join(listed)}: "
             "expected the same. Keep the champions of different labels under different names."
         )
 
 
 def _scored(spec: PromoteSpec, name: str, model: TrainedModel, rows: ScoringInput) -> DataFrame:
-    """Return per row its number, its label as text, and the scores under the model's name, null where there are none."""
-    assert rows.label is not None
+    """Return per row its number, its labels as text, and the scores under the model's name, null where there are none."""
     model.network.set(model.network.predict_batch_size, spec.batch_size)
-    scorer = model.network.scorer()
-    if spec.uses_evaluator and scorer.classifies == (spec.evaluator == "regression"):
-        fitting = "'binary' or 'multiclass'" if scorer.classifies else "'regression'"
-        raise SpecError(f"evaluator: the {name} needs {fitting}, received {spec.evaluator!r}.")
-    scored = rows.scored([rows.label], scorer, model.network.backend_name())
-    columns = [F.col("prediction")]
-    if scorer.classifies:
-        probability = array_to_vector(F.col("probability"))
-        columns += [probability.alias("probability"), probability.alias("rawPrediction")]
-    scores = F.struct(model.label(scored, rows).alias("label"), *columns)
+    scorer = model.network.scorer(classes=model.classes)
+    if spec.uses_evaluator:
+        _check_evaluator(spec, name, scorer)
+    labels = [*rows.labels.values()]
+    scored = rows.scored(labels, scorer, model.network.backend_name())
+    if len(labels) == 1:
+        columns = [model.label(scored, rows, *rows.labels).alias("label"), F.col("prediction")]
+        if scorer.classifies:
+            probability = array_to_vector(F.col("probability"))
+            columns += [probability.alias("probability"), probability.alias("rawPrediction")]
+    else:
+        numbers = [model.label(scored, rows, label.name) for label in scorer.labels]
+        columns = [F.array(*numbers).alias("label"), F.concat(*map(_values, scorer.labels)).alias("output")]
+    first, *others = [F.col(quoted(label)).cast("string") for label in sorted(labels)]
+    text = F.concat(first, *[part for other in others for part in (F.lit("|"), other)]) if others else first  # null without all
     return scored.select(
         # Nothing on the way shuffles rows, and all models read the same files: so a row has one number for all of them.
         F.monotonically_increasing_id().alias(_ROW),
-        F.col(quoted(rows.label)).cast("string").alias(f"{_LABEL}_{name}"),
-        F.when(F.col(REASON).isNull(), scores).alias(name),
+        text.alias(f"{_LABEL}_{name}"),
+        F.when(F.col(REASON).isNull(), F.struct(*columns)).alias(name),
     )
+
+
+def _check_evaluator(spec: PromoteSpec, name: str, scorer: Scorer) -> None:
+    """Raise SpecError unless an evaluator fits a model."""
+    if len(scorer.labels) > 1:
+        check_judge(spec.evaluator, [label.judged_as for label in scorer.labels], f"of the {name}")
+    elif scorer.classifies == (spec.evaluator == "regression"):
+        fitting = "'binary' or 'multiclass'" if scorer.classifies else "'regression'"
+        raise SpecError(f"evaluator: the {name} needs {fitting}, received {spec.evaluator!r}.")
+
+
+def _values(label: ScoredLabel) -> Column:
+    """Return what the network gives for a label, as an array."""
+    values = F.col(quoted(label.field("prediction" if label.task == "regression" else "probability").name))
+    if not is_classification(label.task):
+        return F.array(values)
+    return F.slice(values, 2, 1) if label.units == 1 else values
 
 
 def _together(scored: Mapping[str, DataFrame]) -> DataFrame:
@@ -150,7 +176,11 @@ def _check_rows(together: DataFrame, spec: PromoteSpec, names: Iterable[str], co
 
 def _measure(scores: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float]:
     """Return the metrics of one model."""
-    least, greatest = scores.agg(F.min("label"), F.max("label")).collect()[0]
+    several = collected(scores, F.col("label"), F.col("output"), F.lit(1.0)) if "output" in scores.columns else None
+    if several is None:
+        least, greatest = scores.agg(F.min("label"), F.max("label")).collect()[0]
+    else:
+        least, greatest = several[0].min(), several[0].max()
     if spec.evaluator == "binary" and not 0 <= least <= greatest <= 1:
         raise DataError(
             f"evaluator: 'binary' judges the classes 0 and 1; to the {name}, {_named(spec)} has labels from {least:g} to "
@@ -161,8 +191,11 @@ def _measure(scores: DataFrame, name: str, spec: PromoteSpec) -> dict[str, float
             f"metric: logLoss cannot judge classes that the {name} was not trained on, which {_named(spec)} has. Leave such rows "
             "out, or use another metric."
         )
-    evaluator: Any = MetricEvaluator(spec.evaluator, spec.metric_name, spec.metric_direction)
-    metrics = {metric: evaluator.evaluate(scores, {evaluator.metricName: metric}) for metric in spec.metric_names}
+    if several is None:
+        evaluator: Any = MetricEvaluator(spec.evaluator, spec.metric_name, spec.metric_direction)
+        metrics = {metric: evaluator.evaluate(scores, {evaluator.metricName: metric}) for metric in spec.metric_names}
+    else:
+        metrics = Measurement(spec.evaluator, tuple(spec.metric_names), classifies=False)(*several)
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DataError(

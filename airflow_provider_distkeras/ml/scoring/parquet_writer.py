@@ -53,16 +53,19 @@ def suits(spark: SparkSession, target: OutputTarget, columns: StructType) -> boo
 
 
 @contextmanager
-def written(stream: Stream, keys: list[str], measured: str | None, target: OutputTarget) -> Iterator[WrittenOutput]:
+def written(
+    stream: Stream, keys: list[str], measured: list[str], predictions: list[str], target: OutputTarget
+) -> Iterator[WrittenOutput]:
     """Score a stream's rows and write them.
 
     Args:
         stream: The rows.
         keys: the columns to keep.
-        measured: a column to set aside with the predictions, for as long as the context lasts; None for no such column.
+        measured: columns to set aside with the predictions, for as long as the context lasts.
+        predictions: the columns of the predictions.
         target: a folder of a file system that all machines share.
     """
-    layouts = _layouts(stream.schema, keys, measured)
+    layouts = _layouts(stream.schema, keys, measured, predictions)
     staging = local_path(target.folder) / _STAGING
     for kind in layouts:
         (staging / kind).mkdir(parents=True)
@@ -109,17 +112,18 @@ class _Layout:
         return pq.ParquetWriter(path, self.arrow, compression="snappy", use_dictionary=repeating, store_schema=False)
 
 
-def _layouts(scored: StructType, keys: list[str], measured: str | None) -> dict[str, _Layout]:
+def _layouts(scored: StructType, keys: list[str], measured: list[str], predictions: list[str]) -> dict[str, _Layout]:
     """Return the kinds of files that a task writes."""
     key_fields = [scored[name] for name in keys]
-    scores = [field for field in scored if field.name not in (*keys, measured, REASON, IS_BAD)]
+    scores = [field for field in scored if field.name not in (*keys, *measured, REASON, IS_BAD)]
     reason = StructField(REASON_COLUMN, StringType())
     layouts = {
         _PREDICTIONS: _Layout([field.name for field in (*key_fields, *scores)], StructType([*key_fields, *scores])),
         _QUARANTINE: _Layout([*keys, REASON], StructType([*key_fields, reason])),
     }
     if measured:
-        layouts[_MEASURED] = _Layout([measured, "prediction"], StructType([scored[measured], scored["prediction"]]))
+        columns = [*measured, *predictions]
+        layouts[_MEASURED] = _Layout(columns, StructType([scored[name] for name in columns]))
     return layouts
 
 

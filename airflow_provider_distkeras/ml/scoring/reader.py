@@ -19,6 +19,7 @@ from pyspark.sql.types import StructType
 from airflow_provider_distkeras.contract.errors import DataError, SpecError, unknown_name
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.csv_header import is_reserved
+from airflow_provider_distkeras.contract.label_columns import label_roles
 from airflow_provider_distkeras.contract.specs import RowsSpec
 from airflow_provider_distkeras.ml.data.pipeline import FEATURES
 from airflow_provider_distkeras.ml.data.profile_checks import check_bad_records
@@ -35,8 +36,8 @@ from airflow_provider_distkeras.spark.columns import as_floats, quoted
 logger = logging.getLogger(__name__)
 
 _FEATURES, _REASON = "__distkeras_features", "__distkeras_why"
-#: The label's column where its own name is one that the model adds, and the others that the model does not take.
-_LABEL, _COLUMN = "__distkeras_label", "__distkeras_column_"
+#: What begins the column of a label whose own name is one that the model adds, and of those that the model does not take.
+_LABEL, _COLUMN = "__distkeras_label_", "__distkeras_column_"
 #: Bytes of features in a batch that workers read: enough that what a batch costs is spread over many rows, and a small part of
 #: a worker's memory.
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -52,8 +53,8 @@ class ScoringInput:
         columns: The columns of the input, as they are named in `data`.
         features: Their features, as arrays of float32.
         source: The source of the rows.
-        label: The column of the label, if there is one.
-        prepared: Whether a preprocess task prepared the rows: the label of such is a class number, not a text.
+        labels: The column of each label, if all are there.
+        prepared: Whether a preprocess task prepared the rows: a label of such is a class number, not a text.
         reason: Reason why a row cannot be scored, whatever its features; null where it can. None if every row can.
     """
 
@@ -61,7 +62,7 @@ class ScoringInput:
     columns: list[str]
     features: Column
     source: Source
-    label: str | None
+    labels: dict[str, str]
     prepared: bool = False
     reason: Column | None = None
 
@@ -89,10 +90,13 @@ class ScoringInput:
 
         The workers that score rows also write them, where they can. End the context when the output has been measured.
         """
-        measured = self.label if self.label not in keys and "prediction" in scorer.columns else None
-        columns = [*keys, *([measured] if measured else [])]
+        labels = [*self.labels.values()] if scorer.predictions else []
+        measured = labels if not {*labels} <= {*keys} else []
+        columns = list(dict.fromkeys([*keys, *measured]))
         if parquet_writer.suits(self.data.sparkSession, target, StructType([self.data.schema[name] for name in columns])):
-            with parquet_writer.written(self.stream(columns, scorer, backend), keys, measured, target) as written:
+            with parquet_writer.written(
+                self.stream(columns, scorer, backend), keys, measured, scorer.predictions, target
+            ) as written:
                 yield written
         else:
             yield self._written_by_spark(keys, measured, scorer, backend, target)
@@ -140,11 +144,11 @@ class ScoringInput:
         )
 
     def _written_by_spark(
-        self, keys: list[str], measured: str | None, scorer: Scorer, backend: str, target: OutputTarget
+        self, keys: list[str], measured: list[str], scorer: Scorer, backend: str, target: OutputTarget
     ) -> WrittenOutput:
         """Write by Spark, which counts in the same pass.
 
-        The network runs again only to write rows that cannot be scored, and for a label that is not a key.
+        The network runs again only to write rows that cannot be scored, and for labels that are no keys.
         """
         scored = self._scored_with_bad(keys, scorer, backend)
         (is_bad,) = _marks(scored) or [F.lit(False)]
@@ -160,7 +164,7 @@ class ScoringInput:
         predictions = writer.write(good, target.predictions, target.output_format, target.partition_by)
         rows = writer.count(predictions, target.predictions)
         reasons = writer.quarantine(_without_bad(scored), scorer.names, target) if counts.get["refused"] else {}
-        measurable = writer.good(self.scored([measured], scorer, backend)) if measured else predictions
+        measurable = writer.good(self.scored(measured, scorer, backend)) if measured else predictions
         return WrittenOutput(rows, reasons, measurable, counts.get["rows"], counts.get["bad"])
 
 
@@ -205,7 +209,7 @@ def read(spark: SparkSession, spec: RowsSpec, stages: Sequence[Transformer], sel
     whole = spec.with_dialect(kept)
     source = open_source(spark, whole)
     if source.typed and _are_prepared(spark, source, selected):
-        return _prepared(spark, source)
+        return _prepared(spark, source, selected)
     logger.info("%s", _described(whole.dialect, own=spec.dialect_options, kept=kept))
     return _raw(spark, source, stages, selected, whole.dialect)
 
@@ -227,12 +231,13 @@ def _are_prepared(spark: SparkSession, source: Source, selected: SelectColumns) 
     return holds_arrays(source.with_kinds({FEATURES: AS_IT_IS}).rows(spark).schema[FEATURES].dataType)
 
 
-def _prepared(spark: SparkSession, source: Source) -> ScoringInput:
+def _prepared(spark: SparkSession, source: Source, selected: SelectColumns) -> ScoringInput:
     columns = source.columns_in_files
     source = source.with_kinds(dict.fromkeys(columns, AS_IT_IS))
     data = source.rows(spark, with_bad=True)
-    label = "label" if "label" in columns else None
-    return ScoringInput(data, columns, as_floats(data, FEATURES), source, label, prepared=True)
+    labels = {name: column for column, name in label_roles(selected.labels).items()}
+    labels = labels if {*labels.values()} <= {*columns} else {}
+    return ScoringInput(data, columns, as_floats(data, FEATURES), source, labels, prepared=True)
 
 
 def _raw(
@@ -241,28 +246,29 @@ def _raw(
     """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
     names = source.columns_in_files
     selected.check(names)
-    columns, used, label_col = _passing_through(names), selected.used(names), selected.getOrDefault("labelCol")
-    label = next((name for name, new in used.items() if new == label_col), None)
+    columns, used = _passing_through(names), selected.used(names)
+    labels = {new: name for name, new in used.items() if new in selected.labels}
+    labels = {name: labels[name] for name in selected.labels} if len(labels) == len(selected.labels) else {}
     # What the model does not take goes past its stages under names that none of them makes or uses.
     aside = {name: f"{_COLUMN}{position}" for position, name in enumerate(columns) if name not in used}
     # Columns with types are converted by the first stage.
     kinds = {} if source.typed else selected.kinds_of(names)
     source = source.with_kinds({name: kinds.get(name, AS_IT_IS) for name in names if name in used or name in aside})
     data = source.rows(spark, with_bad=True)
-    if label is not None and not source.typed and _is_number(source, label):
-        data = data.withColumn(label, F.expr(as_number(label)))
-    if label is not None:
+    for label in labels.values():
+        if not source.typed and _is_number(source, label):
+            data = data.withColumn(label, F.expr(as_number(label)))
         kind = kind_of_type(data.schema[label].dataType)
         data = data.withColumn(label, without_nulls(F.col(quoted(label)), kind, dialect))
     named = data.select(*[F.col(quoted(name)).alias(aside.get(name, name)) for name in data.columns])
     transformed = PipelineModel([_tolerant(stage, dialect) for stage in stages]).transform(named)
     own = [F.col(quoted(aside.get(name) or used[name])).alias(name) for name in columns]
-    if label is not None and label not in columns:
-        own.append(F.col(quoted(label_col)).alias(_LABEL))
-        label = _LABEL
+    for name in [name for name, label in labels.items() if label not in columns]:
+        labels[name] = f"{_LABEL}{name}"
+        own.append(F.col(quoted(name)).alias(labels[name]))
     features = as_floats(transformed, FEATURES).alias(FEATURES)
     rows = transformed.select(*own, *_marks(data), features, _reason(stages, selected).alias(_REASON))
-    return ScoringInput(rows, columns, F.col(FEATURES), source, label, reason=F.col(_REASON))
+    return ScoringInput(rows, columns, F.col(FEATURES), source, labels, reason=F.col(_REASON))
 
 
 def _is_number(source: Source, column: str) -> bool:

@@ -53,13 +53,13 @@ class TrainedModel:
         stages: The pipeline's stages without the network.
         selected: The first of them.
         network: The fitted network.
-        texts: The classes as texts, by class number; none if the label was a number.
+        classes: The classes of each label as texts, by class number; none if it was a number.
     """
 
     stages: list[Transformer]
     selected: SelectColumns
     network: DistKerasModel
-    texts: list[str]
+    classes: dict[str, list[str]]
 
     @classmethod
     def load(cls, path: str) -> TrainedModel:
@@ -73,33 +73,34 @@ class TrainedModel:
         if not isinstance(selected, SelectColumns) or not isinstance(network, DistKerasModel):
             raise ArtifactError(f"{wrong}.")
         _allow_modules(network, path)
-        texts = pipeline.label_classes(stages, selected.getOrDefault("labelCol"))
-        return cls(stages, selected, network, texts)
+        return cls(stages, selected, network, {label: pipeline.label_classes(stages, label) for label in selected.labels})
 
-    def label(self, data: DataFrame, rows: ScoringInput) -> Column:
-        """Return the label as a number: its class number where it was declared categorical, -1 for a class never seen.
+    def label(self, data: DataFrame, rows: ScoringInput, name: str) -> Column:
+        """Return a label as a number: its class number where it was declared categorical, -1 for a class never seen.
 
         Args:
             data: has the column of the label.
-            rows: the input that it comes from, which has a label.
+            rows: the input that it comes from, which has labels.
+            name: the label's name.
         """
-        assert rows.label is not None
-        is_number = isinstance(data.schema[rows.label].dataType, NumericType)
-        if rows.prepared or not self.texts:
+        column, texts = rows.labels[name], self.classes[name]
+        is_number = isinstance(data.schema[column].dataType, NumericType)
+        if rows.prepared or not texts:
             # A number is not taken through text again: over millions of rows that takes longer than scoring them.
-            return F.col(quoted(rows.label)).cast("double") if is_number else prepare.label_of(data, rows.label)
-        classes = F.lit([_number(text) for text in self.texts] if is_number else self.texts)
-        return (F.array_position(classes, F.col(quoted(rows.label))) - 1).cast("double")
+            return F.col(quoted(column)).cast("double") if is_number else prepare.label_of(data, column)
+        classes = F.lit([_number(text) for text in texts] if is_number else texts)
+        return (F.array_position(classes, F.col(quoted(column))) - 1).cast("double")
 
     def unknown_labels(self, data: DataFrame, label: Column, number: Column) -> UnknownLabels:
-        """Find the labels that are no class of the model, which all count as wrong predictions, and warn of them.
+        """Find the labels that are no class of a model of one label, which all count as wrong predictions, and warn of them.
 
         Args:
             data: rows with a prediction.
             label: the label as it is in the files.
             number: the same as `label` returns it.
         """
-        classes = len(self.texts) or self.network.num_classes
+        texts = next(iter(self.classes.values()))
+        classes = len(texts) or self.network.num_classes
         if classes is None:
             return UnknownLabels()
         is_class = (number >= 0) & (number < classes) & (number == F.floor(number))
@@ -111,7 +112,7 @@ class TrainedModel:
             unknown.groupBy(label.cast("string").alias("label")).count().orderBy(F.desc("count"), "label").limit(_NAMED).collect()
         )
         counts = {row["label"]: int(row["count"]) for row in most}
-        expected = self.texts or [f"0 to {classes - 1}"]
+        expected = texts or [f"0 to {classes - 1}"]
         logger.warning(
             "The label of %s rows is no class of the model, so that they count as wrong predictions: %s. Expected %s. Spell "
             "them as in training, or leave such rows out.",
