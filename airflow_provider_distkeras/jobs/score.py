@@ -20,7 +20,7 @@ from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predicti
 from airflow_provider_distkeras.ml.network.scorer import Scorer
 from airflow_provider_distkeras.ml.scoring import reader
 from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel, UnknownLabels
-from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
+from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.columns import quoted
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 
@@ -85,7 +85,7 @@ def score_with(
 
 def _keys(spec: ScoreSpec, rows: reader.ScoringInput, scorer: Scorer) -> list[str]:
     """Return the columns of the input to write. Raises SpecError if a column that partitions the output is not among them."""
-    keys = rows.keep(spec.key_columns, [*scorer.names, REASON_COLUMN])
+    keys = rows.keep(spec.key_columns, scorer.names)
     for name in spec.partition_by:
         if name not in keys:
             raise SpecError(f"partition_by: {unknown_name('column', name, keys)}")

@@ -66,18 +66,18 @@ class ScoringInput:
     prepared: bool = False
     reason: Column | None = None
 
-    def keep(self, columns: list[str] | None, added: list[str]) -> list[str]:
-        """Return the columns to keep.
+    def keep(self, columns: list[str] | None, scores: list[str]) -> list[str]:
+        """Return the columns to keep; by default all but those that have the name of a score, as scores of before.
 
         Raises:
             SpecError: One of them is absent.
             DataError: One of them has the name of a column that is added.
         """
-        names = self.columns if columns is None else list(dict.fromkeys(columns))
+        names = [name for name in self.columns if name not in scores] if columns is None else list(dict.fromkeys(columns))
         for name in names:
             if name not in self.columns:
                 raise SpecError(f"key_columns: {unknown_name('column', name, self.columns)}")
-            if name in added:
+            if name in (*scores, writer.REASON_COLUMN):
                 raise DataError(
                     f"The column {name!r} has the name of a column that scoring adds: rename it, or leave it out of key_columns "
                     f"(received {names})."

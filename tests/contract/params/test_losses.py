@@ -100,9 +100,21 @@ def test_networks_that_fit_their_tasks():
     [
         ("regression", {"loss": "m:f", "task": "binary"}, "the loss 'm:f' needs 'binary' or 'multiclass', received 'regression'"),
         ("binary", {"loss": "tweedie"}, "the loss 'tweedie' needs 'regression', received 'binary'"),
-        ("multiclass", {"loss": "dice"}, "no evaluator judges several labels at once"),
+        ("multiclass", {"loss": "dice"}, "the loss 'dice' needs 'binary', received 'multiclass'"),
+        ("binary", {"loss": ["mse", "mae"]}, "the loss 'mse', 'mae' needs 'regression', received 'binary'"),
+        (
+            "regression",
+            {"loss": ["mse", "binary_crossentropy"]},
+            r"judges outputs of different kinds together \(regression, binary\), received 'regression'. Set metric to one of your own",
+        ),
     ],
 )
 def test_an_evaluator_fits_the_task(evaluator, hyperparameters, message):
     with pytest.raises(SpecError, match=message):
         check_evaluator(evaluator, hyperparameters)
+
+
+def test_several_labels_of_one_kind_have_an_evaluator():
+    check_evaluator("regression", {"loss": ["mse", "mae"]})
+    check_evaluator("binary", {"loss": ["binary_crossentropy", "hinge"]})
+    check_evaluator("binary", {"layer_dims": [None, 5], "loss": "binary_crossentropy", "task": "multilabel"})

@@ -85,7 +85,10 @@ def train_spec(**fields):
             {"hyperparameters": {**NETWORK, "loss": "binary_crossentropy"}},
             "needs 'binary' or 'multiclass', received 'regression'.",
         ),
-        ({"hyperparameters": {"layer_dims": [None, 8, 3]}}, "A regression on one label needs 1 output, the network has 3"),
+        (
+            {"hyperparameters": {"network": "m:f", "loss": ["mse", "binary_crossentropy"]}},
+            "no evaluator judges outputs of different kinds together (regression, binary), received 'regression'.",
+        ),
         (
             {"evaluator": "binary", "hyperparameters": {"layer_dims": [None, 3], "loss": "categorical_crossentropy"}},
             "'binary' judges two classes, the network has 3 outputs; use 'multiclass'.",
@@ -118,6 +121,30 @@ def test_a_spec_needs_its_required_values():
 def test_a_wrong_score_spec_is_refused_with_the_fix(fields, message):
     with pytest.raises(SpecError) as error:
         ScoreSpec.build(model_path="m", input_path="x.csv", **fields)
+    assert message in str(error.value)
+
+
+def test_one_label_or_several():
+    assert PreprocessSpec.build(input_path="x.csv", label_col=["y"]) == PreprocessSpec.build(input_path="x.csv", label_col="y")
+    spec = PreprocessSpec.build(input_path="x.csv", label_col='["y", "z"]', weight_col="w", categorical_columns=["z"])
+    assert (spec.label_col, spec.to_dict()["label_col"]) == (["y", "z"], ["y", "z"])
+    assert spec.roles == {"label_y": "y", "label_z": "z", "weight": "w"}
+    assert PreprocessSpec.build(input_path="x.csv").roles == {"label": "label"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"label_col": ["y", "z", "y"]}, "label_col: 'y' is there twice in ['y', 'z', 'y']: expected each label once."),
+        ({"label_col": []}, "label_col: expected a list of at least 1 values, received [] (list)."),
+        ({"label_col": ["y", 2]}, "label_col[1]: expected a text that is not empty, received 2 (int)."),
+        ({"label_col": ["y", "z"], "weight_col": "z"}, "The column 'z' has two uses: expected one of label_col, weight_col,"),
+        ({"label_col": ["y", "z"], "missing": {"z": "mean"}}, "missing['z']: Unknown policy 'mean'."),
+    ],
+)
+def test_wrong_labels_are_refused_with_the_fix(fields, message):
+    with pytest.raises(SpecError) as error:
+        PreprocessSpec.build(input_path="x.csv", **fields)
     assert message in str(error.value)
 
 
