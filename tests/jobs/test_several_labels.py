@@ -135,6 +135,8 @@ def test_numbers_are_judged_by_the_mean_of_each_metric(spark, run_job, preparing
     assert list(written[0].asDict()) == ["id", "price", "prediction_price", "prediction_size"]
     np.testing.assert_allclose([row[2:] for row in written], outputs, rtol=1e-4, atol=1e-5)
     assert scored.result["metrics"]["r2"] == pytest.approx(r2(labels, outputs), rel=1e-4)
+    again = scoring(done.result["model_path"], prepared.result["dataset_path"], output_format="csv")
+    assert again.result["metrics"] == pytest.approx(scored.result["metrics"], rel=1e-4)
     challenge = {"champion": "c", "period": "2026-03", "input_path": rows, "model_path": done.result["model_path"]}
     promoted = run_job(PromoteSpec.build(**challenge)).result
     assert promoted["metrics"]["challenger"]["r2"] == pytest.approx(scored.result["metrics"]["r2"])

@@ -26,8 +26,9 @@ from airflow_provider_distkeras.contract.errors import ArtifactError
 from airflow_provider_distkeras.contract.files.storage import LocalStorage, as_uri, local_path
 from airflow_provider_distkeras.ml.data.sources.base import IS_BAD
 from airflow_provider_distkeras.ml.data.sources.parquet_row_groups import is_alike
-from airflow_provider_distkeras.ml.network.scorer import REASON, Batches, Stream
+from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import writer
+from airflow_provider_distkeras.ml.scoring.stream import Batches, Stream
 from airflow_provider_distkeras.ml.scoring.writer import REASON_COLUMN, OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.storage import literal, storage_for
 

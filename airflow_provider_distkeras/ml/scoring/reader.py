@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,9 @@ from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
 from airflow_provider_distkeras.ml.data.sources import open_source
 from airflow_provider_distkeras.ml.data.sources.base import AS_IT_IS, IS_BAD, Source, WorkerReader
 from airflow_provider_distkeras.ml.data.sources.sql import as_number, holds_arrays, kind_of_type, without_nulls
-from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer, Stream, add_scores, stream
+from airflow_provider_distkeras.ml.network.scorer import REASON, Scorer
 from airflow_provider_distkeras.ml.scoring import parquet_writer, writer
+from airflow_provider_distkeras.ml.scoring.stream import Stream, add_scores, stream
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget, WrittenOutput
 from airflow_provider_distkeras.spark.columns import as_floats, quoted
 
@@ -73,7 +74,7 @@ class ScoringInput:
             SpecError: One of them is absent.
             DataError: One of them has the name of a column that is added.
         """
-        names = [name for name in self.columns if name not in scores] if columns is None else list(dict.fromkeys(columns))
+        names = _passing_through(self.columns, scores.__contains__) if columns is None else list(dict.fromkeys(columns))
         for name in names:
             if name not in self.columns:
                 raise SpecError(f"key_columns: {unknown_name('column', name, self.columns)}")
@@ -235,8 +236,7 @@ def _prepared(spark: SparkSession, source: Source, selected: SelectColumns) -> S
     columns = source.columns_in_files
     source = source.with_kinds(dict.fromkeys(columns, AS_IT_IS))
     data = source.rows(spark, with_bad=True)
-    labels = {name: column for column, name in label_roles(selected.labels).items()}
-    labels = labels if {*labels.values()} <= {*columns} else {}
+    labels = _all_labels(selected, {name: column for column, name in label_roles(selected.labels).items() if column in columns})
     return ScoringInput(data, columns, as_floats(data, FEATURES), source, labels, prepared=True)
 
 
@@ -246,9 +246,8 @@ def _raw(
     """Return raw rows, taken through the pipeline's stages so that a row with missing values has missing features."""
     names = source.columns_in_files
     selected.check(names)
-    columns, used = _passing_through(names), selected.used(names)
-    labels = {new: name for name, new in used.items() if new in selected.labels}
-    labels = {name: labels[name] for name in selected.labels} if len(labels) == len(selected.labels) else {}
+    columns, used = _passing_through(names, is_reserved), selected.used(names)
+    labels = _all_labels(selected, {new: name for name, new in used.items()})
     # What the model does not take goes past its stages under names that none of them makes or uses.
     aside = {name: f"{_COLUMN}{position}" for position, name in enumerate(columns) if name not in used}
     # Columns with types are converted by the first stage.
@@ -271,14 +270,19 @@ def _raw(
     return ScoringInput(rows, columns, F.col(FEATURES), source, labels, reason=F.col(_REASON))
 
 
+def _all_labels(selected: SelectColumns, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each label; none unless all have one."""
+    return {name: columns[name] for name in selected.labels} if {*selected.labels} <= {*columns} else {}
+
+
 def _is_number(source: Source, column: str) -> bool:
     """Return whether a column of text has values in the first rows, which are numbers."""
     return len(source.sample(column).drop_null()) > 0 and source.kind_of(column) in ("number", "boolean")
 
 
-def _passing_through(columns: Sequence[str]) -> list[str]:
+def _passing_through(columns: Sequence[str], is_added: Callable[[str], bool]) -> list[str]:
     """Return the columns of rows to score that can stand beside those that the model adds, unlike earlier predictions."""
-    left_out = [name for name in columns if is_reserved(name)]
+    left_out = [name for name in columns if is_added(name)]
     if left_out:
         logger.info("not among the columns to keep, for the model adds columns of these names: %s", ", ".join(left_out))
     return [name for name in columns if name not in left_out]

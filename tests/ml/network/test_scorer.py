@@ -10,7 +10,8 @@ from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.ml import DistKeras
 from airflow_provider_distkeras.ml.estimator.evaluation import evaluate_predictions
 from airflow_provider_distkeras.ml.network import inference
-from airflow_provider_distkeras.ml.network.scorer import REASON, add_scores, scorable_rows
+from airflow_provider_distkeras.ml.network.scorer import REASON, scorable_rows
+from airflow_provider_distkeras.ml.scoring.stream import add_scores
 
 
 def lists(rows):

@@ -11,8 +11,9 @@ from pyspark.sql.types import DoubleType, LongType, StringType, StructField, Str
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.storage import local_path
-from airflow_provider_distkeras.ml.network.scorer import REASON, Stream
+from airflow_provider_distkeras.ml.network.scorer import REASON
 from airflow_provider_distkeras.ml.scoring import parquet_writer, reader
+from airflow_provider_distkeras.ml.scoring.stream import Stream
 from airflow_provider_distkeras.ml.scoring.writer import OutputTarget
 
 pytestmark = pytest.mark.spark
@@ -112,7 +113,7 @@ def test_a_folder_that_workers_do_not_find_is_named_with_the_fix(spark, tmp_path
     stream = Stream(spark.range(0, 3, 1, 1), score, schema, "tensorflow")
     with (
         pytest.raises(PythonException, match=r"A worker does not find the folder .*predictions .*Mount it on all machines"),
-        parquet_writer.written(stream, ["id"], None, OutputTarget(f"file://{tmp_path}")),
+        parquet_writer.written(stream, ["id"], [], ["prediction"], OutputTarget(f"file://{tmp_path}")),
     ):
         pass
     assert os.listdir(tmp_path) == []
