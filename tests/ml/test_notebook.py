@@ -80,6 +80,20 @@ def test_a_label_may_be_lacking_and_its_classes_are_those_of_the_training_files(
 ROLES = {"weight_col": "w", "fold_col": "f", "validation_col": "v", "missing": {"x": "mean", "w": "drop"}}
 
 
+def test_several_labels_keep_their_names(spark, write, tmp_path, caplog):
+    train = process_csv(write("x,y,kind\n1,5,tin\n2,6,wood\n"), label_col=["kind", "y"], categorical_columns=["kind"])
+    assert train.columns == ["x", "features", "kind", "y"]
+    assert {(row.kind, row.y) for row in train.collect()} == {(0.0, 5.0), (1.0, 6.0)}
+    preparation_of(train).save(f"{tmp_path}/preparation")
+    test = process_csv(write("x,kind\n3,clay\n", "test.csv"), like=PipelineModel.load(f"{tmp_path}/preparation"))
+    assert test.columns == ["x", "features", "kind"]
+    assert "1 labels in 'kind' are no class of the training files" in caplog.text
+    with pytest.raises(DataError, match=r"The label 'y' is missing in 1 rows. Set missing={'y': 'drop'}"):
+        process_csv(write("x,y,z\n1,5,1\n2,,2\n", "lacking.csv"), label_col=["y", "z"])
+    with pytest.raises(DataError, match="The label column 'w' is absent"):
+        process_csv(f"{tmp_path}/lacking.csv", label_col=["y", "w"])
+
+
 def test_a_test_set_has_the_columns_of_the_training_set(spark, write, tmp_path):
     train = process_csv(write("x,W,f,v,label\n1,0.5,0,false,1\n3,1,1,true,2\n"), columns_renamed={"W": "w"}, **ROLES)
     preparation_of(train).save(f"{tmp_path}/preparation")

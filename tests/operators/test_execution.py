@@ -270,6 +270,7 @@ def test_rendered_texts_become_their_types(stub, prepare, run, root):
             scaling="{{ params.none }}",
             columns_renamed="{{ {'cnt': 'label'} | tojson }}",
             categorical_columns="{{ ['temp'] | tojson }}",
+            label_col="{{ ['label'] | tojson }}",
             artifact_root="{{ params.root }}",
             conn_id="spark_{{ 'default' }}",
         ),
@@ -284,6 +285,7 @@ def test_rendered_texts_become_their_types(stub, prepare, run, root):
     assert not {"--executor-cores", "--driver-memory"} & set(given)
     assert (spec["num_workers"], spec["scaling"]) == (4, None)
     assert (spec["columns_renamed"], spec["categorical_columns"]) == ({"cnt": "label"}, ["temp"])
+    assert spec["label_col"] == "label"
 
 
 def test_mapped_tasks_keep_their_attempts_apart(stub, csv, run, root):

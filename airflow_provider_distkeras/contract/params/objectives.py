@@ -71,13 +71,13 @@ def check_outputs(loss: Loss, task: str, units: int, labels: int | None = 1) -> 
         raise SpecError(f"A regression on one label needs 1 output, the network has {units} (loss {name}).")
 
 
-def check_judge(evaluator: str, output_tasks: Sequence[str], losses_text: str) -> None:
+def check_judge(evaluator: str, output_tasks: Sequence[str], loss: str) -> None:
     """Raise SpecError unless an evaluator judges outputs of these tasks: several labels together, if there are several.
 
     Args:
         evaluator: the evaluator.
         output_tasks: the task of each output.
-        losses_text: the losses, for the message.
+        loss: what they are trained for, for the message.
     """
     valid: tuple[str, ...] = ("binary", "multiclass")
     if {*output_tasks} == {"regression"}:
@@ -90,7 +90,7 @@ def check_judge(evaluator: str, output_tasks: Sequence[str], losses_text: str) -
             f"{evaluator!r}. Set metric to one of your own, 'package.module:name', and leave metrics of the evaluator out."
         )
     if evaluator not in valid:
-        raise SpecError(f"evaluator: the loss {losses_text} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
+        raise SpecError(f"evaluator: the loss {loss} needs {' or '.join(map(repr, valid))}, received {evaluator!r}.")
 
 
 def check_evaluator(evaluator: str, hyperparameters: dict[str, Any]) -> None:
