@@ -53,6 +53,11 @@ class PlannedColumn:
             return []
         return [LogFeature(feature.name, feature) for feature in self.calendar] or [LogFeature(self.name)]
 
+    @property
+    def is_label(self) -> bool:
+        """Whether it is a column to predict."""
+        return self.role is not None and is_label(self.role)
+
 
 @dataclass(frozen=True)
 class FeaturePlan:
@@ -111,7 +116,7 @@ class FeaturePlan:
     @property
     def labels(self) -> tuple[PlannedColumn, ...]:
         """The columns to predict."""
-        return tuple(column for column in self.columns if column.role is not None and is_label(column.role))
+        return tuple(column for column in self.columns if column.is_label)
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -153,7 +158,7 @@ class FeaturePlan:
             roles={
                 column.role: [column.name, column.kind]
                 for column in self.columns
-                if column.role is not None and not is_label(column.role)
+                if column.role is not None and not column.is_label
             },
         )
 

@@ -123,7 +123,7 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
     for column in plan.columns:
         values = profile.profiles[column.name]
         are_numbers = column.kind == "number" or length_of(column.kind) is not None
-        role = "label" if column in plan.labels else column.role
+        role = "label" if column.is_label else column.role
         if role not in _FIXES_OF_TWINS or not are_numbers or not isinstance(values, NumberProfile):
             continue
         twins = values.equal_in_float32()
@@ -191,7 +191,7 @@ def _check_missing(plan: FeaturePlan, profile: DataProfile) -> None:
     if not lacking:
         return
     label, *_ = lacking
-    if len(lacking) == 1 and label in {column.name for column in plan.labels}:
+    if len(lacking) == 1 and columns[label].is_label:
         what = f"The label {label!r} is missing in {lacking[label]} rows."
     else:
         no_features = ", which are no features" if lacking.keys() <= set(plan.roles.values()) else ""
