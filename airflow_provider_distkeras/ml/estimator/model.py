@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Model
@@ -83,7 +82,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         self._refuse_diverged()
         return serialization.from_bytes(self._content, self._importable_modules())
 
-    def scorer(self, columns: Sequence[str] | None = None, classes: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Scorer:
+    def scorer(self, columns: Sequence[str] | None = None, classes: Mapping[str, Sequence[str]] | None = None) -> Scorer:
         """Return what computes `columns` of `contract.params.choices.SCORES` of rows, in any Python process.
 
         Args:
@@ -101,7 +100,7 @@ class DistKerasModel(Model, DistKerasParams, MLWritable, MLReadable):
         ensemble = trainer == "EnsembleTrainer" and self.getOrDefault("num_ensembles") > 1
         return Scorer.of(
             columns, self._content, self._importable_modules(), self.getOrDefault("predict_batch_size"),
-            scored_labels(self._outputs, classes), ensemble=ensemble,
+            scored_labels(self._outputs, classes or {}), ensemble=ensemble,
         )  # fmt: skip
 
     def write(self) -> DistKerasModelWriter:
