@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.artifacts.attempt import Attempt, require_claim
 from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.label_columns import is_label
 from airflow_provider_distkeras.contract.specs import PreprocessSpec
 from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.jobs.runner import JobResult, main
 from airflow_provider_distkeras.ml.data import drift, prepare
-from airflow_provider_distkeras.ml.data.pipeline import FEATURES
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES, scaling_of
 from airflow_provider_distkeras.ml.data.profile import Profile
+from airflow_provider_distkeras.ml.scoring.trained_model import TrainedModel
 from airflow_provider_distkeras.spark.columns import as_floats, count_values, write_floats
 from airflow_provider_distkeras.spark.progress import ProgressReporter, tasks
 from airflow_provider_distkeras.spark.storage import literal, storage_for
@@ -32,9 +35,10 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     """
     reporter.begin("reading", 0.5, tasks(spark.sparkContext))
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
-    prepared = prepare.prepare(spark, spec)
-    profile, source = prepared.profile, prepared.source
-    profiles = {name: profile.profiles[name] for name in prepared.plan.kinds}
+    prepared = _prepared(spark, spec)
+    profile, source, roles = prepared.profile, prepared.source, prepared.roles
+    profiles = {name: profile.profiles[name] for name in prepared.kinds}
+    labels = [name for role, name in roles.items() if is_label(role)]
     drifted = _drift(spec, earlier, profiles) if earlier else {}
     logger.info("%s rows in %d files", f"{profile.rows:,}", len(source.sizes))
     data = _dataset(prepared)
@@ -45,7 +49,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     require_claim(storage_for(spark, attempt.path), attempt)  # what Spark writes makes its folders anew
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, tasks(spark.sparkContext))
-    written = _check_written(spark.read.parquet(literal(dataset_path)), spec, profile.complete)
+    written = _check_written(spark.read.parquet(literal(dataset_path)), roles.get("fold"), profile.complete)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":
         source.bad_records(spark).write.json(f"{attempt.path}/quarantine")
@@ -61,35 +65,43 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
         inputs=source.sizes,
         details=PreprocessDetails(
             features=count_values(prepared.data, FEATURES),
-            label_col=spec.label_col,
+            label_col=labels[0] if len(labels) == 1 else labels,
             bad_lines=profile.bad,
             repeated_headers=profile.headers,
             lacking=profile.lacking,
-            validation_rows=profile.held_out[spec.label_names[0]].rows,
-            scaling=spec.scaling,
+            validation_rows=profile.held_out[labels[0]].rows,
+            scaling=spec.scaling if spec.like is None else scaling_of(prepared.pipeline.stages),
             layout=prepared.layout.to_list(),
-            kinds=prepared.plan.kinds_in_files,
+            like=spec.like,
+            kinds=prepared.kinds_in_files,
             profile={name: column.describe() for name, column in profiles.items()},
             **drifted,
         ),
     )
 
 
-def _check_written(dataset: DataFrame, spec: PreprocessSpec, expected: int) -> int:
+def _prepared(spark: SparkSession, spec: PreprocessSpec) -> prepare.PreparedData:
+    """Return the files prepared by stages that are fitted on them, or by those of a model."""
+    if spec.like is None:
+        return prepare.prepare(spark, spec)
+    return prepare.prepare_like(spark, spec, PipelineModel(TrainedModel.load(spec.like).stages))
+
+
+def _check_written(dataset: DataFrame, fold_col: str | None, expected: int) -> int:
     """Return the number of rows. Raises DataError if it is not the expected one, or if folds are no whole numbers."""
-    odd = F.count_if(F.col("fold").isNull()) if spec.fold_col else F.lit(0)
+    odd = F.count_if(F.col("fold").isNull()) if fold_col else F.lit(0)
     written, odd_folds = dataset.agg(F.count(F.lit(1)), odd).collect()[0]
     if written != expected:
         raise DataError(f"{expected:,} rows were read at first, {written:,} the second time: have the files changed meanwhile?")
     if odd_folds:
-        raise DataError(f"fold_col: expected whole numbers in {spec.fold_col!r}; {odd_folds:,} rows have others. Correct them.")
+        raise DataError(f"fold_col: expected whole numbers in {fold_col!r}; {odd_folds:,} rows have others. Correct them.")
     return int(written)
 
 
 def _dataset(prepared: prepare.PreparedData) -> DataFrame:
     """Return the columns of the dataset, named by their roles."""
     data = prepared.data
-    roles = {role: column.alias(role) for role, column in prepare.role_columns(data, prepared.plan.roles).items()}
+    roles = {role: column.alias(role) for role, column in prepare.role_columns(data, prepared.roles).items()}
     filled = prepare.filled_positions(prepared.inputs)
     return data.select(
         as_floats(data, FEATURES).alias(FEATURES, metadata=prepared.layout.to_metadata()),

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
-from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
-from airflow_provider_distkeras.contract.label_columns import is_label, label_roles
-from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
-from airflow_provider_distkeras.ml.data.pipeline import FEATURES, label_classes, standardizes
-from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, role_columns
-from airflow_provider_distkeras.ml.data.profile import TextProfile
-from airflow_provider_distkeras.ml.data.profile_checks import (
-    check_bad_records,
-    check_header,
-    check_prepared_like,
-    listed,
-    log_left_out,
-)
-from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileRequest
+from airflow_provider_distkeras.contract.label_columns import is_label
+from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.ml.data.pipeline import FEATURES, standardizes
+from airflow_provider_distkeras.ml.data.prepare import PreparedData, prepare, prepare_like, role_columns, selected_columns
 from airflow_provider_distkeras.ml.data.select_columns import SelectColumns
-from airflow_provider_distkeras.ml.data.sources import open_source
-from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.spark.columns import mark_standardized
-
-logger = logging.getLogger(__name__)
 
 #: Where the metadata of a DataFrame's features name the preparation that made them; filters, splits and caches keep it.
 _PREPARATION = "distkeras_preparation"
@@ -75,7 +59,9 @@ def process_csv(
     if like is not None:
         fitting = {"columns_renamed": columns_renamed, "excluded_columns": excluded_columns, **options}
         given = {name: value for name, value in fitting.items() if name in options or value}
-        return _prepared_like(_session(), preparation_of(like), paths, num_workers, given)
+        preparation = preparation_of(like)
+        spec = PreprocessSpec.build(input_path=paths, num_workers=num_workers, like=preparation.uid, **given)
+        return _prepared_data(prepare_like(_session(), spec, preparation), spec)
     spec = PreprocessSpec.build(
         input_path=paths,
         columns_renamed=_as_dict(columns_renamed),
@@ -88,9 +74,7 @@ def process_csv(
     prepared = prepare(_session(), spec)
     _warn_of_second_fit(prepared)
     _preparations[prepared.pipeline.uid] = prepared.pipeline, prepared.source.sizes
-    roles = role_columns(prepared.data, prepared.plan.roles).values()
-    data = prepared.data.select(*prepared.feature_columns, _named_features(prepared.data, prepared.pipeline), *roles)
-    return data.repartition(spec.num_workers) if spec.num_workers else data
+    return _prepared_data(prepared, spec)
 
 
 def preparation_of(data: DataFrame | PipelineModel) -> PipelineModel:
@@ -118,10 +102,17 @@ def preparation_of(data: DataFrame | PipelineModel) -> PipelineModel:
     )
 
 
+def _prepared_data(prepared: PreparedData, spec: PreprocessSpec) -> DataFrame:
+    """Return the columns that `process_csv` does."""
+    roles = role_columns(prepared.data, prepared.roles).values()
+    data = prepared.data.select(*prepared.feature_columns, _named_features(prepared.data, prepared.pipeline), *roles)
+    return data.repartition(spec.num_workers) if spec.num_workers else data
+
+
 def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
     """Return the features with metadata that hold their layout, name their preparation, and say whether it standardizes them."""
     data = mark_standardized(data, FEATURES) if standardizes(preparation.stages) else data
-    layout = FeatureLayout.of(_selected(preparation).getOrDefault("layout"))
+    layout = FeatureLayout.of(selected_columns(preparation).getOrDefault("layout"))
     metadata = {**data.schema[FEATURES].metadata, **(layout.to_metadata() if layout.size else {}), _PREPARATION: preparation.uid}
     return F.col(FEATURES).alias(FEATURES, metadata=metadata)
 
@@ -129,99 +120,16 @@ def _named_features(data: DataFrame, preparation: PipelineModel) -> Column:
 def _warn_of_second_fit(prepared: PreparedData) -> None:
     """Warn if other files with these columns were prepared before, whose features would have other meanings."""
     is_fitted = any(each.is_fitted for each in prepared.inputs)
-    if not (is_fitted or any(label.kind == "text" for label in prepared.plan.labels)):
+    if not (is_fitted or any(prepared.kinds[name] == "text" for role, name in prepared.roles.items() if is_label(role))):
         return
-    kinds = _selected(prepared.pipeline).getOrDefault("kinds")
-    earlier = [files for pipeline, files in _preparations.values() if _selected(pipeline).getOrDefault("kinds") == kinds]
+    kinds = selected_columns(prepared.pipeline).getOrDefault("kinds")
+    earlier = [files for pipeline, files in _preparations.values() if selected_columns(pipeline).getOrDefault("kinds") == kinds]
     if earlier and prepared.source.sizes not in earlier:
         warnings.warn(
             "Files with the same columns were prepared before, by categories, fillings and scales of their own. If a model of "
             "those is to predict these, use process_csv(path, like=df_train).",
             stacklevel=3,
         )
-
-
-def _prepared_like(
-    spark: SparkSession, preparation: PipelineModel, paths: Any, num_workers: int | None, options: Mapping[str, Any]
-) -> DataFrame:
-    """Return files prepared as others were.
-
-    Args:
-        spark: the session.
-        preparation: the stages that were fitted on the others.
-        paths: the files.
-        num_workers: partitions of the result.
-        options: fields of `InputSpec`; the others have the values of the others' dialect.
-    """
-    reading = {field.name for field in fields(InputSpec)}
-    useless = [name for name in options if name not in reading]
-    if useless:
-        raise SpecError(
-            f"{useless[0]}: with like, files are prepared as those before; expected only options about how they are written. "
-            "Leave it out."
-        )
-    selected, stages = _selected(preparation), preparation.stages[1:]
-    spec = _FilesLike.build(input_path=paths, num_workers=num_workers, **{**selected.getOrDefault("dialect"), **options})
-    source = open_source(spark, spec)
-    selected.check(source.columns_in_files)
-    source, roles = _named(source, selected, stages)
-    required = [name for name in source.kinds if selected.getOrDefault("missing").get(name) == "drop"]
-    profile = source.profile(spark, ProfileRequest(tuple(source.kinds), tuple(required), held_out=roles.get("validation")))
-    check_bad_records(spark, spec, source, profile)
-    check_header(spec, source, profile)
-    check_prepared_like(selected, profile, roles)
-    log_left_out(profile)
-    for label in (name for role, name in roles.items() if is_label(role)):
-        _warn_of_new_classes(stages, profile, label)
-    # The source has renamed the columns.
-    typed = selected.copy({selected.renamed: {}, selected.dialect: spec.dialect.to_dict()})
-    rows = source.rows(spark)
-    data = PipelineModel([typed, *stages]).transform(rows.dropna(subset=required) if required else rows)
-    data = data.select(*selected.getOrDefault("kinds"), _named_features(data, preparation), *role_columns(data, roles).values())
-    return data.repartition(spec.num_workers) if spec.num_workers else data
-
-
-class _FilesLike(PreprocessSpec):
-    """Files that are prepared as others were."""
-
-    @property
-    def left_out(self) -> None:
-        """None, as the preparation alone knows which columns are not used."""
-        return
-
-
-def _named(source: Source, selected: SelectColumns, stages: Sequence[Transformer]) -> tuple[Source, dict[str, str]]:
-    """Return the source with the columns that a preparation uses, and those of them that are no features, by role."""
-    names = source.columns_in_files
-    kinds_of_labels = {label: "text" if label_classes(stages, label) else "number" for label in selected.labels}
-    labels = {role: [label, kinds_of_labels[label]] for role, label in label_roles(kinds_of_labels).items()}
-    roles = {**labels, **selected.getOrDefault("roles")}
-    kinds = {**selected.getOrDefault("kinds"), **dict(roles.values())}
-    used = selected.used(names, kinds)
-    source = source.with_names(used, [name for name in names if name not in used])
-    in_files = {role: name for role, (name, _) in roles.items() if name in used.values()}
-    return source.with_kinds({new: kinds[new] for new in used.values()}), in_files
-
-
-def _warn_of_new_classes(stages: Sequence[Transformer], profile: DataProfile, label: str) -> None:
-    """Warn of labels that are no class of the training files."""
-    classes = label_classes(stages, label)
-    if classes:
-        parts = (profile.profiles[label], profile.held_out[label])
-        counts = sum((part.counts for part in parts if isinstance(part, TextProfile)), Counter[str]())
-        new = {text: count for text, count in counts.most_common() if text not in classes}
-        if new:
-            logger.warning(
-                "%d labels in %r are no class of the training files, so that no prediction of them is right: %s. Expected %s.",
-                sum(new.values()), label, listed(dict(list(new.items())[:5])), ", ".join(map(repr, classes[:5])),
-            )  # fmt: skip
-
-
-def _selected(preparation: PipelineModel) -> SelectColumns:
-    """Return the first stage of a preparation."""
-    selected = preparation.stages[0]
-    assert isinstance(selected, SelectColumns)
-    return selected
 
 
 def _as_dict(renamed: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:

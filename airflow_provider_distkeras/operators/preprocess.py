@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.artifacts.attempt import current_before
-from airflow_provider_distkeras.contract.specs import PreprocessSpec
+from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
+from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import InputOperator
+from airflow_provider_distkeras.operators.job_run import JobRun, names_champion
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
-
-    from airflow_provider_distkeras.operators.job_run import JobRun
 
 #: What `compare_with` calls the newest earlier period.
 PREVIOUS = "previous"
@@ -52,16 +52,18 @@ class DistKerasPreprocessOperator(InputOperator):
         period that this task has a result of, or the `manifest_path` or `dataset_path` of a preprocess task. Where there is no
         such period, or a template finds nothing, the run is compared with nothing, and its log says so. (templated)
     :param max_drift: The population stability index of a column above which the task fails. (templated)
+    :param like: A `model_path`, or the name of a champion (see `DistKerasPromoteOperator`): the files are prepared as those it
+        was trained on, by the same columns, categories, fillings and scales; so it can be a train task's `initial_model`. While there is no champion of that name, the other arguments say how to prepare them. (templated)
     """
 
     spec_class = PreprocessSpec
-    path_fields = ("input_path", "compare_with")
+    path_fields = ("input_path", "compare_with", "like")
     template_fields = (
         *InputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
         "group_col", "time_col",
         "categorical_columns", "categorical_encoding", "max_categories", "unseen_categories",
-        "timestamp_columns", "cyclic_timestamps", "missing", "scaling", "num_workers", "compare_with", "max_drift",
+        "timestamp_columns", "cyclic_timestamps", "missing", "scaling", "num_workers", "compare_with", "max_drift", "like",
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         **InputOperator.template_fields_renderers,
@@ -92,6 +94,7 @@ class DistKerasPreprocessOperator(InputOperator):
         num_workers: int | str | None = None,
         compare_with: str | XComArg | None = None,
         max_drift: float | str | None = None,
+        like: str | XComArg | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,10 +117,28 @@ class DistKerasPreprocessOperator(InputOperator):
         self.scaling = scaling
         self.num_workers = num_workers
         self.compare_with = compare_with
-        self.max_drift = max_drift
+        self.max_drift, self.like = max_drift, like
         self.check_constants()
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
+        """Return the manifest of the previous period, to compare with, and the path of a champion, to prepare files like its."""
+        return {**self._previous(run), **self._champion(run)}
+
+    def paths_to_read(self) -> list[Any]:
+        """Return the arguments that are paths; the name of a champion is none."""
+        return [self.input_path, self.compare_with] if names_champion(self.like) else super().paths_to_read()
+
+    def _champion(self, run: JobRun) -> dict[str, Any]:
+        if not names_champion(self.like):
+            return {}
+        champion = run.champions(self.like).present()
+        if champion is None:
+            self.log.info("There is no champion of %r yet: the files are prepared as this task's arguments say.", self.like)
+            return {"like": None}
+        self.log.info("Preparing as the files of the champion of %r were: %s.", self.like, champion.model_path)
+        return {"like": champion.model_path, **PreprocessSpec.fitting_options()}
+
+    def _previous(self, run: JobRun) -> dict[str, Any]:
         """Return the manifest to compare with, if that is the previous period's; an empty path if there is none."""
         if self.compare_with != PREVIOUS:
             return {}
@@ -135,7 +156,11 @@ class DistKerasPreprocessOperator(InputOperator):
         elif spec.compare_with is not None:
             unlimited = "" if spec.max_drift is None else f", and max_drift={spec.max_drift:g} limits nothing"
             self.log.warning("compare_with: there is no earlier result, so the drift of this run is not measured%s.", unlimited)
+        if spec.like is not None:
+            spec.check_like()
+            model = require_artifact(spec.like, TrainSpec, "like", run.root)
+            spec = spec.with_dialect(model.details_as(TrainDetails).dialect)
         files = self.inspect_input(spec)
-        if files.headers:
+        if files.headers and spec.like is None:
             feature_columns(spec, files.columns)
         return fingerprints(files)

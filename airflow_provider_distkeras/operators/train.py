@@ -10,11 +10,10 @@ from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
+from airflow_provider_distkeras.operators.job_run import JobRun, names_champion
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
-
-    from airflow_provider_distkeras.operators.job_run import JobRun
 
 
 class DistKerasTrainOperator(DistKerasBaseOperator):
@@ -134,7 +133,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
 
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the path of the initial model, if `initial_model` is the name of a champion: None if there is none yet."""
-        if not self._names_champion:
+        if not names_champion(self.initial_model):
             return {}
         champion = run.champions(self.initial_model).present()
         if champion is None:
@@ -145,11 +144,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
 
     def paths_to_read(self) -> list[Any]:
         """Return the arguments that are paths; the name of a champion is none."""
-        return [self.dataset_path] if self._names_champion else super().paths_to_read()
-
-    @property
-    def _names_champion(self) -> bool:
-        return bool(self.initial_model) and "/" not in str(self.initial_model)
+        return [self.dataset_path] if names_champion(self.initial_model) else super().paths_to_read()
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if dataset or model was not committed; their paths name their attempts: they need no fingerprints."""

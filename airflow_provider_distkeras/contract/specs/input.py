@@ -98,6 +98,12 @@ class InputSpec(Spec):
         """The columns that are not used, by their names in the files; None where the model alone knows."""
         return None
 
+    def with_dialect(self, options: Mapping[str, Any]) -> Self:
+        """Return the spec with these options of the dialect where it has none itself. Raise SpecError if they contradict."""
+        spec = replace(self, **{**options, **self.dialect_options})
+        spec.check_whole()
+        return spec
+
     def format_in(self, storage: Storage) -> str:
         """Return the format of the files in a storage, one of `INPUT_FORMATS`: as it is set, else by the first file's name."""
         return self.input_format or format_of(within(storage, self.input_path[0].rstrip("/")))
@@ -123,9 +129,3 @@ class RowsSpec(InputSpec):
     input_path: list[str] = spec_field(uris, "Files, or a dataset_path: a path, a glob, a directory, or a list of them.")
     max_quarantined: float = spec_field(_share, "The largest share of rows that a model may be unable to score.", 0.1)
     batch_size: int = spec_field(integer(1), "Rows per call of the network.", 4096)
-
-    def with_dialect(self, options: Mapping[str, Any]) -> Self:
-        """Return the spec with these options of the dialect where it has none itself. Raise SpecError if they contradict."""
-        spec = replace(self, **{**options, **self.dialect_options})
-        spec.check_whole()
-        return spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
@@ -64,6 +64,7 @@ class PreprocessDetails(JobDetails):
         validation_rows: rows to validate on.
         scaling: how numbers were scaled, all of them or per column; None if they were not.
         layout: which positions of the features came from which column; see `contract.feature_layout`.
+        like: the model as whose training files these were prepared, so that nothing was fitted on their rows; else None.
         kinds: what each column holds, by its name in the files.
         profile: what was measured of each column; see `ml.data.profile`.
         drift: the population stability index per column since an earlier run; None if none was compared with.
@@ -79,6 +80,7 @@ class PreprocessDetails(JobDetails):
     validation_rows: int = 0
     scaling: str | dict[str, str] | None = None
     layout: list[dict[str, Any]] | None = None
+    like: str | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     profile: dict[str, dict[str, Any]] = field(default_factory=dict)
     drift: dict[str, float] | None = None
@@ -95,7 +97,7 @@ class PreprocessSpec(InputSpec):
     main_artifact: ClassVar[str] = "dataset_path"
     artifacts: ClassVar[Mapping[str, str]] = {"dataset_path": "dataset", "pipeline_path": "pipeline"}
     details_class: ClassVar[type[JobDetails]] = PreprocessDetails
-    added_fields: ClassVar[tuple[str, ...]] = (*InputSpec.added_fields, "input_format", "categorical_encoding")
+    added_fields: ClassVar[tuple[str, ...]] = (*InputSpec.added_fields, "input_format", "categorical_encoding", "like")
 
     schema: dict[str, str] = spec_field(
         mapping_of(_kind), "The kind of columns, by their name in the files; by default inferred from their first rows.", {}
@@ -143,17 +145,38 @@ class PreprocessSpec(InputSpec):
     max_drift: float | None = spec_field(
         optional(number(0.0)), "The largest PSI of a column since then; by default it is only recorded.", None
     )
+    like: str | None = spec_field(
+        optional(uri),
+        "The model_path of a train task, as whose training files these are prepared: by the same columns, categories and scales.",
+        None,
+    )
 
     @classmethod
     def build(cls, **values: Any) -> Self:
         """Return the spec of these values, as every spec, with all of the dialect: the model will keep it."""
-        given = {name: value for name, value in values.items() if value is not None or name not in _USUAL}
-        return super().build(**{**_USUAL, **given})
+        usual = _USUAL if values.get("like") is None else {}  # else what is not said is as in the model's files
+        given = {name: value for name, value in values.items() if value is not None or name not in usual}
+        return super().build(**{**usual, **given})
+
+    @classmethod
+    def fitting_options(cls) -> dict[str, Any]:
+        """Return the options by which a pipeline is fitted, with their defaults; with `like`, they are not used."""
+        others = ("num_workers", "compare_with", "max_drift", "like", *(field.name for field in fields(InputSpec)))
+        return {field.name: field.metadata["field"].default for field in fields(cls) if field.name not in others}
+
+    def check_like(self) -> None:
+        """Raise SpecError if files are to be prepared as a model's were, and by options, too."""
+        for name, usual in self.fitting_options().items():
+            if self.like is not None and getattr(self, name) != usual:
+                raise SpecError(
+                    f"{name}: with like, files are prepared as those before; expected only options about how they are written. "
+                    "Leave it out."
+                )
 
     @property
     def left_out(self) -> Collection[str] | None:
-        """The columns that are not used, by their names in the files."""
-        return self.excluded_columns
+        """The columns that are not used, by their names in the files; None where the model alone knows."""
+        return self.excluded_columns if self.like is None else None
 
     @property
     def label_names(self) -> list[str]:

@@ -40,12 +40,14 @@ class FeaturePreparation:
 
     @classmethod
     def of(cls, details: Mapping[str, Any]) -> Self | None:
-        """Read how features were prepared from the details of a preprocess manifest; None if they do not contain it.
+        """Read how features were prepared from the details of a preprocess manifest.
+
+        None if they do not contain it, or if nothing was fitted on the dataset's rows: it was prepared as a model's files were.
 
         Raises:
             ArtifactError: the spans do not follow each other.
         """
-        if details.get("layout") is None:
+        if details.get("layout") is None or details.get("like") is not None:
             return None
         spans, scaling = FeatureLayout.of(details["layout"]).spans, details.get("scaling")
         if isinstance(scaling, str):  # spans of earlier versions have no scaling of their own

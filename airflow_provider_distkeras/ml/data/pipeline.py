@@ -112,6 +112,14 @@ def standardizes(stages: Sequence[Transformer]) -> bool:
     return any(isinstance(stage, StandardScalerModel) for stage in stages)
 
 
+def scaling_of(stages: Sequence[Transformer]) -> str | dict[str, str] | None:
+    """Return how fitted stages scale features: per column that they scale, of an earlier version's a word for all; None if not."""
+    selected = stages[0]
+    assert isinstance(selected, SelectColumns)
+    spans = FeatureLayout.of(selected.getOrDefault("layout")).spans
+    return {span.column: span.scaling for span in spans if span.scaling} or ("standard" if standardizes(stages) else None)
+
+
 def _is_missing(column: str, inputs: Sequence[FeatureInput]) -> str:
     """Return SQL that is 1 where there is no value, else 0."""
     is_number = any(each.column == column and each.kind == "number" for each in inputs)

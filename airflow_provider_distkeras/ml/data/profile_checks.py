@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from pyspark.sql import SparkSession
@@ -165,6 +166,18 @@ def check_prepared_like(selected: SelectColumns, profile: DataProfile, roles: Ma
             f"Missing values in {listed(lacking)}, for which the preparation has no policy. Fill them, leave such rows out, or "
             "set missing for the training files."
         )
+
+
+def warn_of_new_classes(classes: Sequence[str], profile: DataProfile, label: str) -> None:
+    """Warn of labels that are none of a model's classes; without any, its labels are numbers."""
+    parts = (profile.profiles[label], profile.held_out[label]) if classes else ()
+    counts = sum((part.counts for part in parts if isinstance(part, TextProfile)), Counter[str]())
+    new = {text: count for text, count in counts.most_common() if text not in classes}
+    if new:
+        logger.warning(
+            "%d labels in %r are no class of the training files, so that no prediction of them is right: %s. Expected %s.",
+            sum(new.values()), label, listed(dict(list(new.items())[:5])), ", ".join(map(repr, classes[:5])),
+        )  # fmt: skip
 
 
 def _check_infinite(profile: DataProfile) -> None:
