@@ -36,9 +36,8 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     reporter.begin("reading", 0.5, tasks(spark.sparkContext))
     earlier = drift.profile_of(storage_for(spark, spec.compare_with), spec.compare_with) if spec.compare_with else None
     prepared = _prepared(spark, spec)
-    profile, source, roles = prepared.profile, prepared.source, prepared.roles
+    profile, source = prepared.profile, prepared.source
     profiles = {name: profile.profiles[name] for name in prepared.kinds}
-    labels = [name for role, name in roles.items() if is_label(role)]
     drifted = _drift(spec, earlier, profiles) if earlier else {}
     logger.info("%s rows in %d files", f"{profile.rows:,}", len(source.sizes))
     data = _dataset(prepared)
@@ -49,7 +48,7 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
     require_claim(storage_for(spark, attempt.path), attempt)  # what Spark writes makes its folders anew
     write_floats(data, dataset_path)
     reporter.begin("checking", 0.05, tasks(spark.sparkContext))
-    written = _check_written(spark.read.parquet(literal(dataset_path)), roles.get("fold"), profile.complete)
+    written = _check_written(spark.read.parquet(literal(dataset_path)), prepared.roles.get("fold"), profile.complete)
     prepared.pipeline.write().save(pipeline_path)
     if profile.bad and spec.bad_lines == "quarantine":
         source.bad_records(spark).write.json(f"{attempt.path}/quarantine")
@@ -63,20 +62,27 @@ def preprocess(spark: SparkSession, spec: PreprocessSpec, attempt: Attempt, repo
             "feature_columns": prepared.feature_columns,
         },
         inputs=source.sizes,
-        details=PreprocessDetails(
-            features=count_values(prepared.data, FEATURES),
-            label_col=labels[0] if len(labels) == 1 else labels,
-            bad_lines=profile.bad,
-            repeated_headers=profile.headers,
-            lacking=profile.lacking,
-            validation_rows=profile.held_out[labels[0]].rows,
-            scaling=spec.scaling if spec.like is None else scaling_of(prepared.pipeline.stages),
-            layout=prepared.layout.to_list(),
-            like=spec.like,
-            kinds=prepared.kinds_in_files,
-            profile={name: column.describe() for name, column in profiles.items()},
-            **drifted,
-        ),
+        details=_details(spec, prepared, drifted),
+    )
+
+
+def _details(spec: PreprocessSpec, prepared: prepare.PreparedData, drifted: dict[str, Any]) -> PreprocessDetails:
+    """Return what the manifest holds beside the result."""
+    profile = prepared.profile
+    labels = [name for role, name in prepared.roles.items() if is_label(role)]
+    return PreprocessDetails(
+        features=count_values(prepared.data, FEATURES),
+        label_col=labels[0] if len(labels) == 1 else labels,
+        bad_lines=profile.bad,
+        repeated_headers=profile.headers,
+        lacking=profile.lacking,
+        validation_rows=profile.held_out[labels[0]].rows,
+        scaling=spec.scaling if spec.like is None else scaling_of(prepared.pipeline.stages),
+        layout=prepared.layout.to_list(),
+        like=spec.like,
+        kinds=prepared.kinds_in_files,
+        profile={name: profile.profiles[name].describe() for name in prepared.kinds},
+        **drifted,
     )
 
 

@@ -52,9 +52,9 @@ class DistKerasPreprocessOperator(InputOperator):
         period that this task has a result of, or the `manifest_path` or `dataset_path` of a preprocess task. Where there is no
         such period, or a template finds nothing, the run is compared with nothing, and its log says so. (templated)
     :param max_drift: The population stability index of a column above which the task fails. (templated)
-    :param like: A `model_path`, or the name of a champion (see `DistKerasPromoteOperator`): the files are prepared as those it was
-        trained on, by the same columns, categories, fillings and scales; so it can be a train task's `initial_model`. While there
-        is no champion of that name, the other arguments say how to prepare them. (templated)
+    :param like: A `model_path`, or the name of a champion (see `DistKerasPromoteOperator`): files are prepared as those that it
+        was trained on, by the same columns, categories, fillings and scales; so it can be a train task's `initial_model`. While
+        there is no champion of that name, the other arguments say how to prepare them. (templated)
     """
 
     spec_class = PreprocessSpec

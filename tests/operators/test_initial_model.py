@@ -15,9 +15,9 @@ pytestmark = pytest.mark.airflow
 def retrain(prepare, csv, root):
     """Makes tasks that prepare, train from a model, and promote."""
 
-    def pipeline(initial_model):
+    def pipeline(initial_model, **fields):
         trained = DistKerasTrainOperator(
-            task_id="train", dataset_path=prepare().output["dataset_path"], hyperparameters={"layer_dims": [None, 8, 1]},
+            task_id="train", dataset_path=prepare(**fields).output["dataset_path"], hyperparameters={"layer_dims": [None, 8, 1]},
             initial_model=initial_model, artifact_root=str(root),
         )  # fmt: skip
         DistKerasPromoteOperator(
@@ -29,10 +29,14 @@ def retrain(prepare, csv, root):
     return pipeline
 
 
+def spec_of(done, path):
+    """The spec of the job that wrote an artifact of a run."""
+    return Request.read(LocalStorage(), ArtifactRef.parse(path).attempt).spec
+
+
 def initial_model(done):
     """The initial model that the train task of a run has asked its job for."""
-    attempt = ArtifactRef.parse(done.xcoms("train")["model_path"]).attempt
-    return Request.read(LocalStorage(), attempt).spec.initial_model
+    return spec_of(done, done.xcoms("train")["model_path"]).initial_model
 
 
 def test_a_champion_is_trained_on_once_there_is_one(stub, run, retrain):
@@ -42,6 +46,23 @@ def test_a_champion_is_trained_on_once_there_is_one(stub, run, retrain):
     assert (first.state, second.state) == ("success", "success")
     assert initial_model(first) is None
     assert initial_model(second) == first.xcoms("train")["model_path"]
+
+
+def test_files_are_prepared_as_a_champions_were_once_there_is_one(stub, run, retrain):
+    first = run(lambda: retrain("bikes", like="bikes", scaling="minmax"))
+    second = run(lambda: retrain("bikes", like="bikes", scaling="minmax"), logical_date=APRIL)
+
+    anew, like = (spec_of(done, done.xcoms("prepare")["dataset_path"]) for done in (first, second))
+    assert (first.state, second.state) == ("success", "success")
+    assert (anew.like, anew.scaling) == (None, "minmax")
+    assert (like.like, like.scaling) == (first.xcoms("train")["model_path"], None)
+
+
+def test_options_that_fit_a_preparation_are_refused_beside_the_path_of_a_model(stub, run, retrain, prepare):
+    model = run(lambda: retrain("bikes")).xcoms("train")["model_path"]
+    done = run(lambda: prepare(like=model))
+
+    assert "columns_renamed: with like, files are prepared as those before" in done.message
 
 
 @pytest.mark.parametrize(("initial_model", "inputs"), [("bikes", ["/data"]), ("/models/1", ["/data", "/models/1"])])

@@ -113,7 +113,7 @@ def standardizes(stages: Sequence[Transformer]) -> bool:
 
 
 def scaling_of(stages: Sequence[Transformer]) -> str | dict[str, str] | None:
-    """Return how fitted stages scale features: per column that they scale, of an earlier version's a word for all; None if not."""
+    """Return how fitted stages scale features: per column that they scale, of an earlier version a word for all; None if not."""
     selected = stages[0]
     assert isinstance(selected, SelectColumns)
     spans = FeatureLayout.of(selected.getOrDefault("layout")).spans
