@@ -229,7 +229,7 @@ class PreprocessSpec(InputSpec):
         FeatureScaling.of(self.scaling).check(
             dict.fromkeys(left_out, "among excluded_columns")
             | dict.fromkeys(categories, "a column of categories")
-            | {column: f"the {role}_col" for role, column in self.roles.items()}
+            | {column: f"the {option_of(role)}" for role, column in self.roles.items()}
         )
 
     def _check_missing(self, name: str, column: str, policy: str | float) -> None:

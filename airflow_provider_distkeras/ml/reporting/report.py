@@ -129,23 +129,38 @@ def _facts(result: SearchResult, spec: TrainSpec, dataset: Manifest) -> dict[str
     facts = {_measured_on(spec): format_spread(result.best, metric)} if result.best.results else {metric: "not measured"}
     if tested is not None:
         facts[f"{metric}, on rows set aside"] = tested.error or f"{tested.metrics[metric]:.4f}"
-    settings, label_col = {}, dataset.details_as(PreprocessDetails).label_col
-    if summary.settings:
-        settings["workers' settings"] = summary.settings
-    if summary.started_from:
-        settings["initial weights"] = f"{summary.started_from}. It may have been trained on rows that this search measures on."
-    if summary.label_transform:
-        settings["labels, as trained"] = ", ".join(summary.label_transform["kinds"])
+    details = dataset.details_as(PreprocessDetails)
     return {
         **facts,
         "rows": f"{dataset.result['rows']:,}",
         "columns": str(len(dataset.result["feature_columns"])),
-        **({"labels": ", ".join(label_col)} if isinstance(label_col, list) else {}),
+        **({"labels": ", ".join(details.label_col)} if isinstance(details.label_col, list) else {}),
         "trials": str(len(result.trials)),
         "trainer": f"{spec.trainer}, {len(summary.workers)} worker{'s' if len(summary.workers) > 1 else ''}",
-        **settings,
+        **_settings(result, details),
         "training speed": f"{summary.samples_per_second:,.0f} rows/s",
     }
+
+
+def _settings(result: SearchResult, details: PreprocessDetails) -> dict[str, str]:
+    """Return what was done to features, labels, rows and weights, as far as anything was."""
+    summary, started_from, transform = result.summary, result.summary.started_from, result.summary.label_transform
+    if started_from and result.best.results:
+        started_from += ". It may have been trained on rows that this search measures on."
+    values = {
+        "workers' settings": summary.settings,
+        "initial weights": started_from,
+        "prepared as for": details.like,
+        "scaling": _listed(details.scaling),
+        "labels, as trained": transform and ", ".join(transform["kinds"]),
+        **{name: _listed(result.best_params.get(name)) for name in ("class_sampling", "class_weight")},
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _listed(value: Any) -> str | None:
+    """Return a word, or a dict as names and values."""
+    return ", ".join(f"{name}: {one}" for name, one in value.items()) if isinstance(value, dict) else value
 
 
 def _measured_on(spec: TrainSpec) -> str:
@@ -207,11 +222,11 @@ def _prediction_pictures(sample: plots.Sample, result: SearchResult, dataset: Ma
 
 
 def _class_names(dataset: Manifest, count: int) -> list[str]:
-    """Return the names of the classes by number, from the label's profile; the numbers if it has not all names."""
+    """Return the names of the classes by number, from the label's profile; the numbers if it has not all, or others may count."""
     details = dataset.details_as(PreprocessDetails)
     label = details.profile.get(str(details.label_col), {})
     classes = sorted(text for text, _ in label.get("top", []))
-    return classes if len(classes) == count else [str(number) for number in range(count)]
+    return classes if len(classes) == count and details.like is None else [str(number) for number in range(count)]
 
 
 def _picture(name: str, draw: Callable[[], Figure | None]) -> _Picture | None:

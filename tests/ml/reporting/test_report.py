@@ -77,6 +77,19 @@ def test_trials_are_ranked_and_those_that_failed_have_their_error():
     assert "-, 0.1000" in table
 
 
+def test_what_was_done_to_features_and_rows_is_named():
+    trial, params = make_trial(0.5), {"class_sampling": {"1": 3.0}, "class_weight": "balanced"}
+    page = render(make_result([trial], params=params), scaling={"default": "standard", "price": "log"}, like="file:///models/1")
+    for name, value in (
+        ("scaling", "default: standard, price: log"),
+        ("prepared as for", "file:///models/1"),
+        ("class_sampling", "1: 3.0"),
+        ("class_weight", "balanced"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
+    assert "<dt>scaling</dt>" not in render(make_result([trial]))
+
+
 def test_the_metric_of_rows_set_aside_stands_beside_the_folds_and_their_errors_are_drawn():
     tested = FoldResult({"r2": 0.3456}, sample=[[1.0, 1.1], [2.0, 1.9]])
     page = render(make_result([make_trial(0.5, sample=[[1.0, 3.0]])], tested=tested))
