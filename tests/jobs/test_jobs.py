@@ -228,10 +228,10 @@ def test_a_dataset_has_its_roles_and_its_layout(run_job, tmp_path, spark):
     assert done.details.validation_rows == 1
     assert done.details.scaling == "minmax"
     assert [tuple(entry.values()) for entry in done.details.layout] == [
-        ("town", "category", 0, 2, None),
-        ("x", "number", 2, 3, "mean"),
-        ("x", "indicator", 3, 4, None),
-        ("at__month", "number", 4, 5, None),
+        ("town", "category", 0, 2, None, "minmax"),
+        ("x", "number", 2, 3, "mean", "minmax"),
+        ("x", "indicator", 3, 4, None, "minmax"),
+        ("at__month", "number", 4, 5, None, "minmax"),
     ]
     assert done.details.profile["x"]["count"] == 1
 
