@@ -46,6 +46,5 @@ def pytest_configure(config):
     """Where several processes run tests, begin with an archive of Spark's classes, which all their JVMs map."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         archive = config.rootpath / ".pytest_cache" / f"spark-{pyspark.__version__}.jsa"
-        if not archive.exists():
-            java.archive_classes(archive)
-        java.map_archive(archive)
+        if archive.exists() or java.archive_classes(archive):
+            java.map_archive(archive)
