@@ -24,9 +24,9 @@ from airflow_provider_distkeras.contract.artifacts.artifact_ref import ArtifactR
 from airflow_provider_distkeras.contract.artifacts.manifest import Manifest
 from airflow_provider_distkeras.contract.artifacts.request import Request
 from airflow_provider_distkeras.contract.files.storage import as_uri, is_local, local_path
-from airflow_provider_distkeras.contract.label_columns import label_roles
+from airflow_provider_distkeras.contract.label_columns import label_names, label_roles
 from airflow_provider_distkeras.contract.secrets import holds_credentials
-from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails, PreprocessSpec
+from airflow_provider_distkeras.contract.specs.preprocess import PreprocessDetails
 from airflow_provider_distkeras.hooks.storage import storage_for
 
 #: OpenLineage's names of file systems that differ from the schemes of their URIs.
@@ -125,13 +125,13 @@ def _outputs(request: Request, manifest: Manifest, result: dict[str, Any]) -> li
     attempt = ArtifactRef.parse(result["manifest_path"]).attempt
     paths = {**manifest.details.to_dict(), **result}
     artifacts = {artifact: paths[key] for key, artifact in request.spec.artifacts.items() if paths[key]}
-    return [_output(path, request, attempt.name, _FACETS.get(artifact), result) for artifact, path in artifacts.items()]
+    return [_output(path, request, attempt.name, _FACETS.get(artifact), paths) for artifact, path in artifacts.items()]
 
 
 def _output(path: str, request: Request, version: str, facets: Any, result: dict[str, Any]) -> OutputDataset:
     output = OutputDataset(*dataset_name(path), facets=_artifact_facets(request, version))
     if facets is not None:
-        facets(output, result, request)
+        facets(output, result)
     return output
 
 
@@ -153,24 +153,23 @@ def _artifact_facets(request: Request, version: str) -> dict[str, DatasetFacet]:
     }
 
 
-def _rows(output: OutputDataset, result: dict[str, Any], _request: Request) -> None:
+def _rows(output: OutputDataset, result: dict[str, Any]) -> None:
     output.outputFacets = {
         "outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=result["rows"])
     }
 
 
-def _dataset(output: OutputDataset, result: dict[str, Any], request: Request) -> None:
-    _rows(output, result, request)
-    assert isinstance(request.spec, PreprocessSpec)
+def _dataset(output: OutputDataset, result: dict[str, Any]) -> None:
+    _rows(output, result)
     features = [schema_dataset.SchemaDatasetFacetFields(name, "float") for name in result["feature_columns"]]
     columns = [
         schema_dataset.SchemaDatasetFacetFields("features", "array<float>", fields=features),
-        *map(schema_dataset.SchemaDatasetFacetFields, label_roles(request.spec.label_names)),
+        *map(schema_dataset.SchemaDatasetFacetFields, label_roles(label_names(result["label_col"] or "label"))),
     ]
     output.facets = {**(output.facets or {}), "schema": schema_dataset.SchemaDatasetFacet(columns)}
 
 
-def _model(output: OutputDataset, result: dict[str, Any], _request: Request) -> None:
+def _model(output: OutputDataset, result: dict[str, Any]) -> None:
     facet = DistKerasModelFacet(result["metrics"], result["best_params"], result["rows"], result["report_path"])
     output.facets = {**(output.facets or {}), "distkeras_model": facet}
 
