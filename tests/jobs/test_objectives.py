@@ -31,13 +31,8 @@ TRAINING = {
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch, spark):
-    """As `py_files` makes it."""
-    (tmp_path / "jobobjectives.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spark.sparkContext.addPyFile(str(tmp_path / "jobobjectives.py"))
-    yield
-    sys.modules.pop("jobobjectives", None)
+def own(module):
+    module("jobobjectives", OWN)
 
 
 @pytest.fixture

@@ -45,13 +45,8 @@ COLUMNS = ["id", "a", "b", "price", "size", "kind", "wet", "cold", "held"]
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch, spark):
-    """As `py_files` makes it."""
-    (tmp_path / "severallabels.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spark.sparkContext.addPyFile(str(tmp_path / "severallabels.py"))
-    yield
-    sys.modules.pop("severallabels", None)
+def own(module):
+    module("severallabels", OWN)
 
 
 @pytest.fixture(scope="module")

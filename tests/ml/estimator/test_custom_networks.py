@@ -12,19 +12,6 @@ from tests.ml.estimator.linear import estimator, r2
 pytestmark = pytest.mark.spark
 
 
-@pytest.fixture
-def module(tmp_path, monkeypatch, spark):
-    """Makes a module that the driver and the workers can import."""
-
-    def make(name, text):
-        path = tmp_path / f"{name}.py"
-        path.write_text(text)
-        monkeypatch.syspath_prepend(str(tmp_path))
-        spark.sparkContext.addPyFile(str(path))
-
-    return make
-
-
 CALLBACK = """
 import json, keras
 class Recorder(keras.callbacks.Callback):

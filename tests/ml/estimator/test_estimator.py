@@ -182,18 +182,17 @@ def test_a_network_that_was_tampered_with_is_not_loaded(fitted, tmp_path):
         DistKerasModel.load(str(path))
 
 
-def test_a_network_of_ones_own(data, tmp_path, monkeypatch):
-    (tmp_path / "mynets.py").write_text(
+def test_a_network_of_ones_own(data, module):
+    module(
+        "mynets",
         "import keras\n"
         "@keras.saving.register_keras_serializable('mynets')\n"
         "class Twice(keras.layers.Layer):\n"
         "    def call(self, x):\n        return 2 * x\n"
         "def build(features):\n"
         "    return keras.Sequential([keras.Input((features,)), keras.layers.Dense(8, 'relu'), Twice(),"
-        " keras.layers.BatchNormalization(), keras.layers.Dense(1)])\n"
+        " keras.layers.BatchNormalization(), keras.layers.Dense(1)])\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    data.sparkSession.sparkContext.addPyFile(str(tmp_path / "mynets.py"))
     estimator = regression(layer_dims=None, network="mynets:build", trainer_params={"num_epoch": 80})
     model = estimator.fit(data)
     assert r2().evaluate(model.transform(data)) > 0.8
@@ -218,8 +217,9 @@ def test_a_data_error_of_a_worker_reaches_the_driver_in_one_line(data):
     assert "\n" not in str(error.value)
 
 
-def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
-    (tmp_path / "badnets.py").write_text(
+def test_a_layer_that_raises_fails_the_fit(data, module):
+    module(
+        "badnets",
         "import keras\n"
         "@keras.saving.register_keras_serializable('badnets')\n"
         "class Breaks(keras.layers.Layer):\n"
@@ -227,10 +227,8 @@ def test_a_layer_that_raises_fails_the_fit(data, tmp_path, monkeypatch):
         "        if training:\n            raise RuntimeError('this layer is broken')\n"
         "        return x\n"
         "def build(features):\n"
-        "    return keras.Sequential([keras.Input((features,)), Breaks(), keras.layers.Dense(1)])\n"
+        "    return keras.Sequential([keras.Input((features,)), Breaks(), keras.layers.Dense(1)])\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    data.sparkSession.sparkContext.addPyFile(str(tmp_path / "badnets.py"))
     with pytest.raises(TrainingError, match="this layer is broken"):
         regression(layer_dims=None, network="badnets:build").fit(data)
 

@@ -40,15 +40,14 @@ def test_a_model_alone_will_do_and_every_fit_of_a_grid_begins_with_it(data, earl
     assert [r2(m.transform(data)) for m in models.values()] == pytest.approx([r2(model.transform(data))] * 2, abs=1e-4)
 
 
-def test_frozen_layers_stay_as_they_were_bit_for_bit(data, earlier, tmp_path, monkeypatch, spark):
-    (tmp_path / "frozen_first.py").write_text(
+def test_frozen_layers_stay_as_they_were_bit_for_bit(data, earlier, module):
+    module(
+        "frozen_first",
         "import keras\n"
         "def network(features):\n"
         "    first = keras.layers.Dense(8, activation='relu', trainable=False)\n"
-        "    return keras.Sequential([keras.Input((features,)), first, keras.layers.Dense(1)])\n"
+        "    return keras.Sequential([keras.Input((features,)), first, keras.layers.Dense(1)])\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spark.sparkContext.addPyFile(str(tmp_path / "frozen_first.py"))
     model, path = earlier
     again = estimator(
         "ADAG", {"num_workers": 2}, layer_dims=None, network="frozen_first:network", initial_model=path,

@@ -26,13 +26,10 @@ def of_all_rows(y_true, y_pred):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch, spark):
-    """A module that the driver and the workers can import; its name."""
-    (tmp_path / "ownobjectives.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spark.sparkContext.addPyFile(str(tmp_path / "ownobjectives.py"))
-    yield "ownobjectives"
-    sys.modules.pop("ownobjectives", None)
+def own(module):
+    """The name of a module."""
+    module("ownobjectives", OWN)
+    return "ownobjectives"
 
 
 def test_a_quantile_is_exceeded_as_often_as_it_says(data):

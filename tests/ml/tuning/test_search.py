@@ -41,8 +41,9 @@ def test_when_all_trials_diverge_the_error_names_the_fix(data):
         run(data, [1e30, 1e31])
 
 
-def test_a_trial_that_ends_its_task_s_process_fails_alone(data, tmp_path, monkeypatch):
-    (tmp_path / "deadlynets.py").write_text(
+def test_a_trial_that_ends_its_task_s_process_fails_alone(data, module):
+    module(
+        "deadlynets",
         "import os, signal, keras\n"
         "from pyspark import TaskContext\n"
         "@keras.saving.register_keras_serializable('deadlynets')\n"
@@ -53,10 +54,8 @@ def test_a_trial_that_ends_its_task_s_process_fails_alone(data, tmp_path, monkey
         "def build(features):\n"
         "    return keras.Sequential([keras.Input((features,)), Deadly(), keras.layers.Dense(1)])\n"
         "def fine(features):\n"
-        "    return keras.Sequential([keras.Input((features,)), keras.layers.Dense(1)])\n"
+        "    return keras.Sequential([keras.Input((features,)), keras.layers.Dense(1)])\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    data.sparkSession.sparkContext.addPyFile(str(tmp_path / "deadlynets.py"))
     fine, deadly = "deadlynets:fine", "deadlynets:build"
     spec = TrainSpec.build(
         dataset_path="unused",

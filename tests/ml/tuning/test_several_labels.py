@@ -61,16 +61,15 @@ def test_a_notebook_s_search_by_the_mean_of_the_labels(data):
 
 
 @pytest.mark.spark
-def test_an_evaluator_of_one_output_stays_that(data, tmp_path, monkeypatch):
+def test_an_evaluator_of_one_output_stays_that(data, module):
     """By the columns that it reads."""
-    (tmp_path / "twooutputs.py").write_text(
+    module(
+        "twooutputs",
         "import keras\n"
         "def build(features):\n"
         "    inputs = keras.Input((features,))\n"
-        "    return keras.Model(inputs, [keras.layers.Dense(1, name=name)(inputs) for name in 'yz'])\n"
+        "    return keras.Model(inputs, [keras.layers.Dense(1, name=name)(inputs) for name in 'yz'])\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    data.sparkSession.sparkContext.addPyFile(str(tmp_path / "twooutputs.py"))
     made = estimator(layer_dims=None, network="twooutputs:build", labelCols={"z": "z", "y": "y"})
     one = evaluation.RegressionEvaluator(labelCol="y", predictionCol="prediction_y", metricName="mae")
     split = TrainValidationSplit(estimator=made, estimatorParamMaps=[{}], evaluator=one)
