@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.lib import cluster, report
 
 ROWS, HELD_OUT, USERS = report.sized(200_000, quick=2_000), report.sized(20_000, quick=200), report.sized(50_000, quick=100)
-EPOCHS, HASHED = report.sized(6, quick=1), 256
+EPOCHS, HASHED, ROUNDS = report.sized(6, quick=1), 256, report.sized(3, quick=1)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def main(name: str) -> None:
             "index": {"categorical_encoding": {"user": "index"}},
             "hash": {"categorical_encoding": {"user": {"hash": 2 * USERS}}},
         }
-        fit(path, **encodings["hashed"])  # starts Python workers and imports Keras
-        outcomes = {kind: fit(path, **encoding) for kind, encoding in encodings.items()}
+        rounds = [{kind: fit(path, **encoding) for kind, encoding in encodings.items()} for _ in range(ROUNDS)]
+        # The fastest of each: the first ones start Python workers, import Keras and compile.
+        outcomes = {kind: min((each[kind] for each in rounds), key=lambda outcome: outcome.seconds) for kind in encodings}
     spark.stop()
     hashed = outcomes.pop("hashed")
     figures = []

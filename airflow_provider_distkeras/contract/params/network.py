@@ -71,7 +71,7 @@ HYPERPARAMETERS: dict[str, Field] = {
     "embedding_dims": Field(
         _embedding_dims,
         "auto",
-        "Width of the Embeddings of layer_dims: a number, or one per column; auto is min(50, round(1.6 * categories ** 0.56)).",
+        "Width of the Embeddings of layer_dims: a number, or one per column; auto is min(8, round(1.6 * categories ** 0.56)).",
     ),
     "activations": Field(list_of(text), None, "Activation per hidden layer (default relu); one more sets the output's too."),
     "initializers": Field(

@@ -11,8 +11,9 @@ from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 if TYPE_CHECKING:
     import keras
 
-#: The largest width of a vector that nothing is said of.
-_MOST_DIMS = 50
+#: The largest width of a vector that nothing is said of. Optimizers such as Adam move a whole table in every step, so wider
+#: vectors of many categories cost time in proportion.
+_MOST_DIMS = 8
 
 
 def build_encoder(layout: FeatureLayout, embedding_dims: str | int | dict[str, int]) -> keras.Model:
