@@ -9,6 +9,8 @@ from airflow.providers.common.compat.openlineage.utils.spark import (
     inject_transport_information_into_spark_properties,
 )
 
+from airflow_provider_distkeras.contract.artifacts.champions import names_champion
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -21,6 +23,8 @@ class LineageMixin:
 
     #: The fields of the spec that hold paths to read.
     path_fields: ClassVar[tuple[str, ...]] = ()
+    #: Those of them that may hold the name of a champion, instead of a path.
+    champion_fields: ClassVar[tuple[str, ...]] = ()
     conf: dict[str, Any] | None
     _openlineage_inject_parent_job_info: bool
     _openlineage_inject_transport_info: bool
@@ -34,8 +38,9 @@ class LineageMixin:
         return facets.started(self.paths_to_read())
 
     def paths_to_read(self) -> list[Any]:
-        """Return the arguments that are paths, lists of paths, or empty."""
-        return [getattr(self, name) for name in self.path_fields if hasattr(self, name)]
+        """Return the arguments that are paths, lists of paths, or empty; the name of a champion is no path."""
+        values = {name: getattr(self, name) for name in self.path_fields if hasattr(self, name)}
+        return [value for name, value in values.items() if name not in self.champion_fields or not names_champion(value)]
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
         """Return what the task has read and written, from request and manifest; of a failed one, what it was to read."""

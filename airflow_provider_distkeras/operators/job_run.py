@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_distkeras.contract.specs import Spec
 
 
-def names_champion(value: Any) -> bool:
-    """Return whether an argument that may be a path names a champion."""
-    return bool(value) and "/" not in str(value)
-
-
 @dataclass
 class JobRun:
     """One run of a task's job: its request, the attempt that it writes into, and its result.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_distkeras.contract.artifacts.attempt import current_before
+from airflow_provider_distkeras.contract.artifacts.champions import names_champion
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.contract.specs.feature_columns import feature_columns
 from airflow_provider_distkeras.contract.specs.train import TrainDetails
 from airflow_provider_distkeras.hooks.storage import fingerprints, require_artifact, storage_for
 from airflow_provider_distkeras.operators.inputs import InputOperator
-from airflow_provider_distkeras.operators.job_run import JobRun, names_champion
+from airflow_provider_distkeras.operators.job_run import JobRun
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -59,6 +60,7 @@ class DistKerasPreprocessOperator(InputOperator):
 
     spec_class = PreprocessSpec
     path_fields = ("input_path", "compare_with", "like")
+    champion_fields = ("like",)
     template_fields = (
         *InputOperator.template_fields,
         "schema", "columns_renamed", "excluded_columns", "label_col", "weight_col", "fold_col", "validation_col",
@@ -124,10 +126,6 @@ class DistKerasPreprocessOperator(InputOperator):
     def resolve(self, run: JobRun) -> dict[str, Any]:
         """Return the manifest of the previous period, to compare with, and the path of a champion, to prepare files like its."""
         return {**self._previous(run), **self._champion(run)}
-
-    def paths_to_read(self) -> list[Any]:
-        """Return the arguments that are paths; the name of a champion is none."""
-        return [self.input_path, self.compare_with] if names_champion(self.like) else super().paths_to_read()
 
     def _champion(self, run: JobRun) -> dict[str, Any]:
         if not names_champion(self.like):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_distkeras.contract.artifacts.champions import names_champion
 from airflow_provider_distkeras.contract.errors import SpecError
 from airflow_provider_distkeras.contract.specs import PreprocessSpec, TrainSpec
 from airflow_provider_distkeras.hooks.storage import require_artifact
 from airflow_provider_distkeras.links.training_report import TrainingReportLink
 from airflow_provider_distkeras.operators.base import DistKerasBaseOperator
-from airflow_provider_distkeras.operators.job_run import JobRun, names_champion
+from airflow_provider_distkeras.operators.job_run import JobRun
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
@@ -64,6 +65,7 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
 
     spec_class = TrainSpec
     path_fields = ("dataset_path", "initial_model")
+    champion_fields = ("initial_model",)
     template_fields = (
         *DistKerasBaseOperator.template_fields,
         "dataset_path", "trainer", "trainer_params", "hyperparameters", "initial_model", "search", "param_grid",
@@ -141,10 +143,6 @@ class DistKerasTrainOperator(DistKerasBaseOperator):
             return {"initial_model": None}
         self.log.info("Training begins with the weights of the champion of %r: %s.", self.initial_model, champion.model_path)
         return {"initial_model": champion.model_path}
-
-    def paths_to_read(self) -> list[Any]:
-        """Return the arguments that are paths; the name of a champion is none."""
-        return [self.dataset_path] if names_champion(self.initial_model) else super().paths_to_read()
 
     def check_inputs(self, run: JobRun) -> dict[str, str]:
         """Raise SpecError if dataset or model was not committed; their paths name their attempts: they need no fingerprints."""

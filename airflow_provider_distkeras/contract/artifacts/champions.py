@@ -12,6 +12,7 @@ import contextlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from airflow_provider_distkeras.contract.errors import ArtifactError, MalformedError
 from airflow_provider_distkeras.contract.files.storage import Storage
@@ -19,6 +20,11 @@ from airflow_provider_distkeras.contract.json_object import Count, build, parse_
 from airflow_provider_distkeras.contract.period import slug
 
 _RECORD = re.compile(r"(\d{6,})(-[0-9a-f]{8})?\.json", re.ASCII)
+
+
+def names_champion(value: Any) -> bool:
+    """Return whether an argument that may be a path names a champion."""
+    return bool(value) and "/" not in str(value)
 
 
 @dataclass(frozen=True)
