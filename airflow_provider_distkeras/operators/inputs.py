@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InputOperator(DistKerasBaseOperator):
-    """Base of the operators that read files. The parameters from `delimiter` to `header` are about CSV alone.
+    """Base of the operators that read files. The parameters from `delimiter` to `skip_footer` are about CSV alone.
 
     :param input_path: Files (CSV also as .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
     :param input_format: How the files are written, such as "csv" or "parquet"; by default as they are named. (templated)
@@ -31,13 +31,17 @@ class InputOperator(DistKerasBaseOperator):
     :param escape: What stands before a quote inside quotes, such as a backslash, where quotes are not doubled. (templated)
     :param header: Whether the first line names the columns. With False they are named "0", "1" and so on; by default it does, and
         one that looks like values is an error. (templated)
+    :param comment: What a line begins with that is no row, such as "#"; by default, every line is one. (templated)
+    :param skip_lines: How many lines precede the header, or the first row of files without one. (templated)
+    :param skip_footer: How many lines follow the last row, empty ones aside; a file is then read by one task. (templated)
     :param bad_lines: How lines that do not fit are treated: "fail", "quarantine" or "drop". (templated)
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 
     template_fields = (
         *DistKerasBaseOperator.template_fields, "input_path", "input_format", "delimiter", "quote", "encoding", "null_values",
-        "multiline", "timestamp_formats", "escape", "header", "bad_lines", "max_bad_lines",
+        "multiline", "timestamp_formats", "escape", "header", "comment", "skip_lines", "skip_footer", "bad_lines",
+        "max_bad_lines",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +57,9 @@ class InputOperator(DistKerasBaseOperator):
         timestamp_formats: list[str] | str | None = None,
         escape: str | None = None,
         header: bool | str | None = None,
+        comment: str | None = None,
+        skip_lines: int | str | None = None,
+        skip_footer: int | str | None = None,
         bad_lines: str = "fail",
         max_bad_lines: float | str = 0.01,
         **kwargs: Any,
@@ -68,6 +75,9 @@ class InputOperator(DistKerasBaseOperator):
         self.timestamp_formats = timestamp_formats
         self.escape = escape
         self.header = header
+        self.comment = comment
+        self.skip_lines = skip_lines
+        self.skip_footer = skip_footer
         self.bad_lines = bad_lines
         self.max_bad_lines = max_bad_lines
 
@@ -90,8 +100,8 @@ class InputOperator(DistKerasBaseOperator):
 class RowsInputOperator(InputOperator):
     """Base of the operators that read rows for a trained model.
 
-    Takes the parameters of `InputOperator` beside these. Those from `delimiter` to `header` are by default as they were for the
-    files that the model was trained on.
+    Takes the parameters of `InputOperator` beside these. Those from `delimiter` to `skip_footer` are by default as they were
+    for the files that the model was trained on.
 
     :param max_quarantined: The share of rows, from 0 to 1, that a model may be unable to score; with more, the task fails.
         (templated)

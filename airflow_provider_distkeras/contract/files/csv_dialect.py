@@ -35,6 +35,9 @@ class Dialect:
         escape: what stands before a quote inside quotes, where quotes are not doubled.
         header: whether the first line names the columns; None for the same, but a line that looks like values is refused.
         timestamp_formats: how times are written, beside ISO 8601, in the words of `strptime`.
+        comment: what a line begins with that is no record; None where every line is one.
+        skip_lines: how many lines precede the header, or the first row of files without one.
+        skip_footer: how many lines that hold something follow the last row. A file is then read as a whole, by one task.
     """
 
     delimiter: str = ","
@@ -45,6 +48,9 @@ class Dialect:
     timestamp_formats: tuple[str, ...] = ()
     escape: str | None = None
     header: bool | None = None
+    comment: str | None = None
+    skip_lines: int = 0
+    skip_footer: int = 0
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -56,7 +62,7 @@ class Dialect:
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values; empty where there is no such character."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return values | {name: values[name] or "" for name in ("quote", "escape")}
+        return values | {name: values[name] or "" for name in ("quote", "escape", "comment")}
 
     @property
     def all_null_values(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import re
 import string
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,15 +56,17 @@ class InputFiles:
         sizes: size in bytes per file, sorted by path.
         columns: the columns to read from, in the order of the first file.
         headers: column names per file, in the file's own order.
-        lines: the lines per file up to the header's, as they are written (in UTF-8 if the encoding is wide); all but the header's
-            with their line breaks; none of files without a header.
+        above: the lines per file above its header, or above the first row of files without one, as they are written (in UTF-8
+            if the encoding is wide), with their line breaks.
+        header_lines: the header per file, written so, without its line break; none of files without a header.
         samples: the rows at the beginning of some files: lists of fields as long as the header, none of them cut off.
     """
 
     sizes: dict[str, int]
     columns: list[str] = field(default_factory=list)
     headers: dict[str, list[str]] = field(default_factory=dict)
-    lines: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    above: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    header_lines: dict[str, bytes] = field(default_factory=dict)
     samples: dict[str, list[list[str]]] = field(default_factory=dict)
 
 
@@ -107,19 +109,7 @@ def inspect(
     readable = [path for path in files.sizes if unzstd is not None or not path.endswith(".zst")]
     any_row = len(readable) < len(files.sizes)
     for path in readable:
-        head, lines, records = _head(storage, path, dialect, unzstd)
-        if not records:
-            raise DataError(f"The file {path} is empty: expected a header line and rows. Remove it or restore it.")
-        first = _stripped(records[0])
-        _check_text(path, first, head, dialect)
-        if dialect.header is False:
-            header, lines, rows = [str(number) for number in range(len(first))], (), records
-        else:
-            header, rows = first, records[1:]
-        files.headers[path], files.lines[path] = header, lines
-        any_row = any_row or bool(rows)
-        if len(files.samples) < _SAMPLED_FILES:  # joined files repeat their header
-            files.samples[path] = [row for row in rows if len(row) == len(header) and (_stripped(row) != first or not lines)]
+        any_row = _add(files, path, _head(storage, path, dialect, unzstd), dialect) or any_row
     if dialect.header is not False:
         _check_headers(files, dialect, left_out)
     if not any_row:
@@ -128,10 +118,44 @@ def inspect(
     return replace(files, columns=_shared_columns(files.headers, left_out))
 
 
-def _head(
-    storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None
-) -> tuple[bytes, tuple[bytes, ...], list[list[str]]]:
-    """Return the beginning of a file, decompressed, its lines up to the header's, and the header and, if there is one, a row."""
+@dataclass(frozen=True)
+class _Head:
+    """The beginning of a file.
+
+    Attributes:
+        content: it, decompressed.
+        above: the lines above the first record.
+        first_line: the first line of the first record.
+        records: the whole records in it.
+    """
+
+    content: bytes
+    above: tuple[bytes, ...]
+    first_line: bytes
+    records: list[list[str]]
+
+
+def _add(files: InputFiles, path: str, head: _Head, dialect: Dialect) -> bool:
+    """Add what is seen of a file, and return whether there is a row. Raise DataError if it is no CSV file."""
+    if not head.records:
+        empty = "is empty"
+        if dialect.skip_lines:
+            empty += f", or holds nothing but the first {dialect.skip_lines} lines, which skip_lines leaves out"
+        raise DataError(f"The file {path} {empty}: expected a header line and rows. Remove it or restore it.")
+    first, has_header = _stripped(head.records[0]), dialect.header is not False
+    _check_text(path, first, head.content, dialect)
+    header, rows = (first, head.records[1:]) if has_header else ([str(number) for number in range(len(first))], head.records)
+    if has_header:
+        files.header_lines[path] = head.first_line
+        _check_preamble(path, head.records, head.above)
+    files.headers[path], files.above[path] = header, head.above
+    if len(files.samples) < _SAMPLED_FILES:  # joined files repeat their header
+        files.samples[path] = [row for row in rows if len(row) == len(header) and not (has_header and _stripped(row) == first)]
+    return bool(rows)
+
+
+def _head(storage: Storage, path: str, dialect: Dialect, unzstd: Decompress | None) -> _Head:
+    """Return the beginning of a file that holds its first record and, if there is one, another."""
     limit = HEAD_BYTES
     while True:
         content = storage.read_bytes(path, limit)
@@ -139,21 +163,38 @@ def _head(
         whole = len(content) < limit and len(head) < limit
         text = _text(head, dialect)
         lines = list(io.StringIO(text, newline=""))
-        above = 0 if dialect.header is False else _lines_above_header(lines, dialect)
-        records = _parsed(lines[above:], dialect)
-        if not whole:
-            records = records[:-1]  # it may have been cut off
+        above = _lines_above(lines, dialect)
+        records = _parsed([line for line in lines[above:] if not _is_comment(line, dialect)], dialect)
+        # The last one may have been cut off.
+        records = records[: max(len(records) - (dialect.skip_footer if whole else 1), 0)]
         if len(records) > 1 or whole or limit >= _MOST_BYTES:
             as_read = text.encode() if dialect.is_wide else head.removeprefix(MARK)
-            first = b"".join(as_read.splitlines(keepends=True)[: above + 1]).rstrip(b"\r\n")
-            return head, tuple(first.splitlines(keepends=True)), records
+            written = as_read.splitlines(keepends=True)
+            first_line = b"".join(written[above : above + 1]).rstrip(b"\r\n")
+            return _Head(head, tuple(written[:above]), first_line, records)
         limit *= 4
 
 
-def _lines_above_header(lines: list[str], dialect: Dialect) -> int:
-    """Return how many lines precede the header, the first line that holds more than separators, quotes and spaces."""
-    nothing = f"{dialect.delimiter}{dialect.quote or ''}{string.whitespace}"
-    return next((position for position, line in enumerate(lines) if line.strip(nothing)), len(lines))
+def _lines_above(lines: list[str], dialect: Dialect) -> int:
+    """Return how many lines precede the header, or the first row.
+
+    These are the lines to skip, and comments and lines of separators, quotes and spaces behind them.
+    """
+    nothing = f"{dialect.delimiter}{dialect.quote or ''}{string.whitespace}" if dialect.header is not False else "\r\n"
+    for position, line in enumerate(lines[dialect.skip_lines :], dialect.skip_lines):
+        if line.strip(nothing) and not _is_comment(line, dialect):
+            return position
+    return len(lines)
+
+
+def _is_comment(line: str, dialect: Dialect) -> bool:
+    return dialect.comment is not None and line.lstrip().startswith(dialect.comment)
+
+
+def may_be_rows(above: Sequence[bytes], fields: int, dialect: Dialect) -> bool:
+    """Return whether a line above the first record may be the same as a row: it has as many fields."""
+    texts = [_text(line, dialect) for line in above[: dialect.skip_lines]]
+    return any(len(record) == fields for record in fields_of(texts, dialect))
 
 
 def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> None:
@@ -179,6 +220,18 @@ def _check_text(path: str, first: list[str], head: bytes, dialect: Dialect) -> N
         )
 
 
+def _check_preamble(path: str, records: Sequence[Sequence[str]], above: Sequence[bytes]) -> None:
+    """Raise DataError if the lines below the header agree on more fields than it has, from some line on: it is a preamble."""
+    usual = Counter(map(len, records[1:])).most_common(1)[0][0] if len(records) > 1 else 0
+    start = next((position for position, record in enumerate(records) if len(record) == usual), 0)
+    if usual > len(records[0]) and start > 1 and all(len(record) == usual for record in records[start:]):
+        raise DataError(
+            f"The header of {path}, {list(records[0])!r}, has {len(records[0])} fields, and lines further down have {usual}, the "
+            f"first of them {list(records[start])[:3]!r} and so on. If that one names the columns, set skip_lines to how many "
+            f"lines precede it: {len(above) + start} without empty ones."
+        )
+
+
 def _check_headers(files: InputFiles, dialect: Dialect, left_out: Collection[str] | None) -> None:
     """Raise DataError for a header that cannot be right."""
     if dialect.header is None:
@@ -188,7 +241,7 @@ def _check_headers(files: InputFiles, dialect: Dialect, left_out: Collection[str
             no_header = " If the file has no header, set header=False." if dialect.header is None else ""
             fix = f"Rename one in the file, or leave it out by excluded_columns.{no_header}"
             refuse_twins([name for name in header if name not in left_out], f"in the header of {path}", fix)
-        if dialect.by_line and len(_parsed([_text(files.lines[path][-1], dialect)], dialect)[0]) != len(header):
+        if dialect.by_line and len(_parsed([_text(files.header_lines[path], dialect)], dialect)[0]) != len(header):
             raise DataError(
                 f"The header of {path} holds a line break inside quotes. Set multiline=True, or write it on one line."
             )

@@ -35,6 +35,12 @@ def _character_or_none(name: str, value: Any) -> str:
     return "" if value == "" else _character(name, value)
 
 
+def _comment(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.isascii() or value != value.strip():
+        raise SpecError(f"{name}: expected ASCII characters without spaces around them, such as #, received {value!r}.")
+    return value
+
+
 def _encoding(name: str, value: Any) -> str:
     try:
         line_end = "\n".encode(text(name, value))
@@ -55,7 +61,7 @@ def _time_format(name: str, value: Any) -> str:
 class InputSpec(Spec):
     """Base of the specs of jobs that read files. An option of the files' dialect that is None is as `Dialect` has it."""
 
-    added_fields: ClassVar[tuple[str, ...]] = ("escape", "header")
+    added_fields: ClassVar[tuple[str, ...]] = ("escape", "header", "comment", "skip_lines", "skip_footer")
 
     input_path: list[str] = spec_field(uris, "Files: a path, a glob, a directory, or a list of them.")
     input_format: str | None = spec_field(
@@ -79,6 +85,15 @@ class InputSpec(Spec):
         optional(_character_or_none), "What stands before a quote inside quotes; empty where quotes are doubled.", None
     )
     header: bool | None = spec_field(optional(boolean), "Whether the first line names the columns; see docs/preprocessing.", None)
+    comment: str | None = spec_field(
+        optional(_comment), "What a line begins with that is no row, such as #; empty where every line is one.", None
+    )
+    skip_lines: int | None = spec_field(
+        optional(integer(0)), "How many lines precede the header, or the first row without one.", None
+    )
+    skip_footer: int | None = spec_field(
+        optional(integer(0)), "How many lines follow the last row, empty ones aside; a file is then read by one task.", None
+    )
     bad_lines: str = spec_field(choice("policy", BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
 

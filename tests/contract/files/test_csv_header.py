@@ -195,7 +195,8 @@ def test_files_without_a_header_have_columns_by_number_and_keep_their_first_row(
     files = look(tmp_path, "5.1,x\n4,y\n", "5.1,x\n", header=False)
     assert files.columns == ["0", "1"]
     assert list(files.samples.values()) == [[["5.1", "x"], ["4", "y"]], [["5.1", "x"]]]
-    assert {*files.lines.values()} == {()}
+    assert {*files.above.values()} == {()}
+    assert not files.header_lines
 
 
 @pytest.mark.parametrize(

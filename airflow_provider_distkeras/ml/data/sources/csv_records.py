@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from urllib.parse import unquote
 
 import numpy as np
@@ -15,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
-from airflow_provider_distkeras.contract.files.csv_header import MARK, InputFiles, fields_of
+from airflow_provider_distkeras.contract.files.csv_header import MARK, InputFiles, fields_of, may_be_rows
 from airflow_provider_distkeras.spark.storage import literal
 
 _BLOCK = 4 << 20
@@ -43,20 +42,23 @@ class CsvFeed:
 
     Attributes:
         columns: the names in the header.
-        lines: the lines up to the header's, as `InputFiles.lines` has them; none of files without a header.
+        above: the lines above the header, or the first row, as `InputFiles.above` has them.
+        header: the header's line; None of files without one.
         paths: the files.
-        whole: whether a file is read as a whole: its records are no lines, or only Python can decompress it.
+        whole: whether a file is read as a whole: its records are no lines, only Python can decompress it, or what precedes or
+            follows them is known by its place alone.
     """
 
     columns: tuple[str, ...]
-    lines: tuple[bytes, ...]
+    above: tuple[bytes, ...]
+    header: bytes | None
     paths: tuple[str, ...]
     whole: bool
 
     @property
     def own_headers(self) -> int:
         """How many of the headers that all blocks count head a file; the others are repeated."""
-        return len(self.paths) if self.lines and not self.whole else 0
+        return len(self.paths) if self.header is not None and not self.whole else 0
 
     def open(self, spark: SparkSession, named: bool = False) -> DataFrame:
         """Return a DataFrame of lines, or of whole files, for `blocks`; `named` with the file of every line."""
@@ -67,25 +69,26 @@ class CsvFeed:
 
     def blocks(self, batches: Iterable[pa.RecordBatch], dialect: Dialect) -> Iterator[CsvBlock]:
         """Yield the records behind the headers, and behind each that is repeated. Runs on executors."""
-        above = sum(map(len, self.lines[:-1]))
+        size = sum(map(len, self.above))
+        above = [line.rstrip(b"\r\n") for line in (*self.above, *(MARK + line for line in self.above[:1]))]
         for batch in batches:
             if self.whole:
                 for content, path in zip(batch.column(0), batch.column(1).to_pylist(), strict=True):
-                    for records in _without_first(bool(self.lines), split(path, content.as_buffer(), dialect, above)):
+                    parts = _without_first(self.header is not None, split(path, content.as_buffer(), dialect, size))
+                    for records in _without_last(dialect.skip_footer, parts):
                         headers = self._are_headers(records, dialect)
-                        kept = records.filter(pc.invert(headers))
+                        kept = records.filter(_are_records(records, headers, (), dialect))
                         yield CsvBlock(kept, pa.repeat(path, len(kept)), headers.true_count)
                 continue
             lines = batch.column(0).cast(pa.binary())
             headers = self._are_headers(lines, dialect)
-            above_header = [pc.equal(lines, line.rstrip(b"\r\n")) for line in self.lines[:-1]]
-            kept = pc.invert(reduce(pc.or_, above_header, headers))
+            kept = _are_records(lines, headers, above, dialect)
             files = _decoded_names(batch.column(1).filter(kept)) if batch.num_columns > 1 else None
             yield CsvBlock(lines.filter(kept), files, headers.true_count)
 
     def _are_headers(self, lines: pa.Array, dialect: Dialect) -> pa.Array:
         """Return which lines name the columns, however they are quoted and spaced."""
-        if not self.lines:
+        if self.header is None:
             return pa.repeat(False, len(lines))
         encoding = "utf-8" if dialect.is_wide else dialect.encoding
         first, last = (name.encode(encoding) for name in (self.columns[0], self.columns[-1]))
@@ -96,7 +99,18 @@ class CsvFeed:
         texts = [line.removeprefix(MARK).decode(encoding, "replace") for line in lines.filter(likely).to_pylist()]
         same = [record == list(self.columns) for record in fields_of(texts, dialect)]
         likely = pc.replace_with_mask(likely, likely, pa.array(same, pa.bool_()))
-        return pc.or_(likely, pc.equal(lines, self.lines[-1].rstrip(b"\r\n")))
+        return pc.or_(likely, pc.equal(lines, self.header.rstrip(b"\r\n")))
+
+
+def _are_records(lines: pa.Array, headers: pa.Array, above: Sequence[bytes], dialect: Dialect) -> pa.Array:
+    """Return which lines are neither headers nor the same as one above them, nor comments."""
+    others = headers
+    if above:
+        others = pc.or_(others, pc.is_in(lines, pa.array(above, pa.binary())))
+    if dialect.comment is not None:
+        trimmed = pc.ascii_ltrim_whitespace(lines.view(pa.string())).view(pa.binary())
+        others = pc.or_(others, pc.starts_with(trimmed, dialect.comment))
+    return pc.invert(others)
 
 
 def _decoded_names(names: pa.Array) -> pa.Array:
@@ -107,11 +121,17 @@ def _decoded_names(names: pa.Array) -> pa.Array:
 
 def feeds(files: InputFiles, dialect: Dialect) -> list[CsvFeed]:
     """Return the files in groups that are read alike."""
-    groups: dict[tuple[tuple[str, ...], tuple[bytes, ...], bool], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], tuple[bytes, ...], bytes | None, bool], list[str]] = {}
     for path, columns in files.headers.items():
-        whole = not dialect.by_line or path.endswith(".zst")  # which Spark cannot decompress everywhere
-        groups.setdefault((tuple(columns), files.lines[path], whole), []).append(path)
-    return [CsvFeed(columns, lines, tuple(paths), whole) for (columns, lines, whole), paths in groups.items()]
+        above = files.above[path]
+        whole = (
+            not dialect.by_line
+            or path.endswith(".zst")  # which Spark cannot decompress everywhere
+            or dialect.skip_footer > 0
+            or may_be_rows(above, len(columns), dialect)
+        )
+        groups.setdefault((tuple(columns), above, files.header_lines.get(path), whole), []).append(path)
+    return [CsvFeed(columns, above, header, tuple(paths), whole) for (columns, above, header, whole), paths in groups.items()]
 
 
 def split(path: str, content: pa.Buffer, dialect: Dialect, above: int = 0) -> Iterator[pa.Array]:
@@ -191,3 +211,15 @@ def _without_first(has_header: bool, blocks: Iterator[pa.Array]) -> Iterator[pa.
     for block in blocks:
         yield block[int(has_header) :]
         has_header = False
+
+
+def _without_last(count: int, blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """Yield all records but so many at the end, not counting empty ones."""
+    if not count:
+        yield from blocks
+        return
+    kept = pa.array([], pa.binary())
+    for block in blocks:
+        kept = pa.concat_arrays([kept, block.filter(pc.greater(pc.binary_length(block), 0))])
+        yield kept[: max(len(kept) - count, 0)]
+        kept = kept[max(len(kept) - count, 0) :]
