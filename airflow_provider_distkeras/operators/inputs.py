@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InputOperator(DistKerasBaseOperator):
-    """Base of the operators that read files. The parameters from `delimiter` to `skip_footer` are about CSV alone.
+    """Base of the operators that read files. The parameters from `delimiter` to `number_formats` are about CSV alone.
 
     :param input_path: Files (CSV also as .gz, .bz2 or .zst): a path, a glob, a directory, or a list of them. (templated)
     :param input_format: How the files are written, such as "csv" or "parquet"; by default as they are named. (templated)
@@ -34,15 +34,22 @@ class InputOperator(DistKerasBaseOperator):
     :param comment: What a line begins with that is no row, such as "#"; by default, every line is one. (templated)
     :param skip_lines: How many lines precede the header, or the first row of files without one. (templated)
     :param skip_footer: How many lines follow the last row, empty ones aside; a file is then read by one task. (templated)
+    :param decimal: What stands before the fraction of a number: by default a point, or a comma. (templated)
+    :param thousands: What may stand between every three digits of a number, such as a comma; by default nothing. (templated)
+    :param number_formats: What numbers are written with, per column by its name in the files: "currency" ($1,200.00), "percent"
+        (12 % is 0.12) or "suffix" (19M). (templated)
     :param bad_lines: How lines that do not fit are treated: "fail", "quarantine" or "drop". (templated)
     :param max_bad_lines: The share of such lines above which the task fails anyway. (templated)
     """
 
     template_fields = (
         *DistKerasBaseOperator.template_fields, "input_path", "input_format", "delimiter", "quote", "encoding", "null_values",
-        "multiline", "timestamp_formats", "escape", "header", "comment", "skip_lines", "skip_footer", "bad_lines",
-        "max_bad_lines",
+        "multiline", "timestamp_formats", "escape", "header", "comment", "skip_lines", "skip_footer", "decimal",
+        "thousands", "number_formats", "bad_lines", "max_bad_lines",
     )  # fmt: skip
+    template_fields_renderers = {  # noqa: RUF012
+        **DistKerasBaseOperator.template_fields_renderers, "number_formats": "json",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -60,6 +67,9 @@ class InputOperator(DistKerasBaseOperator):
         comment: str | None = None,
         skip_lines: int | str | None = None,
         skip_footer: int | str | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        number_formats: dict[str, str] | str | None = None,
         bad_lines: str = "fail",
         max_bad_lines: float | str = 0.01,
         **kwargs: Any,
@@ -78,6 +88,7 @@ class InputOperator(DistKerasBaseOperator):
         self.comment = comment
         self.skip_lines = skip_lines
         self.skip_footer = skip_footer
+        self.decimal, self.thousands, self.number_formats = decimal, thousands, number_formats
         self.bad_lines = bad_lines
         self.max_bad_lines = max_bad_lines
 
@@ -100,7 +111,7 @@ class InputOperator(DistKerasBaseOperator):
 class RowsInputOperator(InputOperator):
     """Base of the operators that read rows for a trained model.
 
-    Takes the parameters of `InputOperator` beside these. Those from `delimiter` to `skip_footer` are by default as they were
+    Takes the parameters of `InputOperator` beside these. Those from `delimiter` to `number_formats` are by default as they were
     for the files that the model was trained on.
 
     :param max_quarantined: The share of rows, from 0 to 1, that a model may be unable to score; with more, the task fails.

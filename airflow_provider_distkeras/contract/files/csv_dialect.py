@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+
+from airflow_provider_distkeras.contract.files.number_format import NumberFormat
 
 #: The kinds of columns, beside "array[8]", which is eight numbers; a boolean is a number, 1 or 0, where it is used.
 KINDS = ("number", "boolean", "timestamp", "text")
@@ -37,6 +39,9 @@ class Dialect:
         timestamp_formats: how times are written, beside ISO 8601, in the words of `strptime`.
         comment: what a line begins with that is no record; None where every line is one.
         skip_lines: how many lines precede the header, or the first row of files without one.
+        decimal: what stands before the fraction of a number.
+        thousands: what may stand between every three digits of a number; None for nothing.
+        number_formats: what numbers are written with, such as a currency, per column by its name in the files.
         skip_footer: how many lines that hold something follow the last row. A file is then read as a whole, by one task.
     """
 
@@ -51,6 +56,9 @@ class Dialect:
     comment: str | None = None
     skip_lines: int = 0
     skip_footer: int = 0
+    decimal: str = "."
+    thousands: str | None = None
+    number_formats: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -62,7 +70,11 @@ class Dialect:
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON values; empty where there is no such character."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return values | {name: values[name] or "" for name in ("quote", "escape", "comment")}
+        return values | {name: values[name] or "" for name in ("quote", "escape", "comment", "thousands")}
+
+    def number_format(self, column: str) -> NumberFormat:
+        """Return how the numbers of a column, by its name in the files, are written."""
+        return NumberFormat(self.number_formats.get(column), self.decimal, self.thousands)
 
     @property
     def all_null_values(self) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from airflow_provider_distkeras.contract.errors import SpecError
-from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, number, optional, text
+from airflow_provider_distkeras.contract.fields import boolean, choice, integer, list_of, mapping_of, number, optional, text
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect
 from airflow_provider_distkeras.contract.files.listing import format_of, within
+from airflow_provider_distkeras.contract.files.number_format import NUMBER_FORMATS
 from airflow_provider_distkeras.contract.files.storage import Storage
 from airflow_provider_distkeras.contract.files.time_format import check_time_format
 from airflow_provider_distkeras.contract.params.choices import BAD_LINES, INPUT_FORMATS
@@ -61,7 +62,16 @@ def _time_format(name: str, value: Any) -> str:
 class InputSpec(Spec):
     """Base of the specs of jobs that read files. An option of the files' dialect that is None is as `Dialect` has it."""
 
-    added_fields: ClassVar[tuple[str, ...]] = ("escape", "header", "comment", "skip_lines", "skip_footer")
+    added_fields: ClassVar[tuple[str, ...]] = (
+        "escape",
+        "header",
+        "comment",
+        "skip_lines",
+        "skip_footer",
+        "decimal",
+        "thousands",
+        "number_formats",
+    )
 
     input_path: list[str] = spec_field(uris, "Files: a path, a glob, a directory, or a list of them.")
     input_format: str | None = spec_field(
@@ -93,6 +103,17 @@ class InputSpec(Spec):
     )
     skip_footer: int | None = spec_field(
         optional(integer(0)), "How many lines follow the last row, empty ones aside; a file is then read by one task.", None
+    )
+    decimal: str | None = spec_field(
+        optional(choice("decimal", (".", ","))), "What stands before the fraction of a number.", None
+    )
+    thousands: str | None = spec_field(
+        optional(choice("thousands", (",", ".", " ", "'", "_", ""))), "What may stand between every three digits.", None
+    )
+    number_formats: dict[str, str] | None = spec_field(
+        optional(mapping_of(choice("number format", NUMBER_FORMATS))),
+        "What numbers are written with, per column by its name in the files: currency, percent or suffix (19M).",
+        None,
     )
     bad_lines: str = spec_field(choice("policy", BAD_LINES), "Lines that do not fit: fail, quarantine or drop.", "fail")
     max_bad_lines: float = spec_field(_share, "The share of such lines above which the task fails anyway.", 0.01)
@@ -132,6 +153,13 @@ class InputSpec(Spec):
             raise SpecError(
                 f"escape: expected another character than delimiter and quote, received {self.escape!r}. Leave it out where "
                 "quotes are doubled."
+            )
+        if dialect.decimal == dialect.thousands:
+            raise SpecError(f"thousands: expected another character than decimal, received {dialect.decimal!r} for both.")
+        if dialect.quote is None and dialect.delimiter in (dialect.decimal, dialect.thousands):
+            raise SpecError(
+                "delimiter: expected another character than those in numbers where nothing is quoted, received "
+                f"{dialect.delimiter!r} for both."
             )
         if self.escape and not dialect.quote:
             raise SpecError("escape: expected a quote to escape, received quote=''. Leave escape out.")

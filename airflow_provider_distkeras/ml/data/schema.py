@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +11,12 @@ import pyarrow.compute as pc
 from airflow_provider_distkeras.contract.errors import DataError
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
 from airflow_provider_distkeras.contract.files.csv_names import is_value
+from airflow_provider_distkeras.contract.files.number_format import NUMBER_FORMATS, NumberFormat
 from airflow_provider_distkeras.contract.label_columns import option_of
 from airflow_provider_distkeras.contract.specs import InputSpec, PreprocessSpec
 from airflow_provider_distkeras.ml.data.sources.base import Source
 from airflow_provider_distkeras.ml.data.sources.csv_parser import infer_kind
+from airflow_provider_distkeras.ml.data.sources.numbers import parse_numbers
 
 #: Texts that often stand for a missing value, in lower case.
 _NOTHING = frozenset(
@@ -42,7 +45,7 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     if kind in ("number", "boolean") or is_array_feature or is_time_to_order_by:
         return kind
     sample = source.sample(name).drop_null()
-    texts = _examples(sample, kind, spec.dialect)
+    texts = _examples(sample, kind, spec.dialect, name_in_files)
     if source.first_row.get(name_in_files) == texts[0] and begins_with_header(source):
         raise DataError(f"The column {name!r} holds text such as {texts[0]!r}; expected numbers. {fix_of_header(spec)}")
     mostly_numbers = kind == "text" and not source.typed and pc.sum(pc.is_in(sample, pa.array(texts))).as_py() < len(sample) / 2
@@ -70,10 +73,11 @@ def fix_of_header(spec: InputSpec) -> str:
     return "The first line looks like a header: leave header=False out, or set header=True."
 
 
-def _examples(values: pa.Array, kind: str, dialect: Dialect) -> list[str]:
+def _examples(values: pa.Array, kind: str, dialect: Dialect, name_in_files: str) -> list[str]:
     """Return the different values, of text those that are no number."""
     texts: list[str] = values.unique().to_pylist()
-    others = [text for text in texts if infer_kind(pa.array([text]), dialect) != "number"] if kind == "text" else []
+    written = dialect.number_format(name_in_files)
+    others = [text for text in texts if infer_kind(pa.array([text]), dialect, written) != "number"] if kind == "text" else []
     return others or texts or [""]
 
 
@@ -86,7 +90,7 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
             f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{name_in_files!r}] to leave it out."
         )
     role = next((option_of(role).removesuffix("_col") for role, column in spec.roles.items() if column == name), None)
-    of_texts = _fix_of_texts(spec, examples, mostly_numbers) if kind == "text" else None
+    of_texts = _fix_of_texts(spec, name_in_files, examples, mostly_numbers) if kind == "text" else None
     if of_texts is not None:
         fix = of_texts
     elif role is not None and role != "label":
@@ -103,10 +107,36 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
     return f"The {f'{role} ' if role else ''}column {name!r} holds text such as {example!r}; expected numbers. {fix}"
 
 
-def _fix_of_texts(spec: PreprocessSpec, texts: list[str], mostly_numbers: bool) -> str | None:
+def _fix_of_texts(spec: PreprocessSpec, name_in_files: str, texts: list[str], mostly_numbers: bool) -> str | None:
     """Return what to do about texts that are numbers with signs, or that stand for nothing; None if they are others."""
+    readings = _readings(spec.dialect, name_in_files, texts)
+    if readings:
+        return f"Set {' or '.join(readings)} to read them as numbers."
     if all(map(_SIGNED.fullmatch, texts)):
         return "Write the numbers alone: without currencies, percent signs and separators of thousands, and with a decimal point."
     if all(map(stands_for_nothing, texts)) or (mostly_numbers and len(texts) <= _FEW_TEXTS):
         return f"If they stand for missing values, set null_values={[*spec.dialect.null_values, *texts]!r}."
     return None
+
+
+def _readings(dialect: Dialect, name_in_files: str, texts: list[str]) -> list[str]:
+    """Return the options that read texts as numbers, as words: one per way of which each gives other numbers."""
+    present = dialect.number_format(name_in_files)
+    separators = {
+        "decimal=','": NumberFormat(decimal=","),
+        "thousands=','": NumberFormat(thousands=","),
+        "decimal=',', thousands='.'": NumberFormat(decimal=",", thousands="."),
+    }
+    units: dict[str, NumberFormat] = {}
+    for unit in NUMBER_FORMATS:
+        words = f"number_formats={dict(dialect.number_formats) | {name_in_files: unit}!r}"
+        units |= {words: replace(present, unit=unit), f"{words}, decimal=','": NumberFormat(unit, ",")}
+    for proposals in (separators if present.is_plain else {}, units if present.unit is None else {}):
+        found: dict[tuple[float, ...], str] = {}
+        for words, written in proposals.items():
+            numbers, refused = parse_numbers(pa.array(texts), written)
+            if refused is None:
+                found.setdefault(tuple(numbers.to_pylist()), words)
+        if found:
+            return [*found.values()]
+    return []

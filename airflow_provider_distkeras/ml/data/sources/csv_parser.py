@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from airflow_provider_distkeras.contract.files.csv_dialect import Dialect, length_of
+from airflow_provider_distkeras.contract.files.number_format import PLAIN, NumberFormat
 from airflow_provider_distkeras.ml.data.profiling import BadRecord
 from airflow_provider_distkeras.ml.data.sources.csv_quotes import Fault, QuoteReader
+from airflow_provider_distkeras.ml.data.sources.numbers import parse_numbers
 from airflow_provider_distkeras.ml.data.sources.sql import BRACKETS, NUMBER, SEPARATOR
 from airflow_provider_distkeras.ml.data.sources.times import parse_times
 
@@ -72,13 +74,18 @@ class CsvParser:
         self._null_numbers = pa.array(dialect.null_numbers, pa.float64())
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
         # Arrow's parser finds null values as texts: a truth value that is missing may be written as another number.
+        written = {name: dialect.number_format(name) for name, kind in kinds.items() if kind == "number"}
+        self._written = {name: form for name, form in written.items() if not form.is_plain}
         self._parsed = {kind: of for kind, of in _PARSED.items() if kind == "number" or not dialect.null_numbers}
         self._converts, self._as_text = self._conversions(self._parsed), self._conversions({})
 
     def _conversions(self, parsed: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
         """Return pyarrow's options: these types by kind, all other columns as text."""
         return csv.ConvertOptions(
-            column_types={name: parsed.get(kind, pa.string()) for name, kind in self._kinds.items()},
+            column_types={
+                name: pa.string() if name in self._written else parsed.get(kind, pa.string())
+                for name, kind in self._kinds.items()
+            },
             include_columns=list(self._kinds),
             # Arrow trims the spaces around a number after it has looked for null values, and around true and false never.
             null_values=[_END, *_spaced(self._nulls.to_pylist())],
@@ -165,7 +172,7 @@ class CsvParser:
 
     def _check(self, texts: pa.Array, name: str, kind: str) -> None:
         """Raise Misfit if some texts are not of the column's kind."""
-        if kind not in self._parsed:
+        if kind not in self._parsed or name in self._written:
             self._converted(texts, name, kind)
             return
         fits = _all_numbers(texts) if kind == "number" else pc.all(pc.is_in(texts, pa.array([*_TRUE, *_FALSE]))).as_py()
@@ -195,10 +202,10 @@ class CsvParser:
         if converts is self._as_text:
             return table, wrong
         for position, (name, kind) in enumerate(self._kinds.items()):
-            if kind == "number" and len(self._null_numbers):
-                is_null = pc.is_in(table[name], self._null_numbers)
-                table = table.set_column(position, name, pc.if_else(is_null, None, table[name]))
-            elif kind != "number":
+            if kind == "number" and name not in self._written:
+                if len(self._null_numbers):
+                    table = table.set_column(position, name, self._without_nulls(table[name]))
+            else:
                 table = table.set_column(position, name, self._converted(table[name].combine_chunks(), name, kind))
         return table, wrong
 
@@ -214,6 +221,8 @@ class CsvParser:
                 return self._times(texts)
             if kind == "boolean":
                 return self._truths(texts)
+            if kind == "number":
+                return self._numbers(texts, self._written[name])
             return texts if length is None else parse_arrays(texts, length, self._nulls, self._null_numbers)
         except Misfit as error:
             raise Misfit(f"{name!r} {error}") from error
@@ -224,6 +233,16 @@ class CsvParser:
             others = "".join(f" or one written as {each!r}" for each in self._dialect.timestamp_formats)
             raise Misfit(f"is {unread[:_SHOWN]!r}, expected {_EXPECTED['timestamp']}{others}")
         return times
+
+    def _numbers(self, texts: pa.Array, written: NumberFormat) -> pa.Array:
+        numbers, refused = parse_numbers(texts, written)
+        if refused is not None:
+            raise Misfit(f"is {refused[:_SHOWN]!r}, expected {written}")
+        return self._without_nulls(numbers)
+
+    def _without_nulls(self, numbers: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+        """Return numbers with null for those that stand for a missing value."""
+        return pc.if_else(pc.is_in(numbers, self._null_numbers), None, numbers) if len(self._null_numbers) else numbers
 
     def _truths(self, texts: pa.Array) -> pa.Array:
         """Return texts as 1 and 0, null for numbers that stand for a missing value."""
@@ -297,10 +316,17 @@ def _all_numbers(texts: pa.Array) -> bool:
     return True
 
 
-def infer_kind(texts: pa.Array, dialect: Dialect) -> str:
-    """Infer the kind of a column from these values: numbers where there is none, or where few are anything else."""
+def infer_kind(texts: pa.Array, dialect: Dialect, written: NumberFormat = PLAIN) -> str:
+    """Infer the kind of a column from these values: numbers where there is none, or where few are anything else.
+
+    Args:
+        texts: the values, without spaces around them; null where they are missing.
+        dialect: how the files are written.
+        written: how numbers are written in the column.
+    """
     values = texts.drop_null()
-    numbers = pc.sum(pc.match_substring_regex(values, NUMBER)).as_py() or 0
+    is_number = pc.match_substring_regex(values, NUMBER) if written.is_plain else pc.is_valid(parse_numbers(values, written)[0])
+    numbers = pc.sum(is_number).as_py() or 0
     if numbers >= _MOST * len(values):
         return "number"
     if pc.all(pc.is_in(pc.utf8_lower(values), pa.array(["true", "false"]))).as_py():

@@ -66,7 +66,7 @@ class CsvSource(Source):
 
     def kind_of(self, column: str) -> str:
         """Return what the first rows suggest that a column holds."""
-        return infer_kind(self.sample(column), self.dialect)
+        return infer_kind(self.sample(column), self.dialect, self.dialect.number_format(self.names_in_files[column]))
 
     def sample(self, column: str) -> pa.Array:
         """Return a column's values in the first rows of the first files, as text; null where they are missing."""
