@@ -90,6 +90,8 @@ class MetricEvaluator(
             import_object(name, "metric")
         else:
             check_metric(evaluator, name)
+            if direction is not None:
+                raise SpecError(f"direction: it is known of {name}; leave direction out.")
         self._set(evaluator=evaluator, metricName=name, **columns)
         if direction is not None:
             self._set(direction=choice("direction", DIRECTIONS)("direction", direction))

@@ -16,7 +16,7 @@ from airflow_provider_distkeras.contract.fields import is_import_path
 from airflow_provider_distkeras.contract.params.losses import as_text, parts, task_of
 from airflow_provider_distkeras.contract.params.objectives import check_outputs, losses, tasks
 from airflow_provider_distkeras.ml.network.column_inputs import fed_by_columns
-from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, import_modules
+from airflow_provider_distkeras.ml.network.custom_network import build_custom_network, check_rebuilt, config_of, import_modules
 from airflow_provider_distkeras.ml.network.dense_network import build_dense_network
 from airflow_provider_distkeras.ml.network.ensemble import build_ensemble
 from airflow_provider_distkeras.ml.network.label_units import in_label_units
@@ -124,7 +124,7 @@ def build_network(
     _check_inputs(network, in_order(feature_sizes, input_names(network), "featuresCols"))
     labels = [sum(sizes) for sizes in by_output(label_sizes, output_names(network))]
     outputs = _outputs(network, hyperparameters, labels)
-    config, values = arguments.extract(network.to_json())
+    config, values = arguments.extract(config_of(network))
     plan = NetworkPlan(
         config=config,
         losses=tuple(output.loss for output in outputs),

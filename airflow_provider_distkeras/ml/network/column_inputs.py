@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_distkeras.contract.errors import DataError
+from airflow_provider_distkeras.contract.errors import DataError, unknown_name
 from airflow_provider_distkeras.contract.feature_layout import FeatureLayout
 from airflow_provider_distkeras.training.backends.structure import input_structure, output_names
 
@@ -27,6 +27,7 @@ def fed_by_columns(network: keras.Model, layout: FeatureLayout | None) -> keras.
 
     Raises:
         DataError: an input has another shape than its column, or a column has no input.
+        SpecError: some inputs are named after columns, and others are not.
     """
     import keras
 
@@ -57,7 +58,12 @@ def _takes_columns(network: keras.Model, layout: FeatureLayout) -> bool:
     shapes = [tensor.shape[1:] for tensor in network.inputs]
     if len(names) == 1 and None not in shapes[0] and math.prod(shapes[0]) == layout.size:
         return False
-    return any(name in layout.columns for name in names) and all(name in (*layout.columns, OTHERS) for name in names)
+    unknown = [name for name in names if name not in (*layout.columns, OTHERS)]
+    if len(unknown) == len(names):
+        return False
+    if unknown:  # by position it would get other columns than its neighbours, which are taken by name
+        raise unknown_name("column, of a network's input,", unknown[0], (*layout.columns, OTHERS))
+    return any(name in layout.columns for name in names)
 
 
 def _part(features: Any, tensor: Any, positions: list[int]) -> Any:

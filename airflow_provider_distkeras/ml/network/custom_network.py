@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The argument by which a function takes the layout of the features.
 _LAYOUT = "layout"
+#: The kinds of arguments that may be given by name.
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -63,17 +65,30 @@ def check_rebuilt(network: keras.Model, plan: NetworkPlan) -> None:
     try:
         shapes = [tuple(variable.shape) for variable in weights.variables(plan.build())]
     except Exception as error:  # the user's classes may raise anything
-        missing = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
-        reason = f"{missing[1]} is not registered" if missing else str(error).split(". ")[0].splitlines()[0]
-        raise SpecError(
-            f"network: a worker cannot build it again from its configuration: {reason}. Give classes and functions of your own "
-            "@keras.saving.register_keras_serializable(), and classes a get_config; write a Lambda layer as such a class."
-        ) from error
+        raise _not_rebuilt(error) from error
     if shapes != [tuple(variable.shape) for variable in weights.variables(network)]:
         raise SpecError(
             "network: built again from its configuration, it has other weights. The get_config of its classes must return all "
             "arguments that they were made with."
         )
+
+
+def config_of(network: keras.Model) -> str:
+    """Return a network's configuration as JSON. Raise SpecError for one with classes that have none."""
+    try:
+        return str(network.to_json())
+    except Exception as error:  # the user's classes may raise anything
+        raise _not_rebuilt(error) from error
+
+
+def _not_rebuilt(error: Exception) -> SpecError:
+    missing = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+    lines = [line.strip() for line in str(error).split(". ")[0].splitlines() if line.strip()]
+    reason = f"{missing[1]} is not registered" if missing else lines[0] if lines else type(error).__name__
+    return SpecError(
+        f"network: a worker cannot build it again from its configuration: {reason}. Give classes and functions of your own "
+        "@keras.saving.register_keras_serializable(), and classes a get_config; write a Lambda layer as such a class."
+    )
 
 
 def _with_inputs(network: keras.Model, shape: tuple[int, ...]) -> keras.Model:
@@ -173,9 +188,12 @@ def _network_from_function(path: str, input_shape: list[int] | int, layout: Feat
             f"network: {path} takes a layout, and the data has none: it was prepared by an earlier version, or has several "
             "featuresCols. Prepare it again, or leave the argument out."
         )
-    arguments = [shape] if parameters.keys() - {_LAYOUT} else []
     try:
-        network = function(*arguments, **({_LAYOUT: layout} if _LAYOUT in parameters else {}))
+        if _LAYOUT in parameters:  # other arguments with defaults are the user's own
+            required = [name for name, each in parameters.items() if each.default is each.empty and each.kind in _BY_NAME]
+            network = function(**{name: layout if name == _LAYOUT else shape for name in dict.fromkeys([_LAYOUT, *required])})
+        else:
+            network = function(*([shape] if parameters else []))
     except Exception as error:  # the user's function may raise anything
         hint = "" if isinstance(shape, tuple) else " For images and sequences, set input_shape."
         raise SpecError(f"network: {path}({shape}) raised {type(error).__name__}: {error}.{hint}") from error

@@ -167,7 +167,8 @@ class Study:
         error = getattr(errors, kind, errors.TrainingError)
         has_fix = error is not errors.DivergenceError or "Lower learning_rate" in message
         fix = "" if has_fix else " Lower learning_rate, or scale the features (scaling='standard')."
-        raise error(f"Every trial failed, most of them with: {message.rstrip('.')}.{fix}")
+        named = message if hasattr(errors, kind) else f"{kind}: {message}"
+        raise error(f"Every trial failed, most of them with: {named.rstrip('.')}.{fix}")
 
     def _remaining(self) -> int:
         return len(self._queue) + self._sampler.remaining * self._num_folds

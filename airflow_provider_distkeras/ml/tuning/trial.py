@@ -46,7 +46,7 @@ class FoldResult:
     @classmethod
     def failure(cls, error: Exception, seconds: float) -> FoldResult:
         """Return the result of a fit that raised an error: its type and the first line of its message."""
-        message = str(error).splitlines()[0] if str(error) else ""
+        message = next((line.strip() for line in str(error).splitlines() if line.strip()), "it says nothing more")
         return cls(error=f"{type(error).__name__}: {message}", seconds=seconds)
 
 

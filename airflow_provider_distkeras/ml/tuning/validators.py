@@ -205,6 +205,10 @@ class CrossValidator(Validator, tuning.CrossValidator):
         return self._copyValues(tuning.CrossValidatorModel(best, self._means(study), models, stds))
 
     def _splitter(self) -> Splitter:
+        if self.getNumFolds() == 1:
+            raise SpecError(
+                "numFolds: expected at least 2, received 1. For one share of rows to measure on, use TrainValidationSplit."
+            )
         return Splitter(
             num_folds=integer(2)("numFolds", self.getNumFolds()), fold_col=self.getFoldCol() or None, **self._split_options()
         )

@@ -129,11 +129,15 @@ def build_metrics(
     return [build(name) for name in names]
 
 
+#: What keras.metrics holds beside metrics.
+_NO_METRICS = ("deserialize", "get", "serialize")
+
+
 def _keras_metric(name: str) -> Any:
     import keras
 
     try:
         return keras.metrics.get(name)
     except ValueError as error:
-        valid = ["accuracy", *(each for each in vars(keras.metrics) if not each.startswith("_"))]
+        valid = ["accuracy", *(each for each in vars(keras.metrics) if not each.startswith("_") and each not in _NO_METRICS)]
         raise SpecError(f"metrics: {unknown_name('metric', name, valid)} One of your own is 'package.module:name'.") from error

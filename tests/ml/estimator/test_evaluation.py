@@ -157,6 +157,8 @@ def test_a_metric_of_one_s_own_by_spark(spark, own, tmp_path):
     assert MetricEvaluator.load(str(tmp_path / "evaluator")).evaluate(numbers) == 7.0
     with pytest.raises(SpecError, match="set direction to 'min' or 'max'"):
         MetricEvaluator("regression", "ownmetrics:cost").isLargerBetter()
+    with pytest.raises(SpecError, match="direction: it is known of r2; leave direction out"):
+        MetricEvaluator("regression", "r2", "min")
     for metric, message in (
         ("f1", "Unknown metric of the regression"),
         ("ownmetrics:nothing", "metric: expected 'package.module"),

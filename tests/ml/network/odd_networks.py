@@ -32,6 +32,18 @@ class WithoutConfig(Subclassed):
         return {}
 
 
+@keras.saving.register_keras_serializable("odd_networks")
+class Opaque(keras.layers.Layer):
+    """A class without a configuration, made with what JSON cannot hold."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, rows):
+        return rows * self.factor()
+
+
 class Unregistered(keras.Model):
     """A class that a worker does not find."""
 
@@ -49,6 +61,10 @@ def subclassed():
 
 def without_config():
     return WithoutConfig(6)
+
+
+def opaque():
+    return keras.Sequential([keras.Input((3,)), Opaque(lambda: 2.0), layers.Dense(1)])
 
 
 def unregistered():

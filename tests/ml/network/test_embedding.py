@@ -98,6 +98,11 @@ def lacking():
 def misshapen():
     temp, others = keras.Input((1,), name="temp"), keras.Input((2,), name="features")
     return keras.Model([temp, others], keras.layers.Dense(1)(keras.layers.Concatenate()([temp, others])))
+def misnamed():
+    store, others = keras.Input((1,), name="shop"), keras.Input((3,), name="features")
+    return keras.Model([store, others], keras.layers.Dense(1)(keras.layers.Concatenate()([store, others])))
+def sized(layout, shape, width=3):
+    return keras.Sequential([keras.Input((shape,)), keras.layers.Dense(width), keras.layers.Dense(1)])
 def whole(shape):
     return keras.Sequential([keras.Input((shape,), name="store"), keras.layers.Dense(1)])
 """
@@ -133,6 +138,15 @@ def test_one_input_for_all_features_takes_them_as_they_are_whatever_its_name(own
     network = built(network=f"{own}:whole").network
     assert [tensor.shape for tensor in network.inputs] == [(None, 4)]
     assert len(network.layers) == 1
+
+
+def test_an_input_that_is_no_column_beside_others_that_are_is_an_error(own):
+    with pytest.raises(SpecError, match=r"Unknown column, of a network's input, 'shop'\. .*Valid: temp, store"):
+        built(network=f"{own}:misnamed")
+
+
+def test_a_function_with_a_layout_keeps_the_defaults_of_its_other_arguments(own):
+    assert built(network=f"{own}:sized").network.layers[0].units == 3
 
 
 @pytest.mark.parametrize(

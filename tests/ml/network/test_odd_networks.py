@@ -123,6 +123,7 @@ def test_adapted_statistics_are_constants_that_no_rule_moves(networks):
     [
         ("lambda_layer", "a worker cannot build it again .* write a Lambda layer as such a class"),
         ("unregistered", "a worker cannot build it again .* Unregistered is not registered"),
+        ("opaque", "a worker cannot build it again from its configuration: Object Opaque was created by passing"),
         ("without_config", "it has other weights. The get_config of its classes must return all"),
         ("unadapted", "the layer 'normalization.*' was not adapted. Call its adapt"),
         ("wants_pictures", "does not take rows of shape \\(3,\\).* set input_shape"),

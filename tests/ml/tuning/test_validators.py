@@ -144,7 +144,10 @@ def test_rows_that_tasks_share_go_with_the_last_fit(spark, data):
             {"estimatorParamMaps": [{"learning_rate": 0.1}]},
             "expected Params, such as estimator.learning_rate, received 'learning_rate'",
         ),
-        ({"numFolds": 1}, "numFolds: expected an integer of at least 2, received 1"),
+        (
+            {"numFolds": 1},
+            "numFolds: expected at least 2, received 1. For one share of rows to measure on, use TrainValidationSplit",
+        ),
         ({"parallelism": 0}, "parallelism: expected an integer of at least 1, received 0"),
     ],
 )
