@@ -18,11 +18,11 @@ from airflow_provider_distkeras.ml.data.feature_layout import index_of
 from airflow_provider_distkeras.ml.data.feature_plan import FeaturePlan
 from airflow_provider_distkeras.ml.data.profile_checks import (
     check_bad_records,
+    check_float32,
     check_header,
     check_prepared_like,
     check_profile,
     log_left_out,
-    log_losses,
     warn_of_new_classes,
 )
 from airflow_provider_distkeras.ml.data.profiling import DataProfile, ProfileRequest
@@ -83,7 +83,8 @@ def prepare(spark: SparkSession, spec: PreprocessSpec) -> PreparedData:
     check_bad_records(spark, spec, source, profile)
     check_header(spec, source, profile)
     check_profile(plan, profile)
-    log_losses(plan, profile)
+    check_float32(plan, profile)
+    log_left_out(profile)
     inputs = feature_layout.inputs_of(plan, profile.profiles)
     indexers = [_label_indexer(label.name, profile) for label in plan.labels if label.kind == "text"]
     fitted = [*indexers, *pipeline.fit(spark, inputs, plan.calendar, plan.scaling)]

@@ -31,8 +31,8 @@ _MISFIT = re.compile(r" is '(.*)', expected (a number$)?")
 _MOST_HEADERS = 0.01
 #: What numbers that are one number in float32 mean in the columns that are used so, by their role, and what to do about them.
 _FIXES_OF_TWINS = {
-    None: "the network cannot tell them apart. If they are identifiers, leave them out by excluded_columns, or embed them by "
-    "categorical_encoding={column: 'index'}, or {'hash': 100000}",
+    None: "the network could not tell them apart. If they are identifiers, leave them out by excluded_columns, or embed them by "
+    "categorical_encoding={column: 'index'}, or {'hash': 100000}. If they are quantities, set scaling='standard'",
     "label": "training takes them as one. If the difference counts, write the label from another zero; classes belong in "
     "categorical_columns",
     "weight": "training takes them as one. If the difference counts, write smaller weights",
@@ -118,9 +118,8 @@ def check_profile(plan: FeaturePlan, profile: DataProfile) -> None:
     _check_missing(plan, profile)
 
 
-def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
-    """Warn of lines that are left out, and of numbers that are one number in float32, in which training takes them."""
-    log_left_out(profile)
+def check_float32(plan: FeaturePlan, profile: DataProfile) -> None:
+    """Raise DataError for features that are one number in float32, and warn of labels and weights that are in training."""
     for column in plan.columns:
         values = profile.profiles[column.name]
         are_numbers = column.kind == "number" or length_of(column.kind) is not None
@@ -129,11 +128,15 @@ def log_losses(plan: FeaturePlan, profile: DataProfile) -> None:
             continue
         twins = values.equal_in_float32()
         first, second = scaled(np.array(twins), column.name, column.scaling if role is None else None, profile.profiles)
-        if np.float32(first) == np.float32(second):  # NaN, for no twins, is not even itself
-            logger.warning(
-                "%r holds whole numbers that are one number in float32, such as %.0f and %.0f: %s.",
-                column.name, *twins, _FIXES_OF_TWINS[role],
-            )  # fmt: skip
+        if np.isnan(twins).any() or np.float32(first) != np.float32(second):
+            continue
+        message = (
+            f"{column.name!r} holds whole numbers that are one number in float32, such as {twins[0]:.0f} and {twins[1]:.0f}: "
+            f"{_FIXES_OF_TWINS[role]}."
+        )
+        if role is None:
+            raise DataError(message)
+        logger.warning("%s", message)
 
 
 def log_left_out(profile: DataProfile) -> None:

@@ -54,15 +54,15 @@ def test_a_text_that_stands_for_nothing_is_one_of_null_values(spark, write, text
     assert process_csv(write(content), null_values=[text], missing="mean").count() == 2 + others
 
 
-@pytest.mark.parametrize("column", ["x", "label"])
-def test_numbers_with_signs_are_to_be_written_as_numbers(spark, write, column):
+def test_a_number_with_two_readings_is_told_with_both(spark, write):
+    with pytest.raises(DataError, match="'x' holds text such as '\\$5'") as error:
+        process_csv(write("x,label\n$5,1\n$1.600,2\n"))
+    assert "Set number_formats={'x': 'currency'} or number_formats={'x': 'currency'}, decimal=','" in str(error.value)
 
-    content = "x,label\n$5,1\n$1.600,2\n" if column == "x" else "x,label\n5,$1\n6,12 %\n"
-    with pytest.raises(DataError) as error:
-        process_csv(write(content))
-    example = "'$5'" if column == "x" else "'$1'"
-    assert f"{column!r} holds text such as {example}" in str(error.value)
-    assert "Write the numbers alone" in str(error.value)
+
+def test_numbers_that_no_option_reads_are_to_be_written_as_numbers(spark, write):
+    with pytest.raises(DataError, match="'label' holds text such as '\\$1'.* Write the numbers alone"):
+        process_csv(write("x,label\n5,$1\n6,12 %\n"))
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,20 @@ IDS = "id,label\n" + "".join(f"{16_777_216 + number},{number % 2}\n" for number 
 
 
 @pytest.mark.parametrize("content", [IDS, "id,label\n16777217,1\n16777216,2\n16777218,3\n"])
-def test_numbers_that_float32_makes_equal_are_told(spark, write, caplog, content):
-    process_csv(write(content))
-    assert re.search(r"'id' holds whole numbers that are one number in float32, such as 167772\d\d and 167772\d\d:", caplog.text)
-    assert "excluded_columns" in caplog.text
+def test_features_that_float32_makes_equal_are_refused(spark, write, content):
+    message = r"'id' holds whole numbers that are one number in float32, such as 167772\d\d and 167772\d\d: .*excluded_columns"
+    with pytest.raises(DataError, match=message):
+        process_csv(write(content))
+
+
+def test_so_are_those_in_arrays(spark, write):
+    with pytest.raises(DataError, match=r"'x' holds whole numbers .*: the network could not tell them apart"):
+        process_csv(write("x,label\n1 16777217,1\n3 16777216,2\n"), schema={"x": "array[2]"})
+
+
+def test_a_single_row_holds_no_such_numbers(spark, write, caplog):
+    process_csv(write("x,label\n1.5,1\n"), scaling="quantile")
+    assert "float32" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -102,20 +112,19 @@ def test_numbers_that_float32_makes_equal_are_told(spark, write, caplog, content
     [
         ("x,label\n1,16777216\n1,16777217\n", {}, "'label' .*: .* write the label from another zero"),
         ("x,w,label\n1,16777216,1\n1,16777217,1\n", {"weight_col": "w"}, "'w' .*: .* write smaller weights"),
-        ("x,label\n1 16777217,1\n3 16777216,2\n", {"schema": {"x": "array[2]"}}, "'x' .*: the network cannot tell them apart"),
     ],
-    ids=["label", "weight", "array"],
+    ids=["label", "weight"],
 )
-def test_they_are_told_in_all_columns_that_are_trained_on(spark, write, caplog, content, options, advice):
+def test_labels_and_weights_of_that_kind_are_told(spark, write, caplog, content, options, advice):
     process_csv(write(content), **options)
     assert re.search(advice.replace(".*:", "holds whole numbers that are one number in float32, such as .*:"), caplog.text)
 
 
-def test_they_are_told_across_files(spark, write, tmp_path, caplog):
+def test_they_are_found_across_files(spark, write, tmp_path):
     for number in range(2):
         write(f"id,label\n{16_777_216 + number},1\n", f"{number}.csv")
-    process_csv(str(tmp_path))
-    assert "such as 16777216 and 16777217" in caplog.text
+    with pytest.raises(DataError, match="such as 16777216 and 16777217"):
+        process_csv(str(tmp_path))
 
 
 @pytest.mark.parametrize(
