@@ -55,13 +55,13 @@ def test_a_text_that_stands_for_nothing_is_one_of_null_values(spark, write, text
 
 
 def test_a_number_with_two_readings_is_told_with_both(spark, write):
-    with pytest.raises(DataError, match="'x' holds text such as '\\$5'") as error:
+    with pytest.raises(DataError, match=r"'x' holds text such as '\$5'") as error:
         process_csv(write("x,label\n$5,1\n$1.600,2\n"))
     assert "Set number_formats={'x': 'currency'} or number_formats={'x': 'currency'}, decimal=','" in str(error.value)
 
 
 def test_numbers_that_no_option_reads_are_to_be_written_as_numbers(spark, write):
-    with pytest.raises(DataError, match="'label' holds text such as '\\$1'.* Write the numbers alone"):
+    with pytest.raises(DataError, match=r"'label' holds text such as '\$1'.* Write the numbers alone"):
         process_csv(write("x,label\n5,$1\n6,12 %\n"))
 
 
