@@ -39,10 +39,10 @@ class Dialect:
         timestamp_formats: how times are written, beside ISO 8601, in the words of `strptime`.
         comment: what a line begins with that is no record; None where every line is one.
         skip_lines: how many lines precede the header, or the first row of files without one.
+        skip_footer: how many lines that hold something follow the last row. A file is then read as a whole, by one task.
         decimal: what stands before the fraction of a number.
         thousands: what may stand between every three digits of a number; None for nothing.
         number_formats: what numbers are written with, such as a currency, per column by its name in the files.
-        skip_footer: how many lines that hold something follow the last row. A file is then read as a whole, by one task.
     """
 
     delimiter: str = ","

@@ -17,9 +17,8 @@ def feature_columns(spec: PreprocessSpec, columns: list[str]) -> list[str]:
     Raises:
         DataError: a column is named that the files do not have, two would have one name, or a label is absent.
     """
-    named = {"columns_renamed": spec.columns_renamed, "excluded_columns": spec.excluded_columns, "schema": spec.schema}
-    for what, names in named.items():
-        _check(what, names, columns)
+    for what in ("columns_renamed", "excluded_columns", "schema", "number_formats"):
+        _check(what, getattr(spec, what) or (), columns)
     remaining = [spec.columns_renamed.get(name, name) for name in columns if name not in spec.excluded_columns]
     refuse_twins(remaining, "after columns_renamed", "Rename or exclude one of them.")
     refuse_reserved(remaining)

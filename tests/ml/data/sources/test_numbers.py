@@ -126,3 +126,9 @@ def test_the_error_names_the_options_that_read_it(spark, write, texts, proposal)
 def test_options_that_contradict_are_refused(options, message):
     with pytest.raises(SpecError, match=message):
         process_csv("/data/x.csv", **options)
+
+
+@pytest.mark.spark
+def test_a_format_of_a_column_that_is_not_there_is_an_error(spark, write):
+    with pytest.raises(DataError, match=r"number_formats: Unknown column 'prize'\. Did you mean 'price'"):
+        process_csv(write("price,label\n$5,1\n"), number_formats={"prize": "currency"})
