@@ -42,8 +42,8 @@ class NumberFormat:
     def pattern(self) -> str:
         """A regular expression of a number, for RE2 and Python.
 
-        Its groups are `sign`, `opened` (a bracket, as of amounts below zero in accounts), `whole`, `fraction`, `exponent` and
-        `suffix`, those that are absent empty.
+        Its groups are `opened` and `closed` (brackets, as of amounts below zero in accounts), `sign` and `inner` (before and
+        behind a currency), `whole`, `fraction` or, of a number that begins with its fraction, `only`, `exponent` and `suffix`.
         """
         point, separator = re.escape(self.decimal), self.separator
         grouped = rf"\d{{1,3}}(?:{re.escape(separator)}\d{{3}})+|" if separator else ""

@@ -49,7 +49,8 @@ def kind_of(spec: PreprocessSpec, source: Source, name: str) -> str:
     if source.first_row.get(name_in_files) == texts[0] and begins_with_header(source):
         raise DataError(f"The column {name!r} holds text such as {texts[0]!r}; expected numbers. {fix_of_header(spec)}")
     mostly_numbers = kind == "text" and not source.typed and pc.sum(pc.is_in(sample, pa.array(texts))).as_py() < len(sample) / 2
-    raise DataError(_unusable(spec, name, name_in_files, kind, texts, mostly_numbers))
+    readings = [] if source.typed else _readings(spec.dialect, name_in_files, texts)
+    raise DataError(_unusable(spec, name, name_in_files, kind, texts, readings, mostly_numbers))
 
 
 def stands_for_nothing(text: str) -> bool:
@@ -81,7 +82,9 @@ def _examples(values: pa.Array, kind: str, dialect: Dialect, name_in_files: str)
     return others or texts or [""]
 
 
-def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, examples: list[str], mostly_numbers: bool) -> str:
+def _unusable(
+    spec: PreprocessSpec, name: str, name_in_files: str, kind: str, examples: list[str], readings: list[str], mostly_numbers: bool
+) -> str:
     """Return a message about a column of a kind that cannot be used without more."""
     example = examples[0]
     if kind == "timestamp" and name not in spec.roles.values():
@@ -90,7 +93,7 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
             f"['month', 'weekday', 'hour']}}, or to excluded_columns=[{name_in_files!r}] to leave it out."
         )
     role = next((option_of(role).removesuffix("_col") for role, column in spec.roles.items() if column == name), None)
-    of_texts = _fix_of_texts(spec, name_in_files, examples, mostly_numbers) if kind == "text" else None
+    of_texts = _fix_of_texts(spec, examples, readings, mostly_numbers) if kind == "text" else None
     if of_texts is not None:
         fix = of_texts
     elif role is not None and role != "label":
@@ -107,9 +110,8 @@ def _unusable(spec: PreprocessSpec, name: str, name_in_files: str, kind: str, ex
     return f"The {f'{role} ' if role else ''}column {name!r} holds text such as {example!r}; expected numbers. {fix}"
 
 
-def _fix_of_texts(spec: PreprocessSpec, name_in_files: str, texts: list[str], mostly_numbers: bool) -> str | None:
+def _fix_of_texts(spec: PreprocessSpec, texts: list[str], readings: list[str], mostly_numbers: bool) -> str | None:
     """Return what to do about texts that are numbers with signs, or that stand for nothing; None if they are others."""
-    readings = _readings(spec.dialect, name_in_files, texts)
     if readings:
         return f"Set {' or '.join(readings)} to read them as numbers."
     if all(map(_SIGNED.fullmatch, texts)):

@@ -13,6 +13,9 @@ from airflow_provider_distkeras.contract.params.losses import task_of
 from airflow_provider_distkeras.training.backends import losses as loss_functions
 from airflow_provider_distkeras.training.backends.structure import input_structure
 
+#: What keras.metrics holds beside metrics.
+_NO_METRICS = ("deserialize", "get", "serialize")
+
 
 class Objective:
     """A network's objective: splits records into inputs and labels, and computes the losses of its outputs.
@@ -127,10 +130,6 @@ def build_metrics(
         return metric if isinstance(metric, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(metric, name=name)
 
     return [build(name) for name in names]
-
-
-#: What keras.metrics holds beside metrics.
-_NO_METRICS = ("deserialize", "get", "serialize")
 
 
 def _keras_metric(name: str) -> Any:

@@ -73,9 +73,9 @@ class CsvParser:
         self._quotes = QuoteReader(dialect)
         self._null_numbers = pa.array(dialect.null_numbers, pa.float64())
         self._end = dialect.delimiter.join([_END] * len(columns)).encode()
-        # Arrow's parser finds null values as texts: a truth value that is missing may be written as another number.
         written = {name: dialect.number_format(name) for name, kind in kinds.items() if kind == "number"}
         self._written = {name: form for name, form in written.items() if not form.is_plain}
+        # Arrow's parser finds null values as texts: a truth value that is missing may be written as another number.
         self._parsed = {kind: of for kind, of in _PARSED.items() if kind == "number" or not dialect.null_numbers}
         self._converts, self._as_text = self._conversions(self._parsed), self._conversions({})
 

@@ -218,8 +218,8 @@ def _without_last(count: int, blocks: Iterator[pa.Array]) -> Iterator[pa.Array]:
     if not count:
         yield from blocks
         return
-    kept = pa.array([], pa.binary())
+    pending = pa.array([], pa.binary())
     for block in blocks:
-        kept = pa.concat_arrays([kept, block.filter(pc.greater(pc.binary_length(block), 0))])
-        yield kept[: max(len(kept) - count, 0)]
-        kept = kept[max(len(kept) - count, 0) :]
+        pending = pa.concat_arrays([pending, block.filter(pc.greater(pc.binary_length(block), 0))])
+        yield pending[: max(len(pending) - count, 0)]
+        pending = pending[max(len(pending) - count, 0) :]

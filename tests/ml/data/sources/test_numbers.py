@@ -94,23 +94,22 @@ def test_each_column_is_read_as_it_is_written_and_misfits_are_bad_lines(spark, w
 
 @pytest.mark.spark
 @pytest.mark.parametrize(
-    ("texts", "proposal"),
+    ("texts", "proposal", "options"),
     [
-        ("'{0},5'", "decimal=','"),
-        ("'1,{0:03d}'", "decimal=',' or thousands=','"),
-        ("'$1,{0:03d}.00'", "number_formats={'x': 'currency'}"),
-        ("'{0}%'", "number_formats={'x': 'percent'}"),
-        ("'{0}M'", "number_formats={'x': 'suffix'}"),
-        ("'1.{0:03d},5'", "decimal=',', thousands='.'"),
+        ("'{0},5'", "decimal=','", {"decimal": ","}),
+        ("'1,{0:03d}'", "decimal=',' or thousands=','", {"decimal": ","}),
+        ("'$1,{0:03d}.00'", "number_formats={'x': 'currency'}", {"number_formats": {"x": "currency"}}),
+        ("'{0}%'", "number_formats={'x': 'percent'}", {"number_formats": {"x": "percent"}}),
+        ("'{0}M'", "number_formats={'x': 'suffix'}", {"number_formats": {"x": "suffix"}}),
+        ("'1.{0:03d},5'", "decimal=',', thousands='.'", {"decimal": ",", "thousands": "."}),
     ],
 )
-def test_the_error_names_the_options_that_read_it(spark, write, texts, proposal):
+def test_the_error_names_the_options_that_read_it(spark, write, texts, proposal, options):
     rows = "".join(f"{texts.format(number)},1\n" for number in range(10))
     path = write(f"x,label\n{rows}".replace("'", '"'))
     with pytest.raises(DataError) as error:
         process_csv(path)
     assert f"Set {proposal} to read them as numbers." in str(error.value)
-    options = eval(f"dict({proposal.split(' or ')[0]})")
     assert process_csv(path, **options).count() == 10
 
 
